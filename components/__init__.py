@@ -1,0 +1,8 @@
+"""Tensors in, tensors out: clipping, row optimizers, experts, losses, metrics.
+
+Nothing here knows files, flags, feature names or configuration objects.
+"""
+
+from components.environment import configure
+
+configure()

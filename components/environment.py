@@ -1,0 +1,45 @@
+"""The process-wide settings that TensorFlow wants, in the one place that makes them.
+
+Importing any of ``components``, ``models`` or ``pipeline`` runs ``configure()``, so
+every process that touches this project (the command line, Beam workers, pytest,
+tuner trials, containers) agrees on them.  TensorFlow itself is not imported here:
+``steadyrank --help`` must not wait for it.
+"""
+
+import os
+import sys
+
+LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
+
+
+def configure() -> None:
+    """Set legacy Keras (``tf_keras``) and quiet TensorFlow's start-up messages.
+
+    Raises:
+        ImportError: TensorFlow was imported earlier with Keras 3 behind it.  The
+            choice cannot be changed any more in such a process.
+    """
+    tensorflow_came_first = "tensorflow" in sys.modules
+    if tensorflow_came_first and os.environ.get(LEGACY_KERAS) != "1":
+        raise ImportError(
+            "steadyrank needs Keras 2 (tf_keras), but TensorFlow is already loaded "
+            f"with {LEGACY_KERAS}={os.environ.get(LEGACY_KERAS)!r}. Import steadyrank's "
+            f"packages before tensorflow, or set {LEGACY_KERAS}=1 in the environment."
+        )
+    os.environ[LEGACY_KERAS] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its results change with the thread count
+
+
+def leave(status: int) -> None:
+    """End the process with ``status``, whatever native libraries would do at exit.
+
+    tensorflow-io's S3 file system aborts in a static destructor ("pure virtual
+    method called"), after all work is done, and turns any status into 134.
+    ``os._exit`` skips those destructors; the streams are flushed first.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if "tensorflow_io" in sys.modules:
+        os._exit(status)
+    sys.exit(status)

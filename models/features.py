@@ -1,0 +1,90 @@
+"""Features and tasks by name: the one vocabulary all floors share. No TensorFlow here.
+
+``Feature`` and ``Task`` say what the user asked for together with what preprocessing
+learned from the training split (vocabulary sizes, statistics). They are what
+``schema.json`` holds.
+"""
+
+from dataclasses import asdict, dataclass
+
+MISSING_ID = 0  # row 0 of every vocabulary; also the padding of multi-valued features
+MISSING_INTEGER = -(2**63)  # what a raw integer feature holds where a value is missing
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input of a model.
+
+    Attributes:
+        name: The feature's name, and its key in every batch.
+        kind: ``"categorical"`` or ``"numeric"``.
+        dim: Width of the embedding; for a numeric feature 0, unless it is bucketized.
+        raw: Type of the raw value: ``"string"``, ``"integer"`` or ``"float"``.
+        separator: Splits a raw string into several values; ``""`` where one value is one id.
+        max_values: Values kept of a multi-valued feature, the first ones; 0: single-valued.
+        pooling: ``"mean"`` or ``"sum"`` over the values of a multi-valued feature.
+        oov_buckets: Rows shared by values outside of the vocabulary.
+        vocabulary_size: Known values; ids are 0 missing, then ``oov_buckets`` rows,
+            then the known values in the order of the vocabulary file.
+        transform: ``"identity"`` or ``"log1p"`` of a numeric value: sign(x) log(1 + |x|).
+        mean, std: Of the transformed value over the training split.
+        boundaries: Increasing inner boundaries of the buckets, in raw units; empty: none.
+    """
+
+    name: str
+    kind: str
+    dim: int = 0
+    raw: str = "float"
+    separator: str = ""
+    max_values: int = 0
+    pooling: str = "mean"
+    oov_buckets: int = 1
+    vocabulary_size: int = 0
+    transform: str = "identity"
+    mean: float = 0.0
+    std: float = 1.0
+    boundaries: tuple[float, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows of the feature's embedding table; 0 where it has none."""
+        if self.kind == "categorical":
+            return 1 + self.oov_buckets + self.vocabulary_size
+        return len(self.boundaries) + 2 if self.boundaries else 0  # row 0: missing
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> "Feature":
+        return cls(**{**fields, "boundaries": tuple(fields.get("boundaries", ()))})
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One output of a model.
+
+    Attributes:
+        name: The task's name, and its key in every batch, loss and metric.
+        kind: ``"binary"`` (a probability) or ``"regression"`` (a value).
+        given: The task's sample space is where this binary task's label is 1; ``""``: all rows.
+        transform: Of a regression label: ``"identity"`` or ``"log1p"``.
+        weight: Fixed weight of the task's loss.
+        mean, std: Of the transformed label over its sample space in the training split:
+            for a binary task the rate of positives. A model starts from them.
+    """
+
+    name: str
+    kind: str = "binary"
+    given: str = ""
+    transform: str = "identity"
+    weight: float = 1.0
+    mean: float = 0.0
+    std: float = 1.0
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> "Task":
+        return cls(**fields)
+
+    def to_dict(self) -> dict:
+        return asdict(self)
