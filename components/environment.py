@@ -27,7 +27,7 @@ def configure() -> None:
             f"packages before tensorflow, or set {LEGACY_KERAS}=1 in the environment."
         )
     os.environ[LEGACY_KERAS] = "1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its results change with the thread count
 
 

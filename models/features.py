@@ -5,6 +5,7 @@ learned from the training split (vocabulary sizes, statistics). They are what
 ``schema.json`` holds.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 MISSING_ID = 0  # row 0 of every vocabulary; also the padding of multi-valued features
@@ -88,3 +89,38 @@ class Task:
 
     def to_dict(self) -> dict:
         return asdict(self)
+
+
+def transform_numbers(transform: str, values, array):
+    """A number as a model sees it before standardisation.
+
+    Args:
+        transform: ``"identity"`` or ``"log1p"``: sign(x) log(1 + |x|).
+        values: NumPy array or tensor.
+        array: What computes: ``numpy``, or ``tensorflow.math``.
+
+    Returns:
+        The transformed values.
+    """
+    if transform == "identity":
+        return values
+    return array.sign(values) * array.log1p(array.abs(values))
+
+
+def sample_space(task: Task, tasks: Iterable[Task], labels: Mapping):
+    """Where a task is defined: it has a label, and what it is given holds.
+
+    Args:
+        task: The task.
+        tasks: All tasks, among them those that it is given, and those in turn.
+        labels: Task name -> labels ``[B]``, NaN: none; NumPy arrays or tensors.
+
+    Returns:
+        Booleans ``[B]``.
+    """
+    inside = labels[task.name] == labels[task.name]  # false where NaN
+    by_name = {task.name: task for task in tasks}
+    while task.given:
+        inside = inside & (labels[task.given] == 1.0)
+        task = by_name[task.given]
+    return inside

@@ -1,0 +1,105 @@
+"""The ranking score: one formula over task outputs, parsed without ``eval``.
+
+The product form of PLE (RecSys'20, section 4.4), ``is_click ** 1.0 * is_like ** 0.5``,
+and whatever else the few operators and functions below can say.
+"""
+
+import ast
+from collections.abc import Callable, Collection, Mapping
+
+OPERATORS = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.Pow: lambda a, b: a**b,
+}
+FUNCTIONS = ("exp", "log1p", "maximum", "minimum", "sigmoid", "sqrt")
+
+
+def parse_score(formula: str, names: Collection[str]) -> ast.expr:
+    """Parse a score formula and check every name, operator and function in it.
+
+    Args:
+        formula: For instance ``"is_click * log1p(play_time_ms) ** 0.5"``.
+        names: The task names that it may use.
+
+    Returns:
+        The formula's syntax tree, for ``evaluate_score``.
+
+    Raises:
+        ValueError: It is not an expression, or uses what is not allowed.
+    """
+    try:
+        tree = ast.parse(formula, mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(
+            f"score must be a formula such as 'a ** 1.0 * b ** 0.5'. Received: "
+            f"{formula!r} ({error.msg} at character {error.offset})."
+        ) from None
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        _check(node, formula, names, is_function=id(node) in called)
+    return tree
+
+
+def _check(node: ast.AST, formula: str, names: Collection[str], is_function: bool):
+    if isinstance(node, ast.Name):
+        allowed = FUNCTIONS if is_function else names
+        if node.id not in allowed:
+            kind = "function" if is_function else "task"
+            raise ValueError(
+                f"score uses the unknown {kind} {node.id!r}. Allowed: "
+                f"{', '.join(sorted(allowed))}. Received: score={formula!r}."
+            )
+    elif isinstance(node, ast.Constant):
+        if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+            raise ValueError(
+                f"score may hold numbers only. Received: {node.value!r} in {formula!r}."
+            )
+    elif isinstance(node, ast.BinOp) and type(node.op) not in OPERATORS:
+        raise ValueError(f"score may use + - * / ** only. Received: {formula!r}.")
+    elif isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.USub):
+        raise ValueError(f"score may use + - * / ** only. Received: {formula!r}.")
+    elif isinstance(node, ast.Call) and (
+        node.keywords or not isinstance(node.func, ast.Name)
+    ):
+        raise ValueError(
+            f"score may call {', '.join(FUNCTIONS)} with plain arguments. "
+            f"Received: {formula!r}."
+        )
+    elif not isinstance(
+        node,
+        ast.BinOp | ast.UnaryOp | ast.Call | ast.operator | ast.unaryop | ast.Load,
+    ):
+        raise ValueError(
+            f"score may hold numbers, task names, + - * / ** and "
+            f"{', '.join(FUNCTIONS)}. Received: {formula!r}."
+        )
+
+
+def evaluate_score(
+    tree: ast.expr, outputs: Mapping[str, object], functions: Mapping[str, Callable]
+):
+    """Compute a parsed formula.
+
+    Args:
+        tree: From ``parse_score``.
+        outputs: Task name -> tensor ``[B]``.
+        functions: An implementation of each name of ``FUNCTIONS``.
+
+    Returns:
+        The score, of the outputs' type and shape.
+    """
+    if isinstance(tree, ast.Constant):
+        return float(tree.value)
+    if isinstance(tree, ast.Name):
+        return outputs[tree.id]
+    if isinstance(tree, ast.UnaryOp):
+        return -evaluate_score(tree.operand, outputs, functions)
+    if isinstance(tree, ast.BinOp):
+        left = evaluate_score(tree.left, outputs, functions)
+        right = evaluate_score(tree.right, outputs, functions)
+        return OPERATORS[type(tree.op)](left, right)
+    arguments = [evaluate_score(a, outputs, functions) for a in tree.args]
+    return functions[tree.func.id](*arguments)

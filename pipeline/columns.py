@@ -1,0 +1,210 @@
+"""Raw columns become typed ones, whole columns at a time; what cannot is pointed at."""
+
+import datetime
+import zoneinfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import InputError
+
+NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+NOT_FINITE = r"^(?i:[+-]?(nan|inf|infinity))$"
+WHOLE = r"^-?\d{1,18}$"
+MOMENT = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$"
+PER_MS = {"s": 1000, "ms": 1, "us": 1}
+HOUR_MS = 3_600_000
+
+
+def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
+    """Decide how the values of a column are held, from its Arrow type.
+
+    Args:
+        kind: The feature's kind, or ``"numeric"`` for a label.
+        column: The column's type.
+        where: Feature and file, for the message.
+        several: Whether the feature holds a list of values.
+
+    Returns:
+        ``"string"``, ``"integer"`` or ``"float"``.
+
+    Raises:
+        InputError: The type does not suit the kind.
+    """
+    if is_list(column):
+        if not several:
+            raise InputError(
+                f"{where} is {column}: say with max_values how many values to keep "
+                "(kind must be categorical)."
+            )
+        column = column.value_type
+    text = is_text(column)
+    number = is_number(column)
+    if kind == "numeric" and (number or text or pa.types.is_null(column)):
+        return "float"
+    if kind == "categorical" and number:
+        return "integer"
+    if kind == "categorical" and not pa.types.is_nested(column):
+        return "string"
+    raise InputError(
+        f"{where} is {column}, which a {kind} feature or label cannot read. Allowed: "
+        "numbers, booleans and strings; for categorical also dates, and lists of these."
+    )
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def to_strings(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Values as strings, empty ones as null.
+
+    Returns:
+        The strings, and a boolean array: where a value could not be read (nowhere).
+    """
+    if values.type != pa.string():
+        values = values.cast(pa.string())
+    values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    return values, np.zeros(len(values), bool)
+
+
+def to_integers(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Values as int64, and where one is not a whole number of that size."""
+    if is_text(values.type):
+        values = _trimmed(values)
+        good = pc.match_substring_regex(values, WHOLE)
+        return _kept(values, good).cast(pa.int64()), _is_false(good)
+    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+        values = _finite(values.cast(pa.float64()))
+        whole = pc.and_(
+            pc.equal(pc.floor(values), values), pc.less(pc.abs(values), float(2**53))
+        )
+        return _kept(values, whole).cast(pa.int64()), _is_false(whole)
+    if pa.types.is_uint64(values.type):
+        fits = pc.less(values, pa.scalar(2**63, pa.uint64()))
+        return _kept(values, fits).cast(pa.int64()), _is_false(fits)
+    return values.cast(pa.int64()), np.zeros(len(values), bool)
+
+
+def to_floats(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Values as float64, NaN and infinity as null, and where one is not a number."""
+    if is_text(values.type):
+        values = _trimmed(values)
+        number = pc.match_substring_regex(values, NUMBER)
+        good = pc.or_(number, pc.match_substring_regex(values, NOT_FINITE))
+        return _finite(_kept(values, number).cast(pa.float64())), _is_false(good)
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    return _finite(values.cast(pa.float64(), safe=False)), np.zeros(len(values), bool)
+
+
+CONVERT = {"string": to_strings, "integer": to_integers, "float": to_floats}
+
+
+def convert(values: pa.Array, raw: str, separator: str) -> tuple[pa.Array, np.ndarray]:
+    """Convert a column, or the values within its lists.
+
+    Args:
+        values: The raw column.
+        raw: ``"string"``, ``"integer"`` or ``"float"``.
+        separator: Splits strings into lists; ``""``: they are values themselves.
+
+    Returns:
+        The typed column (null: missing), and where a row's value could not be read.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if separator and not is_list(values.type):
+        values = pc.split_pattern(to_strings(values)[0], separator)
+    if not is_list(values.type):
+        return CONVERT[raw](values)
+    parents = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)
+    items, bad_items = CONVERT[raw](values.flatten())
+    bad = np.bincount(parents[bad_items], minlength=len(values)) > 0
+    keep = items.is_valid()
+    counts = np.bincount(
+        parents[keep.to_numpy(zero_copy_only=False)], minlength=len(values)
+    )
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), items.filter(keep)), bad
+
+
+def to_ms(values: pa.Array, unit: str, timezone: str) -> tuple[np.ndarray, np.ndarray]:
+    """A time column as milliseconds since 1970 in UTC.
+
+    Args:
+        values: Integers or reals in ``unit``, Arrow times, or strings that hold either
+            integers or ISO dates and times.
+        unit: ``"s"``, ``"ms"`` or ``"us"``.
+        timezone: Of times that do not say theirs.
+
+    Returns:
+        int64 ``[rows]``, and where a time is missing or cannot be read.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    local = None
+    if pa.types.is_temporal(values.type):
+        local = getattr(values.type, "tz", None) is None
+        values = values.cast(pa.timestamp("ms", getattr(values.type, "tz", None)), False)
+        values = values.cast(pa.int64())
+    elif is_text(values.type):
+        values = _trimmed(values)
+        moments = _kept(values, pc.match_substring_regex(values, MOMENT))
+        if moments.null_count < values.null_count + (len(values) - values.null_count) / 2:
+            local, values = True, moments.cast(pa.timestamp("ms")).cast(pa.int64())
+        else:
+            values, _ = to_floats(values)
+    bad = values.is_null().to_numpy(zero_copy_only=False)
+    ms = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
+    if local is None:
+        ms = ms * PER_MS[unit] // (1000 if unit == "us" else 1)
+    ms = ms.astype(np.int64)
+    return (ms - utc_offset_ms(ms, timezone) if local else ms), bad
+
+
+def utc_offset_ms(ms: np.ndarray, timezone: str) -> np.ndarray:
+    """The time zone's offset at each moment, looked up once for every hour that occurs."""
+    hours, inverse = np.unique(ms // HOUR_MS, return_inverse=True)
+    zone = zoneinfo.ZoneInfo(timezone)
+    start = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    offsets = [
+        (start + datetime.timedelta(hours=int(hour))).astimezone(zone).utcoffset()
+        for hour in hours
+    ]
+    millis = [round(offset.total_seconds() * 1000) for offset in offsets]
+    return np.array(millis, np.int64)[inverse]
+
+
+def _trimmed(values: pa.Array) -> pa.Array:
+    values = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+
+
+def _kept(values: pa.Array, good: pa.Array) -> pa.Array:
+    return pc.if_else(good, values, pa.scalar(None, values.type))
+
+
+def _finite(values: pa.Array) -> pa.Array:
+    return _kept(values, pc.is_finite(values))
+
+
+def _is_false(good: pa.Array) -> np.ndarray:
+    """Where a check failed; a missing value has not failed."""
+    return pc.invert(pc.fill_null(good, True)).to_numpy(zero_copy_only=False)

@@ -1,0 +1,149 @@
+"""An example set on disk: what preprocessing publishes and the other stages open.
+
+``manifest.json`` (files, rows, counts; written last), ``schema.json`` (features and
+tasks with what was learned), ``statistics.json``, ``vocab/<feature>.txt`` (one value a
+line, in the order of the ids), ``train|validation|test/<window>-<shard>.tfrecord``,
+``raw/<split>/…parquet`` (raw values of the first rows of evaluation files) and
+``rejected/``.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.features import Feature, Task
+from pipeline.errors import InputError
+from pipeline.examples import Column, layout
+from pipeline.storage import read_json
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What all stages must agree on.
+
+    Attributes:
+        features, tasks: With what was learned from the training split.
+        score: The formula of the ranking score.
+        truths: Tasks whose true probability the examples hold.
+        group: Whether rows have a group.
+        fingerprint: SHA-256 over all of this, the vocabularies and the format.
+    """
+
+    features: tuple[Feature, ...]
+    tasks: tuple[Task, ...]
+    score: str
+    truths: tuple[str, ...]
+    group: bool
+    fingerprint: str = ""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return layout(self.features, self.tasks, self.truths, self.group)
+
+    def to_dict(self) -> dict:
+        return {
+            "format": FORMAT,
+            "features": [feature.to_dict() for feature in self.features],
+            "tasks": [task.to_dict() for task in self.tasks],
+            "score": self.score,
+            "truths": list(self.truths),
+            "group": self.group,
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_dict(cls, document: dict, source: Path) -> "Schema":
+        """Read what ``to_dict`` gave.
+
+        Raises:
+            InputError: It is of another format or incomplete.
+        """
+        if document.get("format") != FORMAT:
+            raise InputError(
+                f"{source}: format must be {FORMAT}. Received: "
+                f"{document.get('format')!r}. Preprocess the log again."
+            )
+        try:
+            return cls(
+                tuple(Feature.from_dict(f) for f in document["features"]),
+                tuple(Task.from_dict(t) for t in document["tasks"]),
+                document["score"],
+                tuple(document["truths"]),
+                document["group"],
+                document["fingerprint"],
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{source} is corrupt: {error}") from None
+
+
+def compute_fingerprint(schema: Schema, vocab: Path) -> str:
+    """SHA-256 of the schema and of the vocabulary files beside it, in hex."""
+    document = {**schema.to_dict(), "fingerprint": ""}
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for feature in schema.features:
+        if feature.kind == "categorical":
+            digest.update(vocab_path(vocab, feature.name).read_bytes())
+    return digest.hexdigest()
+
+
+def vocab_path(vocab: Path, feature: str) -> Path:
+    """The file of a feature's vocabulary."""
+    return vocab / f"{feature.replace('/', '_')}.txt"
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """A whole example set.
+
+    Attributes:
+        path: Its folder.
+        schema: Its schema.
+        manifest: What preprocessing counted.
+    """
+
+    path: Path
+    schema: Schema
+    manifest: dict
+
+    @classmethod
+    def open(cls, path: Path) -> "ExampleSet":
+        """Open an example set and check that all its files are there, whole.
+
+        Raises:
+            InputError: It is not one, or a file is missing or cut off; it is named.
+        """
+        path = Path(path)
+        manifest = read_json(path / "manifest.json", "an example set")
+        document = read_json(path / "schema.json", "an example set")
+        schema = Schema.from_dict(document, path / "schema.json")
+        if schema.fingerprint != manifest["fingerprint"]:
+            raise InputError(f"{path}: schema.json does not belong to manifest.json.")
+        for file in manifest["files"]:
+            _check_size(path / file["path"], file["bytes"])
+        return cls(path, schema, manifest)
+
+    def windows(self, split: str) -> dict[str, list[Path]]:
+        """Window -> its files, windows and files in order."""
+        found: dict[str, list[Path]] = {}
+        for file in sorted(self.manifest["files"], key=lambda f: f["path"]):
+            if file["split"] == split:
+                found.setdefault(file["window"], []).append(self.path / file["path"])
+        return found
+
+    def rows(self, split: str) -> int:
+        return self.manifest["splits"][split]["rows"]
+
+
+def _check_size(path: Path, size: int) -> None:
+    try:
+        found = path.stat().st_size
+    except OSError:
+        raise InputError(f"{path} is missing; the example set is not whole.") from None
+    if found != size:
+        raise InputError(
+            f"{path} is cut off or was changed: it must hold {size} bytes. Received: "
+            f"{found}. Preprocess the log again."
+        )

@@ -1,0 +1,150 @@
+"""What preprocessing will do, settled before it starts: files, columns, types."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.features import Feature, Task
+from pipeline.columns import raw_type
+from pipeline.config import Config, Join, column
+from pipeline.errors import InputError, near
+from pipeline.readers import Log, open_log, read_all, require_columns
+
+ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the workers need to know; small, so that it travels.
+
+    Attributes:
+        config: The run's config.
+        log: The log's files.
+        sides: A side table for each of the config's joins.
+        carried: Columns of the log that go on after duplicates were found.
+        features: As the config has them, with the raw type of each; nothing learned yet.
+        columns: Feature or task name -> its column.
+        shards: Files of each window of each split.
+    """
+
+    config: Config
+    log: Log
+    sides: tuple[Log, ...]
+    carried: tuple[str, ...]
+    features: tuple[Feature, ...]
+    tasks: tuple[Task, ...]
+    columns: dict[str, str]
+    shards: int
+
+
+def make_plan(config: Config, folder: Path) -> Plan:
+    """Look at every input file and check that it can serve.
+
+    Args:
+        config: The run's config.
+        folder: What the config's paths are relative to.
+
+    Raises:
+        InputError: A file or a column is missing or does not suit.
+    """
+    sides = tuple(_open_side(join, config, folder) for join in config.data.join)
+    given_by_side = {
+        join.prefix + name: (side.files[0], side.schema.field(name).type)
+        for join, side in zip(config.data.join, sides, strict=True)
+        for name in side.schema.names
+        if name != join.on
+    }
+    needs = _needs(config)
+    own = {name: key for name, key in needs.items() if name not in given_by_side}
+    patterns = [str(folder / pattern) for pattern in config.data.input]
+    log = _open_log(patterns, config, own, given_by_side)
+    both = set(given_by_side) & set(log.schema.names) & set(needs)
+    if both:
+        raise InputError(
+            f"columns {sorted(both)} are in the log and in a side table. Give the join "
+            "a prefix, such as {input: users.parquet, on: user_id, prefix: user_}."
+        )
+    types = {name: (log.files[0], log.schema.field(name).type) for name in own}
+    types.update(given_by_side)
+    return Plan(
+        config=config,
+        log=log,
+        sides=sides,
+        carried=tuple(own),
+        features=tuple(_feature(item, types, config) for item in config.features),
+        tasks=tuple(_task(item, types) for item in config.tasks),
+        columns={i.name: column(i) for i in [*config.features, *config.tasks]},
+        shards=1 + log.rows // ROWS_PER_SHARD,
+    )
+
+
+def _needs(config: Config) -> dict[str, str]:
+    """Column -> the key of the config that wants it."""
+    needs = {column(item): f"features.{item.name}" for item in config.features}
+    needs |= {column(task): f"tasks.{task.name}" for task in config.tasks}
+    needs |= {t.truth: f"tasks.{t.name}.truth" for t in config.tasks if t.truth}
+    needs |= {join.on: "data.join" for join in config.data.join}
+    if config.data.time:
+        needs[config.data.time] = "data.time"
+    if config.data.group:
+        needs[config.data.group] = "data.group"
+    return needs
+
+
+def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> Log:
+    """Open the log; a column that is nowhere is reported with side tables in mind."""
+    log = open_log(patterns, config.data.delimiter, {})
+    for name, key in own.items():
+        if name not in log.schema.names:
+            others = [*log.schema.names, *given_by_side]
+            places = ", ".join([log.files[0], *sorted({f for f, _ in given_by_side.values()})])
+            raise InputError(
+                f"{places}: no column {name!r}, which {key} needs. {near(name, others)}"
+            )
+    return open_log(patterns, config.data.delimiter, own)
+
+
+def _open_side(join: Join, config: Config, folder: Path) -> Log:
+    patterns = [str(folder / join.input)]
+    side = open_log(patterns, config.data.delimiter, {})
+    require_columns(side.files[0], side.schema.names, {join.on: "data.join.on"})
+    keys = read_all(side)[join.on]
+    if len(pc.unique(keys)) < len(keys):
+        raise InputError(
+            f"{side.files[0]}: column {join.on!r} must differ from row to row to be "
+            f"joined on. Received: {len(keys)} rows, {len(pc.unique(keys))} values."
+        )
+    return side
+
+
+def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:
+    path, kind = types[column(item)]
+    where = f"features.{item.name}: column {column(item)!r} of {path}"
+    several = getattr(item, "max_values", 0) > 0
+    raw = raw_type(item.kind, kind, where, several)
+    dim = item.dim or config.model.embedding_dim
+    if item.kind == "numeric":
+        dim = dim if item.buckets else 0
+        return Feature(item.name, "numeric", dim=dim, transform=item.transform)
+    if several and not item.separator and not pa.types.is_nested(kind):
+        raise InputError(
+            f"{where} is {kind}: max_values needs a list, or a separator to split by."
+        )
+    return Feature(
+        item.name,
+        "categorical",
+        dim=dim,
+        raw="string" if item.separator else raw,
+        separator=item.separator,
+        max_values=item.max_values,
+        pooling=item.pooling,
+        oov_buckets=item.oov_buckets,
+    )
+
+
+def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
+    path, kind = types[column(item)]
+    raw_type("numeric", kind, f"tasks.{item.name}: column {column(item)!r} of {path}", False)
+    return Task(item.name, item.kind, item.given, item.transform, item.weight)

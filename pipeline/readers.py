@@ -1,0 +1,220 @@
+"""Raw logs as Arrow: find the files, look at their columns, read them in pieces.
+
+Files are opened through Beam's file systems, so a path may be local or of any scheme
+that the installed Beam knows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.errors import InputError, near
+
+BATCH_ROWS = 65_536
+CSV_BLOCK_BYTES = 16 << 20
+CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv", ".tsv.gz")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a log that one worker reads: a Parquet row group, or a CSV file."""
+
+    path: str
+    row_group: int | None
+    delimiter: str
+
+    def batches(self) -> Iterator[tuple[pa.Table, pa.Table | None]]:
+        """Read the piece.
+
+        Yields:
+            A table of up to ``BATCH_ROWS`` rows or one CSV block, and the lines that
+            could not be split into columns (``text`` and ``reason``), where there are
+            any.
+
+        Raises:
+            InputError: The file cannot be read; the message names it.
+        """
+        read = self._csv if self.row_group is None else self._parquet
+        try:
+            yield from read()
+        except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+            raise InputError(_corrupt(self.path, error)) from None
+
+    def _parquet(self):
+        with FileSystems.open(self.path) as file:
+            parquet = pq.ParquetFile(file)
+            groups = [self.row_group]
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups):
+                yield pa.table(batch), None
+
+    def _csv(self):
+        malformed = []
+
+        def keep(row):
+            malformed.append((row.text, row.expected_columns, row.actual_columns))
+            return "skip"
+
+        names = _csv_header(self.path, self.delimiter)
+        with FileSystems.open(self.path) as file:
+            reader = pyarrow.csv.open_csv(
+                file,
+                pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+                pyarrow.csv.ParseOptions(
+                    delimiter=self.delimiter, invalid_row_handler=keep
+                ),
+                pyarrow.csv.ConvertOptions(
+                    column_types={name: pa.string() for name in names},
+                    null_values=[""],
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=True,
+                ),
+            )
+            for batch in reader:
+                yield pa.table(batch), _malformed(malformed)
+                malformed.clear()
+        if malformed:
+            empty = pa.table({name: pa.array([], pa.string()) for name in names})
+            yield empty, _malformed(malformed)
+
+
+def _malformed(lines: list[tuple[str, int, int]]) -> pa.Table | None:
+    if not lines:
+        return None
+    reasons = [f"CSV line has {got} columns instead of {want}" for _, want, got in lines]
+    return pa.table({"text": [text for text, _, _ in lines], "reason": reasons})
+
+
+@dataclass(frozen=True)
+class Log:
+    """The files of one log, or of one side table.
+
+    Attributes:
+        files: Their paths.
+        pieces: What to read, in parts.
+        schema: Columns and types, of the first file.
+        rows: How many there are; for CSV files a guess from their size.
+    """
+
+    files: tuple[str, ...]
+    pieces: tuple[Piece, ...]
+    schema: pa.Schema
+    rows: int
+
+
+def open_log(patterns: list[str], delimiter: str, needs: dict[str, str]) -> Log:
+    """Find a log's files and check their columns, from footers and header lines alone.
+
+    Args:
+        patterns: Paths, or patterns with ``*``.
+        delimiter: Of CSV files.
+        needs: Column -> which key of the config wants it.
+
+    Returns:
+        The log.
+
+    Raises:
+        InputError: A pattern matches nothing, a file is empty, unreadable or of an
+            unknown format, or lacks a column that is needed.
+    """
+    files = [path for pattern in patterns for path in _match(pattern)]
+    pieces, schema, rows = [], None, 0
+    for path in files:
+        its_pieces, its_schema, its_rows = _look(path, delimiter)
+        require_columns(path, its_schema.names, needs)
+        if schema is not None:
+            _same_types(files[0], schema, path, its_schema, needs)
+        schema = schema or its_schema
+        pieces += its_pieces
+        rows += its_rows
+    if not pieces:
+        raise InputError(f"{', '.join(files)}: no rows.")
+    return Log(tuple(files), tuple(pieces), schema, rows)
+
+
+def read_all(log: Log) -> pa.Table:
+    """A whole log as one table: for side tables."""
+    tables = []
+    for piece in log.pieces:
+        for table, malformed in piece.batches():
+            if malformed is not None:
+                reason = malformed["reason"][0].as_py()
+                raise InputError(f"{piece.path}: {reason}: {malformed['text'][0].as_py()!r}")
+            tables.append(table)
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def require_columns(path: str, names: list[str], needs: dict[str, str]) -> None:
+    """Raise where a needed column is missing, with the nearest one that is there."""
+    for name, wanted_by in needs.items():
+        if name not in names:
+            raise InputError(
+                f"{path}: no column {name!r}, which {wanted_by} needs. {near(name, names)}"
+            )
+
+
+def _match(pattern: str) -> list[str]:
+    try:
+        found = FileSystems.match([pattern])[0].metadata_list
+    except Exception as error:  # each file system has errors of its own
+        raise InputError(f"cannot look for {pattern}: {error}") from None
+    if not found:
+        raise InputError(f"{pattern}: no such file.")
+    return sorted(metadata.path for metadata in found)
+
+
+def _look(path: str, delimiter: str) -> tuple[list[Piece], pa.Schema, int]:
+    try:
+        if path.endswith(".parquet"):
+            with FileSystems.open(path) as file:
+                parquet = pq.ParquetFile(file)
+                rows = parquet.metadata.num_rows
+                groups = range(parquet.num_row_groups)
+                pieces = [Piece(path, group, delimiter) for group in groups]
+                return pieces, parquet.schema_arrow, rows
+        if path.endswith(CSV_SUFFIXES):
+            names = _csv_header(path, delimiter)
+            schema = pa.schema([(name, pa.string()) for name in names])
+            size = FileSystems.match([path])[0].metadata_list[0].size_in_bytes
+            return [Piece(path, None, delimiter)], schema, size // 64
+    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+        raise InputError(_corrupt(path, error)) from None
+    raise InputError(
+        f"{path}: unknown format. Allowed: .parquet, {', '.join(CSV_SUFFIXES)}."
+    )
+
+
+def _csv_header(path: str, delimiter: str) -> list[str]:
+    with FileSystems.open(path) as file:
+        line = file.readline() if hasattr(file, "readline") else file.read(65_536)
+    if not line.strip():
+        raise InputError(f"{path}: the file is empty.")
+    table = pyarrow.csv.read_csv(
+        pa.py_buffer(line.splitlines()[0] + b"\n"),
+        pyarrow.csv.ReadOptions(autogenerate_column_names=True),
+        pyarrow.csv.ParseOptions(delimiter=delimiter),
+        pyarrow.csv.ConvertOptions(strings_can_be_null=False, null_values=[]),
+    )
+    names = [str(column[0].as_py()).removeprefix("\ufeff") for column in table.columns]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: column names must differ. Received: {names}")
+    return names
+
+
+def _same_types(first: str, schema: pa.Schema, path: str, other: pa.Schema, needs):
+    for name in needs:
+        one, two = schema.field(name).type, other.field(name).type
+        if pa.types.is_string(one) != pa.types.is_string(two):
+            raise InputError(
+                f"{path}: column {name!r} is {two}, but {one} in {first}. "
+                "All files of a log must agree."
+            )
+
+
+def _corrupt(path: str, error: Exception) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    return f"{path}: cannot be read, it may be corrupt or cut off: {error}"

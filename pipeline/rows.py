@@ -1,0 +1,184 @@
+"""What happens to the rows of a log before they are encoded: each is kept, dropped as
+an exact duplicate, or rejected with a reason, and all of them are counted."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.columns import convert, is_list, to_floats, to_ms
+from pipeline.fingerprint import fingerprint, hash_values
+from pipeline.plan import Plan
+from pipeline.split import SPLITS, assign_split, assign_window, window_name
+
+HIGH, LOW, SOURCE = "__fingerprint_high", "__fingerprint_low", "__source"
+
+
+def key_rows(
+    table: pa.Table, path: str, plan: Plan
+) -> tuple[dict[str, pa.Table], pa.Table | None]:
+    """Fingerprint a batch and sort its rows by split, window and shard.
+
+    Args:
+        table: A batch of the raw log, with all its columns.
+        path: The file it came from.
+        plan: The plan.
+
+    Returns:
+        Tables by key ``split/window/shard``, and the rows without a readable time.
+    """
+    high, low = fingerprint(table)
+    table = table.select(plan.carried)
+    source = np.full(len(table), plan.log.files.index(path), np.int32)
+    table = table.append_column(SOURCE, pa.array(source))
+    data = plan.config.data
+    ms, rejected = None, None
+    if data.time:
+        ms, bad = to_ms(_whole(table[data.time]), data.time_unit, data.timezone)
+        if bad.any():
+            rejected = with_reason(table.filter(bad), f"{data.time}: no readable time", plan)
+            table, ms = table.filter(~bad), ms[~bad]
+            high, low = high[~bad], low[~bad]
+    table = table.append_column(HIGH, pa.array(high)).append_column(LOW, pa.array(low))
+    split = assign_split(data, ms, high)
+    window = assign_window(data, ms, len(table))
+    shard = (low % np.uint64(plan.shards)).astype(np.int64)
+    return _partition(table, split, window, shard, data), rejected
+
+
+def _partition(table, split, window, shard, data) -> dict[str, pa.Table]:
+    """Cut a batch where (split, window, shard) changes, after sorting by them."""
+    if not len(table):
+        return {}
+    order = np.lexsort((shard, window, split))
+    split, window, shard = split[order], window[order], shard[order]
+    change = (np.diff(split) != 0) | (np.diff(window) != 0) | (np.diff(shard) != 0)
+    starts = [0, *(np.flatnonzero(change) + 1), len(order)]
+    table = table.take(pa.array(order))
+    return {
+        f"{SPLITS[split[a]]}/{window_name(data, int(window[a]))}/{shard[a]:05d}": (
+            table.slice(a, b - a)
+        )
+        for a, b in zip(starts, starts[1:], strict=False)
+    }
+
+
+def settle_rows(
+    tables: list[pa.Table], sides: list[pa.Table], plan: Plan
+) -> tuple[pa.Table, list[pa.Table], Counter]:
+    """Make the rows of one shard final: in order, without duplicates, joined and typed.
+
+    Args:
+        tables: All that was keyed for the shard, in any order.
+        sides: The side tables.
+        plan: The plan.
+
+    Returns:
+        The typed rows, in the order of their fingerprints; rejected rows with their
+        reasons; and counts: ``duplicates`` and ``unmatched/<side table>``.
+    """
+    table = pa.concat_tables(tables, promote_options="permissive")
+    high, low = table[HIGH].to_numpy(), table[LOW].to_numpy()
+    order = np.lexsort((low, high))
+    counts = Counter()
+    if plan.config.data.drop_duplicates:
+        same = (np.diff(high[order]) == 0) & (np.diff(low[order]) == 0)
+        order = order[np.concatenate([[True], ~same])]
+        counts["duplicates"] = int(same.sum())
+    table = table.take(pa.array(order))
+    for join, log, side in zip(plan.config.data.join, plan.sides, sides, strict=True):
+        table, unmatched = join_side(table, side, join.on, join.prefix)
+        counts[f"unmatched/{log.files[0]}"] += unmatched
+    typed, reasons = type_rows(table, plan)
+    bad = reasons != ""
+    rejected = [
+        with_reason(table.filter(reasons == reason), reason, plan)
+        for reason in np.unique(reasons[bad])
+    ]
+    return typed.filter(~bad), rejected, counts
+
+
+def join_side(
+    table: pa.Table, side: pa.Table, on: str, prefix: str
+) -> tuple[pa.Table, int]:
+    """Put a side table's columns beside the rows; null where its key is not known.
+
+    Returns:
+        The wider table, rows in the same order, and how many rows found no partner.
+    """
+    keys, known = _whole(table[on]), _whole(side[on])
+    if keys.type != known.type:
+        keys, known = keys.cast(pa.string()), known.cast(pa.string())
+    index = pc.index_in(keys, value_set=known, skip_nulls=True)
+    for name in side.column_names:
+        if name != on and prefix + name not in table.column_names:
+            table = table.append_column(prefix + name, side[name].take(index))
+    return table, index.null_count
+
+
+def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
+    """Convert what the model will see.
+
+    Returns:
+        A table with columns ``feature/<name>`` (string, int64, float64 or lists of
+        them), ``label/<task>`` and ``truth/<task>`` (float64), ``group`` (int64),
+        null where missing, plus the fingerprints; and for each row the reason to
+        reject it, or ``""``.
+    """
+    columns, reasons = {}, np.full(len(table), "", object)
+
+    def blame(bad: np.ndarray, reason: str):
+        reasons[bad & (reasons == "")] = reason
+
+    for feature in plan.features:
+        raw = _whole(table[plan.columns[feature.name]])
+        values, bad = convert(raw, feature.raw, feature.separator)
+        kind = "a whole number" if feature.raw == "integer" else "a number"
+        blame(bad, f"feature {feature.name}: not {kind}")
+        columns[f"feature/{feature.name}"] = values
+    for task, item in zip(plan.tasks, plan.config.tasks, strict=True):
+        values, bad = to_floats(_whole(table[plan.columns[task.name]]))
+        blame(bad, f"label {task.name}: not a number")
+        if item.at_least is not None:
+            values = pc.greater_equal(values, item.at_least).cast(pa.float64())
+        blame(*_impossible(values, task))
+        columns[f"label/{task.name}"] = values
+        if item.truth:
+            columns[f"truth/{task.name}"] = to_floats(_whole(table[item.truth]))[0]
+    if plan.config.data.group:
+        columns["group"] = group_numbers(_whole(table[plan.config.data.group]))
+    columns[LOW] = _whole(table[LOW])
+    return pa.table(columns), reasons
+
+
+def _impossible(values: pa.Array, task) -> tuple[np.ndarray, str]:
+    """Where a label cannot be one: a binary label but 0 and 1, a logarithm of less than -1."""
+    numbers = values.to_numpy(zero_copy_only=False)
+    if task.kind == "binary":
+        return ~np.isnan(numbers) & (numbers != 0) & (numbers != 1), (
+            f"label {task.name}: neither 0 nor 1"
+        )
+    lowest = 0.0 if task.transform == "log1p" else -np.inf
+    return numbers < lowest, f"label {task.name}: below 0, which log1p does not take"
+
+
+def group_numbers(values: pa.Array) -> pa.Array:
+    """Groups as int64: whole numbers as they are, anything else by its hash."""
+    if pa.types.is_integer(values.type):
+        return pc.fill_null(values.cast(pa.int64(), safe=False), -1)
+    return pa.array(hash_values(values).view(np.int64))
+
+
+def with_reason(table: pa.Table, reason: str, plan: Plan) -> pa.Table:
+    """Rejected rows as they are stored: with the file they came from, and why."""
+    files = pa.array(plan.log.files).take(_whole(table[SOURCE]))
+    shown = [name for name in table.column_names if not name.startswith("__")]
+    plain = [n for n in shown if not is_list(table.schema.field(n).type)]
+    text = pa.table({n: _whole(table[n]).cast(pa.string()) for n in plain})
+    reasons = pa.array([reason]).take(pa.array(np.zeros(len(table), np.int64)))
+    return text.append_column("source", files).append_column("reason", reasons)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

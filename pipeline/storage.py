@@ -1,0 +1,103 @@
+"""Whole or absent: how a stage publishes a folder, and how the next one reads it."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise where a stage's output is there already and must not be replaced.
+
+    Raises:
+        InputError: ``path`` exists and ``overwrite`` is False.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(
+            f"{path} exists already. Choose another --output, or pass --overwrite "
+            "to replace it."
+        )
+
+
+@contextlib.contextmanager
+def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a stage an empty folder, and put it in place once the stage has finished.
+
+    What stands under ``path`` is therefore always whole: a stage that fails, or is
+    killed, leaves there what was there before.
+
+    Args:
+        path: Where the folder shall stand.
+        overwrite: Whether what is there may be replaced.
+
+    Yields:
+        A folder beside ``path``, to write into.
+
+    Raises:
+        InputError: ``path`` exists and ``overwrite`` is False.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    try:
+        yield partial
+        replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace(partial: Path, path: Path) -> None:
+    """Move a finished folder to its place; the one it replaces goes only afterwards."""
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    if path.exists():
+        path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file through a temporary name; NaN and infinity become null."""
+    temporary = path.with_name(path.name + ".partial")
+    text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def finite(content):
+    """A copy of a JSON document with None for every number that JSON cannot hold."""
+    if isinstance(content, dict):
+        return {str(key): finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    if isinstance(content, float) and not abs(content) < float("inf"):
+        return None
+    return content
+
+
+def read_json(path: Path, whole: str) -> dict:
+    """Read a JSON file that a stage wrote.
+
+    Args:
+        path: The file.
+        whole: What its folder should be, for the message: ``"an example set"``.
+
+    Raises:
+        InputError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(
+            f"{path.parent} is not {whole}, or not a whole one: {path.name} is missing."
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path} is corrupt: {error}") from None

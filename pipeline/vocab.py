@@ -1,0 +1,263 @@
+"""What is learned from the training split alone: vocabularies, statistics, quantiles.
+
+``analyse`` sums up one shard, ``merge`` adds up shards in any order, ``learn`` turns
+the sum into features and tasks that know their vocabulary, mean and boundaries.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.features import Feature, Task, sample_space, transform_numbers
+from pipeline.columns import is_list
+from pipeline.plan import Plan
+from pipeline.rows import LOW
+
+QUANTILE_ROWS = 500_000  # about so many rows of the whole log are drawn for quantiles
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared deviations of numbers, with their range."""
+
+    count: int = 0
+    mean: float = 0.0
+    m2: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+    missing: int = 0
+
+    @classmethod
+    def of(cls, values: np.ndarray, missing: int = 0) -> "Moments":
+        if not len(values):
+            return cls(missing=missing)
+        mean = float(values.mean())
+        m2 = float(np.square(values - mean).sum())
+        return cls(len(values), mean, m2, values.min(), values.max(), missing)
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """Chan, Golub and LeVeque (1979): exact whatever the order and the scale."""
+        count = self.count + other.count
+        shift = other.mean - self.mean
+        share = other.count / max(count, 1)
+        return Moments(
+            count,
+            self.mean + shift * share,
+            self.m2 + other.m2 + shift * shift * self.count * share,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.missing + other.missing,
+        )
+
+    @property
+    def std(self) -> float:
+        """Standard deviation, and 1 where all values are one: nothing to divide by."""
+        variance = self.m2 / max(self.count, 1)
+        return float(np.sqrt(variance)) if variance > 0 else 1.0
+
+
+@dataclass
+class Analysis:
+    """Sums over rows of the training split.
+
+    Attributes:
+        counts: Feature -> table of ``value`` and ``count``.
+        numbers: Numeric feature -> moments of its transformed values.
+        drawn: Bucketized feature -> a uniform sample of its values.
+        labels: Task -> moments of its transformed label over its sample space.
+    """
+
+    counts: dict[str, pa.Table] = field(default_factory=dict)
+    numbers: dict[str, Moments] = field(default_factory=dict)
+    drawn: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: dict[str, Moments] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What encoding needs.
+
+    Attributes:
+        features: With vocabulary sizes, means, deviations and boundaries.
+        tasks: With the means and deviations of their labels.
+        vocabularies: Categorical feature -> its known values, in the order of their ids.
+        statistics: For people: what ``statistics.json`` holds.
+    """
+
+    features: tuple[Feature, ...]
+    tasks: tuple[Task, ...]
+    vocabularies: dict[str, pa.Array]
+    statistics: dict
+
+
+def analyse(table: pa.Table, plan: Plan) -> Analysis:
+    """Sum up the typed rows of one shard."""
+    result = Analysis()
+    rate = max(1, plan.log.rows // QUANTILE_ROWS)
+    drawn = (table[LOW].to_numpy() >> np.uint64(32)) % np.uint64(rate) == 0
+    for feature, item in zip(plan.features, plan.config.features, strict=True):
+        values = table[f"feature/{feature.name}"].combine_chunks()
+        if feature.kind == "categorical":
+            result.counts[feature.name] = _count(values)
+            continue
+        numbers = as_float32(values)
+        known = numbers[~np.isnan(numbers)].astype(np.float64)
+        missing = len(numbers) - len(known)
+        moments = Moments.of(transform_numbers(feature.transform, known, np), missing)
+        result.numbers[feature.name] = moments
+        if item.buckets:
+            some = numbers[drawn]
+            result.drawn[feature.name] = some[~np.isnan(some)]
+    labels = label_arrays(table, plan.tasks)
+    for task in plan.tasks:
+        inside = labels[task.name][sample_space(task, plan.tasks, labels)]
+        values = transform_numbers(task.transform, inside.astype(np.float64), np)
+        result.labels[task.name] = Moments.of(values, len(table) - len(inside))
+    return result
+
+
+def merge(analyses: list[Analysis]) -> Analysis:
+    """Add up analyses; the order does not matter."""
+    result = Analysis()
+    for analysis in analyses:
+        for name, moments in analysis.numbers.items():
+            result.numbers[name] = result.numbers.get(name, Moments()) + moments
+        for name, moments in analysis.labels.items():
+            result.labels[name] = result.labels.get(name, Moments()) + moments
+    for name in {name for analysis in analyses for name in analysis.drawn}:
+        parts = [a.drawn[name] for a in analyses if name in a.drawn]
+        result.drawn[name] = np.concatenate(parts)
+    for name in {name for analysis in analyses for name in analysis.counts}:
+        parts = pa.concat_tables([a.counts[name] for a in analyses if name in a.counts])
+        grouped = parts.group_by("value").aggregate([("count", "sum")])
+        result.counts[name] = grouped.rename_columns(["value", "count"])
+    return result
+
+
+def learn(analysis: Analysis, plan: Plan) -> Learned:
+    """Fix vocabularies, standardisation and buckets."""
+    features, vocabularies, statistics = [], {}, {}
+    for feature, item in zip(plan.features, plan.config.features, strict=True):
+        if feature.kind == "categorical":
+            counts = analysis.counts.get(feature.name)
+            known, summary = _vocabulary(counts, item.min_count, feature)
+            vocabularies[feature.name] = known
+            feature = dataclasses.replace(feature, vocabulary_size=len(known))
+        else:
+            moments = analysis.numbers.get(feature.name, Moments())
+            sample = analysis.drawn.get(feature.name, np.zeros(0, np.float32))
+            feature = dataclasses.replace(
+                feature,
+                mean=moments.mean,
+                std=moments.std,
+                boundaries=_boundaries(sample, item.buckets),
+            )
+            summary = _describe(moments)
+        features.append(feature)
+        statistics[feature.name] = {"kind": feature.kind, **summary}
+    tasks = [_fitted(task, analysis.labels.get(task.name, Moments())) for task in plan.tasks]
+    labels = {name: _describe(m) for name, m in analysis.labels.items()}
+    return Learned(
+        tuple(features),
+        tuple(tasks),
+        vocabularies,
+        {"features": statistics, "labels": labels},
+    )
+
+
+def look_up(values: pa.Array, vocabulary: pa.Array, feature: Feature) -> np.ndarray:
+    """Ids of values: 0 missing, then out-of-vocabulary buckets, then known values.
+
+    Args:
+        values: Strings or integers, null where missing; not lists.
+        vocabulary: The known values, in the order of their ids.
+        feature: The learned feature.
+
+    Returns:
+        int32 ``[values]``.
+    """
+    index = pc.index_in(values, value_set=vocabulary, skip_nulls=True)
+    known = index.is_valid().to_numpy(zero_copy_only=False)
+    ids = pc.fill_null(index, 0).to_numpy(zero_copy_only=False) + 1 + feature.oov_buckets
+    unknown = ~known & values.is_valid().to_numpy(zero_copy_only=False)
+    ids[~known] = 0
+    ids[unknown] = 1
+    if feature.oov_buckets > 1 and unknown.any():
+        ids[unknown] = 1 + _oov_bucket(values.filter(pa.array(unknown)), feature)
+    return ids.astype(np.int32)
+
+
+def _oov_bucket(values: pa.Array, feature: Feature) -> np.ndarray:
+    """The bucket of an unknown value, by the very operation that the export holds."""
+    import tensorflow as tf  # only where there is more than one bucket
+
+    encoded = values.dictionary_encode()
+    texts = encoded.dictionary.cast(pa.string()).to_numpy(zero_copy_only=False)
+    buckets = tf.strings.to_hash_bucket_fast(tf.constant(texts), feature.oov_buckets)
+    return buckets.numpy()[encoded.indices.to_numpy()]
+
+
+def as_float32(values: pa.Array) -> np.ndarray:
+    """Numbers as the examples hold them: NaN where missing."""
+    return values.to_numpy(zero_copy_only=False).astype(np.float32)
+
+
+def label_arrays(table: pa.Table, tasks: tuple[Task, ...]) -> dict[str, np.ndarray]:
+    """Task -> float32 labels, NaN where there is none."""
+    return {t.name: as_float32(table[f"label/{t.name}"].combine_chunks()) for t in tasks}
+
+
+def _count(values: pa.Array) -> pa.Table:
+    if is_list(values.type):
+        values = values.flatten()
+    counts = values.drop_null().value_counts()
+    return pa.table({"value": counts.field("values"), "count": counts.field("counts")})
+
+
+def _vocabulary(counts: pa.Table | None, min_count: int, feature: Feature):
+    """Values seen often enough, the most frequent first, ties by value."""
+    kind = pa.int64() if feature.raw == "integer" else pa.string()
+    if counts is None:
+        counts = pa.table({"value": pa.array([], kind), "count": pa.array([], pa.int64())})
+    seen, values = int(pc.sum(counts["count"]).as_py() or 0), len(counts)
+    counts = counts.filter(pc.greater_equal(counts["count"], min_count))
+    if kind == pa.string():  # a vocabulary file holds one value a line
+        counts = counts.filter(
+            pc.invert(pc.match_substring_regex(counts["value"], r"[\r\n]"))
+        )
+    counts = counts.sort_by([("count", "descending"), ("value", "ascending")])
+    known = int(pc.sum(counts["count"]).as_py() or 0)
+    summary = {
+        "values_seen": seen,
+        "distinct": values,
+        "vocabulary": len(counts),
+        "out_of_vocabulary": seen - known,
+        "most_frequent": [str(v) for v in counts["value"][:5].to_pylist()],
+    }
+    return counts["value"].combine_chunks(), summary
+
+
+def _boundaries(sample: np.ndarray, buckets: int) -> tuple[float, ...]:
+    """Inner quantiles, as float32 and strictly increasing."""
+    if buckets < 2 or not len(sample):
+        return ()
+    cuts = np.quantile(sample, np.arange(1, buckets) / buckets, method="higher")
+    return tuple(float(cut) for cut in np.unique(cuts.astype(np.float32)))
+
+
+def _fitted(task: Task, moments: Moments) -> Task:
+    return dataclasses.replace(task, mean=moments.mean, std=moments.std)
+
+
+def _describe(moments: Moments) -> dict:
+    return {
+        "rows": moments.count,
+        "missing": moments.missing,
+        "mean": moments.mean,
+        "std": moments.std,
+        "min": moments.low,
+        "max": moments.high,
+    }
