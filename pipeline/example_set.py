@@ -14,7 +14,7 @@ from pathlib import Path
 
 from models.features import Feature, Task
 from pipeline.errors import InputError
-from pipeline.examples import Column, layout
+from pipeline.examples import Layout
 from pipeline.storage import read_json
 
 FORMAT = 1
@@ -40,8 +40,8 @@ class Schema:
     fingerprint: str = ""
 
     @property
-    def columns(self) -> tuple[Column, ...]:
-        return layout(self.features, self.tasks, self.truths, self.group)
+    def layout(self) -> Layout:
+        return Layout.of(self.features, self.tasks, self.truths, self.group)
 
     def to_dict(self) -> dict:
         return {

@@ -1,16 +1,17 @@
 """The one byte contract between preprocessing and everything that reads examples.
 
 A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
-``BLOCK_ROWS`` rows, column by column: each column is one bytes feature that holds the
-values of all rows one after the other, little-endian.
+``BLOCK_ROWS`` rows in matrices, row by row, little-endian, each one bytes feature:
 
-| key | type | per row |
+| feature | type | columns |
 |---|---|---|
-| ``feature/<name>`` categorical | int32 | 1 id, or ``max_values`` ids, 0 after the last |
-| ``feature/<name>`` numeric | float32 | 1 number in raw units, NaN: missing |
-| ``label/<task>`` | float32 | 1 number in raw units, NaN: no label |
-| ``truth/<task>`` | float32 | the true probability or value, where the log knows it |
-| ``group`` | int64 | the group, for GAUC |
+| ``ids`` | int32 | each categorical feature: 1 id, or ``max_values`` ids, 0 after the last |
+| ``numbers`` | float32 | numeric features in raw units, NaN: missing; labels in raw units, NaN: none; true probabilities, where the log knows them |
+| ``group`` | int64 | 1: the group, for GAUC; only where there is one |
+
+The schema names the columns of each matrix in their order (``Layout``), and its
+fingerprint ties the two together.  Rows rather than columns lie together because that
+is how they are shuffled and batched: one copy of a row instead of one for each column.
 """
 
 import struct
@@ -27,55 +28,84 @@ BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a block: its key, its little-endian NumPy type, its values a row.
+class Layout:
+    """Which column of which matrix holds what.
 
-    ``width`` 0 is a plain vector; anything above, a matrix so wide.
+    Attributes:
+        ids: Categorical features and their width: 0 for a single id, else how many.
+        numbers: Keys ``feature/<name>``, ``label/<task>``, ``truth/<task>``.
+        group: Whether rows have a group.
     """
 
-    key: str
-    dtype: str
-    width: int = 0
+    ids: tuple[tuple[str, int], ...]
+    numbers: tuple[str, ...]
+    group: bool
+
+    @classmethod
+    def of(
+        cls,
+        features: Iterable[Feature],
+        tasks: Iterable[Task],
+        truths: Iterable[str],
+        group: bool,
+    ) -> "Layout":
+        features = tuple(features)
+        ids = [(f.name, f.max_values) for f in features if f.kind == "categorical"]
+        numbers = [f"feature/{f.name}" for f in features if f.kind == "numeric"]
+        numbers += [f"label/{task.name}" for task in tasks]
+        numbers += [f"truth/{name}" for name in truths]
+        return cls(tuple(ids), tuple(numbers), group)
+
+    @property
+    def widths(self) -> list[int]:
+        """Columns of each categorical feature in ``ids``."""
+        return [max(width, 1) for _, width in self.ids]
+
+    def matrices(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns by key, as encoding has them, to the matrices of the contract."""
+        rows = len(next(iter(arrays.values())))
+        ids = [arrays[f"feature/{name}"].reshape(rows, -1) for name, _ in self.ids]
+        numbers = [arrays[key].reshape(rows, 1) for key in self.numbers]
+        matrices = {
+            "ids": np.concatenate(ids or [np.zeros((rows, 0))], 1).astype("<i4"),
+            "numbers": np.concatenate(numbers, 1).astype("<f4"),
+        }
+        if self.group:
+            matrices["group"] = arrays["group"].astype("<i8")
+        return matrices
+
+    def columns(self, matrices: dict) -> dict:
+        """Within ``tf.data``: tensors of the matrices to tensors by key."""
+        import tensorflow as tf
+
+        columns = {}
+        if self.ids:
+            parts = tf.split(matrices["ids"], self.widths, axis=1)
+            for (name, width), part in zip(self.ids, parts, strict=True):
+                columns[f"feature/{name}"] = part if width else part[:, 0]
+        numbers = tf.unstack(matrices["numbers"], len(self.numbers), axis=1)
+        columns.update(zip(self.numbers, numbers, strict=True))
+        if "group" in matrices:
+            columns["group"] = matrices["group"]
+        return columns
 
 
-def layout(
-    features: Iterable[Feature],
-    tasks: Iterable[Task],
-    truths: Iterable[str] = (),
-    group: bool = False,
-) -> tuple[Column, ...]:
-    """The columns of a block, from the schema."""
-    columns = [
-        Column(f"feature/{f.name}", "<i4", f.max_values)
-        if f.kind == "categorical"
-        else Column(f"feature/{f.name}", "<f4")
-        for f in features
-    ]
-    columns += [Column(f"label/{task.name}", "<f4") for task in tasks]
-    columns += [Column(f"truth/{name}", "<f4") for name in truths]
-    return (*columns, Column("group", "<i8")) if group else tuple(columns)
-
-
-def encode_blocks(arrays: dict[str, np.ndarray], columns: Iterable[Column]) -> Iterator[bytes]:
+def encode_blocks(matrices: dict[str, np.ndarray]) -> Iterator[bytes]:
     """Serialise rows block by block.
 
     Args:
-        arrays: Key -> values ``[rows]`` or ``[rows, width]``.
-        columns: The layout.
+        matrices: From ``Layout.matrices``.
 
     Yields:
         Serialised ``tf.train.Example`` messages.
     """
     import tensorflow as tf  # workers that only read logs do not wait for it
 
-    columns = tuple(columns)
-    arrays = {c.key: np.ascontiguousarray(arrays[c.key], c.dtype) for c in columns}
-    rows = len(arrays[columns[0].key])
-    for start in range(0, rows, BLOCK_ROWS):
+    for start in range(0, len(matrices["numbers"]), BLOCK_ROWS):
         example = tf.train.Example()
-        for column in columns:
-            block = arrays[column.key][start : start + BLOCK_ROWS].tobytes()
-            example.features.feature[column.key].bytes_list.value.append(block)
+        for key, matrix in matrices.items():
+            block = matrix[start : start + BLOCK_ROWS].tobytes()
+            example.features.feature[key].bytes_list.value.append(block)
         yield example.SerializeToString(deterministic=True)
 
 
@@ -104,28 +134,27 @@ def _masked_crc(data: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def parse_block(record, columns: Iterable[Column]) -> dict:
-    """Parse one block, within a ``tf.data`` pipeline.
+def parse_block(record, layout: Layout, group: bool = False) -> dict:
+    """Parse one block, within ``tf.data``.
 
     Args:
         record: Scalar string tensor.
-        columns: Those of the layout that are wanted.
+        layout: The layout.
+        group: Whether the group is wanted.
 
     Returns:
-        Key -> tensor ``[rows]`` or ``[rows, width]``.
+        ``ids`` int32 ``[rows, *]``, ``numbers`` float32 ``[rows, *]``, and ``group``
+        int64 ``[rows]`` if wanted.
     """
     import tensorflow as tf
 
-    columns = tuple(columns)
+    kinds = {"ids": tf.int32, "numbers": tf.float32}
+    if group and layout.group:
+        kinds["group"] = tf.int64
     scalar = tf.io.FixedLenFeature([], tf.string)
-    parsed = tf.io.parse_single_example(record, {c.key: scalar for c in columns})
-    return {
-        c.key: _shaped(tf.io.decode_raw(parsed[c.key], np.dtype(c.dtype)), c.width)
-        for c in columns
-    }
-
-
-def _shaped(values, width: int):
-    import tensorflow as tf
-
-    return tf.reshape(values, [-1, width]) if width else values
+    parsed = tf.io.parse_single_example(record, dict.fromkeys(kinds, scalar))
+    matrices = {k: tf.io.decode_raw(parsed[k], kind) for k, kind in kinds.items()}
+    numbers = tf.reshape(matrices["numbers"], [-1, len(layout.numbers)])
+    rows = tf.shape(numbers)[0]
+    ids = tf.reshape(matrices["ids"], [rows, sum(layout.widths)])
+    return {**matrices, "ids": ids, "numbers": numbers}

@@ -30,7 +30,7 @@ from pipeline.columns import is_list
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.example_set import Schema, compute_fingerprint, vocab_path
-from pipeline.examples import encode_blocks, layout, write_records
+from pipeline.examples import Layout, encode_blocks, write_records
 from pipeline.plan import Plan, make_plan
 from pipeline.readers import Piece, read_all
 from pipeline.rows import key_rows, settle_rows
@@ -215,9 +215,9 @@ class Encode(beam.DoFn):
         path = f"{split}/{window}-{shard}.tfrecord"
         arrays, unknown = encode_rows(table, learned)
         truths = [k.removeprefix("truth/") for k in arrays if k.startswith("truth/")]
-        columns = layout(learned.features, learned.tasks, truths, "group" in arrays)
+        layout = Layout.of(learned.features, learned.tasks, truths, "group" in arrays)
         with _create(f"{self.output}/{path}") as file:
-            size = write_records(file, encode_blocks(arrays, columns))
+            size = write_records(file, encode_blocks(layout.matrices(arrays)))
         if split != "train":
             raw = table.slice(0, RAW_ROWS)
             raw = raw.select([n for n in raw.column_names if n.startswith("feature/")])

@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import exposures, side_tables
 from pipeline.errors import InputError
 from pipeline.storage import publish
-from pipeline.world import create_world
+from pipeline.synthetic_log import log_and_truth
+from pipeline.synthetic_tables import item_table, user_table
+from pipeline.synthetic_world import create_world
 
 DUPLICATED = 0.001  # of the rows
 ROW_GROUP = 65_536
@@ -40,8 +41,10 @@ def synthesize(
 ) -> None:
     """Write a log of ``rows`` rows; the same arguments give the same bytes.
 
+    (On one kind of machine and with the same package versions.)
+
     Args:
-        rows: Rows of ``log.parquet``, duplicates included; about 400 bytes of memory
+        rows: Rows of ``log.parquet``, duplicates included; about 600 bytes of memory
             each.
         seed: Of all that is random.
         output: The folder to write.
@@ -54,19 +57,20 @@ def synthesize(
     Raises:
         InputError: An argument is out of range, or ``output`` exists.
     """
+    check(rows=rows)
     users = max(1, rows // 60) if users is None else users
     items = max(1, rows // 100) if items is None else items
-    check(rows=rows, users=users, items=items)
+    check(users=users, items=items)
     if seed < 0:
-        raise InputError(f"seed must be 0 or more. Received: seed={seed}.")
+        raise InputError(f"seed must be 0 or more. Received: seed={seed}. Try 1.")
     rng = np.random.default_rng(seed)
     with publish(output, overwrite) as folder:
         progress(0.0, "users and items")
         world = create_world(rng, users, items)
-        write(side_tables.user_table(rng, world), folder / "users.parquet")
-        write(side_tables.item_table(rng, world), folder / "items.parquet")
+        write(user_table(rng, world), folder / "users.parquet")
+        write(item_table(rng, world), folder / "items.parquet")
         progress(0.05, "exposures")
-        log, truth = exposures.log_and_truth(rng, world, rows - round(rows * DUPLICATED))
+        log, truth = log_and_truth(rng, world, rows - round(rows * DUPLICATED))
         progress(0.6, "writing")
         write(duplicate(rng, log, rows), folder / "log.parquet")
         write(truth, folder / "truth.parquet")
@@ -78,7 +82,7 @@ def check(**counts: int) -> None:
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InputError(
-                f"{name} must be a whole number, 1 or more. Received: {name}={count!r}. "
+                f"{name} must be a whole number from 1. Received: {name}={count!r}. "
                 "A demo wants about 200000 rows."
             )
 

@@ -1,4 +1,4 @@
-"""The world behind the synthetic log: who likes what, how it drifts, how likely a label is.
+"""The world behind the synthetic log: who likes what, how that drifts, what is likely.
 
 Users and items have latent vectors and traits that the log never shows; its columns
 show what they cause.  Everything here is drawn once, before any exposure, so the
@@ -133,7 +133,9 @@ def draw(rng: np.random.Generator, shares: np.ndarray, size: int) -> np.ndarray:
     return np.searchsorted(edges[:-1] / edges[-1], rng.random(size), side="right")
 
 
-def match(world: World, user: np.ndarray, item: np.ndarray, age: np.ndarray):
+def match(
+    world: World, user: np.ndarray, item: np.ndarray, age: np.ndarray
+) -> np.ndarray:
     """Inner product of preference and offer, the preference rotated by its age; [N].
 
     Args:
@@ -165,7 +167,9 @@ def probabilities(world: World, exposure: dict) -> dict[str, np.ndarray]:
         logit = label.user * world.user_traits[name][exposure["user"]]
         logit += label.item * world.item_traits[name][exposure["item"]]
         logit += label.match * exposure["match"] + label.context * exposure["context"]
-        rate = label.rate if name == "is_click" else label.rate / LABELS["is_click"].rate
+        rate = (
+            label.rate if name == "is_click" else label.rate / LABELS["is_click"].rate
+        )
         result[name] = sigmoid(logit + intercept(logit, rate, given))
         given = result["is_click"]
     return result
@@ -213,7 +217,7 @@ def long_view_probability(location: np.ndarray, bound_ms: np.ndarray) -> np.ndar
 
 
 def normal_cdf(x: np.ndarray) -> np.ndarray:
-    """Standard normal distribution function, to 1e-7 (Abramowitz and Stegun, 26.2.17)."""
+    """Standard normal distribution function (Abramowitz, Stegun 26.2.17), to 1e-7."""
     t = 1 / (1 + 0.2316419 * np.abs(x))
     factors = (1.330274429, -1.821255978, 1.781477937, -0.356563782, 0.319381530)
     tail = np.zeros_like(t)

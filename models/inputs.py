@@ -1,0 +1,90 @@
+"""From a batch of encoded features to one vector per row."""
+
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+
+from components.embeddings import FusedEmbedding
+from models.features import MISSING_ID, Feature, transform_numbers
+
+OUTLIER = 10.0  # standard deviations; what lies beyond is taken for so much
+
+
+class FeatureInputs(tf.keras.layers.Layer):
+    """Embeds, transforms and concatenates the features of a batch.
+
+    Categorical and bucketized features of one width share a fused table, hence one
+    gather.  A plain number becomes two inputs: its standardised value, kept within
+    ``OUTLIER`` so that no input is unscaled (0, the mean, where it is missing), and 1
+    where it is missing.
+
+    Args:
+        features: Learned features, at least one.
+
+    Call arguments:
+        batch: Feature name -> int32 ``[B]``, int32 ``[B, max_values]`` or float32
+            ``[B]``; keys that are no feature are ignored.
+
+    Output shape:
+        ``[B, D]``, features in their order.
+    """
+
+    def __init__(self, features: Iterable[Feature], **kwargs):
+        super().__init__(**kwargs)
+        self.features = tuple(features)
+        embedded = [feature for feature in self.features if feature.rows]
+        self.by_dim = {
+            dim: [feature for feature in embedded if feature.dim == dim]
+            for dim in sorted({feature.dim for feature in embedded})
+        }
+        self.tables = {
+            str(dim): FusedEmbedding(
+                [feature.rows for feature in group],
+                dim,
+                [feature.pooling if feature.max_values else None for feature in group],
+                name=f"embedding_{dim}",
+            )
+            for dim, group in self.by_dim.items()
+        }
+
+    def call(self, batch: Mapping):
+        """Computes the vector of each row."""
+        embedded = self.embed(batch)
+        parts = [
+            embedded[f.name] if f.rows else standardise(f, batch[f.name])
+            for f in self.features
+        ]
+        return tf.concat(parts, axis=1)
+
+    def embed(self, batch: Mapping) -> dict:
+        """Embedding of every feature that has one: name -> float32 ``[B, dim]``."""
+        embedded = {}
+        for dim, group in self.by_dim.items():
+            ids = [row_ids(feature, batch[feature.name]) for feature in group]
+            vectors = self.tables[str(dim)](ids)
+            embedded.update(zip((f.name for f in group), vectors, strict=True))
+        return embedded
+
+    @property
+    def embedding_variables(self) -> list[tf.Variable]:
+        """The fused tables."""
+        return [variable for table in self.tables.values() for variable in table.weights]
+
+
+def row_ids(feature: Feature, values):
+    """Rows of a feature's table: ids as they are, numbers by their bucket (0: missing)."""
+    if feature.kind == "categorical":
+        return values
+    known = tf.where(tf.math.is_finite(values), values, 0.0)
+    boundaries = tf.constant(feature.boundaries, tf.float32)
+    bucket = 1 + tf.searchsorted(boundaries, known, side="right")
+    return tf.where(tf.math.is_finite(values), bucket, MISSING_ID)
+
+
+def standardise(feature: Feature, values):
+    """A plain number as two inputs: float32 ``[B]`` to ``[B, 2]``."""
+    known = tf.math.is_finite(values)
+    values = transform_numbers(feature.transform, tf.where(known, values, 0.0), tf.math)
+    scaled = tf.clip_by_value((values - feature.mean) / feature.std, -OUTLIER, OUTLIER)
+    missing = tf.cast(tf.logical_not(known), tf.float32)
+    return tf.stack([tf.where(known, scaled, 0.0), missing], axis=1)

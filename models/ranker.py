@@ -1,0 +1,203 @@
+"""The ranking model: features in, one output per task, and the step that trains it."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+
+from components.losses import binary_cross_entropy, masked_mean, squared_error
+from components.mlp import MLP
+from models.features import Feature, Task, transform_numbers
+from models.inputs import FeatureInputs
+from models.score import evaluate_score, parse_score
+
+SCORE = "score"
+FUNCTIONS = {
+    "exp": tf.exp,
+    "log1p": tf.math.log1p,
+    "maximum": tf.maximum,
+    "minimum": tf.minimum,
+    "sigmoid": tf.sigmoid,
+    "sqrt": tf.sqrt,
+}
+
+
+class RankingModel(tf.keras.Model):
+    """Feature inputs, a trunk, and a tower for each task.
+
+    A binary task's tower gives a logit, a regression task's a standardised, transformed
+    value.  Each tower ends in a bias that starts at the task's mean in the training
+    split, so that the first steps do not go into finding it.
+
+    Args:
+        features: Learned features.
+        tasks: Learned tasks.
+        trunk: Layer ``[B, D]`` -> task name -> ``[B, d]``.
+        tower_units: Widths of a tower's hidden layers; may be empty.
+        score: Formula of the ranking score over the tasks' outputs.
+        seed: Start of the towers' and tables' seeds.
+
+    Call arguments:
+        features: Feature name -> tensor, as the examples hold it.
+
+    Output shape:
+        Task name -> logit or standardised value, ``[B]``.
+    """
+
+    def __init__(
+        self,
+        features: Iterable[Feature],
+        tasks: Iterable[Task],
+        trunk: tf.keras.layers.Layer,
+        tower_units: list[int],
+        score: str,
+        seed: int,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.tasks = tuple(tasks)
+        self.inputs_layer = FeatureInputs(features, name="inputs")
+        self.trunk = trunk
+        self.score = parse_score(score, [task.name for task in self.tasks])
+        self.towers = {
+            task.name: MLP([*tower_units, 1], seed=seed + 100 * i, name=f"tower_{task.name}")
+            for i, task in enumerate(self.tasks)
+        }
+        self.biases = {
+            task.name: self.add_weight(
+                f"bias_{task.name}",
+                shape=[],
+                initializer=tf.keras.initializers.Constant(_start(task)),
+            )
+            for task in self.tasks
+        }
+
+    def compile(self, dense_optimizer, embedding_optimizer, **kwargs):
+        """Takes two optimizers, which together update every weight exactly once.
+
+        Args:
+            dense_optimizer: For everything but the embedding tables.
+            embedding_optimizer: For the embedding tables; reads their sparse gradients.
+            **kwargs: Passed to Keras.
+        """
+        super().compile(**kwargs)
+        self.dense_optimizer = dense_optimizer
+        self.embedding_optimizer = embedding_optimizer
+        dense_optimizer.build(self.dense_variables)
+        embedding_optimizer.build(self.embedding_variables)
+
+    @property
+    def embedding_variables(self) -> list[tf.Variable]:
+        """The embedding tables."""
+        return self.inputs_layer.embedding_variables
+
+    @property
+    def dense_variables(self) -> list[tf.Variable]:
+        """All trainable weights but the embedding tables."""
+        tables = {id(variable) for variable in self.embedding_variables}
+        return [v for v in self.trainable_variables if id(v) not in tables]
+
+    def call(self, features: Mapping):
+        """Computes every task's logit or standardised value."""
+        states = self.trunk(self.inputs_layer(features))
+        return {
+            name: tower(states[name])[:, 0] + self.biases[name]
+            for name, tower in self.towers.items()
+        }
+
+    def predict_tasks(self, features: Mapping) -> dict:
+        """What is served: task name -> probability or value in raw units, and the score.
+
+        Args:
+            features: Feature name -> tensor.
+
+        Returns:
+            Task name -> float32 ``[B]``, and ``"score"`` -> float32 ``[B]``.
+        """
+        raw = self(features, training=False)
+        outputs = {task.name: _output(task, raw[task.name]) for task in self.tasks}
+        score = evaluate_score(self.score, outputs, FUNCTIONS)
+        rows = tf.shape(next(iter(outputs.values())))
+        return {**outputs, SCORE: tf.broadcast_to(tf.cast(score, tf.float32), rows)}
+
+    def task_losses(self, labels: Mapping, masks: Mapping, outputs: Mapping) -> dict:
+        """Mean loss of each task over its own sample space in the *global* batch.
+
+        A replica's result is its share: those of all replicas add up to the mean.  A
+        task without an example in the batch has loss 0 and moves nothing.
+
+        Args:
+            labels: Task name -> float32 ``[B]`` in raw units, NaN: none.
+            masks: Task name -> float32 ``[B]``, 1 inside of the sample space.
+            outputs: What ``call`` gave.
+
+        Returns:
+            Task name -> scalar.
+        """
+        counts = tf.stack([tf.reduce_sum(masks[task.name]) for task in self.tasks])
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and replica.num_replicas_in_sync > 1:
+            counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, counts)
+        return {
+            task.name: masked_mean(
+                _loss(task, labels[task.name], outputs[task.name]), masks[task.name], count
+            )
+            for task, count in zip(self.tasks, tf.unstack(counts), strict=True)
+        }
+
+    def train_step(self, data):
+        """One step: losses, gradients summed over replicas, finite check, clip, update.
+
+        Args:
+            data: ``(features, labels, masks)``.
+
+        Returns:
+            ``loss`` and ``losses`` (a replica's share), ``clipping`` (Clippy's factor of
+            each dense variable), ``clipped_rows`` (fraction of the batch's rows of each
+            table that CowClip clipped), ``nonfinite`` (tensors and rows skipped so far).
+        """
+        features, labels, masks = data
+        with tf.GradientTape() as tape:
+            losses = self.task_losses(labels, masks, self(features, training=True))
+            loss = tf.add_n([task.weight * losses[task.name] for task in self.tasks])
+        dense, tables = self.dense_variables, self.embedding_variables
+        gradients = tape.gradient(loss, [*dense, *tables])
+        steps = [(self.dense_optimizer, dense, gradients[: len(dense)])]
+        steps += [(self.embedding_optimizer, tables, gradients[len(dense) :])]
+        for optimizer, variables, parts in steps:
+            if variables:
+                optimizer.apply_gradients(zip(parts, variables, strict=True))
+        return {
+            "loss": loss,
+            "losses": losses,
+            "clipping": [self.dense_optimizer.clipping_factor(v) + 0.0 for v in dense],
+            "clipped_rows": [
+                self.embedding_optimizer.clipped_fraction(v) + 0.0 for v in tables
+            ],
+            "nonfinite": self.dense_optimizer.nonfinite_count
+            + self.embedding_optimizer.nonfinite_count,
+        }
+
+
+def _start(task: Task) -> float:
+    """The bias at which a task's first prediction is its mean."""
+    if task.kind == "regression":
+        return 0.0
+    rate = min(max(task.mean, 1e-6), 1 - 1e-6)
+    return math.log(rate / (1 - rate))
+
+
+def _loss(task: Task, labels, outputs):
+    if task.kind == "binary":
+        return binary_cross_entropy(labels, outputs)
+    transformed = transform_numbers(task.transform, labels, tf.math)
+    return squared_error((transformed - task.mean) / task.std, outputs)
+
+
+def _output(task: Task, raw):
+    if task.kind == "binary":
+        return tf.sigmoid(raw)
+    value = raw * task.std + task.mean
+    if task.transform == "log1p":
+        return tf.sign(value) * tf.math.expm1(tf.abs(value))
+    return value

@@ -1,0 +1,121 @@
+"""The few HTML elements that the report is made of. All text is escaped here.
+
+A ``str`` that reaches the page as it is has come out of a function of this module;
+everything else goes through ``text``.
+"""
+
+import html
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+ABSENT = "–"
+
+
+class Markup(str):
+    """HTML that is ready: made here, its contents escaped."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its heading, and whether it holds numbers."""
+
+    heading: str
+    number: bool = True
+
+
+def text(value: object) -> Markup:
+    """Escape ``value`` for HTML; markup stays, None becomes a dash."""
+    if isinstance(value, Markup):
+        return value
+    return Markup(html.escape(ABSENT if value is None else str(value)))
+
+
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a number that can be shown: not NaN, not infinite."""
+    kind = isinstance(value, int | float) and not isinstance(value, bool)
+    return kind and math.isfinite(value)
+
+
+def number(value: object, form: str = ".4f") -> Markup:
+    """A number in the given form; a dash for what is absent or not finite."""
+    return text(format(value, form) if is_number(value) else ABSENT)
+
+
+def count(value: object) -> Markup:
+    return number(value, ",")
+
+
+def percent(value: object) -> Markup:
+    return number(value, ".1%")
+
+
+def code(value: object) -> Markup:
+    return Markup(f"<code>{text(value)}</code>")
+
+
+def paragraph(content: object, style: str = "") -> Markup:
+    attribute = f' class="{style}"' if style else ""
+    return Markup(f"<p{attribute}>{text(content)}</p>")
+
+
+def heading(content: object) -> Markup:
+    return Markup(f"<h3>{text(content)}</h3>")
+
+
+def join(parts: Iterable[Markup], separator: str = "\n") -> Markup:
+    return Markup(separator.join(text(part) for part in parts))
+
+
+def table(columns: list[Column], rows: Iterable[list]) -> Markup:
+    """A table; ``rows`` hold as many cells as there are columns."""
+    styles = [' class="number"' if column.number else "" for column in columns]
+    head = "".join(
+        f"<th{style}>{text(column.heading)}</th>"
+        for column, style in zip(columns, styles, strict=True)
+    )
+    body = "\n".join(
+        "<tr>"
+        + "".join(f"<td{s}>{text(c)}</td>" for c, s in zip(row, styles, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return Markup(
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def details(summary: str, content: Markup) -> Markup:
+    """Content that stays folded until it is asked for."""
+    return Markup(
+        f"<details><summary>{text(summary)}</summary>{text(content)}</details>"
+    )
+
+
+def preformatted(content: str) -> Markup:
+    return Markup(f"<pre>{text(content)}</pre>")
+
+
+def figure(title: str, drawing: dict | None, note: str = "") -> Markup:
+    """A titled Plotly figure; a sentence in its place where there is nothing to draw.
+
+    Args:
+        title: What the figure shows.
+        drawing: Plotly's ``data`` and ``layout``, or None.
+        note: How to read it.
+    """
+    if drawing is None:
+        return join([heading(title), paragraph("Nothing was recorded.", "note")])
+    plot = Markup(
+        '<div class="plot"></div>'
+        f'<script type="application/json">{embedded_json(drawing)}</script>'
+    )
+    return join([heading(title), paragraph(note, "note") if note else Markup(), plot])
+
+
+def embedded_json(content: object) -> Markup:
+    """JSON that no HTML parser can take for the end of its script element."""
+    plain = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return Markup(plain.replace("<", "\\u003c").replace(">", "\\u003e"))

@@ -1,0 +1,205 @@
+"""The report's figures, as Plotly's own JSON: ``{"data": [...], "layout": {...}}``.
+
+Every function returns None where there is nothing to draw. Colours are chosen to read
+on white and on black; the page gives text and grid their colour.
+"""
+
+import html
+
+import numpy as np
+
+from pipeline.report_curves import (
+    clean,
+    clipping_by_layer,
+    names,
+    series,
+    smooth,
+    thin,
+)
+from pipeline.report_elements import is_number
+
+COLOURS = ("#3f8fd8", "#e0851b", "#35a56b", "#d9576b")
+COLOURS += ("#8f78e0", "#28a6ba", "#b3883a", "#c065b5")
+DASHES = ("solid", "dash", "dot")
+GREY = "#8a929b"
+MAX_LAYERS = 8  # drawn; the rest stands in the table
+
+
+def loss_figure(steps: list[dict], divergence: dict) -> dict | None:
+    """Total loss over steps, smoothed over the raw one, with divergence marks."""
+    x, y = series(steps, lambda line: line.get("loss"))
+    if not len(x):
+        return None
+    raw = curve("as measured", *thin(x, y), GREY) | {"opacity": 0.45}
+    smoothed = curve("smoothed", *thin(x, smooth(y)), COLOURS[0])
+    marks = divergence_marks(divergence, float(np.nanmax(y)))
+    return drawing([raw, smoothed, *marks], "step", "loss")
+
+
+def divergence_marks(divergence: dict, top: float) -> list[dict]:
+    """Points at the steps of micro divergence, and one where training diverged."""
+    micro = divergence.get("micro") or []
+    found = [(e.get("step"), e.get("loss")) for e in micro]
+    marks = [points("micro divergence", found, COLOURS[1], "triangle-down")]
+    if divergence.get("diverged"):
+        full = [(divergence.get("diverged_at"), top)]
+        marks.append(points("divergence", full, COLOURS[3], "x"))
+    return [mark for mark in marks if mark["x"]]
+
+
+def task_loss_figure(steps: list[dict]) -> dict | None:
+    """Each task's loss over steps, smoothed."""
+    traces = []
+    for index, task in enumerate(names(steps, "losses")):
+        x, y = series(steps, lambda line, task=task: line["losses"].get(task), "losses")
+        traces.append(curve(task, *thin(x, smooth(y)), *style(index)))
+    return drawing(traces, "step", "loss") if traces else None
+
+
+def validation_figure(epochs: list[dict]) -> dict | None:
+    """Validation AUC of each binary task after each epoch."""
+    traces = []
+    for index, task in enumerate(names(epochs, "validation")):
+        values = [line["validation"].get(task, {}).get("auc") for line in epochs]
+        if any(map(is_number, values)):
+            x = [line.get("epoch", 0) + 1 for line in epochs]
+            trace = curve(task, x, clean(values), *style(index))
+            traces.append(trace | {"mode": "lines+markers"})
+    figure = drawing(traces, "epoch", "AUC") if traces else None
+    if figure:
+        figure["layout"]["xaxis"]["tickformat"] = "d"
+        figure["layout"]["xaxis"]["dtick"] = max(1, len(epochs) // 10)
+    return figure
+
+
+def clipping_figure(steps: list[dict]) -> dict | None:
+    """Clippy's factor of the most clipped layers over steps, on a logarithmic axis."""
+    traces = []
+    for index, layer in enumerate(clipping_by_layer(steps)[:MAX_LAYERS]):
+        x, y = series(
+            steps, lambda row, n=layer["name"]: row["clipping"].get(n), "clipping"
+        )
+        y = np.where(y > 0, y, np.nan)
+        traces.append(curve(layer["name"], *thin(x, y), *style(index)))
+    return drawing(traces, "step", "factor", y_type="log") if traces else None
+
+
+def clipped_rows_figure(steps: list[dict]) -> dict | None:
+    """Share of a batch's embedding rows that CowClip clipped, by table."""
+    traces = []
+    for index, table in enumerate(names(steps, "clipped_rows")):
+        x, y = series(
+            steps, lambda row, t=table: row["clipped_rows"].get(t), "clipped_rows"
+        )
+        traces.append(curve(table, *thin(x, y), *style(index)))
+    return drawing(traces, "step", "share of rows", y_format=".0%") if traces else None
+
+
+def roc_figure(tasks: dict) -> dict | None:
+    """ROC of each binary task."""
+    traces = [diagonal(0, 1)]
+    for index, (name, task) in enumerate(tasks.items()):
+        if roc := task.get("roc"):
+            x, y = roc.get("false_positive_rate"), roc.get("true_positive_rate")
+            traces.append(curve(name, clean(x), clean(y), *style(index)))
+    axes = ("false positive rate", "true positive rate")
+    return drawing(traces, *axes) if len(traces) > 1 else None
+
+
+def calibration_figure(tasks: dict) -> dict | None:
+    """Observed over predicted rate in tenths of the predictions, both logarithmic."""
+    traces, seen = [], []
+    for index, (name, task) in enumerate(tasks.items()):
+        bins = task.get("calibration_curve") or {}
+        pairs = zip(bins.get("predicted", ()), bins.get("observed", ()), strict=True)
+        pairs = [pair for pair in pairs if all(is_number(v) and v > 0 for v in pair)]
+        if pairs:
+            x, y = map(list, zip(*pairs, strict=True))
+            seen += x
+            trace = curve(name, x, y, *style(index))
+            traces.append(trace | {"mode": "lines+markers"})
+    if not traces:
+        return None
+    traces = [diagonal(min(seen), max(seen)), *traces]
+    return drawing(traces, "predicted", "observed", y_type="log", x_type="log")
+
+
+def windows_figure(splits: dict) -> dict | None:
+    """Rows of every window, in the colour of its split."""
+    bars = []
+    for index, (split, content) in enumerate(splits.items()):
+        windows = content.get("windows") or {}
+        bars.append(
+            {
+                "type": "bar",
+                "name": html.escape(str(split)),
+                "x": [html.escape(str(window)) for window in windows],
+                "y": list(windows.values()),
+                "marker": {"color": COLOURS[index % len(COLOURS)]},
+            }
+        )
+    if not any(bar["x"] for bar in bars):
+        return None
+    figure = drawing(bars, "window", "rows")
+    figure["layout"]["xaxis"]["type"] = "category"
+    figure["layout"]["barmode"] = "stack"
+    return figure
+
+
+def style(index: int) -> tuple[str, str]:
+    """Colour and dash of the curve at ``index``; the dash changes when colours end."""
+    return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def curve(name: str, x: list, y: list, colour: str, dash: str = "solid") -> dict:
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(x) > 1 else "markers",
+        "name": html.escape(str(name)),  # Plotly reads names as HTML
+        "x": x,
+        "y": y,
+        "line": {"color": colour, "dash": dash, "width": 1.6},
+    }
+
+
+def points(name: str, pairs: list[tuple], colour: str, symbol: str) -> dict:
+    pairs = [(x, y) for x, y in pairs if is_number(x) and is_number(y)]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [x for x, _ in pairs],
+        "y": [y for _, y in pairs],
+        "marker": {"color": colour, "symbol": symbol, "size": 11},
+    }
+
+
+def diagonal(low: float, high: float) -> dict:
+    line = curve("", [low, high], [low, high], GREY, "dot")
+    return line | {"showlegend": False, "hoverinfo": "skip"}
+
+
+def drawing(
+    traces: list[dict],
+    x_title: str,
+    y_title: str,
+    *,
+    x_type: str = "-",
+    y_type: str = "-",
+    y_format: str = "",
+) -> dict:
+    """Traces in the report's one layout: transparent, legend below."""
+    x_axis = {"title": {"text": x_title}, "type": x_type, "automargin": True}
+    y_axis = {"title": {"text": y_title}, "type": y_type, "automargin": True}
+    return {
+        "data": traces,
+        "layout": {
+            "xaxis": x_axis,
+            "yaxis": y_axis | {"tickformat": y_format},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "margin": {"l": 50, "r": 12, "t": 10, "b": 40},
+            "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
+            "hovermode": "closest",
+        },
+    }

@@ -1,0 +1,147 @@
+"""Sections of the report: gates, training, clipping, curves, skew, configuration."""
+
+import json
+
+import yaml
+
+from pipeline import report_figures as draw
+from pipeline.report_curves import clipping_by_layer
+from pipeline.report_elements import (
+    Column,
+    Markup,
+    count,
+    details,
+    figure,
+    heading,
+    is_number,
+    join,
+    number,
+    paragraph,
+    percent,
+    preformatted,
+    table,
+)
+
+
+def gates(verdict: dict) -> Markup:
+    """Every gate with its rule, what was measured, and why it passed or not."""
+    columns = [Column(name, False) for name in ("Gate", "Task", "Rule")]
+    columns += [Column("Measured"), Column("Result", False), Column("Reason", False)]
+    rows = [
+        [gate.get("gate"), gate.get("task"), gate.get("rule")]
+        + [measured(gate.get("measured")), passed(gate), gate.get("reason")]
+        for gate in verdict.get("gates") or []
+    ]
+    if not rows:
+        return paragraph("No gate was configured; without one no model is released.")
+    return table(columns, rows)
+
+
+def measured(value: object) -> Markup:
+    """A gate's measurement; very small ones, such as a skew, with an exponent."""
+    if isinstance(value, int):
+        return count(value)
+    small = is_number(value) and 0 < abs(value) < 1e-3
+    return number(value, ".2e" if small else ".4f")
+
+
+def passed(gate: dict) -> Markup:
+    if gate.get("passed"):
+        return Markup('<span class="good">✓ passed</span>')
+    return Markup('<span class="bad">✗ refused</span>')
+
+
+def training(log: list[dict], divergence: dict) -> Markup:
+    """Loss and validation AUC as training went, and what its divergence check found."""
+    epochs = [line for line in log if line.get("validation")]
+    return join(
+        [
+            paragraph(divergence_sentence(divergence)),
+            figure("Loss", draw.loss_figure(log, divergence), "Sum over all tasks."),
+            figure("Loss by task", draw.task_loss_figure(log), "Smoothed."),
+            figure("Validation AUC", draw.validation_figure(epochs)),
+        ]
+    )
+
+
+def divergence_sentence(divergence: dict) -> str:
+    """What the divergence check found, in a sentence."""
+    if not divergence:
+        return "Divergence was not measured."
+    steps, micro = divergence.get("steps"), len(divergence.get("micro") or [])
+    if divergence.get("diverged"):
+        end = f"Training diverged at step {divergence.get('diverged_at')}"
+    else:
+        end = "Training did not diverge"
+    times = "time" if micro == 1 else "times"
+    bad = divergence.get("nonfinite_steps", 0)
+    return f"{end}: {count(steps)} steps, micro divergence {micro} {times}, " + (
+        f"{count(bad)} steps with values that are not finite."
+    )
+
+
+def clipping(log: list[dict]) -> Markup:
+    """How much the updates of each layer and each embedding table were held back."""
+    layers = clipping_by_layer(log)
+    shown = min(len(layers), draw.MAX_LAYERS)
+    factor = "The factor that Clippy multiplied a layer's update by: 1 is untouched. "
+    factor += f"The {shown} most clipped of {len(layers)} layers."
+    rows = "Rows of a batch whose gradient CowClip shortened."
+    parts = [figure("Factor by layer", draw.clipping_figure(log), factor)]
+    if layers:
+        parts.append(details("All layers", layer_table(layers)))
+    return join([*parts, figure("Clipped rows", draw.clipped_rows_figure(log), rows)])
+
+
+def layer_table(layers: list[dict]) -> Markup:
+    columns = [Column("Layer", False), Column("Minimum"), Column("Median")]
+    columns.append(Column("Steps clipped"))
+    rows = [
+        [layer["name"], number(layer["minimum"], ".3g"), number(layer["median"], ".3g")]
+        + [percent(layer["clipped"])]
+        for layer in layers
+    ]
+    return table(columns, rows)
+
+
+def curves(by_task: dict) -> Markup:
+    """ROC and calibration of every binary task."""
+    note = "Rows in tenths by prediction; on the dotted line a prediction is right. "
+    return join(
+        [
+            figure("ROC", draw.roc_figure(by_task)),
+            figure("Calibration", draw.calibration_figure(by_task), note),
+        ]
+    )
+
+
+def skew(measured_skew: dict) -> Markup:
+    """Difference between the two signatures, of raw and of encoded features."""
+    outputs = measured_skew.get("outputs") or {}
+    if not outputs:
+        return paragraph("Skew was not measured.")
+    rows = count(measured_skew.get("rows"))
+    said = (
+        "Largest difference between the exported model's two signatures, raw features "
+    )
+    columns = [Column("Output", False), Column("Difference")]
+    return join(
+        [
+            paragraph(Markup(f"{said}and encoded features, on {rows} rows.")),
+            table(columns, [[name, number(d, ".2e")] for name, d in outputs.items()]),
+        ]
+    )
+
+
+def configuration(config: dict, versions: dict) -> Markup:
+    """The whole configuration and the versions it ran with."""
+    plain = json.loads(json.dumps(config, default=str))  # dates and paths as text
+    source = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    columns = [Column("Package", False), Column("Version", False)]
+    return join(
+        [
+            details("The configuration of this run", preformatted(source)),
+            heading("Versions"),
+            table(columns, [[name, version] for name, version in versions.items()]),
+        ]
+    )
