@@ -33,18 +33,18 @@ class FeatureInputs(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.features = tuple(features)
         embedded = [feature for feature in self.features if feature.rows]
-        self.by_dim = {
-            dim: [feature for feature in embedded if feature.dim == dim]
+        self.groups = tuple(
+            (str(dim), tuple(f for f in embedded if f.dim == dim))
             for dim in sorted({feature.dim for feature in embedded})
-        }
+        )
         self.tables = {
-            str(dim): FusedEmbedding(
+            dim: FusedEmbedding(
                 [feature.rows for feature in group],
-                dim,
+                int(dim),
                 [feature.pooling if feature.max_values else None for feature in group],
                 name=f"embedding_{dim}",
             )
-            for dim, group in self.by_dim.items()
+            for dim, group in self.groups
         }
 
     def call(self, batch: Mapping):
@@ -59,9 +59,9 @@ class FeatureInputs(tf.keras.layers.Layer):
     def embed(self, batch: Mapping) -> dict:
         """Embedding of every feature that has one: name -> float32 ``[B, dim]``."""
         embedded = {}
-        for dim, group in self.by_dim.items():
+        for dim, group in self.groups:
             ids = [row_ids(feature, batch[feature.name]) for feature in group]
-            vectors = self.tables[str(dim)](ids)
+            vectors = self.tables[dim](ids)
             embedded.update(zip((f.name for f in group), vectors, strict=True))
         return embedded
 

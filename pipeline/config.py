@@ -141,10 +141,13 @@ class Data(Section):
         return round(_moment(value).replace(tzinfo=zone).timestamp() * 1000)
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
 class CategoricalFeature(Section):
     """An id, or several, looked up in a vocabulary and embedded."""
 
-    name: str
+    name: Name
     column: str = ""
     kind: Literal["categorical"]
     dim: Annotated[int, Field(ge=1)] | None = None  # null: model.embedding_dim
@@ -164,7 +167,7 @@ class CategoricalFeature(Section):
 class NumericFeature(Section):
     """A number: transformed and standardised in the model, or bucketized and embedded."""
 
-    name: str
+    name: Name
     column: str = ""
     kind: Literal["numeric"]
     transform: Literal["identity", "log1p"] = "identity"
@@ -186,7 +189,7 @@ FeatureConfig = Annotated[
 class TaskConfig(Section):
     """One label to predict."""
 
-    name: str
+    name: Name
     column: str = ""
     kind: Literal["binary", "regression"] = "binary"
     given: str = ""
@@ -277,7 +280,7 @@ class Train(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window
     patience: Annotated[int, Field(ge=0)] | None = None  # epochs without gain; null: all
-    monitor: Literal["mean_auc", "loss"] = "mean_auc"  # on the validation split
+    monitor: str = "mean_auc"  # on the validation split; or one task's name
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000  # steps
 
     @property
@@ -346,6 +349,8 @@ class Config(Section):
             twice = [name for name, count in counts.items() if count > 1]
             if twice:
                 raise ValueError(f"{section}: names must differ. Received twice: {twice}")
+        if "score" in [task.name for task in self.tasks]:
+            raise ValueError("tasks: 'score' is the name of the combined score")
         labels = {column(task) for task in self.tasks}
         for feature in self.features:
             if column(feature) in labels:
@@ -373,6 +378,20 @@ class Config(Section):
                     raise ValueError(f"tasks.{task.name}.given: {given!r} is not binary")
                 chain.append(given)
                 given = tasks[given].given
+        return self
+
+    @model_validator(mode="after")
+    def _monitor(self):
+        names = [task.name for task in self.tasks]
+        if self.train.monitor not in ("mean_auc", *names):
+            raise ValueError(
+                f"train.monitor: {self.train.monitor!r} is neither mean_auc nor a task. "
+                + near(self.train.monitor, ["mean_auc", *names])
+            )
+        if self.train.monitor == "mean_auc" and not any(
+            task.kind == "binary" for task in self.tasks
+        ):
+            raise ValueError("train.monitor: mean_auc needs a binary task; name a task")
         return self
 
     @model_validator(mode="after")

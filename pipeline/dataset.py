@@ -5,6 +5,7 @@ A batch is ``(features, labels, masks)``: three dictionaries by name.  Masks are
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -43,8 +44,8 @@ def training_dataset(
         windows: Those to read; None: all.
 
     Returns:
-        A dataset of ``(features, labels, masks, window)``; ``window`` is the number of
-        the latest window among the batch's rows, in ``examples.windows("train")``.
+        A dataset of ``(features, labels, masks, window)``; ``window`` ``[B]`` is the
+        number of each row's window, counted in ``examples.windows("train")``.
     """
     schema = examples.schema
     files = _shuffled_files(examples, epoch, seed, windows)
@@ -66,18 +67,14 @@ def training_dataset(
     dataset = tf.data.Dataset.from_tensor_slices(files).flat_map(read_window)
     dataset = dataset.rebatch(batch_size).skip(skip_batches)
     dataset = dataset.map(
-        lambda rows: (*_batch(rows, schema), tf.reduce_max(rows["window"])),
+        lambda rows: (*_batch(rows, schema), rows["window"]),
         tf.data.AUTOTUNE,
     )
     return _with_options(dataset.prefetch(4))
 
 
 def evaluation_dataset(
-    examples: ExampleSet,
-    split: str,
-    batch_size: int,
-    extra: bool = False,
-    windows: Sequence[str] | None = None,
+    examples: ExampleSet, split: str, batch_size: int, extra: bool = False
 ) -> tf.data.Dataset:
     """One pass over a split, in the order of its files, remainder included.
 
@@ -86,20 +83,22 @@ def evaluation_dataset(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         batch_size: Rows of a batch.
         extra: Whether to give the columns that only evaluation needs, too.
-        windows: Those to read; None: all.
 
     Returns:
         A dataset of ``(features, labels, masks)``, and with ``extra`` a fourth
         dictionary with keys ``group`` and ``truth/<task>``.
     """
+    windows = examples.windows(split)
+    paths = [path for files in windows.values() for path in files]
+    return file_dataset(examples, paths, batch_size, extra)
+
+
+def file_dataset(
+    examples: ExampleSet, paths: Sequence[Path], batch_size: int, extra: bool = False
+) -> tf.data.Dataset:
+    """The rows of some of the files, in their order; see ``evaluation_dataset``."""
     schema = examples.schema
-    paths = [
-        str(path)
-        for window, files in examples.windows(split).items()
-        for path in files
-        if windows is None or window in windows
-    ]
-    blocks = tf.data.TFRecordDataset(paths)
+    blocks = tf.data.TFRecordDataset([str(path) for path in paths])
     rows = blocks.map(lambda r: parse_block(r, schema.layout, extra), tf.data.AUTOTUNE)
 
     def form(matrices):

@@ -73,7 +73,7 @@ def make_plan(config: Config, folder: Path) -> Plan:
         log=log,
         sides=sides,
         carried=tuple(own),
-        features=tuple(_feature(item, types, config) for item in config.features),
+        features=tuple(_feature(item, types) for item in config.features),
         tasks=tuple(_task(item, types) for item in config.tasks),
         columns={i.name: column(i) for i in [*config.features, *config.tasks]},
         shards=1 + log.rows // ROWS_PER_SHARD,
@@ -119,15 +119,13 @@ def _open_side(join: Join, config: Config, folder: Path) -> Log:
     return side
 
 
-def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:
+def _feature(item, types: dict[str, tuple[str, pa.DataType]]) -> Feature:
     path, kind = types[column(item)]
     where = f"features.{item.name}: column {column(item)!r} of {path}"
     several = getattr(item, "max_values", 0) > 0
     raw = raw_type(item.kind, kind, where, several)
-    dim = item.dim or config.model.embedding_dim
     if item.kind == "numeric":
-        dim = dim if item.buckets else 0
-        return Feature(item.name, "numeric", dim=dim, transform=item.transform)
+        return Feature(item.name, "numeric", transform=item.transform)
     if several and not item.separator and not pa.types.is_nested(kind):
         raise InputError(
             f"{where} is {kind}: max_values needs a list, or a separator to split by."
@@ -135,11 +133,9 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
     return Feature(
         item.name,
         "categorical",
-        dim=dim,
         raw="string" if item.separator else raw,
         separator=item.separator,
         max_values=item.max_values,
-        pooling=item.pooling,
         oov_buckets=item.oov_buckets,
     )
 
@@ -147,4 +143,4 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
 def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
     path, kind = types[column(item)]
     raw_type("numeric", kind, f"tasks.{item.name}: column {column(item)!r} of {path}", False)
-    return Task(item.name, item.kind, item.given, item.transform, item.weight)
+    return Task(item.name, item.kind, item.given, item.transform)

@@ -212,7 +212,8 @@ class Encode(beam.DoFn):
         key, table = item
         split, window, shard = key.split("/")
         table = from_bytes(table)
-        path = f"{split}/{window}-{shard}.tfrecord"
+        key_path = f"{split}/{window}-{shard}"
+        path = f"{key_path}.tfrecord"
         arrays, unknown = encode_rows(table, learned)
         truths = [k.removeprefix("truth/") for k in arrays if k.startswith("truth/")]
         layout = Layout.of(learned.features, learned.tasks, truths, "group" in arrays)
@@ -221,7 +222,7 @@ class Encode(beam.DoFn):
         if split != "train":
             raw = table.slice(0, RAW_ROWS)
             raw = raw.select([n for n in raw.column_names if n.startswith("feature/")])
-            with _create(f"{self.output}/raw/{path}.parquet") as file:
+            with _create(f"{self.output}/raw/{key_path}.parquet") as file:
                 pq.write_table(raw, file)
         yield {
             "path": path,

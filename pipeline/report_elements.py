@@ -81,8 +81,9 @@ def table(columns: list[Column], rows: Iterable[list]) -> Markup:
         + "</tr>"
         for row in rows
     )
+    narrow = ' class="narrow"' if len(columns) == 2 else ""
     return Markup(
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll"><table{narrow}><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -98,18 +99,20 @@ def preformatted(content: str) -> Markup:
     return Markup(f"<pre>{text(content)}</pre>")
 
 
-def figure(title: str, drawing: dict | None, note: str = "") -> Markup:
+def figure(title: str, drawing: dict | None, note: str = "", shape: str = "") -> Markup:
     """A titled Plotly figure; a sentence in its place where there is nothing to draw.
 
     Args:
         title: What the figure shows.
         drawing: Plotly's ``data`` and ``layout``, or None.
         note: How to read it.
+        shape: ``"square"`` where both axes mean the same, ``"tall"`` where the names
+            of the curves are long, else ``""``.
     """
     if drawing is None:
         return join([heading(title), paragraph("Nothing was recorded.", "note")])
     plot = Markup(
-        '<div class="plot"></div>'
+        f'<div class="plot {text(shape)}"></div>'
         f'<script type="application/json">{embedded_json(drawing)}</script>'
     )
     return join([heading(title), paragraph(note, "note") if note else Markup(), plot])

@@ -5,6 +5,7 @@ on white and on black; the page gives text and grid their colour.
 """
 
 import html
+import math
 
 import numpy as np
 
@@ -22,7 +23,7 @@ COLOURS = ("#3f8fd8", "#e0851b", "#35a56b", "#d9576b")
 COLOURS += ("#8f78e0", "#28a6ba", "#b3883a", "#c065b5")
 DASHES = ("solid", "dash", "dot")
 GREY = "#8a929b"
-MAX_LAYERS = 8  # drawn; the rest stands in the table
+MAX_LAYERS = 6  # drawn; the rest stands in the table
 
 
 def loss_figure(steps: list[dict], divergence: dict) -> dict | None:
@@ -74,14 +75,19 @@ def validation_figure(epochs: list[dict]) -> dict | None:
 
 def clipping_figure(steps: list[dict]) -> dict | None:
     """Clippy's factor of the most clipped layers over steps, on a logarithmic axis."""
-    traces = []
+    traces, seen = [], []
     for index, layer in enumerate(clipping_by_layer(steps)[:MAX_LAYERS]):
         x, y = series(
             steps, lambda row, n=layer["name"]: row["clipping"].get(n), "clipping"
         )
-        y = np.where(y > 0, y, np.nan)
-        traces.append(curve(layer["name"], *thin(x, y), *style(index)))
-    return drawing(traces, "step", "factor", y_type="log") if traces else None
+        logarithm = np.log(y, where=y > 0, out=np.full(len(y), np.nan))
+        x, y = thin(x, np.exp(smooth(logarithm)))
+        seen += filter(is_number, y)
+        traces.append(curve(layer["name"], x, y, *style(index)))
+    figure = drawing(traces, "step", "factor") if seen else None
+    if figure:
+        figure["layout"]["yaxis"] |= logarithmic(seen)
+    return figure
 
 
 def clipped_rows_figure(steps: list[dict]) -> dict | None:
@@ -91,8 +97,11 @@ def clipped_rows_figure(steps: list[dict]) -> dict | None:
         x, y = series(
             steps, lambda row, t=table: row["clipped_rows"].get(t), "clipped_rows"
         )
-        traces.append(curve(table, *thin(x, y), *style(index)))
-    return drawing(traces, "step", "share of rows", y_format=".0%") if traces else None
+        traces.append(curve(table, *thin(x, smooth(y)), *style(index)))
+    figure = drawing(traces, "step", "share of rows") if traces else None
+    if figure:
+        figure["layout"]["yaxis"] |= {"tickformat": "~%", "rangemode": "tozero"}
+    return figure
 
 
 def roc_figure(tasks: dict) -> dict | None:
@@ -115,13 +124,23 @@ def calibration_figure(tasks: dict) -> dict | None:
         pairs = [pair for pair in pairs if all(is_number(v) and v > 0 for v in pair)]
         if pairs:
             x, y = map(list, zip(*pairs, strict=True))
-            seen += x
+            seen += x + y
             trace = curve(name, x, y, *style(index))
             traces.append(trace | {"mode": "lines+markers"})
     if not traces:
         return None
-    traces = [diagonal(min(seen), max(seen)), *traces]
-    return drawing(traces, "predicted", "observed", y_type="log", x_type="log")
+    figure = drawing([diagonal(min(seen), max(seen)), *traces], "predicted", "observed")
+    for axis in ("xaxis", "yaxis"):
+        figure["layout"][axis] |= logarithmic(seen)
+    return figure
+
+
+def logarithmic(seen: list[float]) -> dict:
+    """A logarithmic axis: ticks at powers of ten, at 1-2-5 where there are few."""
+    decades = math.log10(max(seen) / min(seen))
+    steps = (1,) if decades > 2.5 else (1, 2, 5)
+    ticks = [float(f"{m}e{power}") for power in range(-12, 7) for m in steps]
+    return {"type": "log", "tickvals": ticks, "tickformat": "~r"}
 
 
 def windows_figure(splits: dict) -> dict | None:
@@ -132,8 +151,8 @@ def windows_figure(splits: dict) -> dict | None:
         bars.append(
             {
                 "type": "bar",
-                "name": html.escape(str(split)),
-                "x": [html.escape(str(window)) for window in windows],
+                "name": html.escape(str(split), quote=False),
+                "x": [html.escape(str(window), quote=False) for window in windows],
                 "y": list(windows.values()),
                 "marker": {"color": COLOURS[index % len(COLOURS)]},
             }
@@ -141,7 +160,11 @@ def windows_figure(splits: dict) -> dict | None:
     if not any(bar["x"] for bar in bars):
         return None
     figure = drawing(bars, "window", "rows")
-    figure["layout"]["xaxis"]["type"] = "category"
+    figure["layout"]["xaxis"] |= {
+        "type": "category",
+        "categoryorder": "category ascending",
+    }
+    figure["layout"]["legend"]["traceorder"] = "normal"
     figure["layout"]["barmode"] = "stack"
     return figure
 
@@ -155,7 +178,7 @@ def curve(name: str, x: list, y: list, colour: str, dash: str = "solid") -> dict
     return {
         "type": "scatter",
         "mode": "lines" if len(x) > 1 else "markers",
-        "name": html.escape(str(name)),  # Plotly reads names as HTML
+        "name": html.escape(str(name), quote=False),  # Plotly reads names as HTML
         "x": x,
         "y": y,
         "line": {"color": colour, "dash": dash, "width": 1.6},
@@ -183,23 +206,18 @@ def drawing(
     traces: list[dict],
     x_title: str,
     y_title: str,
-    *,
-    x_type: str = "-",
-    y_type: str = "-",
-    y_format: str = "",
 ) -> dict:
     """Traces in the report's one layout: transparent, legend below."""
-    x_axis = {"title": {"text": x_title}, "type": x_type, "automargin": True}
-    y_axis = {"title": {"text": y_title}, "type": y_type, "automargin": True}
     return {
         "data": traces,
         "layout": {
-            "xaxis": x_axis,
-            "yaxis": y_axis | {"tickformat": y_format},
+            "xaxis": {"title": {"text": x_title}, "automargin": True},
+            "yaxis": {"title": {"text": y_title}, "automargin": True},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "margin": {"l": 50, "r": 12, "t": 10, "b": 40},
-            "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
+            "margin": {"l": 50, "r": 12, "t": 10, "b": 44},
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
             "hovermode": "closest",
+            "showlegend": True,
         },
     }

@@ -1,6 +1,7 @@
-"""The report's metrics: a table of the tasks with probabilities, one with values."""
+"""The report's metrics: how each task ranks, and how true its predictions are."""
 
 import math
+from collections.abc import Callable
 
 from pipeline.report_elements import (
     Column,
@@ -15,51 +16,99 @@ from pipeline.report_elements import (
     table,
 )
 
+Cells = dict[str, Callable[[str, dict], Markup]]  # heading to (name, metrics) to cell
+
 
 def tasks(metrics: dict) -> Markup:
     """The metrics of every task, probabilities and values apart."""
-    by_kind = {"binary": {}, "regression": {}}
-    for name, task in (metrics.get("tasks") or {}).items():
-        by_kind["regression" if task.get("kind") == "regression" else "binary"][
-            name
-        ] = task
+    measured = metrics.get("tasks") or {}
+    values = {n: t for n, t in measured.items() if t.get("kind") == "regression"}
+    binary = {name: task for name, task in measured.items() if name not in values}
     baseline = (metrics.get("baseline") or {}).get("tasks") or {}
     parts = []
-    if by_kind["binary"]:
-        parts.append(binary_table(by_kind["binary"], baseline))
-    if by_kind["regression"]:
-        parts += [heading("Values"), regression_table(by_kind["regression"])]
+    if binary:
+        parts += [ranking(binary, baseline), heading("Probabilities")]
+        parts += [
+            task_table(binary, PROBABILITIES),
+            paragraph(PROBABILITY_NOTE, "note"),
+        ]
+    if values:
+        parts += [heading("Values"), task_table(values, VALUES)]
     return join(parts or [paragraph("No task was measured.")])
 
 
-def binary_table(binary: dict, baseline: dict) -> Markup:
-    """Metrics of probabilities; columns for truth and baseline where there are any."""
-    truth = any(is_number(task.get("reachable_auc")) for task in binary.values())
-    headings = ["Rows", "Positives", "AUC"]
-    headings += ["Reachable", "Share of lift"] if truth else []
-    headings += ["Baseline AUC", "Gain"] if baseline else []
-    headings += ["GAUC", "Log loss", "NE", "Calibration"]
-    columns = [Column("Task", False), *map(Column, headings)]
+def task_table(by_name: dict, cells: Cells) -> Markup:
+    """One row a task, one column a heading of ``cells``."""
+    columns = [Column("Task", False), *map(Column, cells)]
     rows = [
-        [name, *binary_row(task, baseline.get(name), truth, bool(baseline))]
-        for name, task in binary.items()
+        [name, *(cell(name, task) for cell in cells.values())]
+        for name, task in by_name.items()
     ]
-    return join(
-        [table(columns, rows), paragraph(explain(truth, bool(baseline)), "note")]
+    return table(columns, rows)
+
+
+def shown(key: str, form: Callable[[object], Markup] = number):
+    """A cell that shows one metric."""
+    return lambda name, task: form(task.get(key))
+
+
+def large(value: object) -> Markup:
+    """A value in its own unit: as many digits as one can use."""
+    return number(value, ",.0f" if is_number(value) and abs(value) >= 1000 else ".4g")
+
+
+PROBABILITIES: Cells = {
+    "Base rate": lambda name, task: number(base_rate(task), ".2%"),
+    "Log loss": shown("log_loss"),
+    "Normalised entropy": shown("normalized_entropy"),
+    "Calibration": shown("calibration"),
+}
+PROBABILITY_NOTE = (
+    "Normalised entropy is the log loss over that of the base rate (less is better), "
+    "calibration is predicted over observed (1 is right)."
+)
+VALUES: Cells = {
+    "Rows": shown("rows", count),
+    "MAE": shown("mae", large),
+    "RMSE": shown("rmse", large),
+    "MSE": shown("mse", large),
+    "Calibration": shown("calibration"),
+}
+
+
+def ranking(binary: dict, baseline: dict) -> Markup:
+    """How well each task ranks; beside truth and baseline where those are known."""
+    cells: Cells = {
+        "Rows": shown("rows", count),
+        "Positives": shown("positives", count),
+    }
+    cells |= {"AUC": shown("auc"), "GAUC": shown("gauc")}
+    note = (
+        "Every task is measured in its own sample space. GAUC is the mean AUC within "
     )
+    note += "a group. "
+    if any(is_number(task.get("reachable_auc")) for task in binary.values()):
+        cells |= {"Reachable": shown("reachable_auc"), "Share of lift": lift_cell}
+        note += "Reachable is the AUC of the true probabilities, and the share of lift "
+        note += "(AUC − ½) / (reachable − ½). "
+    if baseline:
+        cells |= baseline_cells(baseline)
+        note += "Gain is AUC less the baseline's."
+    return join([task_table(binary, cells), paragraph(note, "note")])
 
 
-def binary_row(task: dict, base: dict | None, truth: bool, against: bool) -> list:
-    """The cells of one task, in the order of ``binary_table``'s headings."""
-    auc, reachable = task.get("auc"), task.get("reachable_auc")
-    cells = [count(task.get("rows")), count(task.get("positives")), number(auc)]
-    if truth:
-        cells += [number(reachable), percent(share_of_lift(auc, reachable))]
-    if against:
-        before = (base or {}).get("auc")
-        cells += [number(before), number(difference(auc, before), "+.4f")]
-    keys = ("gauc", "log_loss", "normalized_entropy", "calibration")
-    return cells + [number(task.get(key)) for key in keys]
+def lift_cell(name: str, task: dict) -> Markup:
+    return percent(share_of_lift(task.get("auc"), task.get("reachable_auc")))
+
+
+def baseline_cells(baseline: dict) -> Cells:
+    def before(name: str) -> object:
+        return baseline.get(name, {}).get("auc")
+
+    def gain(name: str, task: dict) -> Markup:
+        return number(difference(task.get("auc"), before(name)), "+.4f")
+
+    return {"Baseline": lambda name, task: number(before(name)), "Gain": gain}
 
 
 def share_of_lift(auc: object, reachable: object) -> float:
@@ -70,33 +119,9 @@ def share_of_lift(auc: object, reachable: object) -> float:
 
 
 def difference(value: object, base: object) -> float:
-    both = is_number(value) and is_number(base)
-    return value - base if both else math.nan
+    return value - base if is_number(value) and is_number(base) else math.nan
 
 
-def explain(truth: bool, against: bool) -> str:
-    """What the columns of ``binary_table`` mean."""
-    said = "Every task is measured in its own sample space. "
-    if truth:
-        said += "Reachable is the AUC of the true probabilities, and the share of lift "
-        said += "(AUC − ½) / (reachable − ½). "
-    if against:
-        said += "Gain is AUC less the baseline's. "
-    said += (
-        "GAUC is the mean AUC within a group, NE the log loss over that of the base "
-    )
-    return said + "rate, calibration predicted over observed (1 is right)."
-
-
-def regression_table(regression: dict) -> Markup:
-    keys = {"mae": "MAE", "rmse": "RMSE", "mse": "MSE", "calibration": "Calibration"}
-    columns = [Column("Task", False), Column("Rows"), *map(Column, keys.values())]
-    rows = [
-        [
-            name,
-            count(task.get("rows")),
-            *(number(task.get(key), ",.4g") for key in keys),
-        ]
-        for name, task in regression.items()
-    ]
-    return table(columns, rows)
+def base_rate(task: dict) -> float:
+    rows, positives = task.get("rows"), task.get("positives")
+    return positives / rows if is_number(positives) and rows else math.nan

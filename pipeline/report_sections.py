@@ -25,11 +25,11 @@ from pipeline.report_elements import (
 
 def gates(verdict: dict) -> Markup:
     """Every gate with its rule, what was measured, and why it passed or not."""
-    columns = [Column(name, False) for name in ("Gate", "Task", "Rule")]
-    columns += [Column("Measured"), Column("Result", False), Column("Reason", False)]
+    columns = [Column(name, False) for name in ("Gate", "Task", "Result")]
+    columns += [Column("Measured"), Column("Rule", False), Column("Reason", False)]
     rows = [
-        [gate.get("gate"), gate.get("task"), gate.get("rule")]
-        + [measured(gate.get("measured")), passed(gate), gate.get("reason")]
+        [gate.get("gate"), gate.get("task"), passed(gate)]
+        + [measured(gate.get("measured")), gate.get("rule"), gate.get("reason")]
         for gate in verdict.get("gates") or []
     ]
     if not rows:
@@ -59,9 +59,20 @@ def training(log: list[dict], divergence: dict) -> Markup:
             paragraph(divergence_sentence(divergence)),
             figure("Loss", draw.loss_figure(log, divergence), "Sum over all tasks."),
             figure("Loss by task", draw.task_loss_figure(log), "Smoothed."),
-            figure("Validation AUC", draw.validation_figure(epochs)),
+            validation(epochs),
         ]
     )
+
+
+def validation(epochs: list[dict]) -> Markup:
+    """AUC after each epoch: a curve, or a table where one point would make none."""
+    title = "Validation AUC"
+    if len(epochs) != 1:
+        return figure(title, draw.validation_figure(epochs))
+    columns = [Column("Task", False), Column("After the only epoch")]
+    tasks = epochs[0]["validation"]
+    rows = [[n, number(t.get("auc"))] for n, t in tasks.items() if "auc" in t]
+    return join([heading(title), table(columns, rows)])
 
 
 def divergence_sentence(divergence: dict) -> str:
@@ -85,9 +96,9 @@ def clipping(log: list[dict]) -> Markup:
     layers = clipping_by_layer(log)
     shown = min(len(layers), draw.MAX_LAYERS)
     factor = "The factor that Clippy multiplied a layer's update by: 1 is untouched. "
-    factor += f"The {shown} most clipped of {len(layers)} layers."
-    rows = "Rows of a batch whose gradient CowClip shortened."
-    parts = [figure("Factor by layer", draw.clipping_figure(log), factor)]
+    factor += f"The {shown} most clipped of {len(layers)} layers, smoothed."
+    rows = "Rows of a batch whose gradient CowClip shortened, smoothed."
+    parts = [figure("Factor by layer", draw.clipping_figure(log), factor, "tall")]
     if layers:
         parts.append(details("All layers", layer_table(layers)))
     return join([*parts, figure("Clipped rows", draw.clipped_rows_figure(log), rows)])
@@ -109,8 +120,8 @@ def curves(by_task: dict) -> Markup:
     note = "Rows in tenths by prediction; on the dotted line a prediction is right. "
     return join(
         [
-            figure("ROC", draw.roc_figure(by_task)),
-            figure("Calibration", draw.calibration_figure(by_task), note),
+            figure("ROC", draw.roc_figure(by_task), shape="square"),
+            figure("Calibration", draw.calibration_figure(by_task), note, "square"),
         ]
     )
 

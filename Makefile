@@ -1,0 +1,34 @@
+# Every target does its own set-up: an interpreter of 3.10 to 3.12 is all it needs.
+#   make test    the test suite                make lint    style and format
+#   make demo    synthetic log to verdict      make clean   all that make made
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+DEMO := runs/demo
+
+.PHONY: demo test lint clean
+
+demo: $(READY)
+	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
+	$(BIN)/steadyrank run --config configs/demo.yaml --data $(DEMO)/log \
+	    --output $(DEMO)/run --overwrite
+	@echo
+	@echo "The report: $$(find "$(CURDIR)/$(DEMO)/run" -name report.html)"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is newer than what it was installed from, or the install runs again.
+$(READY): setup.py constraints.txt
+	@VENV="$(VENV)" sh tools/venv.sh
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $(READY)

@@ -1,0 +1,66 @@
+"""The clipping methods that Clippy is measured against, as factors on the step.
+
+All have the form `w <- w - eta * sigma * r` and differ in sigma alone (PAPERS.md 1.4).
+`g` is the gradient and `w` the weights of one variable, dense, after the all-reduce.
+A norm that overflows is infinite and gives the factor 0, never NaN.
+"""
+
+import tensorflow as tf
+
+
+def norm(x, axis=None):
+    """L2 norm of a tensor, or over `axis`, which is kept at size 1."""
+    square = tf.reduce_sum(tf.square(x), axis=axis, keepdims=axis is not None)
+    return tf.sqrt(square)
+
+
+def by_value(g, threshold):
+    """`sigma_i = min(1, threshold / |g_i|)`: each coordinate on its own."""
+    return tf.minimum(1.0, threshold / tf.abs(g))
+
+
+def by_norm(g, threshold):
+    """GC (Pascanu et al. 2013): `sigma = min(1, lambda / ||g||)`, per tensor."""
+    return tf.minimum(1.0, threshold / norm(g))
+
+
+def by_global_norm(global_norm, threshold):
+    """`sigma = min(1, lambda / ||all gradients||)`, one factor for all variables."""
+    return tf.minimum(1.0, threshold / global_norm)
+
+
+def agc(g, w, threshold, epsilon=1e-3):
+    """Adaptive gradient clipping (Brock et al. 2021), one factor per output unit.
+
+    `sigma = min(1, lambda max(||w_u||, epsilon) / ||g_u||)` over the incoming weights
+    of unit u, which is the last axis of a kernel; a vector or scalar is one unit.
+
+    Args:
+        g: Gradient.
+        w: Weights of the same shape.
+        threshold: lambda.
+        epsilon: Floor of the weight norm, so that zero weights can leave zero; 1e-3
+            as in the authors' code.
+
+    Returns:
+        sigma that broadcasts against `g`.
+    """
+    axis = list(range(w.shape.rank - 1)) if w.shape.rank > 1 else None
+    w_norm = tf.maximum(norm(w, axis), epsilon)
+    return tf.minimum(1.0, threshold * w_norm / norm(g, axis))
+
+
+def agc_tensor(g, w, threshold, epsilon=1e-3):
+    """The same with one factor for the whole tensor, as the Clippy paper writes it."""
+    return tf.minimum(1.0, threshold * tf.maximum(norm(w), epsilon) / norm(g))
+
+
+def lamb(w, r, threshold):
+    """LAMB (You et al. 2020) on any base rule: `sigma = mu ||w|| / ||r||`.
+
+    The step then has the length `eta mu ||w||` whatever the gradient; sigma may exceed
+    1.  As in the authors' code the ratio of norms is 1 where either of them is 0.
+    """
+    w_norm, r_norm = norm(w), norm(r)
+    both = tf.logical_and(w_norm > 0.0, r_norm > 0.0)
+    return threshold * tf.where(both, tf.math.divide_no_nan(w_norm, r_norm), 1.0)

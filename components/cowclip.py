@@ -1,0 +1,57 @@
+"""CowClip: clip the gradient of each id by its count and the norm of its embedding.
+
+Reference: Zheng et al., "CowClip: Reducing CTR Prediction Model Training Time from 12
+hours to 10 minutes on 1 GPU" (AAAI 2023), Algorithm 1.  A "column" is the embedding of
+one id, which is a row here.  U unique ids of a batch, D width.
+"""
+
+import tensorflow as tf
+
+FORMS = ("paper", "reference")
+
+
+def _norm(x):
+    return tf.sqrt(tf.reduce_sum(tf.square(x), axis=1))
+
+
+def threshold(w, counts, r=1.0, zeta=1e-5, form="paper"):
+    """Upper bound on the gradient norm of each id; see `cow_clip`.
+
+    Returns:
+        `[U]`.
+    """
+    if form == "paper":
+        return counts * tf.maximum(r * _norm(w), zeta)
+    if form == "reference":
+        floor = r * zeta * tf.sqrt(tf.cast(tf.shape(w)[1], w.dtype))
+        return r * tf.maximum(_norm(w), floor) * counts
+    raise ValueError(
+        f"form must be one of {FORMS}. Received: form={form!r}. "
+        "Use 'paper' unless you compare with the published code."
+    )
+
+
+def cow_clip(g, w, counts, r=1.0, zeta=1e-5, form="paper"):
+    """Scales each row of `g` down to its bound `cnt * max(r ||w||, zeta)`.
+
+    `g_c = g * min(clip, ||g||) / ||g||` (Algorithm 1).  A row under its bound, a zero
+    row among them, is returned bit for bit.
+
+    Args:
+        g: `[U, D]`, gradient of the mean loss, repeated ids summed, L2 included.
+        w: `[U, D]`, the embeddings of the same ids.
+        counts: `[U]`, how often each id occurs in the global batch.
+        r: Bound relative to the norm of the embedding; 1 in the published runs.
+        zeta: Floor of the bound, so that small embeddings can grow; 1e-5 on Criteo.
+        form: `"paper"`; or `"reference"`, the published code: its zeta counts per
+            coordinate and r multiplies the floor, twice. Equal for r = 1 up to
+            sqrt(D) in zeta.
+
+    Returns:
+        `(clipped [U, D], mask [U] bool)`, the mask true where a row was clipped.
+    """
+    bound = threshold(w, counts, r, zeta, form)
+    length = _norm(g)
+    clipped = length > bound
+    scale = tf.where(clipped, bound / length, tf.ones_like(bound))
+    return g * scale[:, tf.newaxis], clipped

@@ -1,0 +1,53 @@
+"""Sparse gradients: one summed row per id, with the number of times it occurred.
+
+B batch, N gathered rows (ids repeat), U unique ids, D width.
+"""
+
+import tensorflow as tf
+
+
+def sum_duplicates(indices, values):
+    """Sums the gradient rows of repeated ids and counts the repetitions.
+
+    Everything that looks at the gradient of an *id* (a square, a norm, a clip) must
+    see the sum: summing afterwards gives a different, wrong number.
+
+    Args:
+        indices: int `[N]`, the rows of the table that were read; N may be 0.
+        values: float `[N, D]`, the gradient of each reading.
+
+    Returns:
+        `(unique [U], summed [U, D], counts [U] float32)`; ids come in the order of
+        their first occurrence, so the result is the same in every run on a CPU.
+    """
+    unique, positions, counts = tf.unique_with_counts(indices)
+    summed = tf.math.unsorted_segment_sum(values, positions, tf.size(unique))
+    return unique, summed, tf.cast(counts, tf.float32)
+
+
+def to_dense(gradient):
+    """Turns `IndexedSlices` into the dense tensor it stands for, repetitions summed."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows = gradient.dense_shape[0]
+    return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, rows)
+
+
+def global_norm(gradients):
+    """L2 norm over all coordinates of the dense tensors that an optimizer would use.
+
+    A tensor with a coordinate whose square is not finite is left out: its own step
+    is skipped, and it must not stop the steps of the others.
+
+    Args:
+        gradients: Non-empty sequence of dense tensors of any shapes and float types.
+
+    Returns:
+        float32 scalar; infinite where finite squares overflow in their sum.
+    """
+    total = 0.0
+    for gradient in gradients:
+        square = tf.square(tf.cast(gradient, tf.float32))
+        finite = tf.reduce_all(tf.math.is_finite(square))
+        total += tf.where(finite, tf.reduce_sum(square), 0.0)
+    return tf.sqrt(total)

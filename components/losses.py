@@ -1,0 +1,65 @@
+"""Losses per example and their mean over a task's own sample space.
+
+What a mask hides may be NaN: it reaches neither the loss nor the gradient.  The loss of
+an example without label is NaN going forward, so that a forgotten mask is seen at once,
+but its gradient is zero (`tf.where` before *and* after the formula).
+"""
+
+import tensorflow as tf
+
+
+def masked_mean(values, mask, count):
+    """`L_k = sum_i d_ik loss_k(i) / count` (PLE, section 4.3).
+
+    Args:
+        values: float `[B]`, losses; anything where the mask is 0.
+        mask: float `[B]`, d_ik: 1 inside of the task's sample space, else 0.
+        count: Scalar, the number of ones of the mask in the *global* batch: a replica's
+            own count would weigh its examples differently from another's.
+
+    Returns:
+        Scalar; 0 with zero gradient where count is 0.  Replicas' results add up.
+    """
+    inside = tf.where(mask > 0, values, tf.zeros_like(values))
+    total = tf.reduce_sum(inside * tf.cast(mask, values.dtype))
+    return tf.math.divide_no_nan(total, tf.cast(count, values.dtype))
+
+
+def binary_cross_entropy(labels, logits):
+    """`-y log p - (1 - y) log(1 - p)` with `p = sigmoid(logit)`, finite for any logit.
+
+    Args:
+        labels: float `[B]`, 0 to 1; NaN where there is none.
+        logits: float `[B]`.
+
+    Returns:
+        `[B]`, NaN (with zero gradient) where the label is.
+    """
+    missing, known = _split(labels, logits.dtype)
+    loss = tf.nn.sigmoid_cross_entropy_with_logits(known, logits)
+    return tf.where(missing, _nan(loss), loss)
+
+
+def squared_error(labels, predictions):
+    """`(y - prediction)^2`.
+
+    Args:
+        labels: float `[B]`; NaN where there is none.
+        predictions: float `[B]`.
+
+    Returns:
+        `[B]`, NaN (with zero gradient) where the label is.
+    """
+    missing, known = _split(labels, predictions.dtype)
+    loss = tf.square(known - predictions)
+    return tf.where(missing, _nan(loss), loss)
+
+
+def _split(labels, dtype):
+    labels = tf.cast(labels, dtype)
+    missing = tf.math.is_nan(labels)
+    return missing, tf.where(missing, tf.zeros_like(labels), labels)
+
+
+def _nan(like):
+    return tf.fill(tf.shape(like), tf.constant(float("nan"), like.dtype))

@@ -1,0 +1,86 @@
+"""Learning rates: a linear warm-up, and rules that scale them with the batch size."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+RULES = ("none", "sqrt", "linear", "n2_lambda", "cowclip")
+
+
+@tf.keras.utils.register_keras_serializable("steadyrank")
+class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly from `start` to `learning_rate` over `steps` steps, then stays.
+
+    Args:
+        learning_rate: Rate after the warm-up.
+        steps: Length of the warm-up; 0: none. One epoch in CowClip's published runs.
+        start: Rate of step 0; 1e-8 as there.
+    """
+
+    def __init__(self, learning_rate, steps, start=1e-8):
+        super().__init__()
+        if steps < 0:
+            raise ValueError(
+                f"steps must be at least 0. Received: steps={steps}. Use 0 for none."
+            )
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.start = start
+
+    def __call__(self, step):
+        done = tf.cast(step, tf.float32) / max(self.steps, 1)
+        warming = self.start + (self.learning_rate - self.start) * done
+        finished = tf.cast(step, tf.int64) >= self.steps
+        return tf.where(finished, tf.cast(self.learning_rate, tf.float32), warming)
+
+    def get_config(self):
+        """Every argument of `__init__`."""
+        return {
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "start": self.start,
+        }
+
+
+class Rates(NamedTuple):
+    """What a scaling rule changes."""
+
+    embedding_rate: float
+    embedding_l2: float
+    dense_rate: float
+
+
+def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
+    """Scales the settings of a base batch size b for the batch size s * b.
+
+    PAPERS.md 2.4.  A rare id is updated as often per epoch in large batches as in small
+    ones, so CowClip leaves the embedding rate alone and scales the L2.
+
+    Args:
+        rule: `"none"`, `"sqrt"`, `"linear"`, `"n2_lambda"` or `"cowclip"`.
+        s: Batch size over base batch size, positive.
+        embedding_rate: Learning rate of the embeddings at the base batch size.
+        embedding_l2: L2 of the embeddings at the base batch size.
+        dense_rate: Learning rate of the dense weights at the base batch size.
+
+    Returns:
+        `Rates`.
+
+    Raises:
+        ValueError: Unknown rule, or s not positive.
+    """
+    if rule not in RULES:
+        raise ValueError(
+            f"rule must be one of {RULES}. Received: rule={rule!r}. Use 'cowclip'."
+        )
+    if not s > 0:
+        raise ValueError(f"s must be positive. Received: s={s}. Check the batch sizes.")
+    root = s**0.5
+    embedding, l2, dense = {
+        "none": (1.0, 1.0, 1.0),
+        "sqrt": (root, root, root),
+        "linear": (s, 1.0, s),
+        "n2_lambda": (1.0, s**2, root),
+        "cowclip": (1.0, s, root),
+    }[rule]
+    return Rates(embedding_rate * embedding, embedding_l2 * l2, dense_rate * dense)

@@ -1,0 +1,65 @@
+"""Where a config and an example set meet: what training may choose, what it may not."""
+
+import dataclasses
+
+from models.features import Feature, Task
+from pipeline.config import Config
+from pipeline.errors import InputError
+from pipeline.example_set import Schema
+
+FROM_DATA = {  # fixed when the log was preprocessed
+    "feature": ("kind", "separator", "max_values", "oov_buckets", "transform"),
+    "task": ("kind", "given", "transform"),
+}
+
+
+def agree(config: Config, schema: Schema) -> Schema:
+    """The schema of a model: the examples' own, with the config's choices in it.
+
+    Widths, pooling, task weights and the score are the config's; vocabularies, means
+    and boundaries the examples'.  A config may leave features and tasks out.
+
+    Args:
+        config: The run's config.
+        schema: The example set's schema.
+
+    Raises:
+        InputError: The config wants what the examples do not hold, or otherwise.
+    """
+    features = {feature.name: feature for feature in schema.features}
+    tasks = {task.name: task for task in schema.tasks}
+    return dataclasses.replace(
+        schema,
+        features=tuple(
+            _feature(item, _known(item, features, "feature"), config)
+            for item in config.features
+        ),
+        tasks=tuple(_task(item, _known(item, tasks, "task")) for item in config.tasks),
+        score=config.score_formula,
+    )
+
+
+def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:
+    if item.name not in known:
+        raise InputError(
+            f"the examples hold no {what} {item.name!r}, which the config names; they "
+            f"hold {sorted(known)}. Preprocess the log with this config."
+        )
+    for field in FROM_DATA[what]:
+        wanted, found = getattr(item, field, None), getattr(known[item.name], field)
+        if wanted is not None and wanted != found:
+            raise InputError(
+                f"{what} {item.name}: {field} is {wanted!r} in the config, but the "
+                f"examples were made with {found!r}. Preprocess the log with this config."
+            )
+    return known[item.name]
+
+
+def _feature(item, feature: Feature, config: Config) -> Feature:
+    dim = (item.dim or config.model.embedding_dim) if feature.rows else 0
+    pooling = getattr(item, "pooling", feature.pooling)
+    return dataclasses.replace(feature, dim=dim, pooling=pooling)
+
+
+def _task(item, task: Task) -> Task:
+    return dataclasses.replace(task, weight=item.weight)

@@ -1,0 +1,229 @@
+"""An export, its examples and its gates to a verdict.
+
+In: an example set and a SavedModel.  Out: ``metrics.json``, ``verdict.json`` and
+``report.html``.  What is scored is the export itself: all rows through its encoded
+signature, and the raw rows that preprocessing kept through the raw one.
+
+    steadyrank evaluate --config C --examples DIR --model DIR --output DIR
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from models.features import MISSING_INTEGER, Feature
+from pipeline.columns import is_list
+from pipeline.config import Config
+from pipeline.dataset import evaluation_dataset, file_dataset
+from pipeline.errors import InputError
+from pipeline.example_set import ExampleSet, Schema
+from pipeline.export import CARD, EXTRA, find_version
+from pipeline.gate import judge
+from pipeline.measure import measure
+from pipeline.predict import predict
+from pipeline.report import write_report
+from pipeline.storage import publish, read_json, write_json
+from pipeline.train_log import FILE, divergence_of, read_lines
+from pipeline.versions import versions
+
+BATCH_ROWS = 8192
+RAW_ROWS = 5000  # at most, over all files of a split
+
+
+class Export:
+    """A SavedModel, loaded with TensorFlow alone.
+
+    Attributes:
+        path: Its folder.
+        card: What was written beside it.
+        schema: Its schema.
+    """
+
+    def __init__(self, path: Path):
+        self.path = find_version(path)
+        self.card = read_json(self.path / EXTRA / CARD, "an export of this project")
+        self.schema = Schema.from_dict(self.card["schema"], self.path / EXTRA / CARD)
+        try:
+            self._loaded = tf.saved_model.load(str(self.path))
+        except (OSError, tf.errors.OpError, ValueError) as error:
+            raise InputError(f"{self.path} cannot be loaded: {error}") from None
+
+    def encoded(self, features: dict) -> dict:
+        """Score encoded features; names that the model does not know are left out."""
+        wanted = {f.name: features[f.name] for f in self.schema.features}
+        return self._loaded.signatures["encoded"](**wanted)
+
+    def raw(self, features: dict) -> dict:
+        """Score raw features."""
+        return self._loaded.signatures["serving_default"](**features)
+
+    def require(self, examples: ExampleSet, role: str) -> None:
+        """Raise InputError unless the export was trained on these examples' schema."""
+        found, wanted = self.schema.fingerprint, examples.schema.fingerprint
+        if found != wanted:
+            raise InputError(
+                f"{role} {self.path} was trained on examples with fingerprint "
+                f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "
+                "values: evaluate on the examples it was trained with."
+            )
+
+
+def evaluate(
+    config: Config,
+    examples_path: Path,
+    model_path: Path,
+    output: Path,
+    *,
+    baseline_path: Path | None = None,
+    split: str = "test",
+    overwrite: bool = False,
+) -> dict:
+    """Measure an export and judge it.
+
+    Args:
+        config: The run's config, of which the gates judge.
+        examples_path: The example set.
+        model_path: An export, or a folder of versions, of which the latest is taken.
+        output: Where the evaluation shall stand.
+        baseline_path: Another export, which ``min_gain`` compares with.
+        split: The split to measure on.
+        overwrite: Whether an evaluation that is there may be replaced.
+
+    Returns:
+        What ``verdict.json`` holds.
+
+    Raises:
+        InputError: Model and examples do not belong together, or one is not whole.
+    """
+    examples = ExampleSet.open(examples_path)
+    export = Export(model_path)
+    export.require(examples, "model")
+    lines = list(read_lines(export.path / EXTRA / FILE))
+    metrics = {
+        "split": split,
+        "rows": examples.rows(split),
+        "model": str(export.path),
+        "fingerprint": examples.schema.fingerprint,
+        "tasks": measure_export(export, examples, split),
+        "skew": measure_skew(export, examples, split),
+        "divergence": divergence_of(lines),
+        "data": _data_counts(examples.manifest["rows"]),
+        "baseline": _measure_baseline(baseline_path, examples, split),
+    }
+    verdict = judge(metrics, config.gates.model_dump())
+    with publish(output, overwrite) as partial:
+        write_json(partial / "metrics.json", metrics)
+        write_json(partial / "verdict.json", verdict)
+        write_report(
+            partial / "report.html",
+            metrics=metrics,
+            verdict=verdict,
+            log=lines,
+            config=config.model_dump(mode="json"),
+            manifest=examples.manifest,
+            versions=versions(),
+        )
+    return {**verdict, "metrics": metrics}
+
+
+def measure_export(export: Export, examples: ExampleSet, split: str) -> dict:
+    """Every task's metrics over all rows of a split, scored by the export.
+
+    Raises:
+        RuntimeError: Rows were lost on the way: a fault of this project.
+    """
+    dataset = evaluation_dataset(examples, split, BATCH_ROWS, extra=True)
+    try:
+        labels, masks, outputs, extra = predict(export.encoded, dataset)
+    except tf.errors.DataLossError as error:
+        raise InputError(f"{examples.path}: a file is corrupt: {error.message}") from None
+    rows = len(next(iter(outputs.values())))
+    if rows != examples.rows(split):
+        raise RuntimeError(f"scored {rows} of {examples.rows(split)} rows")
+    truths = {
+        key.removeprefix("truth/"): column
+        for key, column in extra.items()
+        if key.startswith("truth/")
+    }
+    tasks = export.schema.tasks
+    groups = extra.get("group")
+    return measure(tasks, labels, masks, outputs, groups, truths, curves=True)
+
+
+def _measure_baseline(path: Path | None, examples: ExampleSet, split: str):
+    if path is None:
+        return None
+    baseline = Export(path)
+    baseline.require(examples, "baseline")
+    tasks = measure_export(baseline, examples, split)
+    return {"model": str(baseline.path), "tasks": tasks}
+
+
+def measure_skew(export: Export, examples: ExampleSet, split: str) -> dict:
+    """Largest difference between the two signatures on the rows that were kept raw."""
+    rows, differences = 0, {}
+    for path in [path for paths in examples.windows(split).values() for path in paths]:
+        if rows >= RAW_ROWS:
+            break
+        raw = pq.read_table(raw_path(examples, path))
+        served = export.raw(raw_features(raw, export.schema.features))
+        scored = export.encoded(_first_rows(examples, path, len(raw)))
+        rows += len(raw)
+        for name, values in served.items():
+            gap = np.abs(values.numpy() - scored[name].numpy()).max(initial=0.0)
+            differences[name] = max(differences.get(name, 0.0), float(gap))
+    largest = max(differences.values(), default=float("nan"))
+    return {"rows": rows, "max_difference": largest, "outputs": differences}
+
+
+def raw_path(examples: ExampleSet, path: Path) -> Path:
+    """Where the raw values of a file's first rows are."""
+    relative = path.relative_to(examples.path)
+    return examples.path / "raw" / relative.with_suffix(".parquet")
+
+
+def _first_rows(examples: ExampleSet, path: Path, rows: int) -> dict:
+    features, _, _ = next(iter(file_dataset(examples, [path], rows)))
+    return features
+
+
+def raw_features(table: pa.Table, features: Iterable[Feature]) -> dict[str, tf.Tensor]:
+    """Typed rows as a client of the raw signature would send them.
+
+    Args:
+        table: Columns ``feature/<name>`` as preprocessing typed them.
+        features: The model's features.
+
+    Returns:
+        Feature name -> tensor.
+    """
+    return {f.name: _raw(table[f"feature/{f.name}"].combine_chunks(), f) for f in features}
+
+
+def _raw(values: pa.Array, feature: Feature) -> tf.Tensor:
+    if feature.kind == "numeric":
+        return tf.constant(values.to_numpy(zero_copy_only=False).astype(np.float32))
+    if is_list(values.type):
+        lists = values.to_pylist()
+        if feature.separator:
+            return tf.constant([feature.separator.join(items or []) for items in lists])
+        filler = "" if feature.raw == "string" else MISSING_INTEGER
+        kind = tf.string if feature.raw == "string" else tf.int64
+        ragged = tf.ragged.constant([items or [] for items in lists], kind, 1)
+        return ragged.to_tensor(filler)
+    if feature.raw == "string":
+        return tf.constant(values.fill_null("").to_pylist(), tf.string)
+    return tf.constant(values.fill_null(MISSING_INTEGER).to_numpy(), tf.int64)
+
+
+def _data_counts(rows: dict) -> dict:
+    return {
+        "rows_in": rows["read"],
+        "rows_out": rows["written"],
+        "rejected": sum(rows["rejected"].values()),
+        "duplicates": rows["duplicates"],
+    }

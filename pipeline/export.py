@@ -1,0 +1,93 @@
+"""A trained model to a SavedModel under the next version number.
+
+In: what ``train`` published.  Out: ``<output>/<version>/``, as TensorFlow Serving reads
+it; ``assets.extra/`` there holds ``card.json`` (schema, config, training summary,
+versions) and the training log, from which the divergence gate judges.
+
+    steadyrank export --config C --train DIR --output DIR
+"""
+
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from models.build import build_model
+from pipeline.config import Config
+from pipeline.errors import InputError
+from pipeline.example_set import Schema
+from pipeline.serving import ServingModule
+from pipeline.storage import publish, read_json, write_json
+from pipeline.train import load_weights
+from pipeline.train_log import FILE
+
+EXTRA = "assets.extra"
+CARD = "card.json"
+
+
+def export(config: Config, train_path: Path, output: Path) -> Path:
+    """Export the best weights of a training run.
+
+    Args:
+        config: The run's config: its ``model`` and ``score`` must be those of training.
+        train_path: What ``train`` published.
+        output: The folder of versions.
+
+    Returns:
+        The new version's folder.
+
+    Raises:
+        InputError: There is no whole trained model, or of another config.
+    """
+    train_path, output = Path(train_path), Path(output)
+    summary = read_json(train_path / "train.json", "a trained model")
+    document = read_json(train_path / "schema.json", "a trained model")
+    schema = Schema.from_dict(document, train_path / "schema.json")
+    settings = config.model.model_dump()
+    model = build_model(
+        schema.features, schema.tasks, schema.score, settings, config.train.seed
+    )
+    load_weights(model, train_path / "best")
+    module = ServingModule(model, schema, train_path / "vocab")
+    with publish(output / str(_next_version(output))) as partial:
+        tf.saved_model.save(module, str(partial), module.signatures)
+        extra = partial / EXTRA
+        extra.mkdir()
+        shutil.copy(train_path / FILE, extra / FILE)
+        card = {
+            "schema": schema.to_dict(),
+            "config": config.model_dump(mode="json"),
+            "training": summary,
+            "data": read_json(train_path / "examples.json", "a trained model"),
+        }
+        write_json(extra / CARD, card)
+    return output / str(_next_version(output) - 1)
+
+
+def versions_of(output: Path) -> list[int]:
+    """The version numbers in a folder, rising."""
+    if not output.is_dir():
+        return []
+    return sorted(int(path.name) for path in output.iterdir() if path.name.isdigit())
+
+
+def _next_version(output: Path) -> int:
+    return 1 + max(versions_of(output), default=0)
+
+
+def find_version(path: Path) -> Path:
+    """The export a path means: itself, or the latest version in it.
+
+    Raises:
+        InputError: There is none.
+    """
+    path = Path(path)
+    if (path / "saved_model.pb").exists():
+        return path
+    found = versions_of(path)
+    if not found:
+        raise InputError(
+            f"{path} is neither an export nor a folder of exports: it holds no "
+            "saved_model.pb and no version number."
+        )
+    return path / str(found[-1])

@@ -1,0 +1,66 @@
+"""Packaging, and Beam's ``--setup_file``: workers install this same package.
+
+The version is read from ``pipeline/__init__.py`` without importing it, since nothing
+is installed yet when this file runs.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """Return ``__version__`` as ``pipeline/__init__.py`` states it."""
+    source = (ROOT / "pipeline" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE)
+    if found is None:
+        raise ValueError(
+            "__version__ must be a line '__version__ = \"X.Y.Z\"' of "
+            "pipeline/__init__.py. Received: none. Restore it."
+        )
+    return found.group(1)
+
+
+def readme() -> str:
+    """Return the README, or nothing where a sparse checkout leaves it out."""
+    path = ROOT / "README.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+setup(
+    name="steadyrank",
+    version=version(),
+    description="Multitask ranking models that do not diverge, from raw log to gate",
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=["pipeline", "models", "components"],
+    package_data={"pipeline": ["report.css", "report.js"]},
+    python_requires=">=3.10,<3.13",
+    # The lower bounds are what this was tested with; constraints.txt has the exact set.
+    install_requires=[
+        "tensorflow>=2.16.2",
+        "tf-keras>=2.16.0",
+        "tensorflow-recommenders>=0.7.7",
+        "tensorflow-io>=0.37.1",
+        "keras-tuner>=1.4.8",
+        "apache-beam[aws,tfrecord]>=2.77.0",
+        "google-crc32c",  # without it Beam checks TFRecords in slow Python
+        "numpy<2",
+        "pyarrow",
+        "pydantic>=2",
+        "pyyaml",
+        "typer",
+        "rich",
+        "plotly",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]"],
+        "test": ["pytest", "hypothesis", "scikit-learn", "ruff"],
+        "bench": [],  # what the benchmarks measure against comes here
+    },
+    entry_points={"console_scripts": ["steadyrank = pipeline.cli:main"]},
+)

@@ -1,0 +1,71 @@
+"""CowClip: the reference, both forms, rows under the bound bit for bit."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from components.cowclip import cow_clip, threshold
+from tests import reference
+
+
+def example(rows=50, dim=4, scale=0.05):
+    random = np.random.default_rng(2)
+    g = scale * random.normal(size=[rows, dim]) * np.exp(random.normal(size=[rows, 1]))
+    w = 0.01 * random.normal(size=[rows, dim])
+    return g.astype("f"), w.astype("f"), random.integers(1, 20, rows).astype("f")
+
+
+@pytest.mark.parametrize(("r", "zeta"), [(1.0, 1e-5), (0.3, 1e-5), (1.0, 0.05)])
+def test_equals_the_reference(r, zeta):
+    g, w, counts = example()
+    got, mask = cow_clip(*map(tf.constant, (g, w, counts)), r, zeta)
+    expected, clipped = reference.cow_clip(g, w, counts, r, zeta)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_array_equal(mask, clipped)
+    assert 0 < np.mean(mask) < 1
+    np.testing.assert_array_equal(got.numpy()[~clipped], g[~clipped])
+
+
+def test_bound_grows_with_the_count():
+    _, w, _ = example(rows=5)
+    bounds = [threshold(tf.constant(w), tf.fill([5], c)) for c in (1.0, 2.0, 9.0)]
+    assert np.all(bounds[0] < bounds[1]) and np.all(bounds[1] < bounds[2])
+    np.testing.assert_allclose(bounds[2], 9 * bounds[0], rtol=1e-6)
+
+
+def test_reference_form():
+    _, w, counts = map(tf.constant, example())
+    paper = threshold(w, counts, 1.0, 2e-2 * np.sqrt(4))
+    np.testing.assert_allclose(
+        threshold(w, counts, 1.0, 2e-2, "reference"), paper, rtol=1e-6
+    )
+    zero = tf.zeros(
+        [1, 4]
+    )  # r = 2 multiplies the floor twice: 2 * (2 * zeta * sqrt(4))
+    floor = threshold(zero, tf.ones([1]), 2.0, 0.5, "reference")
+    np.testing.assert_allclose(floor, [4.0])
+    np.testing.assert_allclose(threshold(zero, tf.ones([1]), 2.0, 0.5), [0.5])
+    with pytest.raises(ValueError, match="form must be one of .*Received: form='code'"):
+        threshold(zero, tf.ones([1]), form="code")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    g=arrays(np.float32, (3, 2), elements=st.floats(-(2.0**66), 2.0**66, width=32)),
+    w=arrays(np.float32, (3, 2), elements=st.floats(-10, 10, width=32)),
+)
+def test_finite_in_finite_out_within_the_bound(g, w):
+    counts = np.array([1, 2, 30], "f")
+    got, _ = cow_clip(*map(tf.constant, (g, w, counts)))
+    bound = threshold(tf.constant(w), tf.constant(counts))
+    assert np.all(np.isfinite(got))
+    norms = np.linalg.norm(got.numpy().astype(float), axis=1)
+    assert np.all(norms <= bound.numpy() * (1 + 1e-5) + 1e-15)
+
+
+def test_no_rows():
+    got, mask = cow_clip(tf.zeros([0, 4]), tf.zeros([0, 4]), tf.zeros([0]))
+    assert got.shape == [0, 4] and mask.shape == [0]

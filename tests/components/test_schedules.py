@@ -1,0 +1,49 @@
+"""Warm-up and batch-size scaling."""
+
+import pytest
+import tensorflow as tf
+
+from components.schedules import RULES, WarmUp, scale
+
+
+def test_warm_up_is_linear_then_constant():
+    schedule = WarmUp(0.5, steps=4, start=0.1)
+    found = [float(schedule(tf.constant(t, tf.int64))) for t in range(7)]
+    assert found == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
+    assert float(WarmUp(0.5, steps=0)(0)) == 0.5
+
+
+def test_warm_up_serialises():
+    schedules = tf.keras.optimizers.schedules
+    config = schedules.serialize(WarmUp(0.5, steps=4, start=0.1))
+    revived = schedules.deserialize(config)
+    assert isinstance(revived, WarmUp)
+    assert revived.get_config() == {"learning_rate": 0.5, "steps": 4, "start": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("none", (1e-4, 1e-5, 8e-4)),
+        ("sqrt", (4e-4, 4e-5, 32e-4)),
+        ("linear", (16e-4, 1e-5, 128e-4)),
+        ("n2_lambda", (1e-4, 256e-5, 32e-4)),
+        ("cowclip", (1e-4, 16e-5, 32e-4)),  # the 16K row of PAPERS 2.4, Criteo
+    ],
+)
+def test_rules(rule, expected):
+    assert scale(rule, 16, 1e-4, 1e-5, 8e-4) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_scaling_by_one_changes_nothing(rule):
+    assert scale(rule, 1, 0.1, 0.2, 0.3) == (0.1, 0.2, 0.3)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="Received: rule='cube'"):
+        scale("cube", 2, 0.1, 0.1, 0.1)
+    with pytest.raises(ValueError, match="s must be positive. Received: s=0"):
+        scale("none", 0, 0.1, 0.1, 0.1)
+    with pytest.raises(ValueError, match="Received: steps=-1"):
+        WarmUp(0.1, -1)

@@ -1,0 +1,34 @@
+"""Two logical CPU devices for every test, set before TensorFlow starts."""
+
+import os
+import pathlib
+
+import components  # noqa: F401  (sets the TensorFlow environment: comes first)
+
+# isort: split
+import pytest
+import tensorflow as tf
+
+_CPU = tf.config.list_physical_devices("CPU")[0]
+_DEVICE = tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(_CPU, [_DEVICE, _DEVICE])
+
+DATA = "STEADYRANK_DATA"
+
+
+@pytest.fixture
+def two_replicas():
+    """Mirrored over two CPU devices, with a reduction that cannot abort on a CPU."""
+    return tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """Folder with the real data sets; tests that need it skip where it is absent."""
+    beside = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = pathlib.Path(os.environ.get(DATA, beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set {DATA} to the folder that holds it")
+    return folder

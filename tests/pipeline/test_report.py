@@ -1,0 +1,303 @@
+"""The report page: what it says, that names cannot break it, that gaps do not."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import report_figures as draw
+from pipeline.report import write_report
+from pipeline.report_curves import clipping_by_layer, smooth, thin
+from pipeline.report_elements import embedded_json, number, text
+from pipeline.report_metrics import share_of_lift
+
+HOSTILE = "<script>alert(1)</script>"
+STEPS = 30
+
+
+def recorded(task="is_click"):
+    """What the stages record of a short run with one probability and one value."""
+    curve = {"false_positive_rate": [0, 0.4, 1], "true_positive_rate": [0, 0.7, 1]}
+    bins = {"predicted": [0.1, 0.4], "observed": [0.12, 0.0], "rows": [50, 50]}
+    binary = {
+        "kind": "binary", "rows": 1234, "positives": 432, "auc": 0.7, "gauc": None,
+        "log_loss": 0.6, "normalized_entropy": math.nan, "calibration": 1.02,
+        "reachable_auc": 0.75, "roc": curve, "calibration_curve": bins,
+    }  # fmt: skip
+    value = {"kind": "regression", "rows": 400, "mse": 9.0, "mae": 2.0, "rmse": 3.0}
+    micro = [{"step": 7, "loss": 3.1, "median": 0.7, "recovered_at": 12}]
+    gate = {"gate": "auc", "task": task, "rule": "min 0.72", "measured": 0.7}
+    gate |= {"limit": 0.72, "passed": False, "reason": "0.7000 is below 0.72"}
+    skew = {"gate": "skew", "task": None, "rule": "max 1e-05", "measured": 3e-8}
+    skew |= {"limit": 1e-5, "passed": True, "reason": "3.0e-08 is at most 1e-05"}
+    return {
+        "metrics": {
+            "split": "test", "rows": 1234, "model": f"at {task}", "fingerprint": "f",
+            "tasks": {task: binary, "watch_time_ms": value},
+            "skew": {"rows": 100, "max_difference": 3e-8, "outputs": {task: 3e-8}},
+            "divergence": {"steps": STEPS, "nonfinite_steps": 2, "micro": micro},
+            "data": {"rows_in": 1234, "rows_out": 1234},
+            "baseline": {"tasks": {task: {"auc": 0.69}}},
+        },
+        "verdict": {"verdict": "REFUSE", "gates": [gate, skew]},
+        "log": [step_line(i, task) for i in range(STEPS)]
+        + [
+        {"step": STEPS, "epoch": epoch, "validation": {task: {"auc": 0.68 + epoch}}}
+        for epoch in (0, 1)
+    ],
+        "config": {"tasks": [{"name": task}]},
+        "manifest": {
+            "rows": {"read": 2010, "written": 2000, "duplicates": 3,
+                     "rejected": {f"no label: {task}": 7}},
+            "splits": {"train": {"rows": 766, "windows": {"2024-01-01": 766}},
+                       "test": {"rows": 1234, "windows": {task: 1234}}},
+            "tasks": {task: {"rows": 2000, "positives": 700, "given_violations": 1}},
+        },
+        "versions": {"steadyrank": "0.1.0", "tensorflow": "2.16.2"},
+    }  # fmt: skip
+
+
+def step_line(step, task):
+    loss = math.nan if step == 9 else 1 / (step + 1)
+    return {
+        "step": step, "epoch": 0, "loss": loss, "losses": {task: loss},
+        "clipping": {"tower/kernel": min(1.0, 0.1 * step), f"{task}/kernel": 1.0},
+        "clipped_rows": {f"table {task}": 0.01}, "nonfinite": 0,
+    }  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags, visible words and the JSON of the figures of a page."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.tags, self.words, self.figures, self.inside = [], [], [], []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.inside.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        while self.inside and self.inside.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data):
+        tag, attributes = self.inside[-1] if self.inside else ("", {})
+        if attributes.get("type") == "application/json":
+            self.figures.append(json.loads(data))
+        elif tag not in ("script", "style"):
+            self.words.append(data)
+
+    @property
+    def seen(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def page_of(path, **changes):
+    write_report(path, **(recorded() | changes))
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return page_of(tmp_path_factory.mktemp("report") / "report.html")
+
+
+def test_the_verdict_comes_first_with_the_reason(page):
+    before_contents = page.seen.split("Gates", 1)[0]
+    assert "REFUSE" in before_contents and "PASS" not in before_contents
+    assert "1 of 2 gates passed" in before_contents
+    assert "auc is_click: 0.7000 is below 0.72" in before_contents
+
+
+def test_a_passed_run_says_so(tmp_path):
+    verdict = {"verdict": "PASS", "gates": [recorded()["verdict"]["gates"][1]]}
+    seen = page_of(tmp_path / "report.html", verdict=verdict).seen
+    assert "PASS 1 of 1 gates passed" in seen and "REFUSE" not in seen
+
+
+@pytest.mark.parametrize("verdict", [{}, {"verdict": "pass"}, {"verdict": None}])
+def test_anything_but_a_pass_is_a_refusal(tmp_path, verdict):
+    assert "REFUSE" in page_of(tmp_path / "report.html", verdict=verdict).seen
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["auc is_click ✗ refused 0.7000 min 0.72 0.7000 is below 0.72"]
+    + ["skew – ✓ passed 3.00e-08 max 1e-05 3.0e-08 is at most 1e-05"]
+    + ["is_click 1,234 432 0.7000 – 0.7500 80.0% 0.6900 +0.0100"]
+    + ["35.01% 0.6000 – 1.0200", "micro divergence 1 time, 2 steps", "Read 2,010"]
+    + ["Rejected: no label: is_click 7", "train 766 1 2024-01-01 2024-01-01"]
+    + ["is_click 2,000 700 35.00% 1", "tensorflow 2.16.2", "3.00e-08", "- name:"],
+)
+def test_figures_of_the_run_are_on_the_page(page, words):
+    assert words in page.seen
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    attributes = [a for _, attributes in page.tags for a in attributes.items()]
+    assert not [v for k, v in attributes if k == "src" or "//" in str(v)]
+    assert {v[0] for k, v in attributes if k == "href"} == {"#"}
+    policy = [a["content"] for _, a in page.tags if "http-equiv" in a]
+    assert policy[0].startswith("default-src 'none'")
+
+
+def test_the_contents_name_every_section(page):
+    links = [a["href"][1:] for tag, a in page.tags if tag == "a"]
+    assert links == [a["id"] for tag, a in page.tags if tag == "section"]
+    assert len(links) == 8
+
+
+def test_plotly_stands_on_the_page_once(tmp_path):
+    path = tmp_path / "report.html"
+    write_report(path, **recorded())
+    assert path.read_text(encoding="utf-8").count("* plotly.js v") == 1
+
+
+def test_figures_are_valid_plotly(page):
+    assert len(page.figures) == 8
+    for figure in page.figures:
+        go.Figure(figure)
+
+
+def test_names_from_the_data_cannot_become_markup(tmp_path, page):
+    path = tmp_path / "report.html"
+    write_report(path, **recorded(HOSTILE))
+    source = path.read_text(encoding="utf-8")
+    hostile = Page(source)
+    assert HOSTILE not in source
+    assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in page.tags]
+    assert hostile.seen.count(HOSTILE) >= 6
+    names = [trace.get("name") for f in hostile.figures for trace in f["data"]]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in names  # Plotly reads HTML too
+
+
+@given(st.recursive(st.text(), lambda inner: st.lists(inner, max_size=3)))
+def test_embedded_json_is_json_and_no_tag(content):
+    source = embedded_json({"x": content})
+    assert "<" not in source and ">" not in source
+    assert json.loads(source) == {"x": content}
+
+
+@given(st.text())
+def test_text_is_escaped_once(value):
+    escaped = text(value)
+    assert not re.search("[<>\"']", escaped)
+    assert text(escaped) == escaped
+
+
+@pytest.mark.parametrize("missing", sorted(recorded()))
+def test_a_missing_part_leaves_the_page_whole(tmp_path, missing):
+    empty = [] if missing == "log" else {}
+    page = page_of(tmp_path / "report.html", **{missing: empty})
+    assert len([tag for tag, _ in page.tags if tag == "section"]) == 8
+
+
+@pytest.mark.parametrize(
+    "missing", ["tasks", "skew", "divergence", "data", "baseline", "split", "model"]
+)
+def test_a_missing_metric_leaves_the_page_whole(tmp_path, missing):
+    metrics = recorded()["metrics"] | {missing: None}
+    assert "REFUSE" in page_of(tmp_path / "report.html", metrics=metrics).seen
+
+
+def test_columns_without_truth_or_baseline_are_left_out(tmp_path):
+    metrics = recorded()["metrics"] | {"baseline": None}
+    del metrics["tasks"]["is_click"]["reachable_auc"]
+    seen = page_of(tmp_path / "report.html", metrics=metrics).seen
+    assert not any(word in seen for word in ("Reachable", "lift", "Baseline", "Gain"))
+
+
+def test_one_epoch_is_a_table_not_a_curve_of_one_point(tmp_path):
+    page = page_of(tmp_path / "report.html", log=recorded()["log"][:-1])
+    assert "After the only epoch is_click 0.6800" in page.seen
+    assert len(page.figures) == 7
+
+
+def test_a_divergence_is_told_and_marked(tmp_path):
+    divergence = {"steps": 30, "micro": [], "diverged": True, "diverged_at": 21}
+    metrics = recorded()["metrics"] | {"divergence": divergence}
+    page = page_of(tmp_path / "report.html", metrics=metrics)
+    assert "Training diverged at step 21" in page.seen
+    marks = [t for t in page.figures[0]["data"] if t["name"] == "divergence"]
+    assert marks[0]["x"] == [21]
+
+
+def test_a_failed_write_leaves_the_old_page(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(AttributeError):
+        write_report(path, **(recorded() | {"verdict": {"gates": ["no gate"]}}))
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "value, shown",
+    [(0.12345, "0.1235"), (3, "3.0000"), (None, "–"), (math.nan, "–")]
+    + [(math.inf, "–"), ("0.5", "–"), (True, "–")],
+)
+def test_numbers_show_or_say_that_they_are_none(value, shown):
+    assert number(value) == shown
+
+
+@pytest.mark.parametrize(
+    "auc, reachable, share",
+    [(0.7, 0.9, 0.5), (0.5, 0.8, 0), (0.8, 0.8, 1), (0.4, 0.6, -1)],
+)
+def test_share_of_lift(auc, reachable, share):
+    assert share_of_lift(auc, reachable) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("reachable", [0.5, None, math.nan])
+def test_share_of_lift_needs_something_to_reach(reachable):
+    assert math.isnan(share_of_lift(0.7, reachable))
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=300).map(
+        np.array
+    ),
+    st.sampled_from([2, 10, 50]),
+)
+def test_thinning_keeps_order_ends_of_range_and_the_limit(y, limit):
+    x, thinned = thin(np.arange(len(y)), y, limit)
+    assert len(x) == len(thinned) <= max(limit, 0) or len(y) <= limit
+    assert x == sorted(set(x))
+    if not np.isnan(y).all():
+        kept = [v for v in thinned if v is not None]
+        assert max(kept) == pytest.approx(np.nanmax(y), rel=1e-5)
+        assert min(kept) == pytest.approx(np.nanmin(y), rel=1e-5)
+
+
+@given(st.floats(-100, 100), st.integers(1, 200))
+def test_smoothing_keeps_a_constant(value, size):
+    assert smooth(np.full(size, value)) == pytest.approx(np.full(size, value))
+
+
+def test_smoothing_is_a_centred_mean_that_leaves_out_nan():
+    y = np.array([1.0, 2.0, math.nan, 4.0, 6.0])
+    expected = [1.5, 1.5, math.nan, 5.0, 5.0]
+    assert smooth(y, share=0.6) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_long_log_is_thinned_and_keeps_its_spike():
+    log = [{"step": i, "loss": 50.0 if i == 4321 else 1.0} for i in range(10_000)]
+    raw = draw.loss_figure(log, {})["data"][0]
+    assert len(raw["x"]) <= 2000
+    assert raw["y"][raw["x"].index(4321)] == 50.0
+
+
+def test_layers_are_listed_most_clipped_first():
+    lines = [{"clipping": {"a": 1.0, "b": 0.5, "c": None}}] * 3
+    lines += [{"clipping": {"a": 0.9, "b": 0.1}}]
+    layers = clipping_by_layer(lines)
+    assert [layer["name"] for layer in layers] == ["b", "a"]
+    assert layers[0] == {"name": "b", "minimum": 0.1, "median": 0.5, "clipped": 1.0}
+    assert layers[1]["clipped"] == 0.25
