@@ -37,8 +37,14 @@ setup(
     long_description=readme(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["pipeline", "models", "components"],
-    package_data={"pipeline": ["report.css", "report.js"]},
+    packages=[
+        "pipeline",
+        "pipeline.report",
+        "pipeline.synthetic",
+        "models",
+        "components",
+    ],
+    package_data={"pipeline.report": ["report.css", "report.js"]},
     python_requires=">=3.10,<3.13",
     # The lower bounds are what this was tested with; constraints.txt has the exact set.
     install_requires=[
@@ -56,6 +62,7 @@ setup(
         "typer",
         "rich",
         "plotly",
+        "tzdata",  # time zones, where the system has none
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],

@@ -21,6 +21,8 @@ class FusedEmbedding(tf.keras.layers.Layer):
     Id 0 is missing or padding and has a row of its own.  Pooling ignores padding, and
     a row of nothing but padding pools to the embedding of id 0.  An id outside of its
     table reads row 1, out-of-vocabulary: a CPU would raise, a GPU would return zeros.
+    Padding is gathered with the rest (its gradient is zero), so row 0 of a table with a
+    pooled input counts as touched in nearly every batch.
 
     Args:
         rows: Number of rows of each table.

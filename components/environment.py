@@ -28,7 +28,9 @@ def configure() -> None:
         )
     os.environ[LEGACY_KERAS] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its results change with the thread count
+    os.environ.setdefault(
+        "TF_ENABLE_ONEDNN_OPTS", "0"
+    )  # its results change with the thread count
 
 
 def leave(status: int) -> None:

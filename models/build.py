@@ -58,7 +58,8 @@ def build_model(
     trunk = TRUNKS[settings["trunk"]](names, seed, **settings)
     tower_seed = seed + TOWER_SEEDS
     units = settings["tower_units"]
-    model = RankingModel(features, tasks, trunk, units, score, tower_seed)
+    name = "ranking_model"  # fixed: weights are saved under it
+    model = RankingModel(features, tasks, trunk, units, score, tower_seed, name=name)
     model(empty_batch(features))
     return model
 

@@ -60,7 +60,9 @@ class RankingModel(tf.keras.Model):
         self.trunk = trunk
         self.score = parse_score(score, [task.name for task in self.tasks])
         self.towers = {
-            task.name: MLP([*tower_units, 1], seed=seed + 100 * i, name=f"tower_{task.name}")
+            task.name: MLP(
+                [*tower_units, 1], seed=seed + 100 * i, name=f"tower_{task.name}"
+            )
             for i, task in enumerate(self.tasks)
         }
         self.biases = {
@@ -140,7 +142,9 @@ class RankingModel(tf.keras.Model):
             counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, counts)
         return {
             task.name: masked_mean(
-                _loss(task, labels[task.name], outputs[task.name]), masks[task.name], count
+                _loss(task, labels[task.name], outputs[task.name]),
+                masks[task.name],
+                count,
             )
             for task, count in zip(self.tasks, tf.unstack(counts), strict=True)
         }

@@ -23,8 +23,6 @@ from pipeline.errors import InputError, near
 UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-
-
 class Loader(yaml.SafeLoader):
     """YAML with the booleans of version 1.2: ``on`` is a word, and a join's key."""
 
@@ -66,7 +64,9 @@ class Split(Section):
         if len(kinds) == 2:
             raise ValueError("validation and test must both be moments, or fractions")
         if self.by_fraction:
-            if not (min(self.validation, self.test) > 0 < 1 - self.validation - self.test):
+            if not (
+                min(self.validation, self.test) > 0 < 1 - self.validation - self.test
+            ):
                 raise ValueError("fractions must be above 0 and leave rows to train on")
         elif _moment(self.validation) >= _moment(self.test):
             raise ValueError(
@@ -160,7 +160,9 @@ class CategoricalFeature(Section):
     @model_validator(mode="after")
     def _several(self):
         if self.separator and not self.max_values:
-            raise ValueError("separator needs max_values, how many of the values to keep")
+            raise ValueError(
+                "separator needs max_values, how many of the values to keep"
+            )
         return self
 
 
@@ -201,7 +203,9 @@ class TaskConfig(Section):
     @model_validator(mode="after")
     def _kind(self):
         if self.kind == "binary" and self.transform != "identity":
-            raise ValueError("transform is for regression tasks; a binary label is 0 or 1")
+            raise ValueError(
+                "transform is for regression tasks; a binary label is 0 or 1"
+            )
         if self.kind == "regression" and self.at_least is not None:
             raise ValueError("at_least makes a binary label; kind must be binary")
         return self
@@ -279,7 +283,9 @@ class Train(Section):
     scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip"] = "cowclip"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window
-    patience: Annotated[int, Field(ge=0)] | None = None  # epochs without gain; null: all
+    patience: Annotated[int, Field(ge=0)] | None = (
+        None  # epochs without gain; null: all
+    )
     monitor: str = "mean_auc"  # on the validation split; or one task's name
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000  # steps
 
@@ -348,7 +354,9 @@ class Config(Section):
             counts = Counter(item.name for item in getattr(self, section))
             twice = [name for name, count in counts.items() if count > 1]
             if twice:
-                raise ValueError(f"{section}: names must differ. Received twice: {twice}")
+                raise ValueError(
+                    f"{section}: names must differ. Received twice: {twice}"
+                )
         if "score" in [task.name for task in self.tasks]:
             raise ValueError("tasks: 'score' is the name of the combined score")
         labels = {column(task) for task in self.tasks}
@@ -375,7 +383,9 @@ class Config(Section):
                 if given in chain:
                     raise ValueError(f"tasks.{task.name}.given: goes round: {chain}")
                 if tasks[given].kind != "binary":
-                    raise ValueError(f"tasks.{task.name}.given: {given!r} is not binary")
+                    raise ValueError(
+                        f"tasks.{task.name}.given: {given!r} is not binary"
+                    )
                 chain.append(given)
                 given = tasks[given].given
         return self

@@ -99,7 +99,9 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
     for name, key in own.items():
         if name not in log.schema.names:
             others = [*log.schema.names, *given_by_side]
-            places = ", ".join([log.files[0], *sorted({f for f, _ in given_by_side.values()})])
+            places = ", ".join(
+                [log.files[0], *sorted({f for f, _ in given_by_side.values()})]
+            )
             raise InputError(
                 f"{places}: no column {name!r}, which {key} needs. {near(name, others)}"
             )
@@ -142,5 +144,7 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]]) -> Feature:
 
 def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
     path, kind = types[column(item)]
-    raw_type("numeric", kind, f"tasks.{item.name}: column {column(item)!r} of {path}", False)
+    raw_type(
+        "numeric", kind, f"tasks.{item.name}: column {column(item)!r} of {path}", False
+    )
     return Task(item.name, item.kind, item.given, item.transform)

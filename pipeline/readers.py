@@ -84,7 +84,9 @@ class Piece:
 def _malformed(lines: list[tuple[str, int, int]]) -> pa.Table | None:
     if not lines:
         return None
-    reasons = [f"CSV line has {got} columns instead of {want}" for _, want, got in lines]
+    reasons = [
+        f"CSV line has {got} columns instead of {want}" for _, want, got in lines
+    ]
     return pa.table({"text": [text for text, _, _ in lines], "reason": reasons})
 
 
@@ -142,7 +144,9 @@ def read_all(log: Log) -> pa.Table:
         for table, malformed in piece.batches():
             if malformed is not None:
                 reason = malformed["reason"][0].as_py()
-                raise InputError(f"{piece.path}: {reason}: {malformed['text'][0].as_py()!r}")
+                raise InputError(
+                    f"{piece.path}: {reason}: {malformed['text'][0].as_py()!r}"
+                )
             tables.append(table)
     return pa.concat_tables(tables, promote_options="permissive")
 

@@ -37,7 +37,9 @@ def key_rows(
     if data.time:
         ms, bad = to_ms(_whole(table[data.time]), data.time_unit, data.timezone)
         if bad.any():
-            rejected = with_reason(table.filter(bad), f"{data.time}: no readable time", plan)
+            rejected = with_reason(
+                table.filter(bad), f"{data.time}: no readable time", plan
+            )
             table, ms = table.filter(~bad), ms[~bad]
             high, low = high[~bad], low[~bad]
     table = table.append_column(HIGH, pa.array(high)).append_column(LOW, pa.array(low))

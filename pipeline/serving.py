@@ -61,7 +61,9 @@ class ServingModule(tf.Module):
 
     def _from_raw(self, raw: Mapping) -> dict:
         features = self.schema.features
-        return self.model.predict_tasks({f.name: self.encode(f, raw[f.name]) for f in features})
+        return self.model.predict_tasks(
+            {f.name: self.encode(f, raw[f.name]) for f in features}
+        )
 
     def encode(self, feature: Feature, values):
         """One raw feature as the examples hold it."""

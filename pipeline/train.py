@@ -104,7 +104,7 @@ class Run:
             self.model.predict_tasks, autograph=False, reduce_retracing=True
         )
         self.detector = DivergenceDetector()
-        self.started = time.monotonic()
+        self.started = self.looked = time.monotonic()
         self._restore(checkpoint)
         self.board = tf.summary.create_file_writer(str(work / "tensorboard"))
 
@@ -143,7 +143,9 @@ class Run:
 
     def _goes_on(self) -> bool:
         settings = self.config.train
-        stale = settings.patience is not None and self.place["stale"] > settings.patience
+        stale = (
+            settings.patience is not None and self.place["stale"] > settings.patience
+        )
         return int(self.place["epoch"]) < settings.epochs and not stale
 
     def _train_epoch(self, epoch: int) -> None:
@@ -158,7 +160,7 @@ class Run:
         )
         if self.strategy.num_replicas_in_sync > 1:
             dataset = self.strategy.experimental_distribute_dataset(dataset)
-        pending = []
+        pending, self.looked = [], time.monotonic()
         for batch in dataset:
             pending.append(self.step(batch))
             self.place["batch"].assign_add(1)
@@ -207,7 +209,11 @@ class Run:
             per_epoch = batches_in_epoch(self.examples, self.config.train.batch_size)
             total = per_epoch * self.config.train.epochs
             loss = np.mean([line["loss"] for line in lines])
-            self.progress(lines[-1]["step"], total, f"loss {loss:.4f}")
+            rows = sum(line["examples"] for line in lines)
+            now = time.monotonic()
+            rate, self.looked = rows / (now - self.looked), now
+            text = f"loss {loss:.4f}, {rate:,.0f} examples/s"
+            self.progress(lines[-1]["step"], total, text)
 
     def _validate(self, epoch: int) -> None:
         """Measure on the validation split, and keep the weights if they are the best."""
@@ -294,7 +300,9 @@ def load_weights(model: RankingModel, folder: Path) -> None:
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, AssertionError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise InputError(f"{folder} does not hold this model's weights: {first}") from None
+        raise InputError(
+            f"{folder} does not hold this model's weights: {first}"
+        ) from None
 
 
 def _by_path(model: RankingModel) -> dict[str, tf.Variable]:
@@ -317,7 +325,9 @@ def _counter() -> tf.Variable:
 def _work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
     work = output.with_name(output.name + ".partial")
     if resume and not work.exists():
-        raise InputError(f"{work}: no interrupted run to go on with; leave out --resume.")
+        raise InputError(
+            f"{work}: no interrupted run to go on with; leave out --resume."
+        )
     if work.exists() and not resume:
         if not overwrite:
             raise InputError(
@@ -355,7 +365,9 @@ def _write_inputs(config: Config, schema: Schema, examples, work: Path, resume: 
 
 
 def _explain(event: dict, work: Path) -> str:
-    tasks = f" The losses of {', '.join(event['tasks'])} rose." if event["tasks"] else ""
+    tasks = (
+        f" The losses of {', '.join(event['tasks'])} rose." if event["tasks"] else ""
+    )
     loss = "not finite" if event["loss"] is None else f"{event['loss']:.4g}"
     return (
         f"training diverged: from step {event['step']} on the loss was {loss}, after a "

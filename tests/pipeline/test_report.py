@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import report_figures as draw
+from pipeline.report import figures as draw
 from pipeline.report import write_report
-from pipeline.report_curves import clipping_by_layer, smooth, thin
-from pipeline.report_elements import embedded_json, number, text
-from pipeline.report_metrics import share_of_lift
+from pipeline.report.curves import clipping_by_layer, smooth, thin
+from pipeline.report.elements import embedded_json, number, text
+from pipeline.report.metrics import share_of_lift
 
 HOSTILE = "<script>alert(1)</script>"
 STEPS = 30

@@ -2,8 +2,8 @@
 
 import math
 
-from pipeline import report_figures as draw
-from pipeline.report_elements import (
+from pipeline.report import figures as draw
+from pipeline.report.elements import (
     Column,
     Markup,
     count,

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 from pipeline.storage import publish
-from pipeline.synthetic_log import log_and_truth
-from pipeline.synthetic_tables import item_table, user_table
-from pipeline.synthetic_world import create_world
+from pipeline.synthetic.log import log_and_truth
+from pipeline.synthetic.tables import item_table, user_table
+from pipeline.synthetic.world import create_world
 
 DUPLICATED = 0.001  # of the rows
 ROW_GROUP = 65_536

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from pipeline.report_data import data
-from pipeline.report_elements import (
+from pipeline.report.data import data
+from pipeline.report.elements import (
     Markup,
     code,
     count,
     paragraph,
     text,
 )
-from pipeline.report_metrics import tasks
-from pipeline.report_sections import (
+from pipeline.report.metrics import tasks
+from pipeline.report.sections import (
     clipping,
     configuration,
     curves,
@@ -89,7 +89,7 @@ def document(top: Markup, sections: dict[str, Markup]) -> str:
 
 
 def resource(name: str) -> str:
-    return (resources.files("pipeline") / name).read_text(encoding="utf-8")
+    return (resources.files("pipeline.report") / name).read_text(encoding="utf-8")
 
 
 def anchor(title: str) -> str:

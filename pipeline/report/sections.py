@@ -4,9 +4,9 @@ import json
 
 import yaml
 
-from pipeline import report_figures as draw
-from pipeline.report_curves import clipping_by_layer
-from pipeline.report_elements import (
+from pipeline.report import figures as draw
+from pipeline.report.curves import clipping_by_layer
+from pipeline.report.elements import (
     Column,
     Markup,
     count,

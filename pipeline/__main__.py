@@ -1,0 +1,5 @@
+"""``python -m pipeline`` is ``steadyrank``."""
+
+from pipeline.cli import main
+
+main()
