@@ -45,7 +45,8 @@ def build_model(
     """Build a model with all its weights, within the strategy scope of the caller.
 
     Args:
-        features, tasks: Learned ones, from the examples' schema.
+        features: Learned ones, from the examples' schema.
+        tasks: Likewise.
         score: Formula of the ranking score.
         settings: The ``model`` section: ``trunk`` and what belongs to it.
         seed: The same seed gives the same weights.

@@ -21,7 +21,7 @@ class Feature:
         kind: ``"categorical"`` or ``"numeric"``.
         dim: Width of the embedding; for a numeric feature 0, unless it is bucketized.
         raw: Type of the raw value: ``"string"``, ``"integer"`` or ``"float"``.
-        separator: Splits a raw string into several values; ``""`` where one value is one id.
+        separator: Splits a raw string into several values; ``""``: it is one value.
         max_values: Values kept of a multi-valued feature, the first ones; 0: single-valued.
         pooling: ``"mean"`` or ``"sum"`` over the values of a multi-valued feature.
         oov_buckets: Rows shared by values outside of the vocabulary.
@@ -68,7 +68,8 @@ class Task:
     Attributes:
         name: The task's name, and its key in every batch, loss and metric.
         kind: ``"binary"`` (a probability) or ``"regression"`` (a value).
-        given: The task's sample space is where this binary task's label is 1; ``""``: all rows.
+        given: The binary task whose positives are this one's sample space; ``""``: all
+            rows are.
         transform: Of a regression label: ``"identity"`` or ``"log1p"``.
         weight: Fixed weight of the task's loss.
         mean, std: Of the transformed label over its sample space in the training split:

@@ -68,9 +68,7 @@ class FeatureInputs(tf.keras.layers.Layer):
     @property
     def embedding_variables(self) -> list[tf.Variable]:
         """The fused tables."""
-        return [
-            variable for table in self.tables.values() for variable in table.weights
-        ]
+        return [variable for table in self.tables.values() for variable in table.weights]
 
 
 def row_ids(feature: Feature, values):

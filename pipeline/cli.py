@@ -235,9 +235,7 @@ def _train(loaded, examples, output, resume, overwrite) -> None:
 
         def show(step: int, total: int, text: str):
             if total:
-                bar.update(
-                    task, completed=step, total=total, description=f"train: {text}"
-                )
+                bar.update(task, completed=step, total=total, description=f"train: {text}")
             else:
                 bar.console.print(escape(text))
 
@@ -348,9 +346,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    errors.print(
-        f"[bold red]error[/] {escape(message)}", soft_wrap=True, highlight=False
-    )
+    errors.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True, highlight=False)
     return status
 
 

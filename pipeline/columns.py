@@ -162,17 +162,12 @@ def to_ms(values: pa.Array, unit: str, timezone: str) -> tuple[np.ndarray, np.nd
     local = None
     if pa.types.is_temporal(values.type):
         local = getattr(values.type, "tz", None) is None
-        values = values.cast(
-            pa.timestamp("ms", getattr(values.type, "tz", None)), False
-        )
+        values = values.cast(pa.timestamp("ms", getattr(values.type, "tz", None)), False)
         values = values.cast(pa.int64())
     elif is_text(values.type):
         values = _trimmed(values)
         moments = _kept(values, pc.match_substring_regex(values, MOMENT))
-        if (
-            moments.null_count
-            < values.null_count + (len(values) - values.null_count) / 2
-        ):
+        if moments.null_count < values.null_count + (len(values) - values.null_count) / 2:
             local, values = True, moments.cast(pa.timestamp("ms")).cast(pa.int64())
         else:
             values, _ = to_floats(values)

@@ -64,9 +64,7 @@ class Split(Section):
         if len(kinds) == 2:
             raise ValueError("validation and test must both be moments, or fractions")
         if self.by_fraction:
-            if not (
-                min(self.validation, self.test) > 0 < 1 - self.validation - self.test
-            ):
+            if not (min(self.validation, self.test) > 0 < 1 - self.validation - self.test):
                 raise ValueError("fractions must be above 0 and leave rows to train on")
         elif _moment(self.validation) >= _moment(self.test):
             raise ValueError(
@@ -160,9 +158,7 @@ class CategoricalFeature(Section):
     @model_validator(mode="after")
     def _several(self):
         if self.separator and not self.max_values:
-            raise ValueError(
-                "separator needs max_values, how many of the values to keep"
-            )
+            raise ValueError("separator needs max_values, how many of the values to keep")
         return self
 
 
@@ -183,9 +179,7 @@ class NumericFeature(Section):
         return self
 
 
-FeatureConfig = Annotated[
-    CategoricalFeature | NumericFeature, Field(discriminator="kind")
-]
+FeatureConfig = Annotated[CategoricalFeature | NumericFeature, Field(discriminator="kind")]
 
 
 class TaskConfig(Section):
@@ -203,9 +197,7 @@ class TaskConfig(Section):
     @model_validator(mode="after")
     def _kind(self):
         if self.kind == "binary" and self.transform != "identity":
-            raise ValueError(
-                "transform is for regression tasks; a binary label is 0 or 1"
-            )
+            raise ValueError("transform is for regression tasks; a binary label is 0 or 1")
         if self.kind == "regression" and self.at_least is not None:
             raise ValueError("at_least makes a binary label; kind must be binary")
         return self
@@ -283,9 +275,7 @@ class Train(Section):
     scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip"] = "cowclip"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window
-    patience: Annotated[int, Field(ge=0)] | None = (
-        None  # epochs without gain; null: all
-    )
+    patience: Annotated[int, Field(ge=0)] | None = None  # epochs without gain; null: all
     monitor: str = "mean_auc"  # on the validation split; or one task's name
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000  # steps
 
@@ -354,9 +344,7 @@ class Config(Section):
             counts = Counter(item.name for item in getattr(self, section))
             twice = [name for name, count in counts.items() if count > 1]
             if twice:
-                raise ValueError(
-                    f"{section}: names must differ. Received twice: {twice}"
-                )
+                raise ValueError(f"{section}: names must differ. Received twice: {twice}")
         if "score" in [task.name for task in self.tasks]:
             raise ValueError("tasks: 'score' is the name of the combined score")
         labels = {column(task) for task in self.tasks}
@@ -383,9 +371,7 @@ class Config(Section):
                 if given in chain:
                     raise ValueError(f"tasks.{task.name}.given: goes round: {chain}")
                 if tasks[given].kind != "binary":
-                    raise ValueError(
-                        f"tasks.{task.name}.given: {given!r} is not binary"
-                    )
+                    raise ValueError(f"tasks.{task.name}.given: {given!r} is not binary")
                 chain.append(given)
                 given = tasks[given].given
         return self

@@ -124,15 +124,11 @@ def _shuffled_files(examples: ExampleSet, epoch: int, seed: int, windows):
             rows.append([str(paths[i]) for i in random.permutation(len(paths))])
     widest = max((len(row) for row in rows), default=0)
     padded = [row + [""] * (widest - len(row)) for row in rows]
-    return np.array(numbers, np.int64), np.array(padded, object).reshape(
-        len(rows), widest
-    )
+    return np.array(numbers, np.int64), np.array(padded, object).reshape(len(rows), widest)
 
 
 def _permuted(block: dict, key) -> dict:
-    order = tf.argsort(
-        tf.random.stateless_uniform([_rows(block)], key, dtype=tf.float64)
-    )
+    order = tf.argsort(tf.random.stateless_uniform([_rows(block)], key, dtype=tf.float64))
     return {name: tf.gather(values, order) for name, values in block.items()}
 
 

@@ -140,9 +140,7 @@ def measure_export(export: Export, examples: ExampleSet, split: str) -> dict:
     try:
         labels, masks, outputs, extra = predict(export.encoded, dataset)
     except tf.errors.DataLossError as error:
-        raise InputError(
-            f"{examples.path}: a file is corrupt: {error.message}"
-        ) from None
+        raise InputError(f"{examples.path}: a file is corrupt: {error.message}") from None
     rows = len(next(iter(outputs.values())))
     if rows != examples.rows(split):
         raise RuntimeError(f"scored {rows} of {examples.rows(split)} rows")
@@ -203,9 +201,7 @@ def raw_features(table: pa.Table, features: Iterable[Feature]) -> dict[str, tf.T
     Returns:
         Feature name -> tensor.
     """
-    return {
-        f.name: _raw(table[f"feature/{f.name}"].combine_chunks(), f) for f in features
-    }
+    return {f.name: _raw(table[f"feature/{f.name}"].combine_chunks(), f) for f in features}
 
 
 def _raw(values: pa.Array, feature: Feature) -> tf.Tensor:

@@ -3,11 +3,11 @@
 A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
 ``BLOCK_ROWS`` rows in matrices, row by row, little-endian, each one bytes feature:
 
-| feature | type | columns |
-|---|---|---|
-| ``ids`` | int32 | each categorical feature: 1 id, or ``max_values`` ids, 0 after the last |
-| ``numbers`` | float32 | numeric features in raw units, NaN: missing; labels in raw units, NaN: none; true probabilities, where the log knows them |
-| ``group`` | int64 | 1: the group, for GAUC; only where there is one |
+- ``ids``, int32: of each categorical feature its id, or ``max_values`` ids with 0 after
+  the last;
+- ``numbers``, float32: numeric features in raw units, NaN where missing; then labels in
+  raw units, NaN where there is none; then true probabilities, where the log knows them;
+- ``group``, int64: the row's group, for GAUC, where there is one.
 
 The schema names the columns of each matrix in their order (``Layout``), and its
 fingerprint ties the two together.  Rows rather than columns lie together because that

@@ -104,12 +104,8 @@ def _hash_segments(items, values: pa.Array, seed: np.uint64) -> np.ndarray:
 
 
 def _lengths(values: pa.Array) -> np.ndarray:
-    measure = (
-        pc.list_value_length if pa.types.is_nested(values.type) else pc.binary_length
-    )
-    return (
-        pc.fill_null(measure(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    )
+    measure = pc.list_value_length if pa.types.is_nested(values.type) else pc.binary_length
+    return pc.fill_null(measure(values), 0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _offsets(values: pa.Array) -> np.ndarray:

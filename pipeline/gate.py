@@ -28,9 +28,7 @@ def judge(metrics: dict, gates: dict) -> dict:
     ]
     if not results:
         results = [_result("gates", None, "at least one gate", None, None, False)]
-        results[0]["reason"] = (
-            "the config names no gate, so nothing vouches for the model"
-        )
+        results[0]["reason"] = "the config names no gate, so nothing vouches for the model"
     passed = all(result["passed"] for result in results)
     return {"verdict": PASS if passed else REFUSE, "gates": results}
 
@@ -39,9 +37,7 @@ def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
     if gate is None:
         return []
     if not found or not found.get("steps"):
-        return [
-            _missing("divergence", None, "no divergence", "the training log is empty")
-        ]
+        return [_missing("divergence", None, "no divergence", "the training log is empty")]
     at = found["diverged_at"]
     full = _result(
         "divergence", None, "no full divergence", at, None, not found["diverged"]
@@ -57,9 +53,7 @@ def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
     micro, most = len(found["micro"]), gate["max_micro"]
     few = _result("divergence", None, f"max {most} micro", micro, most, micro <= most)
     where = ", ".join(str(event["step"]) for event in found["micro"][:5])
-    few["reason"] = f"{micro} micro-divergences" + (
-        f", at steps {where}" if micro else ""
-    )
+    few["reason"] = f"{micro} micro-divergences" + (f", at steps {where}" if micro else "")
     return [full, finite, few]
 
 
@@ -118,9 +112,7 @@ def _skew(found: dict | None, gate: dict | None) -> list[dict]:
     return [result]
 
 
-def _at_least(
-    gate: str, task: str, name: str, value: float | None, least: float
-) -> dict:
+def _at_least(gate: str, task: str, name: str, value: float | None, least: float) -> dict:
     rule = f"{name} {least:g}"
     if value is None:
         return _missing(gate, task, rule, "it was not measured, or is not defined")

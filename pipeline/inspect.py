@@ -44,9 +44,7 @@ def _examples(path: Path) -> dict[str, Rows]:
     examples = ExampleSet.open(path)
     rows: Rows = [("fingerprint", examples.schema.fingerprint)]
     counts = examples.manifest["rows"]
-    rows += [
-        (f"rows {name}", counts[name]) for name in ("read", "written", "duplicates")
-    ]
+    rows += [(f"rows {name}", counts[name]) for name in ("read", "written", "duplicates")]
     rows += [(f"rejected: {why}", n) for why, n in counts["rejected"].items()]
     for split, found in examples.manifest["splits"].items():
         windows = list(found["windows"])
@@ -58,9 +56,7 @@ def _examples(path: Path) -> dict[str, Rows]:
         rows.append((f"task {task}", text))
     for feature in examples.schema.features:
         known = f", {feature.vocabulary_size} values" if feature.vocabulary_size else ""
-        rows.append(
-            (f"feature {feature.name}", f"{feature.kind}, {feature.raw}{known}")
-        )
+        rows.append((f"feature {feature.name}", f"{feature.kind}, {feature.raw}{known}"))
     return {f"example set {path}": rows}
 
 

@@ -87,14 +87,12 @@ def _run_beam(plan: Plan, output: str, options: PipelineOptions) -> None:
         settled = (
             read.rows
             | "by shard" >> beam.GroupByKey()
-            | "settle"
-            >> beam.ParDo(Settle(plan)).with_outputs(*SIDE_OUTPUTS, main="rows")
+            | "settle" >> beam.ParDo(Settle(plan)).with_outputs(*SIDE_OUTPUTS, main="rows")
         )
         learned = (
             settled.rows
             | "training" >> beam.Filter(lambda item: item[0].startswith("train/"))
-            | "analyse"
-            >> beam.MapTuple(lambda _, t: vocab.analyse(from_bytes(t), plan))
+            | "analyse" >> beam.MapTuple(lambda _, t: vocab.analyse(from_bytes(t), plan))
             | "merge" >> beam.CombineGlobally(MergeAnalyses())
             | "learn" >> beam.Map(vocab.learn, plan)
         )
@@ -260,9 +258,7 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
             "out_of_vocabulary": int(((ids > 0) & (ids <= feature.oov_buckets)).sum())
         }
         if is_list(values.type):
-            ids, counts["beyond_max_values"] = pad_lists(
-                values, ids, feature.max_values
-            )
+            ids, counts["beyond_max_values"] = pad_lists(values, ids, feature.max_values)
         arrays[key], unknown[feature.name] = ids, counts
     for name in table.column_names:
         if name.startswith(("label/", "truth/")):
@@ -322,9 +318,7 @@ def write_rejected(tables: Iterable[bytes], output: str) -> dict[str, int]:
     with _create(f"{output}/rejected/rows.parquet") as file:
         pq.write_table(table, file)
     counts = table["reason"].combine_chunks().value_counts()
-    return {
-        f"rejected/{item['values'].as_py()}": item["counts"].as_py() for item in counts
-    }
+    return {f"rejected/{item['values'].as_py()}": item["counts"].as_py() for item in counts}
 
 
 def write_summary(_, output: str, counts, files, failed, schema) -> None:
@@ -375,9 +369,7 @@ def _manifest(plan: Plan, partial: Path, summary: dict) -> dict:
     duplicates = counts.get("duplicates", 0)
     _check_rejected(plan, rejected, read)
     if read != written + duplicates + sum(rejected.values()):
-        raise RuntimeError(
-            f"rows were lost: {read=} {written=} {duplicates=} {rejected=}"
-        )
+        raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
     schema = Schema.from_dict(summary["schema"], partial)
@@ -400,9 +392,7 @@ def _manifest(plan: Plan, partial: Path, summary: dict) -> dict:
 
 
 def _under(counts: dict[str, int], prefix: str) -> dict[str, int]:
-    return {
-        k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)
-    }
+    return {k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)}
 
 
 def _split_counts(files: list[dict], split: str) -> dict:

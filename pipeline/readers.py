@@ -84,9 +84,7 @@ class Piece:
 def _malformed(lines: list[tuple[str, int, int]]) -> pa.Table | None:
     if not lines:
         return None
-    reasons = [
-        f"CSV line has {got} columns instead of {want}" for _, want, got in lines
-    ]
+    reasons = [f"CSV line has {got} columns instead of {want}" for _, want, got in lines]
     return pa.table({"text": [text for text, _, _ in lines], "reason": reasons})
 
 

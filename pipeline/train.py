@@ -143,9 +143,7 @@ class Run:
 
     def _goes_on(self) -> bool:
         settings = self.config.train
-        stale = (
-            settings.patience is not None and self.place["stale"] > settings.patience
-        )
+        stale = settings.patience is not None and self.place["stale"] > settings.patience
         return int(self.place["epoch"]) < settings.epochs and not stale
 
     def _train_epoch(self, epoch: int) -> None:
@@ -300,9 +298,7 @@ def load_weights(model: RankingModel, folder: Path) -> None:
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, AssertionError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{folder} does not hold this model's weights: {first}"
-        ) from None
+        raise InputError(f"{folder} does not hold this model's weights: {first}") from None
 
 
 def _by_path(model: RankingModel) -> dict[str, tf.Variable]:
@@ -325,9 +321,7 @@ def _counter() -> tf.Variable:
 def _work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
     work = output.with_name(output.name + ".partial")
     if resume and not work.exists():
-        raise InputError(
-            f"{work}: no interrupted run to go on with; leave out --resume."
-        )
+        raise InputError(f"{work}: no interrupted run to go on with; leave out --resume.")
     if work.exists() and not resume:
         if not overwrite:
             raise InputError(
@@ -365,9 +359,7 @@ def _write_inputs(config: Config, schema: Schema, examples, work: Path, resume: 
 
 
 def _explain(event: dict, work: Path) -> str:
-    tasks = (
-        f" The losses of {', '.join(event['tasks'])} rose." if event["tasks"] else ""
-    )
+    tasks = f" The losses of {', '.join(event['tasks'])} rose." if event["tasks"] else ""
     loss = "not finite" if event["loss"] is None else f"{event['loss']:.4g}"
     return (
         f"training diverged: from step {event['step']} on the loss was {loss}, after a "

@@ -183,9 +183,7 @@ def look_up(values: pa.Array, vocabulary: pa.Array, feature: Feature) -> np.ndar
     """
     index = pc.index_in(values, value_set=vocabulary, skip_nulls=True)
     known = index.is_valid().to_numpy(zero_copy_only=False)
-    ids = (
-        pc.fill_null(index, 0).to_numpy(zero_copy_only=False) + 1 + feature.oov_buckets
-    )
+    ids = pc.fill_null(index, 0).to_numpy(zero_copy_only=False) + 1 + feature.oov_buckets
     unknown = ~known & values.is_valid().to_numpy(zero_copy_only=False)
     ids[~known] = 0
     ids[unknown] = 1
@@ -211,9 +209,7 @@ def as_float32(values: pa.Array) -> np.ndarray:
 
 def label_arrays(table: pa.Table, tasks: tuple[Task, ...]) -> dict[str, np.ndarray]:
     """Task -> float32 labels, NaN where there is none."""
-    return {
-        t.name: as_float32(table[f"label/{t.name}"].combine_chunks()) for t in tasks
-    }
+    return {t.name: as_float32(table[f"label/{t.name}"].combine_chunks()) for t in tasks}
 
 
 def _count(values: pa.Array) -> pa.Table:
@@ -227,9 +223,7 @@ def _vocabulary(counts: pa.Table | None, min_count: int, feature: Feature):
     """Values seen often enough, the most frequent first, ties by value."""
     kind = pa.int64() if feature.raw == "integer" else pa.string()
     if counts is None:
-        counts = pa.table(
-            {"value": pa.array([], kind), "count": pa.array([], pa.int64())}
-        )
+        counts = pa.table({"value": pa.array([], kind), "count": pa.array([], pa.int64())})
     seen, values = int(pc.sum(counts["count"]).as_py() or 0), len(counts)
     counts = counts.filter(pc.greater_equal(counts["count"], min_count))
     if kind == pa.string():  # a vocabulary file holds one value a line

@@ -55,8 +55,6 @@ def test_what_must_load_fast_imports_no_tensorflow(path):
 
 
 def test_the_test_sees_what_it_forbids():
-    source = (
-        "def f():\n    from pipeline.cli import main\n    import models.ranker as r\n"
-    )
+    source = "def f():\n    from pipeline.cli import main\n    import models.ranker as r\n"
     assert imported(source) == {"pipeline", "models"}
     assert relative("from ..pipeline import cli\n") == [1]

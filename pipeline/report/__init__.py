@@ -113,8 +113,7 @@ def header(metrics: dict, verdict: dict) -> Markup:
     refused = [gate for gate in all_gates if not gate.get("passed")]
     said = f"{len(all_gates) - len(refused)} of {len(all_gates)} gates passed."
     reasons = "".join(
-        f"<li>{text(gate_name(gate))}: {text(gate.get('reason'))}</li>"
-        for gate in refused
+        f"<li>{text(gate_name(gate))}: {text(gate.get('reason'))}</li>" for gate in refused
     )
     return Markup(
         f"<h1>steadyrank report</h1>\n{subject(metrics)}\n"

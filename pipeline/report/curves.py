@@ -61,9 +61,7 @@ def clipping_by_layer(steps: list[dict]) -> list[dict]:
     """Minimum, median and clipped share of each layer's factor, most clipped first."""
     layers = []
     for name in names(steps, "clipping"):
-        _, y = series(
-            steps, lambda line, name=name: line["clipping"].get(name), "clipping"
-        )
+        _, y = series(steps, lambda line, name=name: line["clipping"].get(name), "clipping")
         if len(y) and not np.isnan(y).all():
             least, median = float(np.nanmin(y)), float(np.nanmedian(y))
             share = float(np.nanmean(y < 1))

@@ -90,9 +90,7 @@ def table(columns: list[Column], rows: Iterable[list]) -> Markup:
 
 def details(summary: str, content: Markup) -> Markup:
     """Content that stays folded until it is asked for."""
-    return Markup(
-        f"<details><summary>{text(summary)}</summary>{text(content)}</details>"
-    )
+    return Markup(f"<details><summary>{text(summary)}</summary>{text(content)}</details>")
 
 
 def preformatted(content: str) -> Markup:

@@ -83,9 +83,7 @@ def ranking(binary: dict, baseline: dict) -> Markup:
         "Positives": shown("positives", count),
     }
     cells |= {"AUC": shown("auc"), "GAUC": shown("gauc")}
-    note = (
-        "Every task is measured in its own sample space. GAUC is the mean AUC within "
-    )
+    note = "Every task is measured in its own sample space. GAUC is the mean AUC within "
     note += "a group. "
     if any(is_number(task.get("reachable_auc")) for task in binary.values()):
         cells |= {"Reachable": shown("reachable_auc"), "Share of lift": lift_cell}

@@ -132,9 +132,7 @@ def skew(measured_skew: dict) -> Markup:
     if not outputs:
         return paragraph("Skew was not measured.")
     rows = count(measured_skew.get("rows"))
-    said = (
-        "Largest difference between the exported model's two signatures, raw features "
-    )
+    said = "Largest difference between the exported model's two signatures, raw features "
     columns = [Column("Output", False), Column("Difference")]
     return join(
         [

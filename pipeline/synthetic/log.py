@@ -76,9 +76,7 @@ def draw_times(rng: np.random.Generator, rows: int) -> np.ndarray:
     return START_MS + (hour * 3_600_000).astype(np.int64)
 
 
-def draw_items(
-    rng: np.random.Generator, world: World, time_ms: np.ndarray
-) -> np.ndarray:
+def draw_items(rng: np.random.Generator, world: World, time_ms: np.ndarray) -> np.ndarray:
     """Draw items by their popularity on the day; [N] int64."""
     first = np.searchsorted(time_ms, START_MS + DAY_MS * np.arange(DAYS + 1))
     sizes = np.diff(first)
@@ -103,9 +101,7 @@ def draw_labels(
     watch = np.exp(location + noise)
     labels["long_view"] = click & (watch >= bound_ms)
     labels = {name: label.astype(np.int8) for name, label in labels.items()}
-    return labels | {
-        "watch_time_ms": np.where(click, np.round(watch), 0).astype(np.int64)
-    }
+    return labels | {"watch_time_ms": np.where(click, np.round(watch), 0).astype(np.int64)}
 
 
 def columns(rng: np.random.Generator, exposure: dict, labels: dict) -> dict:
@@ -127,9 +123,7 @@ def columns(rng: np.random.Generator, exposure: dict, labels: dict) -> dict:
     }
 
 
-def idle_seconds(
-    order: np.ndarray, user: np.ndarray, time_ms: np.ndarray
-) -> np.ndarray:
+def idle_seconds(order: np.ndarray, user: np.ndarray, time_ms: np.ndarray) -> np.ndarray:
     """Seconds since the user's exposure before this one, NaN for the first; [N]."""
     gap = np.full(len(order), np.nan)
     same = user[order[1:]] == user[order[:-1]]

@@ -133,9 +133,7 @@ def draw(rng: np.random.Generator, shares: np.ndarray, size: int) -> np.ndarray:
     return np.searchsorted(edges[:-1] / edges[-1], rng.random(size), side="right")
 
 
-def match(
-    world: World, user: np.ndarray, item: np.ndarray, age: np.ndarray
-) -> np.ndarray:
+def match(world: World, user: np.ndarray, item: np.ndarray, age: np.ndarray) -> np.ndarray:
     """Inner product of preference and offer, the preference rotated by its age; [N].
 
     Args:
@@ -167,9 +165,7 @@ def probabilities(world: World, exposure: dict) -> dict[str, np.ndarray]:
         logit = label.user * world.user_traits[name][exposure["user"]]
         logit += label.item * world.item_traits[name][exposure["item"]]
         logit += label.match * exposure["match"] + label.context * exposure["context"]
-        rate = (
-            label.rate if name == "is_click" else label.rate / LABELS["is_click"].rate
-        )
+        rate = label.rate if name == "is_click" else label.rate / LABELS["is_click"].rate
         result[name] = sigmoid(logit + intercept(logit, rate, given))
         given = result["is_click"]
     return result

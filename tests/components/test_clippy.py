@@ -13,9 +13,7 @@ from tests import reference
 INF = float("inf")
 TINY = np.finfo(np.float32).tiny  # below it TensorFlow flushes to zero
 DELTA = st.floats(-1.5 * 2.0**127, 1.5 * 2.0**127, width=32)
-WEIGHT = st.one_of(
-    st.floats(-10, 10, width=32), st.floats(-(2.0**100), 2.0**100, width=32)
-)
+WEIGHT = st.one_of(st.floats(-10, 10, width=32), st.floats(-(2.0**100), 2.0**100, width=32))
 
 
 @pytest.mark.parametrize(
@@ -67,9 +65,9 @@ def test_bound_holds_in_float32_and_direction_is_kept(delta, w, bounds):
 def test_bound_holds_for_many_random_tensors():
     random = np.random.default_rng(0)
     w = random.normal(size=[2000, 8]).astype(np.float32)
-    delta = (
-        random.normal(size=w.shape) * np.exp(random.normal(size=w.shape) * 9)
-    ).astype("f")
+    delta = (random.normal(size=w.shape) * np.exp(random.normal(size=w.shape) * 9)).astype(
+        "f"
+    )
     got, sigma = shrink(tf.constant(delta), tf.constant(w), 0.5, 1e-2, axis=[1])
     assert sigma.shape == [2000, 1]
     assert np.all(np.abs(got) <= np.float32(0.5) * np.abs(w) + np.float32(1e-2))

@@ -42,9 +42,7 @@ def test_reference_form():
     np.testing.assert_allclose(
         threshold(w, counts, 1.0, 2e-2, "reference"), paper, rtol=1e-6
     )
-    zero = tf.zeros(
-        [1, 4]
-    )  # r = 2 multiplies the floor twice: 2 * (2 * zeta * sqrt(4))
+    zero = tf.zeros([1, 4])  # r = 2 multiplies the floor twice: 2 * (2 * zeta * sqrt(4))
     floor = threshold(zero, tf.ones([1]), 2.0, 0.5, "reference")
     np.testing.assert_allclose(floor, [4.0])
     np.testing.assert_allclose(threshold(zero, tf.ones([1]), 2.0, 0.5), [0.5])

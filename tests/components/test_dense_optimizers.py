@@ -25,9 +25,7 @@ def random_steps(steps=6, shape=(4, 3), scale=3.0, seed=0):
 
 
 def start(shape=(4, 3), seed=1):
-    return tf.Variable(
-        np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    )
+    return tf.Variable(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
 
 
 def run(optimizer, gradients, variable=None):
@@ -160,9 +158,7 @@ def test_a_poisoned_tensor_is_left_alone_and_the_others_move(clip, poison):
     clean = random_steps(1)[0]
     optimizer.apply_gradients([(tf.constant(poisoned), bad), (clean, good)])
     np.testing.assert_array_equal(bad.numpy(), start().numpy())
-    np.testing.assert_array_equal(
-        optimizer._slots_of(bad)[0], np.full([4, 3], 0.1, "f")
-    )
+    np.testing.assert_array_equal(optimizer._slots_of(bad)[0], np.full([4, 3], 0.1, "f"))
     assert np.all(np.isfinite(good)) and not np.array_equal(good, start())
     assert int(optimizer.nonfinite_count) == 1
     assert [int(n) for n in optimizer.nonfinite_counts] == [1, 0]
@@ -184,9 +180,7 @@ def expected_factor(clip, g, w, r, c, all_norm):
     }[clip]
 
 
-@pytest.mark.parametrize(
-    "clip", [clip for clip in CLIPS if clip not in ("none", "clippy")]
-)
+@pytest.mark.parametrize("clip", [clip for clip in CLIPS if clip not in ("none", "clippy")])
 def test_rivals_scale_the_step_and_leave_the_accumulator(clip):
     optimizer, w, other = Adagrad(0.5, clip=clip, threshold=0.3), start(), start()
     g, second = random_steps(2)

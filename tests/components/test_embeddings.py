@@ -101,9 +101,7 @@ def test_batch_of_one_and_of_none():
 
 
 def test_config_round_trips():
-    fused = layer(
-        initializer=tf.keras.initializers.RandomUniform(seed=7), name="tables"
-    )
+    fused = layer(initializer=tf.keras.initializers.RandomUniform(seed=7), name="tables")
     revived = FusedEmbedding.from_config(fused.get_config())
     assert revived.get_config() == fused.get_config()
     for a, b in zip(call(fused), call(revived), strict=True):

@@ -39,16 +39,12 @@ def kernels(bank, i):
     width = bank._first.units // bank.experts
     block = slice(i * width, (i + 1) * width)
     first = bank._first.kernel.numpy()[:, block], bank._first.bias.numpy()[block]
-    rest = [
-        (dense.kernel.numpy(), dense.bias.numpy()) for dense in bank._rest[i].layers
-    ]
+    rest = [(dense.kernel.numpy(), dense.bias.numpy()) for dense in bank._rest[i].layers]
     return zip(*[first, *rest], strict=True)
 
 
 def naive_bank(bank, x):
-    return np.stack(
-        [reference.mlp(x, *kernels(bank, i)) for i in range(bank.experts)], 1
-    )
+    return np.stack([reference.mlp(x, *kernels(bank, i)) for i in range(bank.experts)], 1)
 
 
 def test_mix_equals_the_reference():
@@ -56,9 +52,7 @@ def test_mix_equals_the_reference():
     logits, experts = random.normal(size=[6, 3]), random.normal(size=[6, 3, 2])
     found = mix(tf.constant(logits), tf.constant(experts))
     np.testing.assert_allclose(found, reference.mixture(logits, experts), rtol=1e-9)
-    np.testing.assert_allclose(
-        mix(tf.constant(logits), tf.ones([6, 3, 2], tf.float64)), 1
-    )
+    np.testing.assert_allclose(mix(tf.constant(logits), tf.ones([6, 3, 2], tf.float64)), 1)
 
 
 def test_cgc_equals_the_formula():

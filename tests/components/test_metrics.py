@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from components import metrics
 from tests import reference
 
-ROW = st.tuples(
-    st.integers(0, 1), st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.integers(0, 3)
-)
+ROW = st.tuples(st.integers(0, 1), st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.integers(0, 3))
 NO_ROWS = np.array([])
 
 
@@ -45,9 +43,7 @@ def test_equal_scikit_learn():
     weighted = skl.roc_auc_score(labels, scores, sample_weight=weights)
     assert metrics.auc(labels, scores, weights) == pytest.approx(weighted, abs=1e-12)
     exact = scores.astype(float)
-    assert metrics.log_loss(labels, scores) == pytest.approx(
-        skl.log_loss(labels, exact)
-    )
+    assert metrics.log_loss(labels, scores) == pytest.approx(skl.log_loss(labels, exact))
     assert metrics.mse(labels, scores) == pytest.approx(
         skl.mean_squared_error(labels, exact)
     )

@@ -146,9 +146,7 @@ def test_save_restore_step_equals_step(cls, before_build, tmp_path):
     optimizer, variable = cls(WarmUp(0.5, 3)), table()
     for _ in range(2):
         optimizer.apply_gradients([(sparse(), variable)])
-    path = tf.train.Checkpoint(optimizer=optimizer, w=variable).write(
-        str(tmp_path / "c")
-    )
+    path = tf.train.Checkpoint(optimizer=optimizer, w=variable).write(str(tmp_path / "c"))
     optimizer.apply_gradients([(sparse(2.0), variable)])
 
     other, restored = cls(WarmUp(0.5, 3)), tf.Variable(tf.zeros([6, 2]))

@@ -63,9 +63,7 @@ def test_other_rows_stay_bit_for_bit_and_bad_rows_too(cls, clip, indices, values
     optimizer, w = cls(0.1, clip=clip, l2=0.01), start()
     optimizer.apply_gradients([(slices(indices, values), w)])
     initial = 0.1 if cls is RowAdagrad else 0.0
-    bad = {
-        i for i, row in zip(indices, values, strict=True) if not np.isfinite(row).all()
-    }
+    bad = {i for i, row in zip(indices, values, strict=True) if not np.isfinite(row).all()}
     for i in range(ROWS):
         if i not in indices or i in bad:
             np.testing.assert_array_equal(w.numpy()[i], start().numpy()[i])
@@ -78,9 +76,7 @@ def test_other_rows_stay_bit_for_bit_and_bad_rows_too(cls, clip, indices, values
 
 @settings(max_examples=40, deadline=None)
 @given(
-    values=arrays(
-        np.float32, (4, DIM), elements=st.floats(-(2.0**63), 2.0**63, width=32)
-    )
+    values=arrays(np.float32, (4, DIM), elements=st.floats(-(2.0**63), 2.0**63, width=32))
 )
 def test_clippy_bounds_every_weight_row_by_row(values):
     optimizer, w = RowAdagrad(5.0, clip="clippy", r=0.5, zeta=1e-2), start()
@@ -149,9 +145,7 @@ def whole_table_ops(optimizer):
             loss = tf.reduce_sum(tf.square(tf.gather(w, ids) - 1.0))
         optimizer.apply_gradients([(tape.gradient(loss, w), w)])
 
-    operations = step.get_concrete_function(
-        tf.constant([1, 2, 1])
-    ).graph.get_operations()
+    operations = step.get_concrete_function(tf.constant([1, 2, 1])).graph.get_operations()
     assert "ResourceGather" in {op.type for op in operations}
     return [op.type for op in operations if any(rows in x for x in shapes_around(op))]
 

@@ -237,9 +237,7 @@ def test_an_existing_output_is_kept_unless_overwritten(tmp_path):
     assert read(path) == before
     synthesize(100, 2, path, overwrite=True)
     assert read(path) != before
-    assert [p.name for p in tmp_path.iterdir()] == [
-        "log"
-    ]  # nothing half done beside it
+    assert [p.name for p in tmp_path.iterdir()] == ["log"]  # nothing half done beside it
 
 
 def test_a_failure_leaves_nothing(tmp_path):
