@@ -8,6 +8,8 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 
+DEAD_AUC = 0.52  # PAPERS.md 1.8: at and below it a binary task has learned nothing
+
 
 class RunningMedian:
     """Median of the last `window` values: O(log n) comparisons a step."""
@@ -42,7 +44,8 @@ class DivergenceDetector:
     *Micro-divergence*: the loss is back under the bound within `patience` steps.
 
     *Full divergence*: it is not, or it is non-finite `nonfinite_patience` times in a
-    row.  The first one is remembered for good, whatever comes after.
+    row.  The first one is remembered for good, whatever comes after.  A model whose
+    AUCs stay at 0.5 to the end has diverged as well (`observe_auc`).
 
     References: Clippy (KDD 2023), section 2: both words; PAPERS.md 1.1 and 1.8 for the
     factor and the fixed window.
@@ -72,6 +75,7 @@ class DivergenceDetector:
         self._median = RunningMedian(window)
         self._tasks = {}
         self._episode = None
+        self._dead_since = None
         self._nonfinite_run = 0
 
     def update(self, step, loss, losses=None):
@@ -103,6 +107,31 @@ class DivergenceDetector:
         self._open(step, loss, tasks)
         return self._event("jump")
 
+    def observe_auc(self, step, areas):
+        """Takes the AUCs of the binary tasks in, whenever they were measured.
+
+        A model can die without its loss leaving the level of the base rates: all its
+        rectifiers are shut, and it predicts the same for every row.  Where no task's
+        AUC is above `DEAD_AUC` from some measurement on to the last one, that is full
+        divergence, too.
+
+        Args:
+            step: Number of the last step before the measurement.
+            areas: AUC of each task; NaN or None where it is not defined.
+        """
+        known = [area for area in areas if area is not None and area == area]
+        if not known:
+            return
+        if max(known) > DEAD_AUC:
+            self._dead_since = None
+        elif self._dead_since is None:
+            self._dead_since = step
+
+    @property
+    def in_episode(self):
+        """Whether a jump is open: the loss is high and has not come back yet."""
+        return self._episode is not None
+
     def summary(self):
         """The verdict on all steps so far, as if the stream ended here.
 
@@ -113,7 +142,8 @@ class DivergenceDetector:
             it counts as divergence.
         """
         open_at = self._episode["step"] if self._episode else None
-        at = self.diverged_at if self.diverged_at is not None else open_at
+        places = (self.diverged_at, open_at, self._dead_since)
+        at = min((place for place in places if place is not None), default=None)
         return {
             "steps": self.steps,
             "nonfinite_steps": self.nonfinite_steps,

@@ -42,6 +42,41 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+@tf.keras.utils.register_keras_serializable("steadyrank")
+class Backoff(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule times a factor that training can lower while it runs.
+
+    Args:
+        schedule: A learning rate, or a schedule.
+        factor: A float32 variable that several schedules may share, or its value;
+            1 by default.
+    """
+
+    def __init__(self, schedule, factor=1.0):
+        super().__init__()
+        self.schedule = schedule
+        self.factor = factor
+
+    def __call__(self, step):
+        rate = self.schedule(step) if callable(self.schedule) else self.schedule
+        return tf.cast(rate, tf.float32) * tf.cast(self.factor, tf.float32)
+
+    def get_config(self):
+        """Every argument of `__init__`, the factor by its value."""
+        base = self.schedule
+        if callable(base):
+            base = tf.keras.optimizers.schedules.serialize(base)
+        return {"schedule": base, "factor": float(self.factor)}
+
+    @classmethod
+    def from_config(cls, config):
+        """Revives the base schedule, too."""
+        base = config["schedule"]
+        if isinstance(base, dict):
+            base = tf.keras.optimizers.schedules.deserialize(base)
+        return cls(base, config["factor"])
+
+
 class Rates(NamedTuple):
     """What a scaling rule changes."""
 

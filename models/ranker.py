@@ -101,7 +101,11 @@ class RankingModel(tf.keras.Model):
 
     def call(self, features: Mapping):
         """Computes every task's logit or standardised value."""
-        states = self.trunk(self.inputs_layer(features))
+        return self.from_inputs(self.inputs_layer(features))
+
+    def from_inputs(self, inputs) -> dict:
+        """The same from the vector that all tasks read, float32 ``[B, D]``."""
+        states = self.trunk(inputs)
         return {
             name: tower(states[name])[:, 0] + self.biases[name]
             for name, tower in self.towers.items()

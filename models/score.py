@@ -14,7 +14,14 @@ OPERATORS = {
     ast.Div: lambda a, b: a / b,
     ast.Pow: lambda a, b: a**b,
 }
-FUNCTIONS = ("exp", "log1p", "maximum", "minimum", "sigmoid", "sqrt")
+FUNCTIONS = {  # name -> how many arguments
+    "exp": 1,
+    "log1p": 1,
+    "maximum": 2,
+    "minimum": 2,
+    "sigmoid": 1,
+    "sqrt": 1,
+}
 
 
 def parse_score(formula: str, names: Collection[str]) -> ast.expr:
@@ -68,9 +75,16 @@ def _check(node: ast.AST, formula: str, names: Collection[str], is_function: boo
             f"score may call {', '.join(FUNCTIONS)} with plain arguments. "
             f"Received: {formula!r}."
         )
+    elif isinstance(node, ast.Call):
+        wanted = FUNCTIONS.get(node.func.id, len(node.args))
+        if len(node.args) != wanted:
+            raise ValueError(
+                f"score: {node.func.id} takes {wanted} arguments. "
+                f"Received: {len(node.args)} in {formula!r}."
+            )
     elif not isinstance(
         node,
-        ast.BinOp | ast.UnaryOp | ast.Call | ast.operator | ast.unaryop | ast.Load,
+        ast.BinOp | ast.UnaryOp | ast.operator | ast.unaryop | ast.Load,
     ):
         raise ValueError(
             f"score may hold numbers, task names, + - * / ** and "

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from components.environment import leave
 from pipeline.errors import DivergenceError, InputError
+from pipeline.storage import finite
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
 
@@ -189,6 +190,26 @@ def run(
     folders = examples, output / "export", output / "evaluation"
     if not _evaluate(loaded, *folders, baseline, "test", overwrite or resume):
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def replay(
+    config: ConfigPath,
+    examples: Examples,
+    train: Annotated[Path, typer.Option(help="What `train` wrote, or its .partial.")],
+    epoch: Annotated[int, typer.Option(help="As in log.jsonl.")],
+    batch: Annotated[int, typer.Option(help="As in log.jsonl.")],
+    settings: Settings = None,
+):
+    """Look again at one batch of a training run: tasks, layers, features, ids.
+
+    Example: `steadyrank replay --config c.yaml --examples examples --train train
+    --epoch 0 --batch 137`
+    """
+    from pipeline.diagnosis import replay as stage
+
+    result = stage(_load(config, settings), examples, train, epoch, batch)
+    console.print_json(data=finite(result))
 
 
 @app.command()

@@ -12,9 +12,12 @@ from pipeline.errors import InputError
 NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 NOT_FINITE = r"^(?i:[+-]?(nan|inf|infinity))$"
 WHOLE = r"^-?\d{1,18}$"
-MOMENT = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$"
-PER_MS = {"s": 1000, "ms": 1, "us": 1}
+LOCAL = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$"
+ZONED = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})$"
+PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000}
 HOUR_MS = 3_600_000
+EARLIEST_MS, LATEST_MS = -2_208_988_800_000, 253_339_228_800_000  # years 1900 to 9997
+LARGEST = float(np.finfo(np.float32).max)  # examples and signatures hold float32
 
 
 def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
@@ -32,20 +35,20 @@ def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
     Raises:
         InputError: The type does not suit the kind.
     """
+    value = column
     if is_list(column):
         if not several:
             raise InputError(
                 f"{where} is {column}: say with max_values how many values to keep "
                 "(kind must be categorical)."
             )
-        column = column.value_type
-    text = is_text(column)
-    number = is_number(column)
-    if kind == "numeric" and (number or text or pa.types.is_null(column)):
+        value = column.value_type
+    number = is_number(value)
+    if kind == "numeric" and (number or is_text(value) or pa.types.is_null(value)):
         return "float"
     if kind == "categorical" and number:
         return "integer"
-    if kind == "categorical" and not pa.types.is_nested(column):
+    if kind == "categorical" and not (pa.types.is_nested(value) or is_bytes(value)):
         return "string"
     raise InputError(
         f"{where} is {column}, which a {kind} feature or label cannot read. Allowed: "
@@ -61,6 +64,14 @@ def is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -103,7 +114,10 @@ def to_integers(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
 
 
 def to_floats(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """Values as float64, NaN and infinity as null, and where one is not a number."""
+    """Values as float64, and where one is not a number.
+
+    NaN, infinity, and what is beyond the range of float32 become null.
+    """
     if is_text(values.type):
         values = _trimmed(values)
         number = pc.match_substring_regex(values, NUMBER)
@@ -145,38 +159,84 @@ def convert(values: pa.Array, raw: str, separator: str) -> tuple[pa.Array, np.nd
     return pa.ListArray.from_arrays(pa.array(offsets), items.filter(keep)), bad
 
 
+def require_time(kind: pa.DataType, where: str) -> None:
+    """Raise InputError where a column of this type cannot hold times."""
+    date = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    if not (date or is_number(kind) or is_text(kind) or pa.types.is_null(kind)):
+        raise InputError(
+            f"{where} is {kind}, which cannot order the log. Allowed: integers, reals, "
+            "timestamps, dates, and strings that hold one of these."
+        )
+
+
 def to_ms(values: pa.Array, unit: str, timezone: str) -> tuple[np.ndarray, np.ndarray]:
     """A time column as milliseconds since 1970 in UTC.
 
     Args:
         values: Integers or reals in ``unit``, Arrow times, or strings that hold either
-            integers or ISO dates and times.
+            numbers or ISO dates and times; each row by itself.
         unit: ``"s"``, ``"ms"`` or ``"us"``.
         timezone: Of times that do not say theirs.
 
     Returns:
-        int64 ``[rows]``, and where a time is missing or cannot be read.
+        int64 ``[rows]``, and where a time is missing, cannot be read or is not within
+        the years 1900 to 9997 (mostly a wrong ``unit``).
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    local = None
-    if pa.types.is_temporal(values.type):
-        local = getattr(values.type, "tz", None) is None
-        values = values.cast(pa.timestamp("ms", getattr(values.type, "tz", None)), False)
-        values = values.cast(pa.int64())
-    elif is_text(values.type):
-        values = _trimmed(values)
-        moments = _kept(values, pc.match_substring_regex(values, MOMENT))
-        if moments.null_count < values.null_count + (len(values) - values.null_count) / 2:
-            local, values = True, moments.cast(pa.timestamp("ms")).cast(pa.int64())
-        else:
-            values, _ = to_floats(values)
-    bad = values.is_null().to_numpy(zero_copy_only=False)
-    ms = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
-    if local is None:
-        ms = ms * PER_MS[unit] // (1000 if unit == "us" else 1)
-    ms = ms.astype(np.int64)
-    return (ms - utc_offset_ms(ms, timezone) if local else ms), bad
+    if is_text(values.type):
+        texts = _trimmed(values)
+        local, zoned = _moments(texts, LOCAL, None), _moments(texts, ZONED, "UTC")
+        ms = pc.coalesce(local, zoned, _numbers_ms(to_floats(texts)[0], unit))
+        is_local = local.is_valid().to_numpy(zero_copy_only=False)
+    elif is_number(values.type) or pa.types.is_null(values.type):
+        whole = pa.types.is_integer(values.type)
+        numbers = to_integers(values)[0] if whole else to_floats(values)[0]
+        ms, is_local = _numbers_ms(numbers, unit), np.zeros(len(values), bool)
+    else:
+        zone = getattr(values.type, "tz", None)
+        ms = values.cast(pa.timestamp("ms", zone), False).cast(pa.int64())
+        is_local = np.full(len(values), zone is None)
+    inside = pc.and_(pc.greater(ms, EARLIEST_MS), pc.less(ms, LATEST_MS))
+    bad = ~pc.fill_null(inside, False).to_numpy(zero_copy_only=False)
+    ms = np.where(bad, 0, pc.fill_null(ms, 0).to_numpy(zero_copy_only=False))
+    return np.where(is_local, local_to_utc(ms, timezone), ms), bad
+
+
+def _moments(texts: pa.Array, form: str, zone: str | None) -> pa.Array:
+    """Milliseconds of the strings of a form, null where one is of another."""
+    moments = _kept(texts, pc.match_substring_regex(texts, form))
+    try:
+        moments = moments.cast(pa.timestamp("ns", zone))
+    except pa.ArrowInvalid:  # of the right form, but no date, such as 30 February
+        each = [_moment(text, zone) for text in moments.to_pylist()]
+        return pa.array(each, pa.int64())
+    return moments.cast(pa.timestamp("ms", zone), False).cast(pa.int64())
+
+
+def _moment(text: str | None, zone: str | None) -> int | None:
+    try:
+        moment = pa.array([text]).cast(pa.timestamp("us", zone))
+    except pa.ArrowInvalid:
+        return None
+    return moment.cast(pa.timestamp("ms", zone), False).cast(pa.int64())[0].as_py()
+
+
+def _numbers_ms(numbers: pa.Array, unit: str) -> pa.Array:
+    """Numbers in ``unit`` as int64 milliseconds, null where the calendar has no such."""
+    rate = PER_SECOND[unit]
+    low, high = EARLIEST_MS // 1000 * rate, LATEST_MS // 1000 * rate
+    inside = pc.and_(pc.greater(numbers, low), pc.less(numbers, high))
+    numbers = pc.fill_null(_kept(numbers, inside), 0).to_numpy(zero_copy_only=False)
+    ms = numbers * (1000 // rate) if rate <= 1000 else numbers // (rate // 1000)
+    missing = ~pc.fill_null(inside, False).to_numpy(zero_copy_only=False)
+    return pa.array(np.floor(ms).astype(np.int64), mask=missing)
+
+
+def local_to_utc(ms: np.ndarray, timezone: str) -> np.ndarray:
+    """Local clock times to UTC; of two that the clock shows twice, the later one."""
+    near = ms - utc_offset_ms(ms, timezone)
+    return ms - utc_offset_ms(near, timezone)
 
 
 def utc_offset_ms(ms: np.ndarray, timezone: str) -> np.ndarray:
@@ -202,7 +262,7 @@ def _kept(values: pa.Array, good: pa.Array) -> pa.Array:
 
 
 def _finite(values: pa.Array) -> pa.Array:
-    return _kept(values, pc.is_finite(values))
+    return _kept(values, pc.less_equal(pc.abs(values), LARGEST))
 
 
 def _is_false(good: pa.Array) -> np.ndarray:

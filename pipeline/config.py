@@ -66,6 +66,10 @@ class Split(Section):
         if self.by_fraction:
             if not (min(self.validation, self.test) > 0 < 1 - self.validation - self.test):
                 raise ValueError("fractions must be above 0 and leave rows to train on")
+        elif (_moment(self.validation).tzinfo is None) != (
+            _moment(self.test).tzinfo is None
+        ):
+            raise ValueError("say the zone of both moments, or of none")
         elif _moment(self.validation) >= _moment(self.test):
             raise ValueError(
                 f"validation must begin before test. Received: "
@@ -80,7 +84,7 @@ class Split(Section):
 
 def _moment(value: datetime.date) -> datetime.datetime:
     if isinstance(value, datetime.datetime):
-        return value.replace(tzinfo=None)
+        return value
     return datetime.datetime.combine(value, datetime.time())
 
 
@@ -134,9 +138,11 @@ class Data(Section):
         return self.window and int(self.window[:-1]) * UNITS_MS[self.window[-1]]
 
     def moment_ms(self, value: datetime.date) -> int:
-        """Milliseconds since 1970 of a split's moment, read in the config's time zone."""
-        zone = zoneinfo.ZoneInfo(self.timezone)
-        return round(_moment(value).replace(tzinfo=zone).timestamp() * 1000)
+        """Milliseconds since 1970 of a split's moment: in its zone, or the config's."""
+        moment = _moment(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zoneinfo.ZoneInfo(self.timezone))
+        return round(moment.timestamp() * 1000)
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -268,7 +274,7 @@ class Train(Section):
 
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 4096
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     dense: DenseOptimizer = DenseOptimizer()
     embedding: EmbeddingOptimizer = EmbeddingOptimizer()
     base_batch_size: Annotated[int, Field(ge=1)] | None = None  # the rates' batch size
@@ -278,6 +284,9 @@ class Train(Section):
     patience: Annotated[int, Field(ge=0)] | None = None  # epochs without gain; null: all
     monitor: str = "mean_auc"  # on the validation split; or one task's name
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000  # steps
+    on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
+    max_rollbacks: Annotated[int, Field(ge=0)] = 3
+    rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rates, each time
 
     @property
     def batch_scale(self) -> float:
@@ -288,6 +297,7 @@ class DivergenceGate(Section):
     """Full divergence or a non-finite loss always refuses."""
 
     max_micro: Annotated[int, Field(ge=0)]  # micro-divergences let pass
+    max_rollbacks: Annotated[int, Field(ge=0)] = 0  # divergences that training survived
 
 
 class AucGate(Section):

@@ -74,7 +74,11 @@ def training_dataset(
 
 
 def evaluation_dataset(
-    examples: ExampleSet, split: str, batch_size: int, extra: bool = False
+    examples: ExampleSet,
+    split: str,
+    batch_size: int,
+    extra: bool = False,
+    windows: Sequence[str] | None = None,
 ) -> tf.data.Dataset:
     """One pass over a split, in the order of its files, remainder included.
 
@@ -83,13 +87,15 @@ def evaluation_dataset(
         split: ``"train"``, ``"validation"`` or ``"test"``.
         batch_size: Rows of a batch.
         extra: Whether to give the columns that only evaluation needs, too.
+        windows: Those to read; None: all.
 
     Returns:
         A dataset of ``(features, labels, masks)``, and with ``extra`` a fourth
         dictionary with keys ``group`` and ``truth/<task>``.
     """
-    windows = examples.windows(split)
-    paths = [path for files in windows.values() for path in files]
+    found = examples.windows(split)
+    wanted = found if windows is None else windows
+    paths = [path for window in wanted for path in found[window]]
     return file_dataset(examples, paths, batch_size, extra)
 
 

@@ -16,9 +16,9 @@ from models.build import build_model
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.example_set import Schema
+from pipeline.model import load_weights
 from pipeline.serving import ServingModule
 from pipeline.storage import publish, read_json, write_json
-from pipeline.train import load_weights
 from pipeline.train_log import FILE
 
 EXTRA = "assets.extra"

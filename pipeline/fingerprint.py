@@ -5,9 +5,13 @@ window once and for all, and makes the output independent of the order in which 
 runner happens to deliver batches.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from pipeline.columns import is_bytes, is_number, is_text
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 NULL = np.uint64(0x6A09E667F3BCC909)
@@ -18,18 +22,15 @@ def fingerprint(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Fingerprint every row.
 
     Args:
-        table: Columns of numbers, booleans, times, strings, or lists of those.
+        table: Columns of any types; those of lists and structs by what they hold.
 
     Returns:
         Two uint64 arrays ``[rows]``, which together make up the fingerprint.
     """
     halves = []
     for seed in SEEDS:
-        total = np.zeros(len(table), np.uint64)
-        for index, name in enumerate(sorted(table.column_names)):
-            values = _combined(table[name])
-            total = mix(total + hash_values(values, seed) * np.uint64(2 * index + 1))
-        halves.append(total)
+        columns = (_combined(table[name]) for name in sorted(table.column_names))
+        halves.append(_hash_together(hash_values(each, seed) for each in columns))
     return halves[0], halves[1]
 
 
@@ -40,15 +41,27 @@ def hash_values(values: pa.Array, seed: np.uint64 = SEEDS[0]) -> np.ndarray:
     kind = values.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         hashed = _hash_segments(hash_values(values.flatten(), seed), values, seed)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    elif is_text(kind) or is_bytes(kind):
         hashed = _hash_segments(*_bytes_of(values), seed)
+    elif pa.types.is_struct(kind):
+        hashed = _hash_together([hash_values(v, seed) for v in values.flatten()])
     elif pa.types.is_null(kind):
         hashed = np.zeros(len(values), np.uint64)
-    else:
+    elif is_number(kind) and not pa.types.is_decimal(kind) or _is_time(kind):
         hashed = mix(_bits(values) + seed)
+    else:  # exact decimals, and what a log hardly ever holds
+        texts = [None if v is None else repr(v) for v in values.to_pylist()]
+        hashed = _hash_segments(*_bytes_of(pa.array(texts, pa.string())), seed)
     if values.null_count:
         hashed = np.where(values.is_null().to_numpy(zero_copy_only=False), NULL, hashed)
     return hashed
+
+
+def _hash_together(columns: Iterable[np.ndarray]) -> np.ndarray:
+    total = np.uint64(0)
+    for index, hashed in enumerate(columns):
+        total = mix(total + hashed * np.uint64(2 * index + 1))
+    return total
 
 
 def mix(x: np.ndarray) -> np.ndarray:
@@ -59,13 +72,17 @@ def mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
+def _is_time(kind: pa.DataType) -> bool:
+    return pa.types.is_temporal(kind) and not pa.types.is_interval(kind)
+
+
 def _combined(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def _bits(values: pa.Array) -> np.ndarray:
     """Integers and times as they are, reals by their float64 bits (-0 as 0)."""
-    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+    if pa.types.is_floating(values.type):
         reals = pc.fill_null(values.cast(pa.float64(), safe=False), 0.0)
         return (reals.to_numpy(zero_copy_only=False) + 0.0).view(np.uint64)
     if pa.types.is_temporal(values.type):
@@ -77,7 +94,7 @@ def _bits(values: pa.Array) -> np.ndarray:
 
 def _bytes_of(values: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """The bytes of strings as numbers, and the strings, whose lengths are in bytes."""
-    data = pc.fill_null(values, "").cast(pa.large_binary())
+    data = pc.fill_null(values.cast(pa.large_binary()), b"")
     return data.buffers()[2], data
 
 

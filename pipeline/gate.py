@@ -54,7 +54,12 @@ def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
     few = _result("divergence", None, f"max {most} micro", micro, most, micro <= most)
     where = ", ".join(str(event["step"]) for event in found["micro"][:5])
     few["reason"] = f"{micro} micro-divergences" + (f", at steps {where}" if micro else "")
-    return [full, finite, few]
+    back, limit = found.get("rollbacks", 0), gate["max_rollbacks"]
+    survived = _result(
+        "divergence", None, f"max {limit} rollbacks", back, limit, back <= limit
+    )
+    survived["reason"] = f"training went back to a healthy checkpoint {back} times"
+    return [full, finite, few, survived]
 
 
 def _auc(metrics: dict, gates: dict) -> list[dict]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.features import Feature, Task
-from pipeline.columns import raw_type
+from pipeline.columns import raw_type, require_time
 from pipeline.config import Config, Join, column
 from pipeline.errors import InputError, near
 from pipeline.readers import Log, open_log, read_all, require_columns
@@ -68,6 +68,14 @@ def make_plan(config: Config, folder: Path) -> Plan:
         )
     types = {name: (log.files[0], log.schema.field(name).type) for name in own}
     types.update(given_by_side)
+    if config.data.time:
+        if config.data.time not in own:
+            raise InputError(
+                f"data.time: column {config.data.time!r} must be in the log itself. "
+                f"Received: a column of {types[config.data.time][0]}."
+            )
+        path, kind = types[config.data.time]
+        require_time(kind, f"data.time: column {config.data.time!r} of {path}")
     return Plan(
         config=config,
         log=log,

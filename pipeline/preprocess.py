@@ -428,6 +428,6 @@ def _check_splits(plan: Plan, splits: dict[str, dict]) -> None:
             found = {s: list(c["windows"]) for s, c in splits.items() if c["rows"]}
             spans = ", ".join(f"{s} {w[0]} to {w[-1]}" for s, w in found.items())
             raise InputError(
-                f"the {split} split has no rows; data.split is "
-                f"{plan.config.data.split.model_dump(mode='json')} and the log holds {spans}."
+                f"the {split} split has no rows: data.split is "
+                f"{plan.config.data.split.model_dump(mode='json')}, the log holds {spans}."
             )

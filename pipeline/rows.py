@@ -155,7 +155,7 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
 
 
 def _impossible(values: pa.Array, task) -> tuple[np.ndarray, str]:
-    """Where a label cannot be one: a binary label but 0 and 1, a logarithm of less than -1."""
+    """Where a label is none: but 0 and 1 for a binary task, below 0 for a logarithm."""
     numbers = values.to_numpy(zero_copy_only=False)
     if task.kind == "binary":
         return ~np.isnan(numbers) & (numbers != 0) & (numbers != 1), (

@@ -9,6 +9,7 @@ from pipeline.errors import InputError
 from pipeline.storage import finite
 
 FILE = "log.jsonl"
+CERTAIN_ROWS = 200  # of either class, before an AUC is taken for a sign of life or death
 
 
 def append_lines(path: Path, lines: Iterable[dict]) -> None:
@@ -34,20 +35,34 @@ def read_lines(path: Path) -> Iterator[dict]:
         raise InputError(f"cannot read {path}: {error.strerror}.") from None
 
 
-def cut_after(path: Path, step: int) -> None:
-    """Drop what was logged after ``step``: an interrupted run goes on from there."""
+def cut_after(path: Path, step: int, epoch: int) -> list[dict]:
+    """Drop what was logged after a place: a run that was interrupted, or went back to a
+    checkpoint, goes on from there.
+
+    Args:
+        path: The log.
+        step: The last step that stays.
+        epoch: The epoch that goes on: it was not validated yet.
+
+    Returns:
+        The lines that were dropped.
+    """
     if not path.exists():
-        return
-    kept = []
+        return []
+    kept, dropped = [], []
     with path.open(encoding="utf-8") as file:
         for line in file:
             try:
-                if json.loads(line)["step"] > step:
-                    break
+                content = json.loads(line)
             except ValueError:  # the line that was being written when the run died
                 break
-            kept.append(line)
+            validated = "validation" in content and content["epoch"] >= epoch
+            if dropped or content["step"] > step or validated:
+                dropped.append(content)
+            else:
+                kept.append(line)
     path.write_text("".join(kept), encoding="utf-8")
+    return dropped
 
 
 def watch(detector: DivergenceDetector, line: dict) -> dict | None:
@@ -59,6 +74,10 @@ def watch(detector: DivergenceDetector, line: dict) -> dict | None:
     Returns:
         The detector's event, if any.
     """
+    for measured in ("validation", "progressive"):
+        results = line.get(measured, {}).values()
+        areas = [result["auc"] for result in results if _is_certain(result)]
+        detector.observe_auc(line["step"], areas)
     if "loss" not in line or 2 * line["examples"] < line["batch_size"]:
         return None
     loss = float("nan") if line["loss"] is None else line["loss"]
@@ -69,9 +88,18 @@ def watch(detector: DivergenceDetector, line: dict) -> dict | None:
     return detector.update(line["step"], loss, losses)
 
 
+def _is_certain(result: dict) -> bool:
+    """Whether an AUC of 0.5 could not be told from one of 0.55 by chance alone."""
+    if result["kind"] != "binary":
+        return False
+    positives = result["positives"]
+    return min(positives, result["rows"] - positives) >= CERTAIN_ROWS
+
+
 def divergence_of(lines: Iterable[dict]) -> dict:
-    """What the detector makes of a whole log: its summary."""
-    detector = DivergenceDetector()
+    """What the detector makes of a whole log: its summary, and ``rollbacks``."""
+    detector, rollbacks = DivergenceDetector(), 0
     for line in lines:
+        rollbacks += "rollback" in line
         watch(detector, line)
-    return detector.summary()
+    return {**detector.summary(), "rollbacks": rollbacks}

@@ -1,0 +1,103 @@
+"""A config's model, compiled, and its weights on disk."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from components.schedules import Backoff, WarmUp, scale
+from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
+from models.ranker import RankingModel
+from pipeline.config import Config
+from pipeline.errors import InputError
+from pipeline.example_set import Schema
+from pipeline.storage import replace
+
+
+def compiled_model(config: Config, schema: Schema, backoff=1.0) -> RankingModel:
+    """Build a model and its two optimizers, rates scaled to the batch size.
+
+    Args:
+        config: The run's config.
+        schema: The model's schema.
+        backoff: A variable that multiplies both learning rates, or a number.
+
+    Returns:
+        The compiled model, its weights at their start.
+    """
+    settings = config.train
+    dense, embedding = settings.dense, settings.embedding
+    rates = scale(
+        settings.scaling,
+        settings.batch_scale,
+        embedding.learning_rate,
+        embedding.l2,
+        dense.learning_rate,
+    )
+
+    def rate(value: float) -> Backoff:
+        return Backoff(WarmUp(value, settings.warmup_steps), backoff)
+
+    model = build_model(
+        schema.features,
+        schema.tasks,
+        schema.score,
+        config.model.model_dump(),
+        settings.seed,
+    )
+    thresholds = {"threshold": dense.threshold} if dense.threshold else {}
+    model.compile(
+        DENSE_OPTIMIZERS[dense.optimizer](
+            rate(rates.dense_rate),
+            clip=dense.clip,
+            relative=dense.relative_threshold,
+            absolute=dense.absolute_threshold,
+            **thresholds,
+        ),
+        ROW_OPTIMIZERS[embedding.optimizer](
+            rate(rates.embedding_rate),
+            clip=embedding.clip,
+            r=embedding.r,
+            zeta=embedding.zeta,
+            l2=rates.embedding_l2,
+        ),
+    )
+    return model
+
+
+def save_weights(model: RankingModel, folder: Path) -> None:
+    """Save a model's weights without its optimizers; the folder is replaced whole."""
+    fresh = folder.with_name(folder.name + ".fresh")
+    shutil.rmtree(fresh, ignore_errors=True)
+    weights = tf.train.Checkpoint(weights=_by_path(model))
+    weights.write(str(fresh / "weights"))
+    replace(fresh, folder)
+
+
+def load_weights(model: RankingModel, folder: Path) -> None:
+    """Load what ``save_weights`` saved.
+
+    Raises:
+        InputError: Nothing, or something else, is there.
+    """
+    weights = tf.train.Checkpoint(weights=_by_path(model))
+    try:
+        status = weights.read(str(folder / "weights"))
+        status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"{folder} does not hold this model's weights: {first}") from None
+
+
+def _by_path(model: RankingModel) -> dict[str, tf.Variable]:
+    variables = [*model.dense_variables, *model.embedding_variables]
+    return {f"{i}/{v.name.split(':')[0]}": v for i, v in enumerate(variables)}
+
+
+def parameter_counts(model: RankingModel) -> dict[str, int]:
+    """Dense and embedding parameters."""
+    return {
+        "dense": sum(int(np.prod(v.shape)) for v in model.dense_variables),
+        "embedding": sum(int(np.prod(v.shape)) for v in model.embedding_variables),
+    }

@@ -1,0 +1,330 @@
+"""Configs: what is refused, and that the message names the key and the fix."""
+
+import datetime
+
+import pytest
+import yaml
+
+from pipeline.config import column, load_config, parse_config
+from pipeline.errors import InputError
+from tests.pipeline.tiny import config_document
+
+
+def refused(document) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_config(document, "c.yaml")
+    return str(caught.value)
+
+
+def with_feature(index, **keys):
+    document = config_document()
+    document["features"][index] |= keys
+    return document
+
+
+def with_task(index, **keys):
+    document = config_document()
+    document["tasks"][index] |= keys
+    return document
+
+
+def test_the_tiny_config_is_good():
+    config = parse_config(config_document(), "c.yaml")
+    assert [task.name for task in config.tasks] == ["click", "like", "watch"]
+    assert column(config.features[3]) == "user_country"
+    assert config.score_formula == "click * like"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (config_document(trian={}), ["trian: unknown key", "Did you mean 'train'?"]),
+        (
+            config_document(train__batchsize=1),
+            ["train.batchsize: unknown key", "'batch_size'"],
+        ),
+        (
+            config_document(train__dense={"cilp": "none"}),
+            ["train.dense.cilp: unknown key", "'clip'"],
+        ),
+        (
+            config_document(train__embedding={"clp": "none"}),
+            ["train.embedding.clp: unknown key", "'clip'"],
+        ),
+        (
+            config_document(model__shared_expert=1),
+            ["model.shared_expert: unknown key", "'shared_experts'"],
+        ),
+        (
+            config_document(gates={"auc": {"click": {"mni": 0.5}}}),
+            ["gates.auc.click.mni: unknown key", "'min'"],
+        ),
+        (
+            config_document(gates={"skew": {"max_diference": 1}}),
+            ["gates.skew.max_diference: unknown key", "'max_difference'"],
+        ),
+        (with_feature(1, mincount=2), ["features.item.mincount", "'min_count'"]),
+        (with_feature(4, transfrom="log1p"), ["features.price.", "'transform'"]),
+        (with_task(1, gven="click"), ["tasks.like.gven: unknown key", "'given'"]),
+        (
+            config_document(data__split={"validaton": "2024-03-05"}),
+            ["data.split.validaton: unknown key", "'validation'"],
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_path_and_near_match(document, said):
+    message = refused(document)
+    for words in said:
+        assert words in message
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (config_document(train__batch_size="many"), "train.batch_size"),
+        (config_document(train__batch_size=0), "train.batch_size"),
+        (config_document(train__epochs=1.5), "train.epochs"),
+        (config_document(train__seed=-1), "train.seed"),
+        (config_document(train__seed=2**40), "train.seed"),
+        (with_feature(0, dim="wide"), "features.user.dim"),
+        (with_feature(0, kind="categorial"), "features.user"),
+        (with_feature(0, name="user id"), "features.user id.name"),
+        (with_feature(2, max_values=0), "features.tags"),
+        (with_feature(4, dim=8), "dim needs buckets"),
+        (config_document(data__input=[]), "data.input"),
+        (config_document(data__delimiter=";;"), "data.delimiter"),
+        (config_document(data__window="1w"), "data.window"),
+        (config_document(data__timezone="Mars/Olympus"), "data.timezone"),
+        (config_document(data__max_rejected=2), "data.max_rejected"),
+        (config_document(features=[]), "features"),
+        (config_document(tasks=[]), "tasks"),
+        (config_document(model__trunk="mlp"), "model"),
+        (config_document(model__expert_units=[]), "model.ple.expert_units"),
+        (config_document(train__dense={"learning_rate": 0}), "learning_rate"),
+        (with_task(2, at_least=1.0), "at_least makes a binary label"),
+        (with_task(0, transform="log1p"), "transform is for regression tasks"),
+    ],
+)
+def test_a_wrong_value_is_named(document, said):
+    message = refused(document)
+    assert said in message or said.replace(".ple", "") in message
+
+
+def test_a_missing_section_is_named():
+    document = config_document()
+    del document["data"]["split"]
+    assert "data.split: Field required" in refused(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (with_task(1, given="clik"), ["tasks.like.given", "Did you mean 'click'?"]),
+        (with_task(0, given="like"), ["goes round", "click"]),
+        (with_task(1, given="like"), ["tasks.like.given: goes round"]),
+        (with_task(1, given="watch"), ["tasks.like.given: 'watch' is not binary"]),
+        (
+            with_feature(0, column="click"),
+            ["features.user: column 'click' is a task's label"],
+        ),
+        (with_task(1, name="click"), ["tasks: names must differ", "click"]),
+        (with_feature(1, name="user"), ["features: names must differ", "user"]),
+        (with_task(0, name="score"), ["'score' is the name of the combined score"]),
+        (config_document(gates={"auc": {"clik": {"min": 0.5}}}), ["gates.auc: 'clik'"]),
+        (
+            config_document(gates={"auc": {"watch": {"min": 0.5}}}),
+            ["gates.auc: 'watch' is no task it can judge"],
+        ),
+        (
+            config_document(gates={"calibration": {"x": {"min": 1, "max": 2}}}),
+            ["gates.calibration: 'x'"],
+        ),
+        (
+            config_document(gates={"calibration": {"click": {"min": 2, "max": 1}}}),
+            ["min must be below max"],
+        ),
+        (config_document(gates={"auc": {"click": {}}}), ["needs min, min_gain"]),
+        (config_document(train__dense={"clip": "norm"}), ["needs threshold"]),
+        (
+            config_document(train__dense={"threshold": 1.0}),
+            ["clip 'clippy' does not use threshold"],
+        ),
+        (config_document(train__monitor="mean_acu"), ["Did you mean 'mean_auc'?"]),
+    ],
+)
+def test_an_impossible_combination_is_refused(document, said):
+    message = refused(document)
+    for words in said:
+        assert words in message
+
+
+@pytest.mark.parametrize(
+    ("split", "time", "said"),
+    [
+        ({"validation": 0.1, "test": 0.1}, "time_ms", "give moments"),
+        (
+            {"validation": "2024-03-05", "test": "2024-03-06"},
+            None,
+            "needs data.time",
+        ),
+        (
+            {"validation": "2024-03-06", "test": "2024-03-05"},
+            "time_ms",
+            "validation must begin before test",
+        ),
+        (
+            {"validation": "2024-03-05", "test": "2024-03-05"},
+            "time_ms",
+            "validation must begin before test",
+        ),
+        ({"validation": 0.1, "test": "2024-03-05"}, "time_ms", "must both be"),
+        ({"validation": 0.5, "test": 0.5}, None, "leave rows to train on"),
+        ({"validation": 0.0, "test": 0.5}, None, "above 0"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(split, time, said):
+    assert said in refused(config_document(data__split=split, data__time=time))
+
+
+def test_mean_auc_needs_a_binary_task():
+    document = config_document()
+    document["tasks"] = [{"name": "watch", "kind": "regression"}]
+    assert "mean_auc needs a binary task" in refused(document)
+    config = parse_config({**document, "train": {"monitor": "watch"}}, "c.yaml")
+    assert config.score_formula == "0"
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        ("click * lke", "unknown task 'lke'"),
+        ("click.real", "score may hold numbers"),
+        ("cosh(click)", "unknown function 'cosh'"),
+        ("click * '2'", "numbers only"),
+        ("click > 0.5", "score may hold numbers"),
+        ("click if like else 0", "score may hold numbers"),
+        ("click and like", "score may hold numbers"),
+        ("not click", "+ - * / **"),
+        ("click[0]", "score may hold numbers"),
+        ("click % 2", "+ - * / **"),
+        ("True * click", "numbers only"),
+        ("exp(click, like)", "exp"),
+        ("maximum(click)", "maximum"),
+        ("exp(x=click)", "plain arguments"),
+        ("exp(*[click])", "score may hold numbers"),
+        ("(lambda: click)()", "plain arguments"),
+        ("__import__('os').system('true')", "plain arguments"),
+        ("click *", "must be a formula"),
+        ("click; like", "must be a formula"),
+        ("exp", "unknown task 'exp'"),
+    ],
+)
+def test_a_score_that_says_more_than_a_formula_is_refused(score, said):
+    assert said in refused(config_document(score=score))
+
+
+def write(folder, text):
+    path = folder / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def overridden(folder, *overrides):
+    path = write(folder, yaml.safe_dump(config_document()))
+    return load_config(path, list(overrides))
+
+
+def test_overrides_reach_keys_and_items_by_name_or_number(tmp_path):
+    config = overridden(
+        tmp_path,
+        "train.batch_size=7",
+        "features.item.min_count=9",
+        "features.0.dim=5",
+        "tasks.like.weight=0.5",
+        "train.dense.clip=none",
+        "gates.auc.click.min=0.6",
+        "data.split={validation: 2024-03-03, test: 2024-03-04}",
+        "data.input=[a.parquet, b.parquet]",
+        "data.window=null",
+    )
+    assert config.train.batch_size == 7
+    assert config.features[1].min_count == 9
+    assert config.features[0].dim == 5
+    assert config.tasks[1].weight == 0.5
+    assert config.train.dense.clip == "none"
+    assert config.gates.auc["click"].min == 0.6
+    assert config.data.split.test == datetime.date(2024, 3, 4)
+    assert config.data.input == ["a.parquet", "b.parquet"]
+    assert config.data.window is None
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.batch_size", "must be key.path=value"),
+        ("features.itm.dim=8", "Did you mean 'item'?"),
+        ("features.17.dim=8", "there is no '17'"),
+        ("features.item=8", "set a key of an item"),
+        ("train.batch_size.more=8", "train.batch_size"),
+        ("train.batch_sise=8", "'batch_size'"),
+        ("train.batch_size=[", "not YAML"),
+    ],
+)
+def test_a_bad_override_is_refused(tmp_path, override, said):
+    with pytest.raises(InputError, match="--set|config") as caught:
+        overridden(tmp_path, override)
+    assert said in str(caught.value)
+
+
+def test_on_is_a_word_and_not_a_boolean(tmp_path):
+    text = yaml.safe_dump(config_document()).replace("'on'", "on")
+    assert " on: user" in text
+    assert load_config(write(tmp_path, text)).data.join[0].on == "user"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [", "is not YAML"), ("- 1", "must hold keys"), ("", "must hold keys")],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path, text, said):
+    with pytest.raises(InputError, match=said):
+        load_config(write(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="cannot read config .*absent.yaml"):
+        load_config(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "utc"),
+    [
+        ("UTC", "2024-03-05", "2024-03-05T00:00:00+00:00"),
+        ("Asia/Shanghai", "2024-03-05", "2024-03-04T16:00:00+00:00"),
+        ("Europe/Berlin", "2024-03-31T12:00:00", "2024-03-31T10:00:00+00:00"),
+        ("Europe/Berlin", "2024-03-31T01:30:00", "2024-03-31T00:30:00+00:00"),
+        # A moment that says its own zone means that one.
+        ("Asia/Shanghai", "2024-03-05T00:00:00+00:00", "2024-03-05T00:00:00+00:00"),
+    ],
+)
+def test_moments_are_read_in_the_time_zone(zone, moment, utc):
+    config = parse_config(
+        config_document(
+            data__timezone=zone,
+            data__split={"validation": moment, "test": "2025-01-01" + moment[10:]},
+        ),
+        "c.yaml",
+    )
+    expected = datetime.datetime.fromisoformat(utc).timestamp() * 1000
+    assert config.data.moment_ms(config.data.split.validation) == expected
+
+
+@pytest.mark.parametrize(("window", "ms"), [("30m", 1.8e6), ("6h", 2.16e7), ("2d", 1.728e8)])
+def test_windows_in_milliseconds(window, ms):
+    assert parse_config(config_document(data__window=window), "c").data.window_ms == ms
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "kuairand.yaml"])
+def test_the_shipped_configs_are_good(pytestconfig, name):
+    config = load_config(pytestconfig.rootpath / "configs" / name)
+    assert config.gates.divergence is not None
