@@ -7,7 +7,7 @@ SEED = 1
 
 
 def write_log(rows: int, folder: Path) -> Path:
-    """Write the synthetic log of ``rows`` rows into ``folder``; the same bytes each time."""
+    """Write the synthetic log of ``rows`` rows into ``folder``, always the same bytes."""
     from pipeline.synthetic import synthesize
 
     log = Path(folder) / f"log-{rows}"

@@ -44,8 +44,8 @@ class DivergenceDetector:
     *Micro-divergence*: the loss is back under the bound within `patience` steps.
 
     *Full divergence*: it is not, or it is non-finite `nonfinite_patience` times in a
-    row.  The first one is remembered for good, whatever comes after.  A model whose
-    AUCs stay at 0.5 to the end has diverged as well (`observe_auc`).
+    row.  The first one is remembered for good, whatever comes after.  A task whose
+    AUC stays at 0.5 to the end has diverged as well (`observe_auc`).
 
     References: Clippy (KDD 2023), section 2: both words; PAPERS.md 1.1 and 1.8 for the
     factor and the fixed window.
@@ -75,7 +75,7 @@ class DivergenceDetector:
         self._median = RunningMedian(window)
         self._tasks = {}
         self._episode = None
-        self._dead_since = None
+        self._dead_since = {}
         self._nonfinite_run = 0
 
     def update(self, step, loss, losses=None):
@@ -108,24 +108,23 @@ class DivergenceDetector:
         return self._event("jump")
 
     def observe_auc(self, step, areas):
-        """Takes the AUCs of the binary tasks in, whenever they were measured.
+        """Takes AUCs in, whenever they were measured.
 
-        A model can die without its loss leaving the level of the base rates: all its
-        rectifiers are shut, and it predicts the same for every row.  Where no task's
-        AUC is above `DEAD_AUC` from some measurement on to the last one, that is full
-        divergence, too.
+        A task can die without its loss leaving the level of the base rate: the
+        rectifiers that it reads are shut, and it predicts the same for every row.
+        Where a task's AUC is at most `DEAD_AUC` from some measurement on to the last
+        one, that is full divergence, too.
 
         Args:
             step: Number of the last step before the measurement.
-            areas: AUC of each task; NaN or None where it is not defined.
+            areas: Dict, binary task to its AUC; NaN or None where it is not defined.
+                Leave tasks out that have too few examples to tell.
         """
-        known = [area for area in areas if area is not None and area == area]
-        if not known:
-            return
-        if max(known) > DEAD_AUC:
-            self._dead_since = None
-        elif self._dead_since is None:
-            self._dead_since = step
+        for task, area in areas.items():
+            if area is not None and area > DEAD_AUC:
+                self._dead_since.pop(task, None)
+            elif area is not None and area == area:
+                self._dead_since.setdefault(task, step)
 
     @property
     def in_episode(self):
@@ -138,11 +137,11 @@ class DivergenceDetector:
         Returns:
             Dict as in metrics.json: `steps`, `nonfinite_steps`, `micro` (a list of
             `step`, `loss` (the highest; null if not finite), `median`, `recovered_at`),
-            `diverged`, `diverged_at`.  A jump still open at the end has not recovered:
-            it counts as divergence.
+            `diverged`, `diverged_at`, `dead_tasks`.  A jump still open at the end has
+            not recovered: it counts as divergence.
         """
         open_at = self._episode["step"] if self._episode else None
-        places = (self.diverged_at, open_at, self._dead_since)
+        places = (self.diverged_at, open_at, *self._dead_since.values())
         at = min((place for place in places if place is not None), default=None)
         return {
             "steps": self.steps,
@@ -150,6 +149,7 @@ class DivergenceDetector:
             "micro": [dict(each) for each in self.micro],
             "diverged": at is not None,
             "diverged_at": at,
+            "dead_tasks": sorted(self._dead_since),
         }
 
     def _is_high(self, loss, median):

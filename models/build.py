@@ -54,7 +54,6 @@ def build_model(
     Returns:
         The built model, not compiled.
     """
-    tf.keras.utils.set_random_seed(seed)
     names = [task.name for task in tasks]
     trunk = TRUNKS[settings["trunk"]](names, seed, **settings)
     tower_seed = seed + TOWER_SEEDS

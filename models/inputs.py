@@ -7,6 +7,7 @@ import tensorflow as tf
 from components.embeddings import FusedEmbedding
 from models.features import MISSING_ID, Feature, transform_numbers
 
+EMBEDDING_STDDEV = 0.01  # that of CowClip's published runs
 OUTLIER = 10.0  # standard deviations; what lies beyond is taken for so much
 
 
@@ -20,6 +21,7 @@ class FeatureInputs(tf.keras.layers.Layer):
 
     Args:
         features: Learned features, at least one.
+        seed: Start of the tables' seeds.
 
     Call arguments:
         batch: Feature name -> int32 ``[B]``, int32 ``[B, max_values]`` or float32
@@ -29,7 +31,7 @@ class FeatureInputs(tf.keras.layers.Layer):
         ``[B, D]``, features in their order.
     """
 
-    def __init__(self, features: Iterable[Feature], **kwargs):
+    def __init__(self, features: Iterable[Feature], seed: int, **kwargs):
         super().__init__(**kwargs)
         self.features = tuple(features)
         embedded = [feature for feature in self.features if feature.rows]
@@ -42,6 +44,9 @@ class FeatureInputs(tf.keras.layers.Layer):
                 [feature.rows for feature in group],
                 int(dim),
                 [feature.pooling if feature.max_values else None for feature in group],
+                initializer=tf.keras.initializers.RandomNormal(
+                    stddev=EMBEDDING_STDDEV, seed=seed + int(dim)
+                ),
                 name=f"embedding_{dim}",
             )
             for dim, group in self.groups

@@ -56,7 +56,7 @@ class RankingModel(tf.keras.Model):
     ):
         super().__init__(**kwargs)
         self.tasks = tuple(tasks)
-        self.inputs_layer = FeatureInputs(features, name="inputs")
+        self.inputs_layer = FeatureInputs(features, seed, name="inputs")
         self.trunk = trunk
         self.score = parse_score(score, [task.name for task in self.tasks])
         self.towers = {

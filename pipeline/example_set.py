@@ -121,6 +121,14 @@ class ExampleSet:
         schema = Schema.from_dict(document, path / "schema.json")
         if schema.fingerprint != manifest["fingerprint"]:
             raise InputError(f"{path}: schema.json does not belong to manifest.json.")
+        for feature in schema.features:
+            if feature.kind == "categorical":
+                _check_there(vocab_path(path / "vocab", feature.name))
+        if compute_fingerprint(schema, path / "vocab") != schema.fingerprint:
+            raise InputError(
+                f"{path}: schema.json or a file of vocab/ was changed after it was "
+                "written; ids would mean other values. Preprocess the log again."
+            )
         for file in manifest["files"]:
             _check_size(path / file["path"], file["bytes"])
         return cls(path, schema, manifest)
@@ -137,11 +145,15 @@ class ExampleSet:
         return self.manifest["splits"][split]["rows"]
 
 
-def _check_size(path: Path, size: int) -> None:
+def _check_there(path: Path) -> int:
     try:
-        found = path.stat().st_size
+        return path.stat().st_size
     except OSError:
         raise InputError(f"{path} is missing; the example set is not whole.") from None
+
+
+def _check_size(path: Path, size: int) -> None:
+    found = _check_there(path)
     if found != size:
         raise InputError(
             f"{path} is cut off or was changed: it must hold {size} bytes. Received: "

@@ -42,11 +42,11 @@ def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
     full = _result(
         "divergence", None, "no full divergence", at, None, not found["diverged"]
     )
-    full["reason"] = (
-        f"the loss diverged at step {at} and did not come back"
-        if found["diverged"]
-        else f"{found['steps']} steps without one"
-    )
+    dead = ", ".join(found.get("dead_tasks", []))
+    full["reason"] = f"{found['steps']} steps without one"
+    if found["diverged"]:
+        what = f"the AUC of {dead} went to 0.5" if dead else "the loss diverged"
+        full["reason"] = f"{what} at step {at} and did not come back"
     skipped = found["nonfinite_steps"]
     finite = _result("divergence", None, "no non-finite loss", skipped, 0, skipped == 0)
     finite["reason"] = f"{skipped} of {found['steps']} steps had a non-finite loss"

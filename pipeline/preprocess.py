@@ -367,6 +367,8 @@ def _manifest(plan: Plan, partial: Path, summary: dict) -> dict:
     rejected = _under(counts, "rejected/")
     read, written = counts.get("read", 0), sum(file["rows"] for file in files)
     duplicates = counts.get("duplicates", 0)
+    if not read:
+        raise InputError(f"{', '.join(plan.log.files)}: no rows.")
     _check_rejected(plan, rejected, read)
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import convert, is_list, to_floats, to_ms
+from pipeline.columns import convert, is_list, to_floats, to_integers, to_ms
 from pipeline.fingerprint import fingerprint, hash_values
 from pipeline.plan import Plan
 from pipeline.split import SPLITS, assign_split, assign_window, window_name
@@ -109,7 +109,7 @@ def join_side(
     Returns:
         The wider table, rows in the same order, and how many rows found no partner.
     """
-    keys, known = _whole(table[on]), _whole(side[on])
+    keys, known = _keys(table[on]), _keys(side[on])
     if keys.type != known.type:
         keys, known = keys.cast(pa.string()), known.cast(pa.string())
     index = pc.index_in(keys, value_set=known, skip_nulls=True)
@@ -117,6 +117,12 @@ def join_side(
         if name != on and prefix + name not in table.column_names:
             table = table.append_column(prefix + name, side[name].take(index))
     return table, index.null_count
+
+
+def _keys(column: pa.ChunkedArray) -> pa.Array:
+    """Keys that became reals because some are missing, as whole numbers again."""
+    values = _whole(column)
+    return to_integers(values)[0] if pa.types.is_floating(values.type) else values
 
 
 def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:

@@ -75,8 +75,8 @@ def watch(detector: DivergenceDetector, line: dict) -> dict | None:
         The detector's event, if any.
     """
     for measured in ("validation", "progressive"):
-        results = line.get(measured, {}).values()
-        areas = [result["auc"] for result in results if _is_certain(result)]
+        results = line.get(measured, {}).items()
+        areas = {task: result["auc"] for task, result in results if _is_certain(result)}
         detector.observe_auc(line["step"], areas)
     if "loss" not in line or 2 * line["examples"] < line["batch_size"]:
         return None

@@ -17,9 +17,10 @@ from pipeline.plan import Plan
 from pipeline.rows import LOW
 
 QUANTILE_ROWS = 500_000  # about so many rows of the whole log are drawn for quantiles
+FLOAT32_EPSILON = 1.2e-7  # a spread below this share of the mean is one of rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Moments:
     """Count, mean and sum of squared deviations of numbers, with their range."""
 
@@ -55,8 +56,8 @@ class Moments:
     @property
     def std(self) -> float:
         """Standard deviation, and 1 where all values are one: nothing to divide by."""
-        variance = self.m2 / max(self.count, 1)
-        return float(np.sqrt(variance)) if variance > 0 else 1.0
+        deviation = float(np.sqrt(self.m2 / max(self.count, 1)))
+        return deviation if deviation > FLOAT32_EPSILON * abs(self.mean) else 1.0
 
 
 @dataclass
@@ -65,15 +66,16 @@ class Analysis:
 
     Attributes:
         counts: Feature -> table of ``value`` and ``count``.
-        numbers: Numeric feature -> moments of its transformed values.
+        numbers: Numeric feature -> moments of its transformed values, of each shard.
         drawn: Bucketized feature -> a uniform sample of its values.
-        labels: Task -> moments of its transformed label over its sample space.
+        labels: Task -> moments of its transformed label over its sample space, of each
+            shard: only ``learn`` adds them up, in an order of its own.
     """
 
     counts: dict[str, pa.Table] = field(default_factory=dict)
-    numbers: dict[str, Moments] = field(default_factory=dict)
+    numbers: dict[str, tuple[Moments, ...]] = field(default_factory=dict)
     drawn: dict[str, np.ndarray] = field(default_factory=dict)
-    labels: dict[str, Moments] = field(default_factory=dict)
+    labels: dict[str, tuple[Moments, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def analyse(table: pa.Table, plan: Plan) -> Analysis:
         known = numbers[~np.isnan(numbers)].astype(np.float64)
         missing = len(numbers) - len(known)
         moments = Moments.of(transform_numbers(feature.transform, known, np), missing)
-        result.numbers[feature.name] = moments
+        result.numbers[feature.name] = (moments,)
         if item.buckets:
             some = numbers[drawn]
             result.drawn[feature.name] = some[~np.isnan(some)]
@@ -115,7 +117,7 @@ def analyse(table: pa.Table, plan: Plan) -> Analysis:
     for task in plan.tasks:
         inside = labels[task.name][sample_space(task, plan.tasks, labels)]
         values = transform_numbers(task.transform, inside.astype(np.float64), np)
-        result.labels[task.name] = Moments.of(values, len(table) - len(inside))
+        result.labels[task.name] = (Moments.of(values, len(table) - len(inside)),)
     return result
 
 
@@ -124,9 +126,9 @@ def merge(analyses: list[Analysis]) -> Analysis:
     result = Analysis()
     for analysis in analyses:
         for name, moments in analysis.numbers.items():
-            result.numbers[name] = result.numbers.get(name, Moments()) + moments
+            result.numbers[name] = result.numbers.get(name, ()) + moments
         for name, moments in analysis.labels.items():
-            result.labels[name] = result.labels.get(name, Moments()) + moments
+            result.labels[name] = result.labels.get(name, ()) + moments
     for name in {name for analysis in analyses for name in analysis.drawn}:
         parts = [a.drawn[name] for a in analyses if name in a.drawn]
         result.drawn[name] = np.concatenate(parts)
@@ -147,7 +149,7 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
         else:
-            moments = analysis.numbers.get(feature.name, Moments())
+            moments = _total(analysis.numbers.get(feature.name, ()))
             sample = analysis.drawn.get(feature.name, np.zeros(0, np.float32))
             feature = dataclasses.replace(
                 feature,
@@ -158,10 +160,9 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
             summary = _describe(moments)
         features.append(feature)
         statistics[feature.name] = {"kind": feature.kind, **summary}
-    tasks = [
-        _fitted(task, analysis.labels.get(task.name, Moments())) for task in plan.tasks
-    ]
-    labels = {name: _describe(m) for name, m in analysis.labels.items()}
+    totals = {t.name: _total(analysis.labels.get(t.name, ())) for t in plan.tasks}
+    tasks = [_fitted(task, totals[task.name]) for task in plan.tasks]
+    labels = {name: _describe(moments) for name, moments in totals.items()}
     return Learned(
         tuple(features),
         tuple(tasks),
@@ -248,6 +249,11 @@ def _boundaries(sample: np.ndarray, buckets: int) -> tuple[float, ...]:
         return ()
     cuts = np.quantile(sample, np.arange(1, buckets) / buckets, method="higher")
     return tuple(float(cut) for cut in np.unique(cuts.astype(np.float32)))
+
+
+def _total(parts: tuple[Moments, ...]) -> Moments:
+    """Sorted first: sums of reals depend on their order, by a bit, and runners differ."""
+    return sum(sorted(parts), Moments())
 
 
 def _fitted(task: Task, moments: Moments) -> Task:

@@ -32,7 +32,25 @@ def test_a_healthy_stream_has_no_events():
         "micro": [],
         "diverged": False,
         "diverged_at": None,
+        "dead_tasks": [],
     }
+
+
+def test_a_task_whose_auc_stays_at_one_half_has_diverged():
+    detector = DivergenceDetector()
+    detector.observe_auc(10, {"click": 0.70, "like": 0.51, "share": None})
+    detector.observe_auc(20, {"click": 0.50, "like": 0.60, "share": float("nan")})
+    detector.observe_auc(30, {"click": 0.52, "like": 0.60})
+    summary = detector.summary()
+    assert summary["diverged"] and summary["diverged_at"] == 20
+    assert summary["dead_tasks"] == ["click"]
+
+
+def test_a_task_that_comes_back_to_life_has_not_diverged():
+    detector = DivergenceDetector()
+    detector.observe_auc(10, {"click": 0.50})
+    detector.observe_auc(20, {"click": 0.53})
+    assert not detector.summary()["diverged"]
 
 
 def test_micro_divergence_has_its_step_size_and_recovery():

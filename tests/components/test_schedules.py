@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from components.schedules import RULES, WarmUp, scale
+from components.schedules import RULES, Backoff, WarmUp, scale
 
 
 def test_warm_up_is_linear_then_constant():
@@ -19,6 +19,22 @@ def test_warm_up_serialises():
     revived = schedules.deserialize(config)
     assert isinstance(revived, WarmUp)
     assert revived.get_config() == {"learning_rate": 0.5, "steps": 4, "start": 0.1}
+
+
+def test_backoff_lowers_a_rate_while_it_runs():
+    factor = tf.Variable(1.0)
+    rates = [Backoff(WarmUp(0.5, steps=4, start=0.1), factor), Backoff(0.2, factor)]
+    current = tf.function(lambda step: [rate(step) for rate in rates])
+    assert [float(r) for r in current(tf.constant(9))] == pytest.approx([0.5, 0.2])
+    factor.assign(0.25)
+    assert [float(r) for r in current(tf.constant(9))] == pytest.approx([0.125, 0.05])
+
+
+def test_backoff_serialises():
+    schedules = tf.keras.optimizers.schedules
+    config = schedules.serialize(Backoff(WarmUp(0.5, steps=4), 0.25))
+    revived = schedules.deserialize(config)
+    assert isinstance(revived.schedule, WarmUp) and revived.factor == 0.25
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""Each benchmark runs on a few rows, and its last line is what the README promises."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(name: str) -> dict:
+    """The last line of a benchmark on 3000 rows, in a process of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--rows", "3000"]
+    done = subprocess.run(
+        [*command, "--repetitions", "1"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_preprocess():
+    result = run("preprocess")
+    assert result["ratio"] == pytest.approx(
+        result["rows_per_s"] / result["naive_rows_per_s"]
+    )
+    assert result["rows"] == result["naive_rows"] == 3000
+    assert result["peak_memory_mb"] > 0
+
+
+def test_input():
+    result = run("input")
+    assert result["ratio"] == pytest.approx(
+        result["rows_per_s"] / result["row_layout_rows_per_s"]
+    )
+    assert set(result["batches"]) == {"1024", "4096"}
+    assert result["row_layout_bytes_per_row"] > result["bytes_per_row"] > 0

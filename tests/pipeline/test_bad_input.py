@@ -1,0 +1,387 @@
+"""Bad input: a clear error that names the thing, and nothing left behind."""
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pipeline.config import parse_config
+from pipeline.errors import InputError
+from pipeline.preprocess import preprocess
+from pipeline.storage import publish
+from tests.pipeline import naive, tiny
+
+ROWS = tiny.make_rows(240)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny.write_log(tmp_path / "in", ROWS)
+    return tmp_path / "in"
+
+
+def run(folder, **changes):
+    config = parse_config(tiny.config_document(**changes), "c")
+    return preprocess(config, folder, folder / "out")
+
+
+def refused(folder, **changes) -> str:
+    with pytest.raises(InputError) as caught:
+        run(folder, **changes)
+    left = [path.name for path in folder.iterdir() if "out" in path.name]
+    assert left == []
+    return str(caught.value)
+
+
+def with_column(name, values):
+    def change(folder):
+        table = pq.read_table(folder / "log.parquet")
+        index = table.column_names.index(name)
+        pq.write_table(table.set_column(index, name, values), folder / "log.parquet")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"features": [{"name": "itm", "kind": "categorical"}]},
+            ["no column 'itm'", "features.itm", "Did you mean 'item'?"],
+        ),
+        ({"tasks": [{"name": "clik"}]}, ["no column 'clik'", "tasks.clik", "'click'"]),
+        ({"data__time": "time"}, ["no column 'time'", "data.time", "'time_ms'"]),
+        ({"data__group": "usr"}, ["no column 'usr'", "data.group", "'user'"]),
+        (
+            {"tasks": [{"name": "click", "truth": "p_click"}]},
+            ["no column 'p_click'", "tasks.click.truth"],
+        ),
+        (
+            {"features": [{"name": "user_contry", "kind": "categorical"}]},
+            ["Did you mean 'user_country'?", "users.parquet", "log.parquet"],
+        ),
+        (
+            {"data__join": [{"input": "users.parquet", "on": "usr"}]},
+            ["users.parquet: no column 'usr'", "data.join.on", "'user'"],
+        ),
+        ({"data__input": ["lag.parquet"]}, ["lag.parquet: no such file"]),
+        ({"data__input": ["users.parquet"]}, ["no column 'item'"]),
+        (
+            {"data__time": "user_country"},
+            ["data.time", "'user_country'", "users.parquet"],
+        ),
+    ],
+)
+def test_a_missing_column_or_file_is_named(folder, changes, said):
+    message = refused(folder, **changes)
+    for words in said:
+        assert words in message
+
+
+LIST = pa.array([[1.0]] * 240)
+STRUCT = pa.array([{"a": 1}] * 240)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("price", LIST, ["features.price", "'price'", "list<", "log.parquet"]),
+        ("item", STRUCT, ["features.item", "struct<a: int64>"]),
+        ("click", STRUCT, ["tasks.click", "struct<a: int64>"]),
+        ("click", LIST, ["tasks.click", "list<"]),
+        ("time_ms", STRUCT, ["data.time", "struct<a: int64>"]),
+        ("time_ms", LIST, ["data.time", "list<"]),
+        ("time_ms", pa.array([0] * 240, pa.time32("ms")), ["data.time", "time32"]),
+        ("item", pa.array([b"\xff"] * 240), ["features.item", "binary"]),
+    ],
+    ids=lambda value: str(getattr(value, "type", ""))[:20],
+)
+def test_a_column_of_the_wrong_type_is_named(folder, column, values, said):
+    with_column(column, values)(folder)
+    message = refused(folder)
+    for words in said:
+        assert words in message
+
+
+def test_a_list_without_max_values_and_the_reverse_are_refused(folder):
+    features = [{"name": "item", "kind": "categorical", "max_values": 3}]
+    assert "max_values needs a list, or a separator" in refused(folder, features=features)
+
+
+def test_files_that_disagree_about_a_type_are_refused(folder):
+    for name, values in (("a", ["x"] * 240), ("b", [["x"]] * 240), ("c", list(range(240)))):
+        shutil.copy(folder / "log.parquet", folder / f"{name}.parquet")
+        table = pq.read_table(folder / f"{name}.parquet").drop(["item"])
+        table = table.append_column("item", pa.array(values))
+        pq.write_table(table, folder / f"{name}.parquet")
+    for other in "bc":
+        files = ["a.parquet", f"{other}.parquet"]
+        message = refused(folder, data__input=files)
+        assert f"{other}.parquet: column 'item' is" in message
+
+
+def test_labels_outside_of_0_and_1_are_rejected_and_too_many_refused(folder):
+    rows = [{**row, "click": 2 if i < 12 else row["click"]} for i, row in enumerate(ROWS)]
+    tiny.write_parquet(rows, folder / "log.parquet")
+    message = refused(folder, data__max_rejected=0.04)
+    assert "12 of 240 rows were rejected" in message
+    assert "label click: neither 0 nor 1: 12" in message
+    manifest = run(folder, data__max_rejected=0.05)
+    assert manifest["rows"]["rejected"] == {"label click: neither 0 nor 1": 12}
+
+
+def test_all_rows_rejected_is_refused_even_where_any_share_may_be(folder):
+    tiny.write_parquet([{**row, "click": 3} for row in ROWS], folder / "log.parquet")
+    assert "240 of 240 rows" in refused(folder, data__max_rejected=1.0)
+
+
+def test_no_readable_time_at_all_is_refused(folder):
+    rows = [{**row, "time_ms": row["time_ms"] * 1000} for row in ROWS]
+    tiny.write_parquet(rows, folder / "log.parquet")
+    assert "time_ms: no readable time: 240" in refused(folder)
+
+
+def test_a_split_without_rows_is_named(folder):
+    split = {"validation": "2024-03-05", "test": "2030-01-01"}
+    message = refused(folder, data__split=split)
+    assert "the test split has no rows" in message
+    assert "train 2024-03-01 to 2024-03-04" in message
+
+
+@pytest.mark.parametrize("groups", [0, 1])
+def test_a_parquet_file_without_rows_is_refused(folder, groups):
+    table = pq.read_table(folder / "log.parquet")
+    with pq.ParquetWriter(folder / "log.parquet", table.schema) as writer:
+        for _ in range(groups):
+            writer.write_table(table.slice(0, 0))
+    message = refused(folder)
+    assert "log.parquet" in message
+    assert "no rows" in message
+
+
+@pytest.mark.parametrize("text", ["", "\n", ",".join(tiny.COLUMNS) + "\n"])
+def test_a_csv_file_without_rows_is_refused(folder, text):
+    (folder / "log.csv").write_text(text)
+    message = refused(folder, data__input=["log.csv"])
+    assert "log.csv" in message
+    assert "empty" in message or "no rows" in message
+
+
+@pytest.mark.parametrize("name", ["log.parquet", "users.parquet"])
+@pytest.mark.parametrize("where", ["footer", "head", "page", "zero"])
+def test_a_corrupt_parquet_file_is_named(folder, name, where):
+    path = folder / name
+    table = pq.read_table(path)
+    pq.write_table(table, path, compression="snappy")
+    data = bytearray(path.read_bytes())
+    if where == "footer":
+        data[-20:-10] = b"\xff" * 10
+    elif where == "head":
+        data = data[: len(data) // 2]
+    elif where == "page":
+        data[8:400] = b"\xff" * 392
+    else:
+        data = b""
+    path.write_bytes(data)
+    message = refused(folder)
+    assert name in message
+    assert "corrupt" in message
+
+
+def csv_lines(folder, count=None):
+    path = folder / "log.csv"
+    tiny.write_csv(ROWS[:count], path)
+    return path, path.read_bytes().splitlines()
+
+
+def test_malformed_csv_lines_are_rejected_and_kept(folder):
+    path, lines = csv_lines(folder)
+    lines[5:5] = [b"1,2,3"]
+    lines.append(b"x," * 20)
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    manifest = run(folder, data__input=["log.csv"])
+    assert manifest["rows"]["rejected"] == {
+        "CSV line has 3 columns instead of 10": 1,
+        "CSV line has 21 columns instead of 10": 1,
+    }
+    assert manifest["rows"]["read"] == 242
+    rejected = pq.read_table(folder / "out" / "rejected" / "rows.parquet")
+    assert "1,2,3" in rejected["text"].to_pylist()
+
+
+def test_csv_values_that_are_no_numbers_are_rejected(folder):
+    rows = [dict(row) for row in ROWS]
+    rows[0]["price"], rows[1]["click"], rows[2]["time_ms"] = "cheap", "yes", "noon"
+    tiny.write_csv(rows, folder / "log.csv")
+    manifest = run(folder, data__input=["log.csv"])
+    assert manifest["rows"]["rejected"] == {
+        "feature price: not a number": 1,
+        "label click: not a number": 1,
+        "time_ms: no readable time": 1,
+    }
+
+
+def test_csv_that_is_not_utf8_is_named(folder):
+    path, lines = csv_lines(folder)
+    lines[3] = lines[3].replace(b",i", b",\xff\xfei", 1)
+    path.write_bytes(b"\n".join(lines))
+    message = refused(folder, data__input=["log.csv"])
+    assert "log.csv" in message
+    assert "UTF8" in message
+
+
+def test_csv_with_a_byte_order_mark_and_crlf_reads_as_without(folder):
+    path, lines = csv_lines(folder)
+    wanted = run(folder, data__input=["log.csv"])
+    shutil.rmtree(folder / "out")
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(lines) + b"\r\n")
+    assert run(folder, data__input=["log.csv"])["rows"] == wanted["rows"]
+
+
+def test_csv_with_a_column_twice_is_refused(folder):
+    path, lines = csv_lines(folder)
+    lines[0] = lines[0].replace(b"tags", b"item")
+    path.write_bytes(b"\n".join(lines))
+    assert "column names must differ" in refused(folder, data__input=["log.csv"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "plain"])
+def test_a_damaged_gzip_file_is_named(folder, damage):
+    path, _ = csv_lines(folder)
+    good = gzip.compress(path.read_bytes(), mtime=0)
+    packed = folder / "log.csv.gz"
+    packed.write_bytes(good)
+    assert run(folder, data__input=["log.csv.gz"])["rows"]["read"] == 240
+    shutil.rmtree(folder / "out")
+    half = len(good) // 2
+    packed.write_bytes(
+        {
+            "cut": good[:half],
+            "flipped": good[:half] + b"\0" * 50 + good[half + 50 :],
+            "plain": path.read_bytes(),
+        }[damage]
+    )
+    message = refused(folder, data__input=["log.csv.gz"])
+    assert "log.csv.gz" in message
+
+
+def test_an_unknown_format_is_refused(folder):
+    (folder / "log.xlsx").write_bytes(b"x")
+    assert "unknown format" in refused(folder, data__input=["log.xlsx"])
+
+
+def test_a_side_table_with_a_key_twice_is_refused(folder):
+    users = tiny.make_users()
+    tiny.write_parquet([*users, users[3]], folder / "users.parquet")
+    message = refused(folder)
+    assert "users.parquet" in message
+    assert "21 rows, 20 values" in message
+
+
+def test_a_column_in_the_log_and_a_side_table_is_refused(folder):
+    users = [{"user": u["user"], "item": "x"} for u in tiny.make_users()]
+    tiny.write_parquet(users, folder / "users.parquet")
+    join = [{"input": "users.parquet", "on": "user"}]
+    message = refused(folder, data__join=join, features=tiny.CONFIG["features"][:2])
+    assert "columns ['item'] are in the log and in a side table" in message
+
+
+def test_nan_and_infinity_are_missing_numbers(folder):
+    rows = [dict(row) for row in ROWS]
+    for i, value in enumerate((float("nan"), float("inf"), float("-inf"), 1e39)):
+        rows[i]["price"] = value
+        rows[i + 4]["watch"] = value if value > 0 else None
+    tiny.write_parquet(rows, folder / "log.parquet")
+    manifest = run(folder)
+    assert manifest["rows"]["rejected"] == {}
+    found = naive.read(folder / "out")
+    missing = sum(row["price"] is None for row in rows) + 4
+    assert sum(n for row, n in found.items() if row[6] == "nan") == missing
+    assert not any("inf" in row for row in found)
+
+
+def test_an_output_that_exists_is_refused_and_replaced_when_asked(folder):
+    run(folder)
+    before = (folder / "out" / "manifest.json").read_bytes()
+    config = parse_config(tiny.config_document(), "c")
+    with pytest.raises(InputError, match="exists already.*--overwrite"):
+        preprocess(config, folder, folder / "out")
+    assert (folder / "out" / "manifest.json").read_bytes() == before
+    tiny.write_parquet(ROWS[:200], folder / "log.parquet")
+    split = {"validation": "2024-03-03", "test": "2024-03-04"}
+    config = parse_config(tiny.config_document(data__split=split), "c")
+    assert preprocess(config, folder, folder / "out", overwrite=True)["rows"]["read"] == 200
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["log.parquet", "out", "users.parquet"]
+
+
+def test_an_interrupted_stage_leaves_what_was_there(tmp_path):
+    path = tmp_path / "out"
+    for overwrite in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            with publish(path, overwrite) as partial:
+                (partial / "half").write_text("x")
+                assert not (path / "half").exists()
+                raise KeyboardInterrupt
+        if not overwrite:
+            assert list(tmp_path.iterdir()) == []
+            with publish(path) as partial:
+                (partial / "whole").write_text("y")
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert [p.name for p in path.iterdir()] == ["whole"]
+
+
+def test_an_output_that_cannot_be_written_is_named(folder):
+    config = parse_config(tiny.config_document(), "c")
+    (folder / "file").write_text("x")
+    with pytest.raises(InputError, match="cannot write .*file/out"):
+        preprocess(config, folder, folder / "file" / "out")
+
+
+def command(*arguments):
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+def failed(*arguments) -> str:
+    done = command(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error") >= 1
+    assert len(done.stderr.strip().splitlines()) <= 3
+    return done.stderr
+
+
+def write_config(folder, **changes):
+    path = folder / "c.yaml"
+    path.write_text(yaml.safe_dump(tiny.config_document(**changes)))
+    return path
+
+
+def test_the_command_line_ends_with_one_message_and_status_2(folder):
+    path = write_config(folder)
+    flags = ["--config", path, "--output", folder / "out"]
+    item = [{"name": "itm", "kind": "categorical"}]
+    message = failed("preprocess", *flags, "--set", f"features={item}")
+    assert "Did you mean 'item'?" in message
+    (folder / "log.parquet").write_bytes((folder / "log.parquet").read_bytes()[:-9])
+    assert "log.parquet" in failed("preprocess", *flags)
+
+
+def test_the_command_line_names_a_truncated_record_file(folder, config, examples):
+    copy = shutil.copytree(examples, folder / "examples")
+    path = sorted(copy.glob("train/*.tfrecord"))[0]
+    path.write_bytes(path.read_bytes()[:-5])
+    flags = ["--config", write_config(folder), "--examples", copy]
+    assert str(path) in failed("train", *flags, "--output", folder / "train")

@@ -1,0 +1,289 @@
+"""Preprocessing against a naive reference: exact rows, counts, independence of order."""
+
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config import parse_config
+from pipeline.preprocess import add_counts, pad_lists, preprocess
+from tests.pipeline import naive, tiny
+
+BAD = [
+    {"click": 2},
+    {"click": -1, "like": 5},
+    {"like": 7},
+    {"watch": -0.5},
+    {"time_ms": None},
+]
+ODD = [
+    {"price": float("nan")},
+    {"price": float("inf")},
+    {"price": -0.0, "age": None},
+    {"item": ""},
+    {"tags": "||t1||t2|t3"},
+    {"tags": "|"},
+    {"click": None, "like": None, "watch": None},
+    {"user": None, "item": None, "tags": None},
+]
+
+
+def dirty_rows():
+    """The tiny log with odd values, duplicates, and rows that must be rejected."""
+    rows = tiny.make_rows()
+    changed = [{**rows[50 * i], **odd} for i, odd in enumerate(ODD)]
+    changed += [{**rows[40 * i + 7], **bad} for i, bad in enumerate(BAD)]
+    return rows + changed + [rows[3], rows[300], rows[300], changed[0]]
+
+
+def run(folder, rows, output="examples", *flags, changes=(), write=tiny.write_parquet):
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = "csv" if write is tiny.write_csv else "parquet"
+    write(rows, folder / f"log.{suffix}")
+    tiny.write_parquet(tiny.make_users(), folder / "users.parquet")
+    settings = {"data__input": [f"log.{suffix}"], **dict(changes)}
+    config = parse_config(tiny.config_document(**settings), "c")
+    manifest = preprocess(config, folder, folder / output, flags)
+    return folder / output, manifest
+
+
+def records(folder):
+    paths = sorted(folder.glob("*/*.tfrecord"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def schema(folder):
+    return json.loads((folder / "schema.json").read_text())
+
+
+def vocabulary(folder, name):
+    return (folder / "vocab" / f"{name}.txt").read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return dirty_rows()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, rows):
+    return run(tmp_path_factory.mktemp("dirty"), rows)
+
+
+@pytest.fixture(scope="module")
+def expected(rows):
+    return naive.preprocess(rows, tiny.make_users())
+
+
+def test_the_rows_are_exactly_those_of_the_reference(done, expected):
+    assert naive.read(done[0]) == expected[0]
+
+
+def test_the_vocabularies_are_those_of_the_reference(done, expected):
+    for name, values in expected[3].items():
+        assert vocabulary(done[0], name) == [str(value) for value in values]
+        feature = next(f for f in schema(done[0])["features"] if f["name"] == name)
+        assert feature["vocabulary_size"] == len(values)
+
+
+def test_counts_add_up(done, rows, expected):
+    encoded, reasons, duplicates, _ = expected
+    found = done[1]["rows"]
+    assert found["read"] == len(rows)
+    assert found["written"] == encoded.total()
+    assert found["duplicates"] == duplicates == 4
+    assert found["rejected"] == dict(reasons)
+    assert sum(reasons.values()) == len(BAD)
+    assert len(rows) == encoded.total() + duplicates + len(BAD)
+    for split, counts in done[1]["splits"].items():
+        inside = [n for row, n in encoded.items() if row[0] == split]
+        assert counts["rows"] == sum(inside) == sum(counts["windows"].values())
+
+
+def test_rejected_rows_are_kept_with_their_reason_and_source(done, expected):
+    found = pq.read_table(done[0] / "rejected" / "rows.parquet")
+    reasons = found["reason"].to_pylist()
+    assert sorted(reasons) == sorted(expected[1].elements())
+    assert all(source.endswith("log.parquet") for source in found["source"].to_pylist())
+    first = found.filter(np.array(reasons) == "label like: neither 0 nor 1").to_pylist()
+    assert [row["like"] for row in first] == ["7"]
+
+
+def test_tasks_and_unknown_values_are_counted(done, rows, expected):
+    clicks = [row for row in expected[0].elements() if row[8] == "1.0"]
+    likes = [row for row in clicks if row[9] != "nan"]
+    watched = [row for row in clicks if row[10] != "nan"]
+    tasks = done[1]["tasks"]
+    assert tasks["click"]["positives"] == len(clicks)
+    assert tasks["like"]["rows"] == len(likes)
+    assert tasks["like"]["positives"] == sum(row[9] == "1.0" for row in likes)
+    assert tasks["watch"]["rows"] == len(watched)
+    unknown = add_counts(file["unknown"]["item"] for file in done[1]["files"])
+    items = [row[3][0] for row in expected[0].elements()]
+    assert unknown["out_of_vocabulary"] == sum(1 <= i <= 3 for i in items) > 0
+    beyond = add_counts(file["unknown"]["tags"] for file in done[1]["files"])
+    assert beyond["beyond_max_values"] > 50
+
+
+def test_unmatched_keys_are_counted_and_leave_their_rows(done, expected):
+    known = {row["user"] for row in tiny.make_users()}
+    ((path, count),) = done[1]["unmatched"].items()
+    assert path.endswith("users.parquet")
+    lonely = [row for row in dirty_rows() if row["user"] not in known]
+    lonely = {tuple(row.values()) for row in lonely if row["time_ms"] is not None}
+    assert count == len(lonely)
+
+
+def test_the_rows_that_are_kept_raw_are_the_first_of_their_files(done):
+    for file in done[1]["files"]:
+        raw = (done[0] / "raw" / file["path"]).with_suffix(".parquet")
+        assert raw.exists() == (file["split"] != "train")
+        if raw.exists():
+            table = pq.read_table(raw)
+            assert len(table) == min(file["rows"], 1000)
+            assert "feature/tags" in table.column_names
+
+
+def test_neither_the_order_of_the_rows_nor_of_the_files_changes_a_byte(
+    tmp_path, rows, done
+):
+    shuffled = rows[:]
+    random.Random(5).shuffle(shuffled)
+    parts = [shuffled[:7], shuffled[7:200], shuffled[200:]]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i, part in enumerate(parts):
+        tiny.write_parquet(part, folder / f"part-{2 - i}.parquet", row_group=37)
+    changes = {"data__input": ["part-*.parquet"]}
+    other, manifest = run(folder, rows[:1], changes=changes)
+    assert records(other) == records(done[0])
+    assert schema(other) == schema(done[0])
+    assert manifest["rows"] == done[1]["rows"]
+
+
+def test_two_threads_give_the_same_bytes(tmp_path, rows, done):
+    flags = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+    other, manifest = run(tmp_path, rows, "out", *flags)
+    assert records(other) == records(done[0])
+    assert schema(other) == schema(done[0])
+    assert manifest["rows"] == done[1]["rows"]
+
+
+def test_csv_gives_the_examples_of_parquet(tmp_path, rows, done):
+    other, manifest = run(tmp_path, rows, write=tiny.write_csv)
+    # Ids of integers in CSV are those of strings: the vocabulary is ordered otherwise.
+    found, wanted = naive.read(other), naive.read(done[0])
+    for parts in ((0, 1, 3, 4, 5, 6, 7, 8, 9, 10), (0, 1, 6, 7, 8, 9, 10)):
+        pick = lambda table: sorted(  # noqa: E731
+            [row[i] for i in parts] for row in table.elements()  # noqa: B023
+        )
+        assert pick(found) == pick(wanted)
+    assert sorted(vocabulary(other, "user")) == sorted(vocabulary(done[0], "user"))
+    assert vocabulary(other, "item") == vocabulary(done[0], "item")
+    assert manifest["rows"] == done[1]["rows"]
+    assert manifest["tasks"] == done[1]["tasks"]
+
+
+def test_what_is_learned_depends_on_the_training_split_alone(tmp_path, rows, done):
+    changed = []
+    for row in rows:
+        if row["time_ms"] is not None and naive.split_of(naive.day_of(row)) != "train":
+            row = {**row, "item": "other", "price": 1e6, "age": 1, "tags": "t1|zz"}
+            row["user"] = 77
+        changed.append(row)
+    other, _ = run(tmp_path, changed)
+    assert schema(other)["features"] == schema(done[0])["features"]
+    assert schema(other)["tasks"] == schema(done[0])["tasks"]
+    for name in ("user", "item", "tags", "country"):
+        assert vocabulary(other, name) == vocabulary(done[0], name)
+    ours, theirs = records(other), records(done[0])
+    for path in theirs:
+        assert (ours[path] == theirs[path]) == path.startswith("train/")
+
+
+@pytest.mark.parametrize(
+    ("changes", "effect"),
+    [
+        ({"data__drop_duplicates": False}, lambda m, s: m["rows"]["duplicates"] == 0),
+        ({"data__window": "6h"}, lambda m, s: len(m["splits"]["test"]["windows"]) == 4),
+        ({"data__window": None}, lambda m, s: {*m["splits"]["test"]["windows"]} == {"all"}),
+        (
+            {"data__timezone": "Asia/Shanghai"},
+            lambda m, s: "2024-03-07" in m["splits"]["test"]["windows"],
+        ),
+        (
+            {"data__split": {"validation": "2024-03-02", "test": "2024-03-03"}},
+            lambda m, s: list(m["splits"]["validation"]["windows"]) == ["2024-03-02"],
+        ),
+        ({"data__group": None}, lambda m, s: s["group"] is False),
+        (
+            {"data__time": None, "data__split": {"validation": 0.2, "test": 0.2}},
+            lambda m, s: 60 < m["splits"]["test"]["rows"] < 180,
+        ),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_each_option_of_data_has_its_effect(tmp_path, rows, changes, effect):
+    output, manifest = run(tmp_path, rows, changes=changes)
+    assert effect(manifest, schema(output))
+    counts = manifest["rows"]
+    rejected = sum(counts["rejected"].values())
+    assert len(rows) == counts["written"] + counts["duplicates"] + rejected
+
+
+def test_a_label_can_be_made_from_a_number(tmp_path, rows):
+    tasks = [{"name": "long", "column": "watch", "at_least": 30}]
+    _, manifest = run(tmp_path, rows, changes={"tasks": tasks})
+    kept = {tuple(row.values()): row for row in rows if row["time_ms"] is not None}
+    watched = [r["watch"] for r in kept.values() if r["watch"] is not None]
+    assert manifest["tasks"]["long"]["rows"] == len(watched)
+    assert manifest["tasks"]["long"]["positives"] == sum(w >= 30 for w in watched)
+
+
+def test_a_semicolon_and_a_tab_delimit_as_well(tmp_path, rows, done):
+    for delimiter in ";\t":
+        folder = tmp_path / str(ord(delimiter))
+        folder.mkdir()
+        tiny.write_csv(rows, folder / "x.csv", delimiter)
+        changes = {"data__delimiter": delimiter, "data__input": ["x.csv"]}
+        _, manifest = run(folder, rows[:1], changes=changes)
+        assert manifest["rows"] == done[1]["rows"]
+
+
+def test_keys_of_other_types_still_find_their_partner(tmp_path, rows, done):
+    """A log whose key became real through missing values, as pandas writes it."""
+
+    def write(rows, path):
+        tiny.write_parquet(rows, path)
+        table = pq.read_table(path)
+        index = table.column_names.index("user")
+        reals = table["user"].cast(pa.float64())
+        pq.write_table(table.set_column(index, "user", reals), path)
+
+    _, manifest = run(tmp_path, rows, write=write)
+    ours, theirs = manifest["unmatched"].values(), done[1]["unmatched"].values()
+    assert list(ours) == list(theirs)
+
+
+def test_list_columns_of_integers_and_columns_nobody_reads(tmp_path, rows):
+    rows = [
+        {**row, "recent": [1, None, row["number"] % 5, 9][: row["number"] % 5]}
+        for row in rows
+    ]
+    rows = [{**row, "junk": {"a": row["number"]}, "blob": b"\xff"} for row in rows]
+    features = [*tiny.CONFIG["features"], tiny.RECENT]
+    output, manifest = run(tmp_path, rows, changes={"features": features})
+    assert manifest["rows"]["duplicates"] == 4
+    assert set(vocabulary(output, "recent")) == {"1", "3", "4", "9"}
+    assert vocabulary(output, "recent")[0] == "1"
+
+
+def test_lists_are_padded_and_cut_by_hand():
+    lists = pa.array([[1], [], None, [2, 3, 4], [5, 6]])
+    ids = np.array([11, 12, 13, 14, 15, 16])
+    matrix, cut = pad_lists(lists, ids, 2)
+    assert matrix.tolist() == [[11, 0], [0, 0], [0, 0], [12, 13], [15, 16]]
+    assert cut == 1
