@@ -3,16 +3,17 @@
     python -m benchmarks.input [--quick]
 
 The packed side is ``pipeline.dataset.training_dataset`` itself.  The row side holds the
-same rows and columns and reads them as one would by hand: files interleaved, a
+same rows and columns and reads them as one would by hand: files in random order, a
 shuffle buffer of as many rows as training permutes together, batches, ``parse_example``
 on whole batches, masks, prefetch.  Both sides come in the same shuffled batches of
 (features, labels, masks).  A loop in Python takes every batch with all its tensors,
 as a custom training loop does, the same loop on both sides; it does nothing with them,
-so that reading alone is timed.  Runs alternate; figures are medians.
+so that reading alone is timed.  Runs alternate; figures are medians.  ``cpu_ratio``
+compares processor seconds instead, which other programs on the machine change less.
 
 The last line is a JSON object for batches of 4096: ``rows_per_s``,
 ``row_layout_rows_per_s``, ``ratio``, ``bytes_per_row``, ``row_layout_bytes_per_row``,
-``floor_rows_per_s`` and under ``batches`` the same for each batch size.
+``floor_rows_per_s``, ``cpu_ratio`` and under ``batches`` the same for each batch size.
 """
 
 import argparse
@@ -44,8 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     options = parse(arguments)
     logging.getLogger().setLevel(logging.ERROR)
-    rows = options.rows or (300_000 if options.quick else 1_000_000)
-    repetitions = options.repetitions or (5 if options.quick else 9)
+    rows = options.rows or (500_000 if options.quick else 1_000_000)
+    repetitions = options.repetitions or (3 if options.quick else 7)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
         print(json.dumps(compare(Path(folder), rows, repetitions)))
 
@@ -108,24 +109,32 @@ def measure(
             files, examples.schema, batch_size, shuffle_rows, seed
         ),
     }
-    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    walls: dict[str, list[float]] = {name: [] for name in sides}
+    processors: dict[str, list[float]] = {name: [] for name in sides}
     for run in range(runs + 1):
         for name, open_dataset in sides.items():
-            speeds[name].append(read_through(open_dataset(run)))
-    result = {name: statistics.median(all_[1:]) for name, all_ in speeds.items()}
-    result["ratio"] = result["rows_per_s"] / result["row_layout_rows_per_s"]
-    for name, all_ in speeds.items():
-        span = f"{min(all_[1:]):,.0f} to {max(all_[1:]):,.0f}"
+            wall, processor = read_through(open_dataset(run))
+            walls[name].append(wall)
+            processors[name].append(processor)
+    rows = examples.rows("train")
+    result = {name: rows / statistics.median(walls[name][1:]) for name in sides}
+    packed, row_layout = sides
+    result["ratio"] = result[packed] / result[row_layout]
+    result["cpu_ratio"] = statistics.median(processors[row_layout][1:]) / statistics.median(
+        processors[packed][1:]
+    )
+    for name in sides:
+        span = f"{rows / max(walls[name][1:]):,.0f} to {rows / min(walls[name][1:]):,.0f}"
         print(f"batch {batch_size}: {name} {result[name]:,.0f} ({span})", flush=True)
     return result
 
 
-def read_through(dataset: tf.data.Dataset) -> float:
-    """Take every batch of a dataset; rows a second, from the first open to the last."""
-    start, rows = time.perf_counter(), 0
-    for _, labels, *_ in dataset:
-        rows += next(iter(labels.values())).shape[0]
-    return rows / (time.perf_counter() - start)
+def read_through(dataset: tf.data.Dataset) -> tuple[float, float]:
+    """Take every batch of a dataset; wall and processor seconds."""
+    wall, processor = time.perf_counter(), time.process_time()
+    for _ in dataset:
+        pass
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def check_same(examples: ExampleSet, files: list[Path], shuffle_rows: int) -> None:

@@ -9,29 +9,44 @@ RULES = ("none", "sqrt", "linear", "n2_lambda", "cowclip")
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly from `start` to `learning_rate` over `steps` steps, then stays.
+    """Rises linearly from `start` to `learning_rate` over `steps` steps; then stays, or
+    falls linearly to 0 at step `end`.
 
     Args:
         learning_rate: Rate after the warm-up.
         steps: Length of the warm-up; 0: none. One epoch in CowClip's published runs.
         start: Rate of step 0; 1e-8 as there.
+        end: Step at which the rate has fallen to 0; None: it stays.
     """
 
-    def __init__(self, learning_rate, steps, start=1e-8):
+    def __init__(self, learning_rate, steps, start=1e-8, end=None):
         super().__init__()
         if steps < 0:
             raise ValueError(
                 f"steps must be at least 0. Received: steps={steps}. Use 0 for none."
             )
+        if end is not None and end <= steps:
+            raise ValueError(
+                f"end must be after the warm-up. Received: steps={steps}, end={end}. "
+                "Use None for a rate that stays."
+            )
         self.learning_rate = learning_rate
         self.steps = steps
         self.start = start
+        self.end = end
 
     def __call__(self, step):
         done = tf.cast(step, tf.float32) / max(self.steps, 1)
         warming = self.start + (self.learning_rate - self.start) * done
         finished = tf.cast(step, tf.int64) >= self.steps
-        return tf.where(finished, tf.cast(self.learning_rate, tf.float32), warming)
+        return tf.where(finished, self._after(step), warming)
+
+    def _after(self, step):
+        rate = tf.cast(self.learning_rate, tf.float32)
+        if self.end is None:
+            return rate
+        left = tf.cast(self.end - tf.cast(step, tf.int64), tf.float32)
+        return rate * tf.maximum(left / (self.end - self.steps), 0.0)
 
     def get_config(self):
         """Every argument of `__init__`."""
@@ -39,6 +54,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
             "learning_rate": self.learning_rate,
             "steps": self.steps,
             "start": self.start,
+            "end": self.end,
         }
 
 

@@ -29,7 +29,12 @@ TRUNKS = {
         name="ple",
     ),
     "shared_bottom": lambda tasks, seed, **s: SharedBottom(
-        tasks, s["bottom_units"], seed, name="shared_bottom"
+        tasks,
+        s["bottom_units"],
+        seed,
+        cross_layers=s["cross_layers"],
+        layer_norm=s["layer_norm"],
+        name="shared_bottom",
     ),
 }
 TOWER_SEEDS = 500_000_000

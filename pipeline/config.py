@@ -217,6 +217,8 @@ class SharedBottom(Section):
 
     trunk: Literal["shared_bottom"]
     embedding_dim: Annotated[int, Field(ge=1)] = 16
+    cross_layers: Annotated[int, Field(ge=0)] = 0  # DCN-v2 on the bottom's input
+    layer_norm: bool = False  # of what the bottom reads, after the crosses
     bottom_units: Units = [128, 64]
     tower_units: list[Annotated[int, Field(ge=1)]] = [32]
 
@@ -280,6 +282,7 @@ class Train(Section):
     base_batch_size: Annotated[int, Field(ge=1)] | None = None  # the rates' batch size
     scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip"] = "cowclip"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    decay: Literal["none", "linear"] = "none"  # of the rates, to 0 at the end of training
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window
     patience: Annotated[int, Field(ge=0)] | None = None  # epochs without gain; null: all
     monitor: str = "mean_auc"  # on the validation split; or one task's name

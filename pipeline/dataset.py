@@ -4,13 +4,15 @@ A batch is ``(features, labels, masks)``: three dictionaries by name.  Masks are
 ``[B]``: 1 where the row lies in the task's sample space and has a label.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from models.features import sample_space
+from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
 from pipeline.examples import parse_block
 
@@ -113,6 +115,35 @@ def file_dataset(
 
     rows = rows.rebatch(batch_size).map(form, tf.data.AUTOTUNE)
     return _with_options(rows.prefetch(4))
+
+
+@contextlib.contextmanager
+def naming_damage(examples: ExampleSet) -> Iterator[None]:
+    """Around reading: a record whose checksum fails becomes an InputError with its file.
+
+    Raises:
+        InputError: A file is corrupt.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        for file in examples.manifest["files"]:
+            path = examples.path / file["path"]
+            if not _is_whole(path):
+                raise InputError(
+                    f"{path} is corrupt: a record's checksum does not match. "
+                    "Preprocess the log again."
+                ) from None
+        raise InputError(f"{examples.path}: a file is corrupt: {error}") from None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        for _ in tf.data.TFRecordDataset([str(path)]):
+            pass
+    except tf.errors.DataLossError:
+        return False
+    return True
 
 
 def batches_in_epoch(examples: ExampleSet, batch_size: int) -> int:

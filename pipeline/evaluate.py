@@ -18,7 +18,7 @@ import tensorflow as tf
 from models.features import MISSING_INTEGER, Feature
 from pipeline.columns import is_list
 from pipeline.config import Config
-from pipeline.dataset import evaluation_dataset, file_dataset
+from pipeline.dataset import evaluation_dataset, file_dataset, naming_damage
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
 from pipeline.export import CARD, EXTRA, find_version
@@ -26,7 +26,8 @@ from pipeline.gate import judge
 from pipeline.measure import measure
 from pipeline.predict import predict
 from pipeline.report import write_report
-from pipeline.storage import publish, read_json, write_json
+from pipeline.split import SPLITS
+from pipeline.storage import publish, read_json, refuse_existing, write_json
 from pipeline.train_log import FILE, divergence_of, read_lines
 from pipeline.versions import versions
 
@@ -99,6 +100,9 @@ def evaluate(
     Raises:
         InputError: Model and examples do not belong together, or one is not whole.
     """
+    refuse_existing(Path(output), overwrite)
+    if split not in SPLITS:
+        raise InputError(f"split must be one of {SPLITS}. Received: split={split!r}.")
     examples = ExampleSet.open(examples_path)
     export = Export(model_path)
     export.require(examples, "model")
@@ -137,10 +141,8 @@ def measure_export(export: Export, examples: ExampleSet, split: str) -> dict:
         RuntimeError: Rows were lost on the way: a fault of this project.
     """
     dataset = evaluation_dataset(examples, split, BATCH_ROWS, extra=True)
-    try:
+    with naming_damage(examples):
         labels, masks, outputs, extra = predict(export.encoded, dataset)
-    except tf.errors.DataLossError as error:
-        raise InputError(f"{examples.path}: a file is corrupt: {error.message}") from None
     rows = len(next(iter(outputs.values())))
     if rows != examples.rows(split):
         raise RuntimeError(f"scored {rows} of {examples.rows(split)} rows")
@@ -167,7 +169,7 @@ def measure_skew(export: Export, examples: ExampleSet, split: str) -> dict:
     """Largest difference between the two signatures on the rows that were kept raw."""
     rows, differences = 0, {}
     for path in [path for paths in examples.windows(split).values() for path in paths]:
-        if rows >= RAW_ROWS:
+        if rows >= RAW_ROWS or split == "train":  # of which no rows are kept raw
             break
         raw = pq.read_table(raw_path(examples, path))
         served = export.raw(raw_features(raw, export.schema.features))
@@ -175,8 +177,10 @@ def measure_skew(export: Export, examples: ExampleSet, split: str) -> dict:
         rows += len(raw)
         for name, values in served.items():
             gap = np.abs(values.numpy() - scored[name].numpy()).max(initial=0.0)
-            differences[name] = max(differences.get(name, 0.0), float(gap))
-    largest = max(differences.values(), default=float("nan"))
+            # np.maximum, unlike max, lets a NaN through to the gate
+            gap = np.maximum(differences.get(name, 0.0), gap)
+            differences[name] = float(gap)
+    largest = float(np.max(list(differences.values()))) if differences else float("nan")
     return {"rows": rows, "max_difference": largest, "outputs": differences}
 
 

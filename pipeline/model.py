@@ -15,13 +15,16 @@ from pipeline.example_set import Schema
 from pipeline.storage import replace
 
 
-def compiled_model(config: Config, schema: Schema, backoff=1.0) -> RankingModel:
+def compiled_model(
+    config: Config, schema: Schema, backoff=1.0, steps: int | None = None
+) -> RankingModel:
     """Build a model and its two optimizers, rates scaled to the batch size.
 
     Args:
         config: The run's config.
         schema: The model's schema.
         backoff: A variable that multiplies both learning rates, or a number.
+        steps: Steps that training will take, for rates that decay.
 
     Returns:
         The compiled model, its weights at their start.
@@ -37,7 +40,8 @@ def compiled_model(config: Config, schema: Schema, backoff=1.0) -> RankingModel:
     )
 
     def rate(value: float) -> Backoff:
-        return Backoff(WarmUp(value, settings.warmup_steps), backoff)
+        end = steps if settings.decay == "linear" else None
+        return Backoff(WarmUp(value, settings.warmup_steps, end=end), backoff)
 
     model = build_model(
         schema.features,

@@ -199,8 +199,8 @@ def _open_csv(path: str):
 
 
 def _csv_header(path: str, delimiter: str) -> list[str]:
-    with FileSystems.open(path) as file:
-        line = file.readline() if hasattr(file, "readline") else file.read(65_536)
+    with _open_csv(path) as file:
+        line = file.read(65_536)
     if not line.strip():
         raise InputError(f"{path}: the file is empty.")
     table = pyarrow.csv.read_csv(

@@ -12,7 +12,7 @@ from pipeline import train_log
 from pipeline.config import Config
 from pipeline.dataset import batches_in_epoch, evaluation_dataset, training_dataset
 from pipeline.diagnosis import diagnose, first_clipped, read_batch
-from pipeline.errors import DivergenceError
+from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet, Schema
 from pipeline.measure import measure, monitored
 from pipeline.model import compiled_model, parameter_counts, save_weights
@@ -64,9 +64,16 @@ class TrainingRun:
         self.work, self.strategy = work, strategy
         self.progress = progress or (lambda *_: None)
         self.windows = list(examples.windows("train"))
+        per_epoch = batches_in_epoch(examples, config.train.batch_size)
+        self.total_steps = per_epoch * config.train.epochs
+        if config.train.warmup_steps >= self.total_steps:
+            raise InputError(
+                f"train.warmup_steps must be below the {self.total_steps} steps of "
+                f"{config.train.epochs} epochs. Received: {config.train.warmup_steps}."
+            )
         with strategy.scope():
             self.backoff = tf.Variable(1.0, trainable=False, name="backoff")
-            self.model = compiled_model(config, schema, self.backoff)
+            self.model = compiled_model(config, schema, self.backoff, self.total_steps)
         names = ("epoch", "batch", "step", "window", "stale")
         self.place = {
             name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
@@ -190,13 +197,12 @@ class TrainingRun:
                     tf.summary.scalar(f"{group}/{name}", mean)
 
     def _report(self, lines: list[dict]) -> None:
-        settings, now = self.config.train, time.monotonic()
-        total = batches_in_epoch(self.examples, settings.batch_size) * settings.epochs
+        now = time.monotonic()
         loss = np.mean([line["loss"] for line in lines])
         rows = sum(line["examples"] for line in lines)
         rate, self.looked = rows / (now - self.looked), now
         text = f"loss {loss:.4f}, {rate:,.0f} examples/s"
-        self.progress(lines[-1]["step"], total, text)
+        self.progress(lines[-1]["step"], self.total_steps, text)
 
     def _validate_window(self, epoch: int) -> None:
         """Measure on a training window before the first step on it."""

@@ -18,7 +18,16 @@ def test_warm_up_serialises():
     config = schedules.serialize(WarmUp(0.5, steps=4, start=0.1))
     revived = schedules.deserialize(config)
     assert isinstance(revived, WarmUp)
-    assert revived.get_config() == {"learning_rate": 0.5, "steps": 4, "start": 0.1}
+    expected = {"learning_rate": 0.5, "steps": 4, "start": 0.1, "end": None}
+    assert revived.get_config() == expected
+
+
+def test_decay_falls_to_zero_at_the_end():
+    schedule = WarmUp(0.8, steps=2, start=0.0, end=6)
+    found = [float(schedule(tf.constant(t, tf.int64))) for t in range(8)]
+    assert found == pytest.approx([0.0, 0.4, 0.8, 0.6, 0.4, 0.2, 0.0, 0.0])
+    with pytest.raises(ValueError, match="Received: steps=2, end=2"):
+        WarmUp(0.8, steps=2, end=2)
 
 
 def test_backoff_lowers_a_rate_while_it_runs():

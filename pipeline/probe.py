@@ -1,0 +1,320 @@
+"""Short training runs from one model: another method, learning rate or seed in each.
+
+Building a model and tracing its step costs seconds, a step milliseconds.  So a model is
+built once, its step traced once a method, and every probe begins by putting weights,
+optimizer slots and counters back to their start.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from components.dense_optimizers import CLIPS
+from components.divergence import DivergenceDetector
+from components.schedules import Backoff
+from models.build import DENSE_OPTIMIZERS, build_model
+from pipeline import train_log
+from pipeline.config import Config
+from pipeline.dataset import evaluation_dataset, training_dataset
+from pipeline.errors import InputError, near
+from pipeline.example_set import ExampleSet, Schema
+from pipeline.measure import measure
+from pipeline.model import compiled_model
+from pipeline.predict import predict
+from pipeline.steps import LoggedStep
+
+EVALUATION_ROWS = 8192
+LOOK_STEPS = 10  # steps between looks at the losses
+THRESHOLDS = {
+    "value": 1e-2,
+    "norm": 1e-1,
+    "global_norm": 1.0,
+    "agc": 1e-2,
+    "agc_tensor": 1e-2,
+    "lamb": 1e-2,
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is done to the updates of the dense weights.
+
+    Attributes:
+        name: In tables and plots.
+        clip: As ``train.dense.clip``.
+        threshold: As ``train.dense.threshold``; None for those that have none.
+    """
+
+    name: str
+    clip: str
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How one short training run went.
+
+    Attributes:
+        method: Name of the method.
+        rate: Learning rate of the dense weights, in the units of the config.
+        seed: Seed of the weights and of the order of the rows.
+        diverged: Whether the loss, or a task, was lost for good.
+        why: In words; "" for a healthy run.
+        final: Task name -> AUC after the last step, on rows that come later; empty
+            where training diverged before.
+        progressive: Task name -> mean AUC over the windows, each measured before the
+            first step on it; the first window is left out.
+        loss: ``first``, ``last`` and ``highest`` loss of a step, and ``micro``, how many
+            micro-divergences there were.
+        steps: Steps that were taken.
+        seconds: In all.
+    """
+
+    method: str
+    rate: float
+    seed: int
+    diverged: bool
+    why: str = ""
+    final: dict[str, float] = field(default_factory=dict)
+    progressive: dict[str, float] = field(default_factory=dict)
+    loss: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+
+
+class Prober:
+    """Runs probes on a slice of an example set: windows in order, a single pass.
+
+    Every probe is watched by the detector that watches training; its patience is a fifth
+    of the probe.  Batches and initial weights stay in memory from probe to probe, those
+    of each seed.
+
+    Args:
+        config: The run's config; the method and rate of its dense optimizer change.
+        schema: The model's schema.
+        examples: What to train on.
+        windows: Training windows, old to new.
+        final: Split and window that the trained model is measured on; window None: the
+            whole split.
+        steps: Steps in a window, at most; None: all of it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        schema: Schema,
+        examples: ExampleSet,
+        windows: Sequence[str],
+        final: tuple[str, str | None] = ("validation", None),
+        steps: int | None = None,
+    ):
+        self.config, self.schema, self.examples = config, schema, examples
+        self.windows, self.final, self.steps = list(windows), final, steps
+        self.names = list(examples.windows("train"))
+        self.rate_in_use = config.train.dense.learning_rate
+        self.factor = tf.Variable(1.0, trainable=False, name="factor")
+        self.model = compiled_model(config, schema)
+        self._dense_settings = self.model.dense_optimizer.get_config()
+        self._table_slots = _starts(self.model.embedding_optimizer)
+        self._predict = tf.function(self.model.predict_tasks, autograph=False)
+        self._methods: dict[str, tuple] = {}
+        self._weights: dict[int, list[np.ndarray]] = {}
+        self._batches: dict[tuple, list] = {}
+        self._evaluations: dict[tuple, list] = {}
+
+    def probe(self, method: Method, rate: float, seed: int) -> Probe:
+        """Train from the start and say how it went."""
+        began, run = time.monotonic(), _Watch(self._patience(seed))
+        step = self.prepare(method, rate, seed)
+        for place, window in enumerate(self.windows):
+            if place:
+                run.measured(self.measure(("train", window)))
+            self._train_window(step, window, seed, run)
+            if run.lost:
+                break
+        if not run.lost:
+            run.measured(self.measure(self.final), last=True)
+        return run.outcome(method.name, rate, seed, time.monotonic() - began)
+
+    def prepare(self, method: Method, rate: float, seed: int) -> LoggedStep:
+        """The step of a method, with everything that it changes at its start."""
+        if method.clip not in self._methods:
+            self._methods[method.clip] = self._trace(method)
+        step, optimizer, slots = self._methods[method.clip]
+        self.model.dense_optimizer = optimizer
+        if method.threshold is not None:
+            optimizer.threshold.assign(method.threshold)
+        self.factor.assign(rate / self.rate_in_use)
+        for variable, start in (*self._start(seed), *slots, *self._table_slots):
+            variable.assign(start)
+        step.reset()
+        return step
+
+    def batches(self, window: str, seed: int) -> list:
+        """The batches of a window, kept in memory."""
+        key = (window, seed)
+        if key not in self._batches:
+            settings = self.config.train
+            dataset = training_dataset(
+                self.examples,
+                epoch=0,
+                batch_size=settings.batch_size,
+                seed=seed,
+                shuffle_rows=settings.shuffle_rows,
+                windows=[window],
+            )
+            self._batches[key] = list(dataset.take(self.steps or -1))
+        return self._batches[key]
+
+    def measure(self, place: tuple[str, str | None]) -> dict:
+        """Metrics of the weights as they are, on a split and window."""
+        if place not in self._evaluations:
+            split, window = place
+            dataset = evaluation_dataset(
+                self.examples, split, EVALUATION_ROWS, windows=window and [window]
+            )
+            self._evaluations[place] = list(dataset)
+        labels, masks, outputs, _ = predict(self._predict, self._evaluations[place])
+        outputs = {name: np.nan_to_num(values) for name, values in outputs.items()}
+        return measure(self.schema.tasks, labels, masks, outputs)
+
+    def _train_window(self, step: LoggedStep, window: str, seed: int, run: "_Watch"):
+        batches, size = self.batches(window, seed), self.config.train.batch_size
+        for first in range(0, len(batches), LOOK_STEPS):
+            values = [step(batch) for batch in batches[first : first + LOOK_STEPS]]
+            run.took([{**step.line(v, self.names), "batch_size": size} for v in values])
+            if run.lost:
+                return
+
+    def _patience(self, seed: int) -> int:
+        return max(5, sum(len(self.batches(w, seed)) for w in self.windows) // 5)
+
+    def _trace(self, method: Method) -> tuple:
+        """A method's step, its optimizer, and the optimizer's variables at their start."""
+        rate = tf.keras.optimizers.schedules.deserialize(
+            self._dense_settings["learning_rate"]
+        )
+        settings = {
+            **self._dense_settings,
+            "learning_rate": Backoff(rate, self.factor),
+            "clip": method.clip,
+        }
+        optimizer = DENSE_OPTIMIZERS[self.config.train.dense.optimizer](**settings)
+        # A variable, so that another threshold needs no other trace.
+        optimizer.threshold = tf.Variable(optimizer.threshold, trainable=False)
+        optimizer.build(self.model.dense_variables)
+        self.model.dense_optimizer = optimizer
+        step = LoggedStep(self.model, tf.distribute.get_strategy())
+        return step, optimizer, _starts(optimizer)
+
+    def _start(self, seed: int) -> list[tuple]:
+        """Every weight with what it starts from under a seed."""
+        if seed not in self._weights:
+            fresh = build_model(
+                self.schema.features,
+                self.schema.tasks,
+                self.schema.score,
+                self.config.model.model_dump(),
+                seed,
+            )
+            variables = [*fresh.dense_variables, *fresh.embedding_variables]
+            self._weights[seed] = [variable.numpy() for variable in variables]
+        own = [*self.model.dense_variables, *self.model.embedding_variables]
+        return list(zip(own, self._weights[seed], strict=True))
+
+
+class _Watch:
+    """What is seen of a probe while it runs."""
+
+    def __init__(self, patience: int):
+        self.detector = DivergenceDetector(patience=patience)
+        self.losses: list[float] = []
+        self.areas: list[dict[str, float]] = []
+        self.finished = False
+        self.lost = False
+
+    def took(self, lines: list[dict]) -> None:
+        """Look at the steps since the last look."""
+        for line in lines:
+            self.losses.append(line["loss"])
+            line = {**line, "step": len(self.losses)}
+            event = train_log.watch(self.detector, line)
+            self.lost |= bool(event) and event["kind"] == "full"
+
+    def measured(self, results: dict, last: bool = False) -> None:
+        """Take a measurement in; the last one judges which tasks are alive."""
+        step = len(self.losses)
+        train_log.watch(self.detector, {"step": step, "progressive": results})
+        binary = {t: r["auc"] for t, r in results.items() if r["kind"] == "binary"}
+        self.areas.append(binary)
+        self.finished |= last
+
+    def outcome(self, method: str, rate: float, seed: int, seconds: float) -> Probe:
+        """The probe that was."""
+        summary = self.detector.summary()
+        tasks = self.areas[0] if self.areas else {}
+        return Probe(
+            method,
+            rate,
+            seed,
+            diverged=summary["diverged"],
+            why=_why(summary, self.losses),
+            final=self.areas[-1] if self.finished else {},
+            progressive={
+                task: float(np.nanmean([areas[task] for areas in self.areas]))
+                for task in tasks
+                if any(math.isfinite(areas[task]) for areas in self.areas)
+            },
+            loss={
+                "first": self.losses[0],
+                "last": self.losses[-1],
+                "highest": float(np.max(self.losses)),  # NaN if there is one
+                "micro": len(summary["micro"]),
+            },
+            steps=len(self.losses),
+            seconds=round(seconds, 3),
+        )
+
+
+def _why(summary: dict, losses: list[float]) -> str:
+    if not summary["diverged"]:
+        return ""
+    at = summary["diverged_at"]
+    if summary["dead_tasks"]:
+        return f"AUC of {', '.join(summary['dead_tasks'])} at 0.5 from step {at}"
+    if summary["nonfinite_steps"]:
+        return f"loss not finite after a jump at step {at}"
+    return f"loss jumped at step {at}, to {np.max(losses[at - 1:]):.3g}, and stayed high"
+
+
+def _starts(optimizer: tf.keras.optimizers.Optimizer) -> list[tuple]:
+    """An optimizer's variables, each with what it holds now."""
+    return [(variable, variable.numpy()) for variable in optimizer.variables]
+
+
+def method_of(text: str) -> Method:
+    """A method from its name: ``"agc"``, or ``"agc=0.01"`` with another threshold.
+
+    Raises:
+        InputError: There is no such clip, or it does not take a threshold.
+    """
+    clip, _, number = text.strip().partition("=")
+    if clip not in CLIPS:
+        raise InputError(f"--methods: there is no clip {clip!r}. {near(clip, CLIPS)}")
+    if clip not in THRESHOLDS:
+        if number:
+            raise InputError(f"--methods: {clip} takes no threshold. Received: {text!r}.")
+        return Method(clip, clip)
+    try:
+        threshold = float(number) if number else THRESHOLDS[clip]
+    except ValueError:
+        threshold = math.nan
+    if not 0 < threshold < math.inf:
+        raise InputError(
+            f"--methods: a threshold must be a number above 0. Received: {text!r}."
+        )
+    return Method(f"{clip} {threshold:g}", clip, threshold)

@@ -1,0 +1,76 @@
+"""Features to inputs, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.features import Feature
+from models.inputs import FeatureInputs, row_ids, standardise
+
+NAN, INF = float("nan"), float("inf")
+
+
+def test_a_number_is_standardised_and_marked_where_missing():
+    feature = Feature("x", "numeric", mean=2.0, std=4.0)
+    found = standardise(feature, tf.constant([2.0, 10.0, -6.0, NAN, INF, -INF]))
+    expected = [[0, 0], [2, 0], [-2, 0], [0, 1], [0, 1], [0, 1]]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_an_outlier_is_kept_within_ten_deviations():
+    feature = Feature("x", "numeric", mean=1.0, std=2.0)
+    found = standardise(feature, tf.constant([21.0, 21.5, 1e30, -3e38, -18.0]))
+    np.testing.assert_allclose(found[:, 0], [10, 10, 10, -10, -9.5])
+    np.testing.assert_array_equal(found[:, 1], np.zeros(5))
+
+
+def test_log1p_keeps_the_sign():
+    feature = Feature("x", "numeric", transform="log1p", mean=0.5, std=2.0)
+    values = [0.0, math.e - 1, 1 - math.e, 100.0]
+    found = standardise(feature, tf.constant(values))[:, 0]
+    logs = [math.copysign(math.log(1 + abs(v)), v) for v in values]
+    np.testing.assert_allclose(found, [(x - 0.5) / 2 for x in logs], rtol=1e-6)
+
+
+def test_the_bucket_of_a_number_by_hand():
+    feature = Feature("x", "numeric", boundaries=(1.0, 5.0, 9.0))
+    assert feature.rows == 5
+    values = tf.constant([0.9, 1.0, 4.9, 5.0, 9.0, 1e9, -1e9, NAN, INF])
+    assert row_ids(feature, values).numpy().tolist() == [1, 2, 2, 3, 4, 4, 1, 0, 0]
+
+
+def test_features_come_in_their_order_whatever_their_kind():
+    features = [
+        Feature("n", "numeric"),
+        Feature("c", "categorical", dim=2, vocabulary_size=3),
+        Feature("b", "numeric", dim=3, boundaries=(0.0,)),
+        Feature("m", "categorical", dim=2, max_values=2, vocabulary_size=1, pooling="sum"),
+    ]
+    layer = FeatureInputs(features, seed=1)
+    batch = {
+        "n": tf.constant([1.5, NAN]),
+        "c": tf.constant([4, 0]),
+        "b": tf.constant([-1.0, NAN]),
+        "m": tf.constant([[2, 1], [0, 0]]),
+        "unknown": tf.constant(["x", "y"]),
+    }
+    layer(batch)
+    two, three = (layer.tables[width].embeddings for width in ("2", "3"))
+    assert two.shape == (5 + 3, 2)
+    assert three.shape == (3, 3)
+    two.assign(np.arange(16).reshape(8, 2))
+    three.assign(100.0 + np.arange(9).reshape(3, 3))
+    expected = [
+        [1.5, 0, 8, 9, 103, 104, 105, 14 + 12, 15 + 13],
+        [0, 1, 0, 1, 100, 101, 102, 10, 11],
+    ]
+    np.testing.assert_allclose(layer(batch), expected)
+    assert {v.ref() for v in layer.embedding_variables} == {two.ref(), three.ref()}
+
+
+@pytest.mark.parametrize("oov_buckets", [1, 3])
+def test_rows_of_a_table(oov_buckets):
+    feature = Feature("c", "categorical", oov_buckets=oov_buckets, vocabulary_size=7)
+    assert feature.rows == 1 + oov_buckets + 7

@@ -1,0 +1,318 @@
+"""The ranking model: starts, losses, outputs, and two replicas equal to one."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.experts import CGC
+from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
+from models.features import Feature, Task
+from models.ple import LEVEL_SEEDS, Ple
+from models.shared_bottom import SharedBottom
+from tests import reference
+
+NAN = float("nan")
+FEATURES = (
+    Feature("user", "categorical", dim=4, vocabulary_size=9),
+    Feature("tags", "categorical", dim=4, max_values=2, vocabulary_size=5),
+    Feature("price", "numeric", mean=1.0, std=2.0),
+    Feature("age", "numeric", dim=3, boundaries=(0.0, 1.0)),
+)
+TASKS = (
+    Task("click", mean=0.3),
+    Task("like", given="click", mean=0.02, weight=2.0),
+    Task("watch", "regression", "click", "log1p", 0.5, mean=1.5, std=0.8),
+)
+PLE = {
+    "trunk": "ple",
+    "levels": 2,
+    "shared_experts": 1,
+    "task_experts": 1,
+    "expert_units": [8],
+    "tower_units": [4],
+}
+BOTTOM = {
+    "trunk": "shared_bottom",
+    "bottom_units": [8],
+    "cross_layers": 1,
+    "layer_norm": True,
+    "tower_units": [],
+}
+TRUNKS = pytest.mark.parametrize("settings", [PLE, BOTTOM], ids=["ple", "bottom"])
+SCORE = "click * (like + 0.5) ** 0.5 + log1p(watch)"
+
+
+def build(settings=PLE, seed=3, tasks=TASKS, clip="clippy", rows="adam"):
+    model = build_model(FEATURES, tasks, SCORE, settings, seed)
+    model.compile(
+        DENSE_OPTIMIZERS["adagrad"](0.2, clip=clip), ROW_OPTIMIZERS[rows](0.05)
+    )
+    return model
+
+
+def batch_of(rows, seed=0, like=True):
+    """A batch in which the tasks' sample spaces differ between its two halves."""
+    random = np.random.default_rng(seed)
+    features = {
+        "user": random.integers(0, 11, rows).astype(np.int32),
+        "tags": random.integers(0, 7, (rows, 2)).astype(np.int32),
+        "price": random.normal(size=rows).astype(np.float32),
+        "age": random.normal(size=rows).astype(np.float32),
+    }
+    features["price"][random.random(rows) < 0.3] = NAN
+    features["age"][random.random(rows) < 0.3] = NAN
+    click = np.where(np.arange(rows) < rows // 2, 1, random.random(rows) < 0.3)
+    labels = {
+        "click": click.astype(np.float32),
+        "like": (random.random(rows) < 0.5).astype(np.float32),
+        "watch": random.lognormal(size=rows).astype(np.float32),
+    }
+    labels["watch"][::3] = NAN
+    masks = {
+        "click": np.ones(rows, np.float32),
+        "like": click.astype(np.float32) * like,
+        "watch": (click * (labels["watch"] == labels["watch"])).astype(np.float32),
+    }
+    return tuple(
+        {k: tf.constant(v) for k, v in part.items()} for part in (features, labels, masks)
+    )
+
+
+def weights_of(model):
+    variables = [*model.dense_variables, *model.embedding_variables]
+    return [v.numpy() for v in variables]
+
+
+def test_one_level_of_ple_is_cgc():
+    x = tf.constant(np.random.default_rng(0).normal(size=[5, 6]), tf.float32)
+    ple = Ple(["a", "b"], 1, 2, 1, [8, 4], seed=7)
+    cgc = CGC(["a", "b"], 1, 2, [8, 4], shared_gate=False, seed=7)
+    outputs, shared = cgc({"a": x, "b": x}, x)
+    assert shared is None
+    for task, values in ple(x).items():
+        np.testing.assert_array_equal(values, outputs[task])
+
+
+def test_two_levels_of_ple_are_cgc_on_cgc():
+    x = tf.constant(np.random.default_rng(0).normal(size=[5, 6]), tf.float32)
+    ple = Ple(["a", "b"], 2, 1, 1, [8], seed=7)
+    first = CGC(["a", "b"], 1, 1, [8], seed=7)
+    second = CGC(["a", "b"], 1, 1, [8], shared_gate=False, seed=7 + LEVEL_SEEDS)
+    outputs, _ = second(*first({"a": x, "b": x}, x))
+    for task, values in ple(x).items():
+        np.testing.assert_array_equal(values, outputs[task])
+
+
+def test_ple_with_one_shared_expert_and_no_other_is_a_shared_bottom():
+    x = np.random.default_rng(0).normal(size=[5, 6]).astype(np.float32)
+    ple = Ple(["a", "b"], 1, 1, 0, [8, 4], seed=7)
+    outputs = ple(tf.constant(x))
+    bottom = SharedBottom(["a", "b"], [8, 4], seed=1)
+    bottom(tf.constant(x))
+    experts = [v for v in ple.trainable_variables if "gate" not in v.name]
+    for target, source in zip(bottom.trainable_variables, experts, strict=True):
+        target.assign(source)
+    for task, values in bottom(tf.constant(x)).items():
+        np.testing.assert_allclose(values, outputs[task], atol=1e-6)
+
+
+def test_a_shared_bottom_is_a_rectified_network():
+    x = np.random.default_rng(0).normal(size=[5, 6]).astype(np.float32)
+    bottom = SharedBottom(["a", "b"], [8, 3], seed=1)
+    outputs = bottom(tf.constant(x))
+    kernels = [layer.kernel.numpy() for layer in bottom.bottom.layers]
+    biases = [layer.bias.numpy() for layer in bottom.bottom.layers]
+    expected = reference.mlp(x, kernels, biases)
+    for values in outputs.values():
+        np.testing.assert_allclose(values, expected, atol=1e-6)
+
+
+@TRUNKS
+def test_a_model_starts_near_the_base_rates(settings):
+    model = build(settings)
+    for task in TASKS[:2]:
+        logit = math.log(task.mean / (1 - task.mean))
+        assert model.biases[task.name].numpy() == pytest.approx(logit, rel=1e-5)
+    assert model.biases["watch"].numpy() == 0.0
+    features, _, _ = batch_of(400)
+    outputs = model.predict_tasks(features)
+    assert np.median(outputs["click"]) == pytest.approx(0.3, abs=0.15)
+    assert np.median(outputs["like"]) == pytest.approx(0.02, abs=0.03)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_label_of_one_kind_still_gives_a_finite_start(rate):
+    model = build(tasks=(Task("click", mean=rate), *TASKS[1:]))
+    assert abs(model.biases["click"].numpy()) == pytest.approx(13.8, abs=0.1)
+
+
+@TRUNKS
+def test_every_weight_has_one_optimizer(settings):
+    model = build(settings)
+    dense = [v.ref() for v in model.dense_variables]
+    tables = [v.ref() for v in model.embedding_variables]
+    assert len(tables) == 2  # widths 3 and 4
+    assert len({*dense, *tables}) == len(dense) + len(tables)
+    assert {*dense, *tables} == {v.ref() for v in model.trainable_variables}
+    before = weights_of(model)
+    model.train_step(batch_of(64))
+    for old, new in zip(before, weights_of(model), strict=True):
+        assert not np.array_equal(old, new)
+
+
+@TRUNKS
+def test_the_seed_makes_the_weights(settings):
+    one, same, other = (weights_of(build(settings, seed)) for seed in (3, 3, 4))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert sum(not np.array_equal(a, b) for a, b in zip(one, other, strict=True)) > 3
+
+
+def test_the_largest_seed_works():
+    build(seed=2**31 - 1)
+
+
+def test_losses_by_hand():
+    model = build()
+    features, labels, masks = batch_of(30)
+    raw = {k: v.numpy().astype(float) for k, v in model(features).items()}
+    losses = model.task_losses(labels, masks, model(features))
+    for task in TASKS:
+        total, count = 0.0, 0
+        for i in range(30):
+            if masks[task.name][i] == 0:
+                continue
+            y, x = float(labels[task.name][i]), raw[task.name][i]
+            if task.kind == "binary":
+                p = 1 / (1 + math.exp(-x))
+                total -= y * math.log(p) + (1 - y) * math.log(1 - p)
+            else:
+                total += ((math.log(1 + y) - task.mean) / task.std - x) ** 2
+            count += 1
+        assert 0 < count < 31
+        assert float(losses[task.name]) == pytest.approx(total / count, rel=1e-5)
+    loss = model.train_step((features, labels, masks))["loss"]
+    weighted = sum(task.weight * float(losses[task.name]) for task in TASKS)
+    assert float(loss) == pytest.approx(weighted, rel=1e-6)
+
+
+@TRUNKS
+def test_a_task_without_examples_moves_nothing_of_its_own(settings):
+    model = build(settings)
+    features, labels, masks = batch_of(32, like=False)
+    labels["like"] = tf.fill([32], NAN)
+    own = [model.biases["like"], *model.towers["like"].trainable_variables]
+    before = [v.numpy() for v in own]
+    logs = model.train_step((features, labels, masks))
+    assert float(logs["losses"]["like"]) == 0.0
+    assert math.isfinite(float(logs["loss"]))
+    assert int(logs["nonfinite"]) == 0
+    for old, new in zip(before, own, strict=True):
+        np.testing.assert_array_equal(old, new)
+    with tf.GradientTape() as tape:
+        loss = model.task_losses(labels, masks, model(features))["like"]
+    for gradient in tape.gradient(loss, model.trainable_variables):
+        if gradient is not None:
+            values = gradient.values if hasattr(gradient, "values") else gradient
+            np.testing.assert_array_equal(values, np.zeros(values.shape))
+
+
+def test_what_is_served_by_hand():
+    model = build()
+    features, _, _ = batch_of(20)
+    raw = {k: v.numpy().astype(float) for k, v in model(features).items()}
+    served = model.predict_tasks(features)
+    click = 1 / (1 + np.exp(-raw["click"]))
+    like = 1 / (1 + np.exp(-raw["like"]))
+    watch = np.exp(raw["watch"] * 0.8 + 1.5) - 1
+    np.testing.assert_allclose(served["click"], click, rtol=1e-5)
+    np.testing.assert_allclose(served["like"], like, rtol=1e-5)
+    np.testing.assert_allclose(served["watch"], watch, rtol=1e-4, atol=1e-5)
+    score = click * np.sqrt(like + 0.5) + np.log1p(watch)
+    np.testing.assert_allclose(served["score"], score, rtol=1e-4)
+
+
+def test_a_constant_score_is_given_for_every_row():
+    model = build_model(FEATURES, TASKS, "2", PLE, 1)
+    features, _, _ = batch_of(7)
+    np.testing.assert_array_equal(model.predict_tasks(features)["score"], [2.0] * 7)
+
+
+@TRUNKS
+def test_a_batch_of_one_and_one_in_which_all_is_missing(settings):
+    model = build(settings)
+    features, _, _ = batch_of(6)
+    whole = model.predict_tasks(features)
+    for i in range(6):
+        one = model.predict_tasks({k: v[i : i + 1] for k, v in features.items()})
+        for name, values in one.items():
+            assert values.shape == [1]
+            np.testing.assert_allclose(values[0], whole[name][i], rtol=1e-5)
+    nothing = {
+        "user": tf.constant([0]),
+        "tags": tf.constant([[0, 0]]),
+        "price": tf.constant([NAN]),
+        "age": tf.constant([NAN]),
+    }
+    for values in model.predict_tasks(nothing).values():
+        assert np.isfinite(values).all()
+
+
+SPECS = (
+    {
+        "user": tf.TensorSpec([None], tf.int32),
+        "tags": tf.TensorSpec([None, 2], tf.int32),
+        "price": tf.TensorSpec([None]),
+        "age": tf.TensorSpec([None]),
+    },
+    {task.name: tf.TensorSpec([None]) for task in TASKS},
+    {task.name: tf.TensorSpec([None]) for task in TASKS},
+)
+
+
+def half(batch):
+    """A replica's half of a batch; the second is the smaller one, or has no row."""
+    rows = tf.shape(batch[0]["user"])[0]
+    size = (rows + 1) // 2
+    start = size * tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.nest.map_structure(lambda x: x[start : start + size], batch)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [({**PLE, "levels": 1}, "adam"), (BOTTOM, "adagrad")],
+    ids=["ple", "bottom"],
+)
+def test_two_replicas_equal_one(two_replicas, settings, rows):
+    one = build(settings, rows=rows)
+    with two_replicas.scope():
+        two = build(settings, rows=rows)
+
+    @tf.function(input_signature=[SPECS])
+    def step_one(batch):
+        return one.train_step(batch)
+
+    @tf.function(input_signature=[SPECS])
+    def step_two(batch):
+        return two_replicas.run(lambda: two.train_step(half(batch)))
+
+    local = two_replicas.experimental_local_results
+    for seed, size in enumerate([24, 24, 24, 15, 1]):
+        batch = batch_of(size, seed)
+        lone, both = step_one(batch), step_two(batch)
+        assert sum(map(float, local(both["loss"]))) == pytest.approx(
+            float(lone["loss"]), rel=1e-5
+        )
+        for a, b in zip(lone["clipping"], both["clipping"], strict=True):
+            assert float(a) == pytest.approx(float(local(b)[0]), rel=1e-3)
+        for a, b in zip(lone["clipped_rows"], both["clipped_rows"], strict=True):
+            assert float(a) == pytest.approx(float(local(b)[0]), abs=1e-6)
+    assert int(lone["nonfinite"]) == int(local(both["nonfinite"])[0]) == 0
+    for a, b in zip(weights_of(one), weights_of(two), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+
+
+def test_the_halves_of_a_batch_have_unequal_masks():
+    masks = batch_of(24)[2]["like"].numpy()
+    assert masks[:12].sum() != masks[12:].sum()

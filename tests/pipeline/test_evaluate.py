@@ -1,0 +1,260 @@
+"""Exports and their evaluation: served equals offline, metrics equal scikit-learn's."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
+
+from models.build import build_model
+from pipeline import evaluate as stage
+from pipeline.config import parse_config
+from pipeline.dataset import evaluation_dataset
+from pipeline.errors import InputError
+from pipeline.evaluate import evaluate, measure_skew
+from pipeline.example_set import ExampleSet
+from pipeline.export import export, find_version, versions_of
+from pipeline.model import load_weights
+from pipeline.preprocess import preprocess
+from tests.pipeline import naive, tiny
+
+OUTPUTS = {"click", "like", "watch", "score"}
+LOOSE = {"divergence": {"max_micro": 9}, "skew": {"max_difference": 1e-5}}
+
+
+@pytest.fixture(scope="module")
+def offline(config, trained):
+    """The model as training left it, without SavedModel or signature."""
+    document = json.loads((trained / "schema.json").read_text())
+    schema = stage.Schema.from_dict(document, trained)
+    settings = config.model.model_dump()
+    model = build_model(schema.features, schema.tasks, schema.score, settings, 99)
+    load_weights(model, trained / "best")
+    return model
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    return tf.saved_model.load(str(exported)).signatures
+
+
+def raw_of(rows, users):
+    missing = -(2**63)
+    return {
+        "user": tf.constant([missing if r["user"] is None else r["user"] for r in rows]),
+        "item": tf.constant([r["item"] or "" for r in rows]),
+        "tags": tf.constant([r["tags"] or "" for r in rows]),
+        "country": tf.constant([users.get(r["user"]) or "" for r in rows]),
+        "price": tf.constant([naive.number(r["price"]) for r in rows]),
+        "age": tf.constant([naive.number(r["age"]) for r in rows]),
+    }
+
+
+def encoded_of(rows, users, folder):
+    """Ids by the naive reference, from the vocabulary files."""
+    names = ("user", "item", "tags", "country")
+    lines = {n: (folder / "vocab" / f"{n}.txt").read_text().splitlines() for n in names}
+    ids = {name: [] for name in names}
+    for row in rows:
+        for name, values in naive.values_of(row, users).items():
+            width, buckets = naive.WIDTH.get(name, 1), naive.OOV.get(name, 1)
+            found = [naive.identify(str(v), lines[name], buckets) for v in values]
+            ids[name].append((found + [0] * width)[:width])
+    features = {name: np.array(values, np.int32) for name, values in ids.items()}
+    for name in ("user", "item", "country"):
+        features[name] = features[name][:, 0]
+    for name in ("price", "age"):
+        features[name] = np.array([naive.number(r[name]) for r in rows], np.float32)
+    return {name: tf.constant(values) for name, values in features.items()}
+
+
+def test_the_served_score_is_the_offline_score(served, offline, trained):
+    rows = tiny.make_rows(1000, seed=77)
+    for i, row in enumerate(rows):
+        if i % 10 == 0:
+            row |= {"user": 10**6 + i, "item": f"new {i}", "tags": f"t1|new{i}|t2"}
+        if i % 10 == 1:
+            row |= dict.fromkeys(("user", "item", "tags", "price", "age"))
+        if i % 50 == 2:
+            row |= {"price": math.inf, "age": 1e9}
+    users = {row["user"]: row["country"] for row in tiny.make_users()}
+    encoded = encoded_of(rows, users, trained)
+    assert (encoded["item"].numpy() == 0).sum() > 100
+    assert ((encoded["item"].numpy() > 0) & (encoded["item"].numpy() < 4)).sum() > 100
+    wanted = offline.predict_tasks(encoded)
+    for signature, features in (
+        ("serving_default", raw_of(rows, users)),
+        ("encoded", encoded),
+    ):
+        found = served[signature](**features)
+        assert set(found) == set(wanted) == OUTPUTS
+        for name, values in wanted.items():
+            assert found[name].shape == [1000]
+            np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=1e-6)
+    assert np.std(wanted["score"]) > 1e-3
+
+
+def test_a_batch_of_one_and_of_none_are_served(served):
+    rows, users = tiny.make_rows(5), {}
+    many = served["serving_default"](**raw_of(rows, users))
+    one = served["serving_default"](**raw_of(rows[2:3], users))
+    none = served["serving_default"](**{k: v[:0] for k, v in raw_of(rows, users).items()})
+    for name in OUTPUTS:
+        np.testing.assert_allclose(one[name], many[name][2:3], rtol=1e-5)
+        assert none[name].shape == [0]
+
+
+def test_versions_count_up_and_the_latest_is_taken(config, trained, tmp_path):
+    output = tmp_path / "export"
+    assert export(config, trained, output) == output / "1"
+    (output / "7").mkdir()
+    assert export(config, trained, output) == output / "8"
+    assert versions_of(output) == [1, 7, 8]
+    assert find_version(output) == output / "8"
+    assert find_version(output / "1") == output / "1"
+    with pytest.raises(InputError, match="neither an export nor a folder of exports"):
+        find_version(tmp_path)
+
+
+def test_a_model_of_another_config_is_not_exported(trained, tmp_path):
+    document = tiny.config_document(model__expert_units=[9])
+    with pytest.raises(InputError, match="does not hold this model's weights"):
+        export(parse_config(document, "c"), trained, tmp_path / "export")
+    document = tiny.config_document(model__levels=2)
+    with pytest.raises(InputError, match="does not hold this model's weights"):
+        export(parse_config(document, "c"), trained, tmp_path / "export")
+    with pytest.raises(InputError, match="is not a trained model"):
+        export(parse_config(tiny.config_document(), "c"), tmp_path, tmp_path / "export")
+    assert not list(tmp_path.glob("export/*"))
+
+
+def with_gates(gates):
+    return parse_config(tiny.config_document(gates=gates), "c")
+
+
+@pytest.fixture(scope="module")
+def evaluation(examples, exported, tmp_path_factory):
+    output = tmp_path_factory.mktemp("evaluation") / "e"
+    verdict = evaluate(with_gates(LOOSE), examples, exported, output)
+    return output, verdict
+
+
+def test_metrics_are_those_of_scikit_learn(evaluation, examples, offline):
+    labels, masks, outputs = ({name: [] for name in OUTPUTS} for _ in range(3))
+    for features, label, mask in evaluation_dataset(ExampleSet.open(examples), "test", 33):
+        predicted = offline.predict_tasks(features)
+        for name in label:
+            labels[name] += label[name].numpy().tolist()
+            masks[name] += mask[name].numpy().tolist()
+            outputs[name] += predicted[name].numpy().astype(float).tolist()
+    metrics = json.loads((evaluation[0] / "metrics.json").read_text())
+    for task, found in metrics["tasks"].items():
+        inside = np.array(masks[task]) > 0
+        y, p = np.array(labels[task])[inside], np.array(outputs[task])[inside]
+        assert found["rows"] == inside.sum() > 5
+        assert found["calibration"] == pytest.approx(p.sum() / y.sum(), rel=1e-5)
+        if task == "watch":
+            assert found["mse"] == pytest.approx(mean_squared_error(y, p), rel=1e-5)
+            continue
+        assert found["positives"] == y.sum()
+        assert found["auc"] == pytest.approx(roc_auc_score(y, p), abs=1e-12)
+        assert found["log_loss"] == pytest.approx(log_loss(y, p), rel=1e-5)
+        assert found["gauc"] is not None
+
+
+def test_rows_are_those_of_the_manifest(evaluation, examples):
+    metrics = json.loads((evaluation[0] / "metrics.json").read_text())
+    manifest = json.loads((examples / "manifest.json").read_text())
+    assert metrics["rows"] == manifest["splits"]["test"]["rows"] == 100
+    assert metrics["tasks"]["click"]["rows"] == 100
+    data = metrics["data"]
+    assert data["rows_in"] == data["rows_out"] + data["rejected"] + data["duplicates"]
+    assert metrics["fingerprint"] == manifest["fingerprint"]
+    assert metrics["skew"]["rows"] == 100
+    assert metrics["skew"]["max_difference"] < 1e-6
+    assert set(metrics["skew"]["outputs"]) == OUTPUTS
+    assert evaluation[1]["verdict"] == "PASS"
+    assert (evaluation[0] / "report.html").stat().st_size > 1000
+
+
+def test_a_baseline_is_measured_on_the_same_rows(examples, exported, tmp_path):
+    gates = {"auc": {"click": {"min_gain": 0.0}}}
+    verdict = evaluate(
+        with_gates(gates), examples, exported, tmp_path / "e", baseline_path=exported.parent
+    )
+    ours, theirs = verdict["metrics"]["tasks"], verdict["metrics"]["baseline"]["tasks"]
+    assert ours == theirs
+    assert verdict["verdict"] == "PASS"
+    again = evaluate(with_gates(gates), examples, exported, tmp_path / "e", overwrite=True)
+    assert again["verdict"] == "REFUSE"
+
+
+def test_the_training_split_is_measured_but_vouches_for_no_skew(
+    examples, exported, tmp_path
+):
+    verdict = evaluate(
+        with_gates(LOOSE), examples, exported, tmp_path / "e", split="train"
+    )
+    assert verdict["metrics"]["rows"] == 400
+    assert verdict["verdict"] == "REFUSE"
+
+
+def test_what_cannot_be_evaluated_is_refused(examples, exported, tmp_path, config):
+    gates = with_gates(LOOSE)
+    with pytest.raises(InputError, match="split must be one of .*'tset'"):
+        evaluate(gates, examples, exported, tmp_path / "e", split="tset")
+    with pytest.raises(InputError, match="neither an export nor"):
+        evaluate(gates, examples, tmp_path, tmp_path / "e")
+    with pytest.raises(InputError, match="exists already"):
+        evaluate(gates, examples, exported, examples)
+    tiny.write_log(tmp_path / "log", tiny.make_rows(seed=5))
+    preprocess(config, tmp_path / "log", tmp_path / "other")
+    for arguments in (
+        {"model_path": exported, "examples_path": tmp_path / "other"},
+        {"model_path": exported.parent, "examples_path": tmp_path / "other"},
+    ):
+        with pytest.raises(InputError, match="fingerprint .*Ids would mean other"):
+            evaluate(gates, **arguments, output=tmp_path / "e")
+    copy = shutil.copytree(exported, tmp_path / "export" / "1")
+    (copy / "saved_model.pb").write_bytes(b"x" * 100)
+    with pytest.raises(InputError, match="cannot be loaded"):
+        evaluate(gates, examples, copy, tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_flipped_byte_in_the_test_split_is_named(examples, exported, tmp_path):
+    copy = shutil.copytree(examples, tmp_path / "copy")
+    path = sorted(copy.glob("test/*.tfrecord"))[0]
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=f"{path.name} is corrupt"):
+        evaluate(with_gates(LOOSE), copy, exported, tmp_path / "e")
+
+
+class Crooked:
+    """An export whose raw signature is off by a little, or gives NaN, for one output."""
+
+    def __init__(self, real, gap):
+        self.real, self.gap, self.schema = real, gap, real.schema
+
+    def encoded(self, features):
+        return self.real.encoded(features)
+
+    def raw(self, features):
+        outputs = dict(self.real.raw(features))
+        bent = outputs["like"].numpy()
+        bent[-1] += self.gap
+        return {**outputs, "like": tf.constant(bent)}
+
+
+@pytest.mark.parametrize("gap", [0.01, math.nan])
+def test_skew_sees_one_row_of_one_output(examples, exported, gap):
+    opened = ExampleSet.open(examples)
+    skew = measure_skew(Crooked(stage.Export(exported), gap), opened, "test")
+    for found in (skew["max_difference"], skew["outputs"]["like"]):
+        assert found == pytest.approx(gap, abs=1e-6, nan_ok=True)
+    assert skew["outputs"]["click"] < 1e-6

@@ -1,0 +1,88 @@
+"""The whole way through the real entry point: log to verdict, and its exit status."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from pipeline.config import load_config
+from pipeline.synthetic import synthesize
+
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, pytestconfig):
+    """A log, and the demo's config with a small model and gates that anything passes."""
+    path = tmp_path_factory.mktemp("end")
+    synthesize(ROWS, 1, path / "log")
+    load_config(pytestconfig.rootpath / "configs" / "demo.yaml")  # else fail here
+    text = (pytestconfig.rootpath / "configs" / "demo.yaml").read_text()
+    document = yaml.load(text.replace(" on:", " 'on':"), yaml.SafeLoader)
+    document["model"] |= {"expert_units": [8], "tower_units": [4], "embedding_dim": 4}
+    document["train"] |= {"epochs": 1, "batch_size": 256}
+    document["gates"] = {
+        "divergence": {"max_micro": 5},
+        "auc": {"is_click": {"min": 0.1}},
+        "calibration": {"is_click": {"min": 0.01, "max": 100}},
+        "skew": {"max_difference": 1.0e-5},
+    }
+    (path / "c.yaml").write_text(yaml.safe_dump(document))
+    return path
+
+
+def steadyrank(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+
+
+def test_a_log_becomes_a_verdict(folder):
+    flags = ["--config", folder / "c.yaml", "--data", folder / "log"]
+    run = folder / "run"
+    done = steadyrank("run", *flags, "--output", run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS" in done.stdout
+    assert "Traceback" not in done.stderr
+    manifest = json.loads((run / "examples" / "manifest.json").read_text())
+    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
+    verdict = json.loads((run / "evaluation" / "verdict.json").read_text())
+    rows = manifest["rows"]
+    rejected = sum(rows["rejected"].values())
+    assert ROWS == rows["read"] == rows["written"] + rows["duplicates"] + rejected
+    assert rows["duplicates"] == 2
+    splits = {split: found["rows"] for split, found in manifest["splits"].items()}
+    assert sum(splits.values()) == rows["written"]
+    assert metrics["rows"] == metrics["tasks"]["is_click"]["rows"] == splits["test"]
+    assert metrics["tasks"]["is_click"]["reachable_auc"] > 0.6
+    assert verdict["verdict"] == "PASS"
+    assert (run / "export" / "1" / "saved_model.pb").exists()
+    assert (run / "evaluation" / "report.html").exists()
+
+    # The stages that are done are kept; only the verdict is made again.
+    unreachable = ["--set", "gates.auc.is_click.min=0.9999"]
+    again = steadyrank("run", *flags, "--output", run, "--resume", *unreachable)
+    assert again.returncode == 1, again.stdout + again.stderr
+    assert "REFUSE" in again.stdout
+    verdict = json.loads((run / "evaluation" / "verdict.json").read_text())
+    failed = [gate for gate in verdict["gates"] if not gate["passed"]]
+    assert [(gate["gate"], gate["task"]) for gate in failed] == [("auc", "is_click")]
+    assert [path.name for path in (run / "export").iterdir()] == ["1"]
+
+
+def test_bad_usage_ends_with_status_2(folder):
+    for arguments in (
+        ["run", "--config", folder / "absent.yaml", "--output", folder / "x"],
+        ["train", "--config", folder / "c.yaml", "--output", folder / "x"],
+        ["inspect", folder],
+    ):
+        done = steadyrank(*arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert "error" in done.stderr
