@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps(run_job(options.job, options.rows, Path(options.folder))))
         return
     rows = options.rows or 1_000_000
-    naive_rows = options.rows or (60_000 if options.quick else rows)
+    naive_rows = options.rows or (100_000 if options.quick else rows)
     repetitions = options.repetitions or (3 if options.quick else 5)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
         print(json.dumps(compare(Path(folder), rows, naive_rows, repetitions)))

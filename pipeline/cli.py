@@ -213,6 +213,51 @@ def replay(
 
 
 @app.command()
+def stability(
+    config: ConfigPath,
+    examples: Examples,
+    output: Output,
+    methods: Annotated[
+        str, typer.Option(help="To compare with; with a threshold: norm=0.1,agc=0.01.")
+    ] = "clippy,none,norm,agc",
+    windows: Annotated[int, typer.Option(help="Training windows, the last ones.")] = 4,
+    steps: Annotated[int, typer.Option(help="Steps in a window, at most.")] = 100,
+    seeds: Annotated[int, typer.Option(help="Probes of each learning rate.")] = 1,
+    settings: Settings = None,
+    overwrite: Overwrite = False,
+):
+    """Find the learning rate at which training diverges, with each clipping method.
+
+    Example: `steadyrank stability --config c.yaml --examples examples --output stability`
+    """
+    from pipeline.probe import method_of
+    from pipeline.stability import cells
+    from pipeline.stability import stability as stage
+
+    loaded, wanted = _load(config, settings), [method_of(m) for m in methods.split(",")]
+    with console.status("stability") as status:
+        result = stage(
+            loaded,
+            examples,
+            output,
+            wanted,
+            windows=windows,
+            steps=steps,
+            seeds=seeds,
+            overwrite=overwrite,
+            progress=lambda text: status.update(escape(f"stability: {text}")),
+        )
+    table = Table(title=f"dense learning rate in use: {result['rate_in_use']:g}")
+    for name in ("method", "largest stable", "margin", "best AUC", "at rate", "diverged"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for row in result["methods"]:
+        table.add_row(*[escape(str(cell)) for cell in cells(row)])
+    console.print(table)
+    _say(result["advice"])
+    _say(f"plot: {output / 'stability.html'}")
+
+
+@app.command()
 def inspect(path: Annotated[Path, typer.Argument(help="A folder of any stage.")]):
     """Say what an example set, a trained model, an export or an evaluation holds."""
     from pipeline.inspect import describe
@@ -300,11 +345,12 @@ def _evaluate(loaded, examples, model, output, baseline, split, overwrite) -> bo
 
 def _metrics_table(metrics: dict) -> Table:
     table = Table(title=f"{metrics['split']}: {metrics['rows']:,} rows")
-    names = ("rows", "auc", "gauc", "log_loss", "rmse", "calibration", "reachable_auc")
+    names = ("rows", "auc", "reachable_auc", "gauc", "rmse", "calibration")
     shown = [n for n in names if any(n in r for r in metrics["tasks"].values())]
-    table.add_column("task")
+    table.add_column("task", no_wrap=True)
     for name in shown:
-        table.add_column(name.replace("_", " "), justify="right")
+        title = "reachable" if name == "reachable_auc" else name
+        table.add_column(title, justify="right", no_wrap=True)
     for task, result in metrics["tasks"].items():
         table.add_row(task, *[_cell(result.get(name)) for name in shown])
     return table
@@ -324,7 +370,7 @@ def _gates_table(gates: list[dict]) -> Table:
 def _cell(value) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _progress() -> Progress:

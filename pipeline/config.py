@@ -265,9 +265,9 @@ class EmbeddingOptimizer(Section):
 
     optimizer: Literal["adam", "adagrad"] = "adam"
     learning_rate: Positive = 1e-3
-    clip: Literal["cowclip", "none"] = "cowclip"
-    r: Positive = 1.0
-    zeta: Positive = 1e-5
+    clip: Literal["cowclip", "clippy", "none"] = "cowclip"  # clippy: row by row
+    r: Positive = 1.0  # of CowClip; Clippy's lambda_rel
+    zeta: Positive = 1e-5  # of CowClip; Clippy's lambda_abs
     l2: Annotated[float, Field(ge=0)] = 0.0  # on the rows of the batch
 
 

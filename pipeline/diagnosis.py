@@ -148,13 +148,11 @@ def first_clipped(lines: Sequence[dict], step: int, before: int = 10) -> str | N
     """
     steps = [line for line in lines if "clipping" in line]
     usual = [line["clipping"] for line in steps if line["step"] < step - before][-100:]
-    if not usual:
-        return None
-    median = {name: np.median([factors[name] for factors in usual]) for name in usual[0]}
     for line in steps:
-        if step - before <= line["step"] <= step:
+        if usual and step - before <= line["step"] <= step and line["clipping"]:
             fallen = {
-                n: f / median[n] for n, f in line["clipping"].items() if median[n] > 0
+                name: factor / np.median([factors.get(name, 1.0) for factors in usual])
+                for name, factor in line["clipping"].items()
             }
             name = min(fallen, key=fallen.get)
             if fallen[name] < 0.5:

@@ -131,6 +131,7 @@ class ExampleSet:
             )
         for file in manifest["files"]:
             _check_size(path / file["path"], file["bytes"])
+        _check_rows(path, manifest)
         return cls(path, schema, manifest)
 
     def windows(self, split: str) -> dict[str, list[Path]]:
@@ -150,6 +151,18 @@ def _check_there(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         raise InputError(f"{path} is missing; the example set is not whole.") from None
+
+
+def _check_rows(path: Path, manifest: dict) -> None:
+    """Nothing lost: rows read are written, duplicates or rejected."""
+    rows = manifest["rows"]
+    written = sum(file["rows"] for file in manifest["files"])
+    kept = written + rows["duplicates"] + sum(rows["rejected"].values())
+    if written != rows["written"] or kept != rows["read"]:
+        raise InputError(
+            f"{path / 'manifest.json'}: the counts do not add up: {rows}, and {written} "
+            "rows in the files. Preprocess the log again."
+        )
 
 
 def _check_size(path: Path, size: int) -> None:

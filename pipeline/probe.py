@@ -70,6 +70,7 @@ class Probe:
             first step on it; the first window is left out.
         loss: ``first``, ``last`` and ``highest`` loss of a step, and ``micro``, how many
             micro-divergences there were.
+        clipping: Dense variable -> mean of its clipping factor.
         steps: Steps that were taken.
         seconds: In all.
     """
@@ -82,6 +83,7 @@ class Probe:
     final: dict[str, float] = field(default_factory=dict)
     progressive: dict[str, float] = field(default_factory=dict)
     loss: dict[str, float] = field(default_factory=dict)
+    clipping: dict[str, float] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
 
@@ -120,7 +122,9 @@ class Prober:
         self.model = compiled_model(config, schema)
         self._dense_settings = self.model.dense_optimizer.get_config()
         self._table_slots = _starts(self.model.embedding_optimizer)
-        self._predict = tf.function(self.model.predict_tasks, autograph=False)
+        self._predict = tf.function(
+            self.model.predict_tasks, autograph=False, reduce_retracing=True
+        )
         self._methods: dict[str, tuple] = {}
         self._weights: dict[int, list[np.ndarray]] = {}
         self._batches: dict[tuple, list] = {}
@@ -233,6 +237,7 @@ class _Watch:
     def __init__(self, patience: int):
         self.detector = DivergenceDetector(patience=patience)
         self.losses: list[float] = []
+        self.clipping: list[dict[str, float]] = []
         self.areas: list[dict[str, float]] = []
         self.finished = False
         self.lost = False
@@ -241,6 +246,7 @@ class _Watch:
         """Look at the steps since the last look."""
         for line in lines:
             self.losses.append(line["loss"])
+            self.clipping.append(line["clipping"])
             line = {**line, "step": len(self.losses)}
             event = train_log.watch(self.detector, line)
             self.lost |= bool(event) and event["kind"] == "full"
@@ -275,6 +281,10 @@ class _Watch:
                 "highest": float(np.max(self.losses)),  # NaN if there is one
                 "micro": len(summary["micro"]),
             },
+            clipping={
+                name: float(np.mean([each[name] for each in self.clipping]))
+                for name in self.clipping[0]
+            },
             steps=len(self.losses),
             seconds=round(seconds, 3),
         )
@@ -288,7 +298,7 @@ def _why(summary: dict, losses: list[float]) -> str:
         return f"AUC of {', '.join(summary['dead_tasks'])} at 0.5 from step {at}"
     if summary["nonfinite_steps"]:
         return f"loss not finite after a jump at step {at}"
-    return f"loss jumped at step {at}, to {np.max(losses[at - 1:]):.3g}, and stayed high"
+    return f"loss jumped at step {at}, to {np.max(losses[at - 1 :]):.3g}, and stayed high"
 
 
 def _starts(optimizer: tf.keras.optimizers.Optimizer) -> list[tuple]:

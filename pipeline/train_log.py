@@ -13,9 +13,20 @@ CERTAIN_ROWS = 200  # of either class, before an AUC is taken for a sign of life
 
 
 def append_lines(path: Path, lines: Iterable[dict]) -> None:
-    """Append lines; NaN and infinity become null."""
+    """Append lines; NaN and infinity become null.
+
+    A layer that was not clipped, whose factor is 1, is left out of ``clipping``: that
+    is most layers in most steps.
+    """
     with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(finite(line)) + "\n" for line in lines)
+        file.writelines(json.dumps(finite(_compact(line))) + "\n" for line in lines)
+
+
+def _compact(line: dict) -> dict:
+    if "clipping" not in line:
+        return line
+    clipped = {name: f for name, f in line["clipping"].items() if f != 1.0}
+    return {**line, "clipping": clipped}
 
 
 def read_lines(path: Path) -> Iterator[dict]:

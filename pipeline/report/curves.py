@@ -58,10 +58,15 @@ def clean(values: Iterable | None) -> list:
 
 
 def clipping_by_layer(steps: list[dict]) -> list[dict]:
-    """Minimum, median and clipped share of each layer's factor, most clipped first."""
+    """Minimum, median and clipped share of each layer's factor, most clipped first.
+
+    A line of the log leaves out the layers that were not clipped in its step.
+    """
     layers = []
     for name in names(steps, "clipping"):
-        _, y = series(steps, lambda line, name=name: line["clipping"].get(name), "clipping")
+        _, y = series(
+            steps, lambda line, name=name: line["clipping"].get(name, 1.0), "clipping"
+        )
         if len(y) and not np.isnan(y).all():
             least, median = float(np.nanmin(y)), float(np.nanmedian(y))
             share = float(np.nanmean(y < 1))

@@ -73,12 +73,24 @@ def validation_figure(epochs: list[dict]) -> dict | None:
     return figure
 
 
+def progressive_figure(windows: list[dict]) -> dict | None:
+    """AUC of each binary task on every training window, before it was trained on."""
+    traces = []
+    for index, task in enumerate(names(windows, "progressive")):
+        values = [line["progressive"].get(task, {}).get("auc") for line in windows]
+        if any(map(is_number, values)):
+            x = [line.get("window") for line in windows]
+            trace = curve(task, x, clean(values), *style(index))
+            traces.append(trace | {"mode": "lines+markers"})
+    return drawing(traces, "window", "AUC") if len(windows) > 1 and traces else None
+
+
 def clipping_figure(steps: list[dict]) -> dict | None:
     """Clippy's factor of the most clipped layers over steps, on a logarithmic axis."""
     traces, seen = [], []
     for index, layer in enumerate(clipping_by_layer(steps)[:MAX_LAYERS]):
         x, y = series(
-            steps, lambda row, n=layer["name"]: row["clipping"].get(n), "clipping"
+            steps, lambda row, n=layer["name"]: row["clipping"].get(n, 1.0), "clipping"
         )
         logarithm = np.log(y, where=y > 0, out=np.full(len(y), np.nan))
         x, y = thin(x, np.exp(smooth(logarithm)))

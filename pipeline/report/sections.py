@@ -60,8 +60,16 @@ def training(log: list[dict], divergence: dict) -> Markup:
             figure("Loss", draw.loss_figure(log, divergence), "Sum over all tasks."),
             figure("Loss by task", draw.task_loss_figure(log), "Smoothed."),
             validation(epochs),
+            *progressive([line for line in log if line.get("progressive")]),
         ]
     )
+
+
+def progressive(windows: list[dict]) -> list[Markup]:
+    """AUC over time; nothing where training had but one window or two."""
+    drawn = draw.progressive_figure(windows)
+    note = "On each window, measured just before the model was trained on it."
+    return [figure("AUC over time", drawn, note)] if drawn else []
 
 
 def validation(epochs: list[dict]) -> Markup:
@@ -96,11 +104,11 @@ def clipping(log: list[dict]) -> Markup:
     layers = clipping_by_layer(log)
     shown = min(len(layers), draw.MAX_LAYERS)
     factor = "The factor that Clippy multiplied a layer's update by: 1 is untouched. "
-    factor += f"The {shown} most clipped of {len(layers)} layers, smoothed."
+    factor += f"The {shown} most clipped of the {len(layers)} layers that were, smoothed."
     rows = "Rows of a batch whose gradient CowClip shortened, smoothed."
     parts = [figure("Factor by layer", draw.clipping_figure(log), factor, "tall")]
     if layers:
-        parts.append(details("All layers", layer_table(layers)))
+        parts.append(details("All layers that were clipped", layer_table(layers)))
     return join([*parts, figure("Clipped rows", draw.clipped_rows_figure(log), rows)])
 
 

@@ -58,7 +58,7 @@ WIDTH = {"tags": 2}
 
 
 def preprocess(rows: list[dict], side: list[dict]):
-    """Kept rows as hashable tuples by split and window, reasons, duplicates, vocabularies."""
+    """Kept rows as hashable tuples, reasons, number of duplicates, vocabularies."""
     users = {row["user"]: row["country"] for row in side}
     reasons, kept, seen, duplicates = Counter(), [], set(), 0
     for row in rows:

@@ -44,7 +44,22 @@ def converted(values, raw, separator=""):
         (pa.array([0.5, NAN, INF, -INF, None]), "float", [0.5, *[None] * 4], []),
         (pa.array([1e39, -1e39, 3e38]), "float", [None, None, 3e38], []),
         (
-            pa.array(["1.5", "-2e3", ".5", "3.", " 4 ", "nan", "-Inf", "", None, "x", "1,5", "1e400"]),
+            pa.array(
+                [
+                    "1.5",
+                    "-2e3",
+                    ".5",
+                    "3.",
+                    " 4 ",
+                    "nan",
+                    "-Inf",
+                    "",
+                    None,
+                    "x",
+                    "1,5",
+                    "1e400",
+                ]
+            ),
             "float",
             [1.5, -2000.0, 0.5, 3.0, 4.0, *[None] * 7],
             [9, 10],
@@ -205,7 +220,9 @@ def test_times_without_a_zone_are_local(zone, local, utc, arrow):
 
 
 def test_offsets_follow_the_zone():
-    ms = np.array([moment("2024-03-31T00:59:59+00:00"), moment("2024-03-31T01:00:00+00:00")])
+    ms = np.array(
+        [moment("2024-03-31T00:59:59+00:00"), moment("2024-03-31T01:00:00+00:00")]
+    )
     assert utc_offset_ms(ms, "Europe/Berlin").tolist() == [3_600_000, 7_200_000]
 
 

@@ -319,7 +319,9 @@ def test_moments_are_read_in_the_time_zone(zone, moment, utc):
     assert config.data.moment_ms(config.data.split.validation) == expected
 
 
-@pytest.mark.parametrize(("window", "ms"), [("30m", 1.8e6), ("6h", 2.16e7), ("2d", 1.728e8)])
+@pytest.mark.parametrize(
+    ("window", "ms"), [("30m", 1.8e6), ("6h", 2.16e7), ("2d", 1.728e8)]
+)
 def test_windows_in_milliseconds(window, ms):
     assert parse_config(config_document(data__window=window), "c").data.window_ms == ms
 

@@ -44,7 +44,9 @@ def served(exported):
 def raw_of(rows, users):
     missing = -(2**63)
     return {
-        "user": tf.constant([missing if r["user"] is None else r["user"] for r in rows]),
+        "user": tf.constant(
+            [missing if r["user"] is None else r["user"] for r in rows], tf.int64
+        ),
         "item": tf.constant([r["item"] or "" for r in rows]),
         "tags": tf.constant([r["tags"] or "" for r in rows]),
         "country": tf.constant([users.get(r["user"]) or "" for r in rows]),
@@ -195,9 +197,7 @@ def test_a_baseline_is_measured_on_the_same_rows(examples, exported, tmp_path):
 def test_the_training_split_is_measured_but_vouches_for_no_skew(
     examples, exported, tmp_path
 ):
-    verdict = evaluate(
-        with_gates(LOOSE), examples, exported, tmp_path / "e", split="train"
-    )
+    verdict = evaluate(with_gates(LOOSE), examples, exported, tmp_path / "e", split="train")
     assert verdict["metrics"]["rows"] == 400
     assert verdict["verdict"] == "REFUSE"
 

@@ -1,4 +1,4 @@
-"""The byte contract: layouts, records that TensorFlow reads, example sets that are whole."""
+"""The byte contract: layouts, records that TensorFlow reads, whole example sets."""
 
 import io
 import json

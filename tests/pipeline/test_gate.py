@@ -66,7 +66,11 @@ PASSES = [
 ]
 REFUSED = [
     (metrics(), {}, "the config names no gate"),
-    (metrics(), {"auc": {}, "calibration": {}, "skew": None, "divergence": None}, "no gate"),
+    (
+        metrics(),
+        {"auc": {}, "calibration": {}, "skew": None, "divergence": None},
+        "no gate",
+    ),
     (metrics(), auc(min=0.7501), "0.7500 is below 0.7501"),
     (metrics(tasks__click__auc=NAN), auc(min=0.0), "not measured, or is not defined"),
     (metrics(tasks__click__auc=None), auc(min=0.0), "not measured, or is not defined"),

@@ -19,9 +19,7 @@ from pipeline.serving import ServingModule
 from pipeline.vocab import Moments, analyse, learn, look_up, merge
 from tests.pipeline.tiny import config_document
 
-NUMBERS = st.lists(
-    st.floats(-1e6, 1e6, allow_nan=False, width=32), min_size=1, max_size=60
-)
+NUMBERS = st.lists(st.floats(-1e6, 1e6, allow_nan=False, width=32), min_size=1, max_size=60)
 
 
 def plan_of(features, raws, tasks=({"name": "y"},), rows=0) -> Plan:
@@ -62,8 +60,6 @@ def learned(plan, *tables):
 
 def categorical(**keys):
     return plan_of([{"name": "f", "kind": "categorical", **keys}], ["string"])
-
-
 
 
 def test_frequent_values_come_first_and_ties_by_value():
@@ -185,9 +181,7 @@ def test_moments_survive_a_large_offset():
 @pytest.mark.parametrize("value", [5.0, 0.1, 1e-3, 12345.678])
 @pytest.mark.parametrize("transform", ["identity", "log1p"])
 def test_a_number_that_never_changes_is_divided_by_one(value, transform):
-    plan = plan_of(
-        [{"name": "f", "kind": "numeric", "transform": transform}], ["float"]
-    )
+    plan = plan_of([{"name": "f", "kind": "numeric", "transform": transform}], ["float"])
     tables = [typed(f=pa.array([value] * count)) for count in (1000, 7, 333)]
     assert learned(plan, *tables).features[0].std == 1.0
 

@@ -104,15 +104,11 @@ def make_rows(count=600, seed=1, unseen=True) -> list[dict]:
                 "user": None if draw.random() < 0.05 else draw.randrange(25),
                 "item": None if draw.random() < 0.05 else item,
                 "tags": "|".join(tags) or None,
-                "price": None
-                if draw.random() < 0.1
-                else round(draw.uniform(-5, 100), 2),
+                "price": None if draw.random() < 0.1 else round(draw.uniform(-5, 100), 2),
                 "age": None if draw.random() < 0.1 else draw.randrange(18, 70),
                 "click": click,
                 "like": int(click and draw.random() < 0.3),
-                "watch": None
-                if draw.random() < 0.05
-                else round(draw.uniform(0, 60), 3),
+                "watch": None if draw.random() < 0.05 else round(draw.uniform(0, 60), 3),
                 "time_ms": int(START.timestamp() * 1000)
                 + day * 24 * HOUR
                 + draw.randrange(24 * HOUR),
@@ -124,9 +120,7 @@ def make_rows(count=600, seed=1, unseen=True) -> list[dict]:
 
 def make_users() -> list[dict]:
     """A side table that knows most of the users."""
-    return [
-        {"user": user, "country": ["de", "fr", None][user % 3]} for user in range(20)
-    ]
+    return [{"user": user, "country": ["de", "fr", None][user % 3]} for user in range(20)]
 
 
 def write_parquet(rows: list[dict], path, row_group=None) -> None:
