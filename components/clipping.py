@@ -29,6 +29,11 @@ def by_global_norm(global_norm, threshold):
     return tf.minimum(1.0, threshold / global_norm)
 
 
+def unit_axes(w):
+    """Axes of the weights into one output unit: all but the last; None: all axes."""
+    return list(range(w.shape.rank - 1)) if w.shape.rank > 1 else None
+
+
 def agc(g, w, threshold, epsilon=1e-3):
     """Adaptive gradient clipping (Brock et al. 2021), one factor per output unit.
 
@@ -45,7 +50,7 @@ def agc(g, w, threshold, epsilon=1e-3):
     Returns:
         sigma that broadcasts against `g`.
     """
-    axis = list(range(w.shape.rank - 1)) if w.shape.rank > 1 else None
+    axis = unit_axes(w)
     w_norm = tf.maximum(norm(w, axis), epsilon)
     return tf.minimum(1.0, threshold * w_norm / norm(g, axis))
 

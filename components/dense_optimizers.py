@@ -12,9 +12,8 @@ from components.base_optimizer import BaseOptimizer, compute_dtype
 from components.gradients import global_norm, to_dense
 from components.update_rules import AdagradRule, AdamRule, check_range
 
-CLIPS = (
-    "none", "clippy", "value", "norm", "global_norm", "agc", "agc_tensor", "lamb"
-)  # fmt: skip
+CLIPS = ("none", "clippy", "clippy_unit", "value", "norm", "global_norm", "agc")
+CLIPS += ("agc_tensor", "lamb")
 
 
 class DenseOptimizer(BaseOptimizer):
@@ -82,6 +81,9 @@ class DenseOptimizer(BaseOptimizer):
         match self.clip:
             case "clippy":
                 return clippy.factor(delta, w, self.relative, self.absolute)
+            case "clippy_unit":
+                axis = clipping.unit_axes(w)
+                return clippy.factor(delta, w, self.relative, self.absolute, axis)
             case "value":
                 return clipping.by_value(g, c)
             case "norm":
@@ -140,7 +142,7 @@ class Adagrad(DenseOptimizer):
 
     Args:
         learning_rate: eta, a float or a `LearningRateSchedule`.
-        clip: `"clippy"` (default), `"none"`, `"value"`, `"norm"` (GC), `"global_norm"`,
+        clip: `"clippy"` (default), `"clippy_unit"` (a factor per output unit), `"none"`, `"value"`, `"norm"` (GC), `"global_norm"`,
             `"agc"` (per output unit), `"agc_tensor"` or `"lamb"`.
         threshold: lambda of the gradient clips, mu of LAMB; not used by Clippy. 1e-2 is
             the middle of the ranges that the paper tuned over.

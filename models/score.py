@@ -47,6 +47,13 @@ def parse_score(formula: str, names: Collection[str]) -> ast.expr:
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         _check(node, formula, names, is_function=id(node) in called)
+    try:  # NaN goes through everything but what is wrong whatever the outputs
+        functions = dict.fromkeys(FUNCTIONS, lambda *_: float("nan"))
+        evaluate_score(tree, dict.fromkeys(names, float("nan")), functions)
+    except ArithmeticError as error:
+        raise ValueError(
+            f"score must be defined. Received: {formula!r} ({error})."
+        ) from None
     return tree
 
 

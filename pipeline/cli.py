@@ -308,9 +308,11 @@ def _train(loaded, examples, output, resume, overwrite) -> None:
         summary = stage(
             loaded, examples, output, resume=resume, overwrite=overwrite, progress=show
         )
+    best = summary["best"]
+    value = "was not defined" if best is None else f"{best:.4f}"
     _say(
         f"{summary['steps']:,} steps, {summary['epochs']} epochs, best "
-        f"{summary['monitor']} {summary['best']:.4f} on validation, in {output}"
+        f"{summary['monitor']} {value} on validation, in {output}"
     )
 
 

@@ -244,7 +244,15 @@ class DenseOptimizer(Section):
     optimizer: Literal["adagrad", "adam"] = "adagrad"
     learning_rate: Positive = 0.2
     clip: Literal[
-        "clippy", "none", "value", "norm", "global_norm", "agc", "agc_tensor", "lamb"
+        "clippy",
+        "clippy_unit",  # one factor per output unit; thresholds 0.1 and 1e-3 did best
+        "none",
+        "value",
+        "norm",
+        "global_norm",
+        "agc",
+        "agc_tensor",
+        "lamb",
     ] = "clippy"
     relative_threshold: Positive = 0.5  # Clippy's lambda_rel, the paper's
     absolute_threshold: Positive = 1e-2  # Clippy's lambda_abs, the paper's
@@ -252,7 +260,7 @@ class DenseOptimizer(Section):
 
     @model_validator(mode="after")
     def _threshold(self):
-        needs = self.clip not in ("clippy", "none")
+        needs = self.clip not in ("clippy", "clippy_unit", "none")
         if needs and self.threshold is None:
             raise ValueError(f"clip {self.clip!r} needs threshold, for instance 0.01")
         if not needs and self.threshold is not None:

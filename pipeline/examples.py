@@ -93,20 +93,31 @@ class Layout:
 def encode_blocks(matrices: dict[str, np.ndarray]) -> Iterator[bytes]:
     """Serialise rows block by block.
 
+    The messages are put together here, byte for byte as protobuf would: workers need
+    not load TensorFlow, which takes longer than many a job.
+
     Args:
         matrices: From ``Layout.matrices``.
 
     Yields:
         Serialised ``tf.train.Example`` messages.
     """
-    import tensorflow as tf  # workers that only read logs do not wait for it
-
     for start in range(0, len(matrices["numbers"]), BLOCK_ROWS):
-        example = tf.train.Example()
-        for key, matrix in matrices.items():
-            block = matrix[start : start + BLOCK_ROWS].tobytes()
-            example.features.feature[key].bytes_list.value.append(block)
-        yield example.SerializeToString(deterministic=True)
+        entries = b""
+        for key in sorted(matrices):
+            block = matrices[key][start : start + BLOCK_ROWS].tobytes()
+            value = _field(2, _field(1, _field(1, block)))
+            entries += _field(1, _field(1, key.encode()) + value)
+        yield _field(1, entries)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field in protobuf's wire format, as tf/core/example has them."""
+    length, varint = len(content), bytearray()
+    while length > 127:
+        varint.append(length & 127 | 128)
+        length >>= 7
+    return bytes([number << 3 | 2, *varint, length]) + content
 
 
 def write_records(file: BinaryIO, records: Iterable[bytes]) -> int:

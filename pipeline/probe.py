@@ -29,6 +29,7 @@ from pipeline.steps import LoggedStep
 
 EVALUATION_ROWS = 8192
 LOOK_STEPS = 10  # steps between looks at the losses
+UNIT = {"relative": 0.1, "absolute": 1e-3}  # of clippy_unit, where none are given
 THRESHOLDS = {
     "value": 1e-2,
     "norm": 1e-1,
@@ -47,11 +48,15 @@ class Method:
         name: In tables and plots.
         clip: As ``train.dense.clip``.
         threshold: As ``train.dense.threshold``; None for those that have none.
+        relative: Clippy's lambda_rel; None: the config's.
+        absolute: Clippy's lambda_abs; None: the config's.
     """
 
     name: str
     clip: str
     threshold: float | None = None
+    relative: float | None = None
+    absolute: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,8 +155,10 @@ class Prober:
             self._methods[method.clip] = self._trace(method)
         step, optimizer, slots = self._methods[method.clip]
         self.model.dense_optimizer = optimizer
-        if method.threshold is not None:
-            optimizer.threshold.assign(method.threshold)
+        dense = self.config.train.dense
+        optimizer.threshold.assign(method.threshold or 1.0)
+        optimizer.relative.assign(method.relative or dense.relative_threshold)
+        optimizer.absolute.assign(method.absolute or dense.absolute_threshold)
         self.factor.assign(rate / self.rate_in_use)
         for variable, start in (*self._start(seed), *slots, *self._table_slots):
             variable.assign(start)
@@ -171,7 +178,10 @@ class Prober:
                 shuffle_rows=settings.shuffle_rows,
                 windows=[window],
             )
-            self._batches[key] = list(dataset.take(self.steps or -1))
+            batches = list(dataset.take(self.steps or -1))
+            # The small remainder is no step of its own: it would need another trace.
+            whole = [b for b in batches if len(b[-1]) == settings.batch_size]
+            self._batches[key] = whole or batches
         return self._batches[key]
 
     def measure(self, place: tuple[str, str | None]) -> dict:
@@ -208,8 +218,10 @@ class Prober:
             "clip": method.clip,
         }
         optimizer = DENSE_OPTIMIZERS[self.config.train.dense.optimizer](**settings)
-        # A variable, so that another threshold needs no other trace.
-        optimizer.threshold = tf.Variable(optimizer.threshold, trainable=False)
+        for name in ("threshold", "relative", "absolute"):
+            # A variable, so that another threshold needs no other trace.
+            value = getattr(optimizer, name)
+            setattr(optimizer, name, tf.Variable(value, trainable=False))
         optimizer.build(self.model.dense_variables)
         self.model.dense_optimizer = optimizer
         step = LoggedStep(self.model, tf.distribute.get_strategy())
@@ -318,7 +330,7 @@ def method_of(text: str) -> Method:
     if clip not in THRESHOLDS:
         if number:
             raise InputError(f"--methods: {clip} takes no threshold. Received: {text!r}.")
-        return Method(clip, clip)
+        return Method(clip, clip, **(UNIT if clip == "clippy_unit" else {}))
     try:
         threshold = float(number) if number else THRESHOLDS[clip]
     except ValueError:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from pipeline.columns import is_list, is_text
 from pipeline.errors import InputError, near
 
 BATCH_ROWS = 65_536
@@ -218,11 +219,16 @@ def _csv_header(path: str, delimiter: str) -> list[str]:
 def _same_types(first: str, schema: pa.Schema, path: str, other: pa.Schema, needs):
     for name in needs:
         one, two = schema.field(name).type, other.field(name).type
-        if pa.types.is_string(one) != pa.types.is_string(two):
+        if _kind(one) != _kind(two):
             raise InputError(
                 f"{path}: column {name!r} is {two}, but {one} in {first}. "
                 "All files of a log must agree."
             )
+
+
+def _kind(column: pa.DataType) -> tuple[bool, bool]:
+    """What two files must agree on: text or not, a list or not."""
+    return is_text(column), is_list(column)
 
 
 def _corrupt(path: str, error: Exception) -> str:

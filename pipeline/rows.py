@@ -112,7 +112,7 @@ def join_side(
     keys, known = _keys(table[on]), _keys(side[on])
     if keys.type != known.type:
         keys, known = keys.cast(pa.string()), known.cast(pa.string())
-    index = pc.index_in(keys, value_set=known, skip_nulls=True)
+    index = _places(keys, known)
     for name in side.column_names:
         if name != on and prefix + name not in table.column_names:
             table = table.append_column(prefix + name, side[name].take(index))
@@ -123,6 +123,23 @@ def _keys(column: pa.ChunkedArray) -> pa.Array:
     """Keys that became reals because some are missing, as whole numbers again."""
     values = _whole(column)
     return to_integers(values)[0] if pa.types.is_floating(values.type) else values
+
+
+def _places(keys: pa.Array, known: pa.Array) -> pa.Array:
+    """Where each key stands among the known ones; null where it does not.
+
+    Sorted whole numbers are searched: a hash table of a large side table would be built
+    anew for every shard.
+    """
+    if not (pa.types.is_integer(known.type) and not known.null_count):
+        return pc.index_in(keys, value_set=known, skip_nulls=True)
+    held = known.to_numpy()
+    if not len(held) or (held[1:] <= held[:-1]).any():
+        return pc.index_in(keys, value_set=known, skip_nulls=True)
+    wanted = pc.fill_null(keys, held[0]).to_numpy()
+    index = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
+    found = (held[index] == wanted) & keys.is_valid().to_numpy(zero_copy_only=False)
+    return pa.array(index, mask=~found)
 
 
 def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:

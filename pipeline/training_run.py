@@ -10,7 +10,12 @@ import tensorflow as tf
 from components.divergence import DivergenceDetector
 from pipeline import train_log
 from pipeline.config import Config
-from pipeline.dataset import batches_in_epoch, evaluation_dataset, training_dataset
+from pipeline.dataset import (
+    batches_in_epoch,
+    evaluation_dataset,
+    naming_damage,
+    training_dataset,
+)
 from pipeline.diagnosis import diagnose, first_clipped, read_batch
 from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet, Schema
@@ -106,13 +111,14 @@ class TrainingRun:
         Raises:
             DivergenceError: The loss diverged and did not recover.
         """
-        while self._goes_on():
-            try:
-                self._train_epoch()
-            except _Diverged as diverged:
-                self._roll_back(diverged)
-                continue
-            self._end_epoch()
+        with naming_damage(self.examples):
+            while self._goes_on():
+                try:
+                    self._train_epoch()
+                except _Diverged as diverged:
+                    self._roll_back(diverged)
+                else:
+                    self._end_epoch()
         return self._summary()
 
     def _goes_on(self) -> bool:
@@ -285,7 +291,8 @@ class TrainingRun:
         line = {"step": step, "epoch": int(self.place["epoch"]), "rollback": record}
         train_log.append_lines(self.work / train_log.FILE, [line])
         self.manager.save()
-        self.progress(step, 0, f"{_headline(record)} Back at step {step}, rates halved.")
+        rates = f"rates times {float(self.backoff):g}"
+        self.progress(step, 0, f"{_headline(record)} Back at step {step}, {rates}.")
 
     def _diagnose(self, event: dict, jump: dict, log: list[dict]) -> dict:
         """Say why, through the healthy weights: the batch of the jump, and its layers."""

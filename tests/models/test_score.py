@@ -75,6 +75,7 @@ def test_a_task_may_bear_a_functions_name():
         ("None", "numbers only"),
         ("~a", "score may use"),
         ("a // b", "score may use"),
+        ("a * (1 / 0)", "must be defined"),
         ("a @ b", "score may use"),
         ("exp()", "exp takes 1 arguments. Received: 0"),
         ("maximum(a, b, a)", "maximum takes 2 arguments. Received: 3"),

@@ -77,6 +77,10 @@ def test_without_ids_or_group():
         {"feature/n": np.ones(2, np.float32), "label/y": np.zeros(2, np.float32)}
     )
     (block,) = encode_blocks(matrices)
+    message = tf.train.Example()
+    for key, matrix in matrices.items():
+        message.features.feature[key].bytes_list.value.append(matrix.tobytes())
+    assert block == message.SerializeToString(deterministic=True)
     columns = layout.columns(parse_block(tf.constant(block), layout, True))
     assert set(columns) == {"feature/n", "label/y"}
     assert columns["feature/n"].numpy().tolist() == [1.0, 1.0]

@@ -298,6 +298,6 @@ def test_layers_are_listed_most_clipped_first():
     lines = [{"clipping": {"a": 1.0, "b": 0.5, "c": None}}] * 3
     lines += [{"clipping": {"a": 0.9, "b": 0.1, "c": None}}, {"clipping": {}}]
     layers = clipping_by_layer(lines)
-    assert [layer["name"] for layer in layers] == ["b", "a"]
+    assert [layer["name"] for layer in layers] == ["b", "a", "c"]
     assert layers[0] == {"name": "b", "minimum": 0.1, "median": 0.5, "clipped": 0.8}
     assert layers[1]["clipped"] == 0.2  # left out of a line: not clipped

@@ -210,7 +210,6 @@ def test_a_validation_split_of_one_class_does_not_stop_training(tmp_path):
     assert (tmp_path / "train" / "best").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="training_run.py does not use naming_damage yet")
 def test_a_flipped_byte_ends_training_with_the_name_of_the_file(examples, tmp_path):
     copy = shutil.copytree(examples, tmp_path / "copy")
     path = sorted(copy.glob("train/*.tfrecord"))[2]
