@@ -291,7 +291,7 @@ class TrainingRun:
         line = {"step": step, "epoch": int(self.place["epoch"]), "rollback": record}
         train_log.append_lines(self.work / train_log.FILE, [line])
         self.manager.save()
-        rates = f"rates times {float(self.backoff):g}"
+        rates = f"rates times {float(self.backoff.numpy()):g}"
         self.progress(step, 0, f"{_headline(record)} Back at step {step}, {rates}.")
 
     def _diagnose(self, event: dict, jump: dict, log: list[dict]) -> dict:
