@@ -41,7 +41,7 @@ def draw(title: str, lines: Mapping[str, dict], note: str) -> str:
         text(LEFT, 22, title, size=15),
         text(LEFT, HEIGHT - 8, note, size=11),
     ]
-    for tick in range(round(low * 50), round(high * 50) + 1):
+    for tick in range(round(low * 50), math.floor(high * 50 + 1e-6) + 1):
         parts += grid(LEFT, y(tick / 50), WIDTH - RIGHT, y(tick / 50))
         parts.append(text(LEFT - 8, y(tick / 50) + 4, f"{tick / 50:.2f}", anchor="end"))
     for rate in rates:

@@ -26,6 +26,7 @@ class DenseOptimizer(BaseOptimizer):
     Attributes:
         clipping_factors: Per model variable a scalar, the smallest sigma of its last
             step; 1 is unclipped.
+        update_norms: Per model variable a scalar, the L2 norm of its last step.
     """
 
     statistic = ("clipping_factor", 1.0)
@@ -56,9 +57,13 @@ class DenseOptimizer(BaseOptimizer):
 
     def build(self, var_list):
         """Creates slots and statistics; called by the first `apply_gradients`."""
-        if not getattr(self, "_built", False):
+        first = not getattr(self, "_built", False)
+        if first:
             self._global_norm = tf.Variable(0.0, trainable=False, name="global_norm")
         super().build(var_list)
+        if first:
+            zero = tf.constant(0.0)
+            self.update_norms = [self._add(v, "update_norm", zero) for v in var_list]
 
     @tf.autograph.experimental.do_not_convert  # no tensor decides a branch
     def update_step(self, gradient, variable):
@@ -70,11 +75,15 @@ class DenseOptimizer(BaseOptimizer):
         delta, new_slots = self._rule(g, list(slots), eta, self.iterations + 1)
         finite = tf.reduce_all(tf.math.is_finite(new_slots[-1]))
         sigma = self._sigma(g, w, delta)
-        variable.assign(tf.cast(tf.where(finite, w - sigma * delta, w), variable.dtype))
+        update = sigma * delta
+        variable.assign(tf.cast(tf.where(finite, w - update, w), variable.dtype))
         for slot, new in zip(slots, new_slots, strict=True):
             slot.assign(tf.where(finite, new, slot))
         smallest = tf.where(finite, tf.reduce_min(sigma), 0.0)
         self._report(variable, smallest, tf.logical_not(finite))
+        # l2_loss is half the sum of squares, in one pass over the update.
+        norm = tf.where(finite, tf.sqrt(2.0 * tf.nn.l2_loss(update)), 0.0)
+        self.update_norms[self._index(variable)].assign(tf.cast(norm, tf.float32))
 
     def _sigma(self, g, w, delta):
         c = tf.cast(self.threshold, w.dtype)
@@ -142,8 +151,9 @@ class Adagrad(DenseOptimizer):
 
     Args:
         learning_rate: eta, a float or a `LearningRateSchedule`.
-        clip: `"clippy"` (default), `"clippy_unit"` (a factor per output unit), `"none"`, `"value"`, `"norm"` (GC), `"global_norm"`,
-            `"agc"` (per output unit), `"agc_tensor"` or `"lamb"`.
+        clip: `"clippy"` (default), `"clippy_unit"` (Clippy with a factor per output
+            unit), `"none"`, `"value"`, `"norm"` (GC), `"global_norm"`, `"agc"` (per
+            output unit), `"agc_tensor"` or `"lamb"`.
         threshold: lambda of the gradient clips, mu of LAMB; not used by Clippy. 1e-2 is
             the middle of the ranges that the paper tuned over.
         relative: lambda_rel of Clippy; 0.5 as in all runs of the paper.

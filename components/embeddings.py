@@ -3,6 +3,7 @@
 B batch, L values of a multi-valued input, D width.
 """
 
+import numpy as np
 import tensorflow as tf
 
 PADDING_ID = 0  # also "missing"
@@ -58,6 +59,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
         default = tf.keras.initializers.RandomNormal(stddev=0.01)
         self.initializer = tf.keras.initializers.get(initializer or default)
         self._check()
+        self._compressed = self._scale = None
         self._offsets = [sum(self.rows[:table]) for table in self.tables]
 
     def _check(self):
@@ -98,25 +100,76 @@ class FusedEmbedding(tf.keras.layers.Layer):
                 f"inputs must hold {len(self.tables)} tensors. "
                 f"Received: {len(inputs)} inputs. Pass one for each entry of tables."
             )
-        flat = [tf.reshape(self._row_ids(i, x), [-1]) for i, x in enumerate(inputs)]
-        gathered = tf.gather(self.embeddings, tf.concat(flat, 0))
+        groups = self._alike(inputs)
+        stacks = [tf.stack([inputs[i] for i in group]) for group in groups]
+        rows = [self._row_ids(*pair) for pair in zip(groups, stacks, strict=True)]
+        flat = [tf.reshape(ids, [-1]) for ids in rows]
+        gathered = self._gather(tf.concat(flat, 0))
         parts = tf.split(gathered, [tf.size(ids) for ids in flat], num=len(flat))
-        each = zip(inputs, parts, self.poolings, strict=True)
-        return [self._shape(*arguments) for arguments in each]
+        embedded = {}
+        for group, stack, part in zip(groups, stacks, parts, strict=True):
+            part = tf.reshape(part, tf.concat([tf.shape(stack), [self.dim]], 0))
+            part.set_shape([*stack.shape, self.dim])
+            embedded.update(zip(group, tf.unstack(part), strict=True))
+        each = zip(inputs, self.poolings, strict=True)
+        return [
+            embedded[i] if pooling is None else pool(ids, embedded[i], pooling)
+            for i, (ids, pooling) in enumerate(each)
+        ]
 
-    def _row_ids(self, i, ids):
-        rows = self.rows[self.tables[i]]
-        inside = tf.logical_and(ids >= 0, ids < rows)
-        unknown = tf.cast(min(OUT_OF_VOCABULARY_ID, rows - 1), ids.dtype)
+    def _alike(self, inputs):
+        """Inputs of one shape and type: what is done to them is done to all at once.
+
+        An unknown number of rows is B in all of them; lists of unknown length may differ.
+        """
+        groups = {}
+        for i, ids in enumerate(inputs):
+            unknown = None in ids.shape.as_list()[1:]
+            key = ids.dtype, str(ids.shape), i if unknown else None
+            groups.setdefault(key, []).append(i)
+        return list(groups.values())
+
+    def compress(self, dtype):
+        """Reads a smaller copy of the table from now on; for serving, not for training.
+
+        Args:
+            dtype: `"float16"`, `"bfloat16"`, or `"int8"` with one scale for each row, the
+                largest magnitude being 127.
+
+        Returns:
+            The variables read in place of `embeddings`.
+        """
+        table = tf.convert_to_tensor(self.embeddings)
+        if dtype == "int8":
+            scale = tf.reduce_max(tf.abs(table), axis=1, keepdims=True) / 127
+            table = tf.round(tf.math.divide_no_nan(table, scale))
+            self._scale = tf.Variable(scale, trainable=False, name="scale")
+        name = f"embeddings_{dtype}"
+        self._compressed = tf.Variable(tf.cast(table, dtype), trainable=False, name=name)
+        return [v for v in (self._compressed, self._scale) if v is not None]
+
+    def _gather(self, rows):
+        if self._compressed is None:
+            return tf.gather(self.embeddings, rows)
+        gathered = tf.cast(tf.gather(self._compressed, rows), tf.float32)
+        if self._scale is None:
+            return gathered
+        return gathered * tf.gather(self._scale, rows)
+
+    def _row_ids(self, group, ids):
+        """Rows of the one variable for ids `[inputs of the group, B, ...]`."""
+        rows = [self.rows[self.tables[i]] for i in group]
+        unknown = [min(OUT_OF_VOCABULARY_ID, size - 1) for size in rows]
+        shape = [len(group)] + [1] * (ids.shape.rank - 1)
+        limit, unknown, offset = (
+            np.reshape(numbers, shape)
+            for numbers in (rows, unknown, [self._offsets[i] for i in group])
+        )
+        inside = tf.logical_and(ids >= 0, ids < tf.constant(limit, ids.dtype))
+        ids = tf.where(inside, ids, tf.constant(unknown, ids.dtype))
         # int64 on the way in would be concatenated with int32: choose by size, once.
         dtype = tf.int32 if sum(self.rows) < 2**31 else tf.int64
-        return tf.cast(tf.where(inside, ids, unknown), dtype) + self._offsets[i]
-
-    def _shape(self, ids, embedded, pooling):
-        shape = tf.concat([tf.shape(ids), [self.dim]], 0)
-        embedded = tf.reshape(embedded, shape)
-        embedded.set_shape([*ids.shape, self.dim])
-        return embedded if pooling is None else pool(ids, embedded, pooling)
+        return tf.cast(ids, dtype) + tf.constant(offset, dtype)
 
     def get_config(self):
         """Every argument of `__init__`."""

@@ -8,6 +8,7 @@ Mixture-of-Experts" (KDD 2018).  B batch, d input width, E experts, D expert wid
 import tensorflow as tf
 
 from components.mlp import MLP, kernel_initializer
+from components.split_dense import Dense
 
 # Seeds are counted off from a layer's own: expert i of a bank at i * EXPERT_SEEDS, its
 # later layers behind it, the gate behind the experts, the next task's after that.
@@ -21,13 +22,16 @@ def mix(gate_logits, experts):
 
     Args:
         gate_logits: `[B, E]`.
-        experts: `[B, E, D]`.
+        experts: E tensors `[B, D]`, or `[B, E, D]`.
 
     Returns:
         `[B, D]`.
     """
-    weights = tf.nn.softmax(gate_logits)
-    return tf.linalg.matvec(experts, weights, transpose_a=True)
+    if not isinstance(experts, list | tuple):
+        experts = tf.unstack(experts, axis=1)
+    weights = tf.split(tf.nn.softmax(gate_logits), len(experts), axis=1)
+    # no stack: to copy the experts once more for every task costs more than the sums
+    return tf.add_n([w * x for w, x in zip(weights, experts, strict=True)])
 
 
 def _offset(seed, by):
@@ -37,13 +41,13 @@ def _offset(seed, by):
 def _gate(experts, seed, name):
     """The paper's gate: a single linear layer without bias (softmax is in `mix`)."""
     initializer = kernel_initializer(None, _offset(seed, GATE_SEED))
-    return tf.keras.layers.Dense(
+    return Dense(
         experts, use_bias=False, kernel_initializer=initializer, name=f"gate_{name}"
     )
 
 
 class ExpertBank(tf.keras.layers.Layer):
-    """Experts that read the same input: `[B, d]` to `[B, E, D]`.
+    """Experts that read the same input: `[B, d]` to a list of E tensors `[B, D]`.
 
     Their first layers are one wide matrix product.  Every expert draws its own initial
     weights: experts that start alike are told apart by the gates alone.
@@ -59,7 +63,7 @@ class ExpertBank(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.experts = experts
         seeds = [_offset(seed, EXPERT_SEEDS * i) for i in range(experts)]
-        self._first = tf.keras.layers.Dense(
+        self._first = Dense(
             experts * units[0],
             activation=activation,
             kernel_initializer=_side_by_side(activation, seeds),
@@ -73,8 +77,7 @@ class ExpertBank(tf.keras.layers.Layer):
     def call(self, inputs):
         """Computes all experts."""
         parts = tf.split(self._first(inputs), self.experts, axis=-1)
-        experts = [mlp(x) for mlp, x in zip(self._rest, parts, strict=True)]
-        return tf.stack(experts, axis=1)
+        return [mlp(x) for mlp, x in zip(self._rest, parts, strict=True)]
 
 
 def _side_by_side(activation, seeds):
@@ -190,8 +193,8 @@ class CGC(tf.keras.layers.Layer):
 
     def _mix(self, label, selector, experts):
         names = list(experts) if label == "shared" else [label, "shared"]
-        visible = [experts[name] for name in names if name in experts]
-        return mix(self._gates[label](selector), tf.concat(visible, axis=1))
+        visible = [x for name in names for x in experts.get(name, ())]
+        return mix(self._gates[label](selector), visible)
 
     def get_config(self):
         """Every argument of `__init__`."""

@@ -78,24 +78,42 @@ def gauc(labels, scores, groups):
     labels, scores = _float64(labels, scores)
     if not len(labels) or np.isnan(scores).any():
         return float("nan")
-    _, groups = np.unique(np.asarray(groups).ravel(), return_inverse=True)
-    parts = _pairs_won(labels, scores, np.ones_like(labels), groups)
-    group, *counted = parts
-    positive, negative, won = (np.bincount(group, part) for part in counted)
-    both = positive * negative > 0
-    if not both.any():
-        return float("nan")
-    areas = won[both] / (positive * negative)[both]
-    return float(np.average(areas, weights=(positive + negative)[both]))
+    values, groups = np.unique(np.asarray(groups).ravel(), return_inverse=True)
+    areas, rows = group_aucs(labels, scores, groups, len(values))
+    return float(np.average(areas, weights=rows)) if rows.any() else float("nan")
+
+
+def group_aucs(labels, scores, groups, count):
+    """Each group's AUC, and its rows; 0 rows where a group has one class only.
+
+    Args:
+        labels: `[n]`, 0 or 1.
+        scores: `[n]`.
+        groups: `[n]`, int, from 0.
+        count: Number of groups.
+
+    Returns:
+        `(areas [count], rows [count])`; an area without rows is 0.
+    """
+    labels, scores = _float64(labels, scores)
+    group, *counted = _pairs_won(labels, scores, np.ones_like(labels), groups)
+    positive, negative, won = (np.bincount(group, part, count) for part in counted)
+    pairs = positive * negative
+    areas = won / np.where(pairs > 0, pairs, 1.0)
+    return areas, np.where(pairs > 0, positive + negative, 0.0)
 
 
 def log_loss(labels, probabilities):
     """Mean binary cross-entropy; NaN without rows."""
+    losses = row_log_loss(labels, probabilities)
+    return float(np.mean(losses)) if len(losses) else float("nan")
+
+
+def row_log_loss(labels, probabilities):
+    """Binary cross-entropy of each row, `[n]`."""
     labels, p = _float64(labels, probabilities)
-    if not len(labels):
-        return float("nan")
     p = np.clip(p, _SMALLEST, 1 - _SMALLEST)
-    return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log1p(-p)))
+    return -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
 
 
 def normalized_entropy(labels, probabilities):

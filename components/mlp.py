@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from components.split_dense import Dense
+
 RECTIFIERS = ("relu", "leaky_relu", "elu", "selu", "gelu", "swish", "silu")
 
 
@@ -24,7 +26,7 @@ class MLP(tf.keras.layers.Layer):
             None: from Keras' global seed.
 
     Input shape:
-        `[..., d]`.
+        `[..., d]`, or a `SplitInput` once built.
 
     Output shape:
         `[..., units[-1]]`.
@@ -49,7 +51,7 @@ class MLP(tf.keras.layers.Layer):
         last = i == len(self.units) - 1
         activation = self.final_activation if last else self.activation
         seed = None if self.seed is None else self.seed + i
-        return tf.keras.layers.Dense(
+        return Dense(
             self.units[i],
             activation=activation,
             kernel_initializer=kernel_initializer(activation, seed),

@@ -74,6 +74,10 @@ class Task:
         weight: Fixed weight of the task's loss.
         mean, std: Of the transformed label over its sample space in the training split:
             for a binary task the rate of positives. A model starts from them.
+        negative_rate: The fraction of a binary task's negatives that the log kept, all
+            positives being there. The model learns the log as it is; what it serves is
+            corrected to the rate of 1. Evaluation data are taken to be sampled alike:
+            measures of the probability's size weigh a negative by 1 / rate.
     """
 
     name: str
@@ -83,13 +87,18 @@ class Task:
     weight: float = 1.0
     mean: float = 0.0
     std: float = 1.0
+    negative_rate: float = 1.0
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Task":
         return cls(**fields)
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        """Without ``negative_rate`` where there is none: so do older examples read."""
+        fields = asdict(self)
+        if self.negative_rate == 1:
+            del fields["negative_rate"]
+        return fields
 
 
 def transform_numbers(transform: str, values, array):

@@ -1,10 +1,11 @@
 """From a batch of encoded features to one vector per row."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
 from components.embeddings import FusedEmbedding
+from components.split_dense import SplitInput
 from models.features import MISSING_ID, Feature, transform_numbers
 
 EMBEDDING_STDDEV = 0.01  # that of CowClip's published runs
@@ -54,12 +55,40 @@ class FeatureInputs(tf.keras.layers.Layer):
 
     def call(self, batch: Mapping):
         """Computes the vector of each row."""
+        return tf.concat(list(self.parts(batch).values()), axis=1)
+
+    def parts(self, batch: Mapping) -> dict:
+        """Every feature's share of the vector: name -> float32 ``[B, d]``, in order."""
         embedded = self.embed(batch)
-        parts = [
-            embedded[f.name] if f.rows else standardise(f, batch[f.name])
+        return {
+            f.name: embedded[f.name] if f.rows else standardise(f, batch[f.name])
             for f in self.features
-        ]
-        return tf.concat(parts, axis=1)
+        }
+
+    def split(self, batch: Mapping, shared: Collection[str], kept=None) -> SplitInput:
+        """The vectors of rows that have some features in common.
+
+        Args:
+            batch: As for ``call``, but the shared features have one row.
+            shared: Names of the shared features: at least one, and not all.
+            kept: As in ``SplitInput``.
+
+        Returns:
+            What a trunk takes in place of the vectors: each shared feature was embedded
+            once.
+        """
+        parts, columns, start = self.parts(batch), {True: [], False: []}, 0
+        for name, part in parts.items():
+            end = start + part.shape[1]
+            columns[name in shared].extend(range(start, end))
+            start = end
+        return SplitInput(
+            tf.concat([p for name, p in parts.items() if name in shared], axis=1),
+            tf.concat([p for name, p in parts.items() if name not in shared], axis=1),
+            tuple(columns[True]),
+            tuple(columns[False]),
+            kept,
+        )
 
     def embed(self, batch: Mapping) -> dict:
         """Embedding of every feature that has one: name -> float32 ``[B, dim]``."""

@@ -1,7 +1,7 @@
 """The ranking model: features in, one output per task, and the step that trains it."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
@@ -104,7 +104,7 @@ class RankingModel(tf.keras.Model):
         return self.from_inputs(self.inputs_layer(features))
 
     def from_inputs(self, inputs) -> dict:
-        """The same from the vector that all tasks read, float32 ``[B, D]``."""
+        """The same from the vectors that all tasks read: ``[B, D]`` or split."""
         states = self.trunk(inputs)
         return {
             name: tower(states[name])[:, 0] + self.biases[name]
@@ -114,13 +114,33 @@ class RankingModel(tf.keras.Model):
     def predict_tasks(self, features: Mapping) -> dict:
         """What is served: task name -> probability or value in raw units, and the score.
 
+        Where only a part of the negatives was kept (``Task.negative_rate``), the
+        probability is that of the whole log: ``p / (p + (1 - p) / rate)``, He et al.,
+        ADKDD'14, section 6.3.
+
         Args:
             features: Feature name -> tensor.
 
         Returns:
             Task name -> float32 ``[B]``, and ``"score"`` -> float32 ``[B]``.
         """
-        raw = self(features, training=False)
+        return self._served(self(features, training=False))
+
+    def predict_candidates(
+        self, features: Mapping, shared: Collection[str], kept: dict | None = None
+    ) -> dict:
+        """The same for many items and one user, whose part is computed once.
+
+        Args:
+            features: Feature name -> tensor; one row of the shared features, B of the
+                others.
+            shared: Names of the shared features: at least one, and not all.
+            kept: As in ``SplitInput``: filled by an eager call, read by later ones.
+        """
+        inputs = self.inputs_layer.split(features, shared, kept)
+        return self._served(self.from_inputs(inputs))
+
+    def _served(self, raw: Mapping) -> dict:
         outputs = {task.name: _output(task, raw[task.name]) for task in self.tasks}
         score = evaluate_score(self.score, outputs, FUNCTIONS)
         rows = tf.shape(next(iter(outputs.values())))
@@ -204,7 +224,8 @@ def _loss(task: Task, labels, outputs):
 
 def _output(task: Task, raw):
     if task.kind == "binary":
-        return tf.sigmoid(raw)
+        # p / (p + (1 - p) / rate), which undoes the sampling: a shift of the logit
+        return tf.sigmoid(raw + math.log(task.negative_rate))
     value = raw * task.std + task.mean
     if task.transform == "log1p":
         return tf.sign(value) * tf.math.expm1(tf.abs(value))

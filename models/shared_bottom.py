@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow_recommenders.layers.feature_interaction.dcn import Cross
 
 from components.mlp import MLP
+from components.split_dense import SplitInput
 
 CROSS_SEEDS = 10_000
 CROSS_STDDEV = 0.05  # that of Keras' "truncated_normal", the default of Cross
@@ -50,6 +51,9 @@ class SharedBottom(tf.keras.layers.Layer):
 
     def call(self, inputs):
         """Computes the bottom once."""
+        mixed = self.crosses or self.norm is not None
+        if mixed and isinstance(inputs, SplitInput):
+            inputs = inputs.joined()
         crossed = inputs
         for cross in self.crosses:
             crossed = cross(inputs, crossed)

@@ -1,7 +1,7 @@
 """The command line: parse, call one stage, say in a few lines how it went.
 
-Exit status: 0 done, and gates passed; 1 a gate refused the model; 2 bad config or
-input; 3 training diverged.
+Exit status: 0 done, and gates passed; 1 a gate refused or held the model; 2 bad config
+or input; 3 training diverged.
 """
 
 import logging
@@ -28,6 +28,7 @@ from pipeline.errors import DivergenceError, InputError
 from pipeline.storage import finite
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
+COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red"}
 
 app = typer.Typer(
     name="steadyrank",
@@ -143,17 +144,67 @@ def evaluate(
         Path | None, typer.Option(help="The export that min_gain compares with.")
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    force: Annotated[
+        str | None, typer.Option(help="Exit with 0 whatever the verdict; say why.")
+    ] = None,
     settings: Settings = None,
     overwrite: Overwrite = False,
 ):
-    """Measure an export and judge it; exit status 1 if a gate refuses.
+    """Measure an export and judge it; exit status 1 unless all gates pass.
 
     Example: `steadyrank evaluate --config c.yaml --examples examples --model export
     --output evaluation`
     """
     loaded = _load(config, settings)
-    if not _evaluate(loaded, examples, model, output, baseline, split, overwrite):
+    folders = examples, model, output
+    if not _evaluate(loaded, *folders, baseline, split, overwrite, force):
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def release(
+    to: Annotated[Path, typer.Option(help="The folder that is served.")],
+    model: Annotated[
+        Path | None, typer.Option(help="An export, or a folder of versions.")
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="What `evaluate` wrote about it.")
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the version before.")
+    ] = False,
+):
+    """Copy an export that passed its gates to where it is served from.
+
+    Example: `steadyrank release --model export --evaluation evaluation --to served`
+    """
+    from pipeline import release as stage
+
+    if rollback:
+        if model or evaluation:
+            raise InputError("--rollback takes neither --model nor --evaluation.")
+        current = stage.roll_back(to)
+    else:
+        if model is None or evaluation is None:
+            raise InputError("release needs --model and --evaluation, or --rollback.")
+        current = stage.release(model, evaluation, to)
+    forced = f", forced: {current['forced']['reason']}" if current["forced"] else ""
+    _say(f"version {current['version']} ({current['verdict']}{forced}) in {to}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders that `run` wrote.")],
+    output: Annotated[Path, typer.Option(help="The page.")] = Path("compare.html"),
+):
+    """Write one page that shows several runs side by side.
+
+    Example: `steadyrank compare runs/a runs/b --output compare.html`
+    """
+    from pipeline.compare import compare as stage
+
+    stage(runs, output)
+    _say(f"{len(runs)} runs in {output}")
 
 
 @app.command(context_settings=BEAM)
@@ -189,6 +240,41 @@ def run(
         _export(loaded, trained, output / "export")
     folders = examples, output / "export", output / "evaluation"
     if not _evaluate(loaded, *folders, baseline, "test", overwrite or resume):
+        raise typer.Exit(REFUSED)
+
+
+@app.command("serve-check")
+def serve_check(
+    config: ConfigPath,
+    examples: Examples,
+    model: Annotated[Path, typer.Option(help="An export, or a folder of versions.")],
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    output: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    settings: Settings = None,
+):
+    """Replay raw rows through an export and time it; exit status 1 if scores differ.
+
+    Example: `steadyrank serve-check --config c.yaml --examples examples --model export`
+    """
+    from pipeline.serve_check import serve_check as stage
+    from pipeline.storage import write_json
+
+    shared = _load(config, settings).serving.shared
+    with console.status("serve-check"):
+        result = stage(examples, model, split=split, shared=shared)
+    table = Table(title=f"{result['rows']:,} raw rows, from NumPy to NumPy")
+    for name in ("signature", "difference", "rows", "p50 ms", "p99 ms", "rows/s"):
+        table.add_column(name, justify="left" if name == "signature" else "right")
+    for row in result["latency"]:
+        gap = result["differences"].get(row["signature"])
+        cells = ["" if gap is None else f"{gap:.1e}", str(row["rows"])]
+        cells += [f"{row[key]:.2f}" for key in ("p50_ms", "p99_ms")]
+        table.add_row(row["signature"], *cells, f"{row['rows_per_second']:,.0f}")
+    console.print(table)
+    if output:
+        write_json(output, result)
+    if not result["passed"]:
+        _say(f"scores differ from the encoded signature's by more than {result['limit']}")
         raise typer.Exit(REFUSED)
 
 
@@ -324,7 +410,10 @@ def _export(loaded, train: Path, output: Path) -> None:
     _say(f"SavedModel in {version}")
 
 
-def _evaluate(loaded, examples, model, output, baseline, split, overwrite) -> bool:
+def _evaluate(
+    loaded, examples, model, output, baseline, split, overwrite, force=None
+) -> bool:
+    """Evaluate, say how it went, and whether the model may go on."""
     from pipeline.evaluate import evaluate as stage
 
     with console.status("evaluate"):
@@ -335,14 +424,17 @@ def _evaluate(loaded, examples, model, output, baseline, split, overwrite) -> bo
             output,
             baseline_path=baseline,
             split=split,
+            force=force,
             overwrite=overwrite,
         )
     console.print(_metrics_table(result["metrics"]))
     console.print(_gates_table(result["gates"]))
-    passed = result["verdict"] == "PASS"
-    console.print(f"[bold {'green' if passed else 'red'}]{result['verdict']}[/]")
+    colour = COLOURS[result["verdict"]]
+    console.print(f"[bold {colour}]{result['verdict']}[/]")
+    if result["forced"]:
+        _say(f"forced: {result['forced']['reason']}")
     _say(f"report: {output / 'report.html'}")
-    return passed
+    return result["verdict"] == "PASS" or result["forced"] is not None
 
 
 def _metrics_table(metrics: dict) -> Table:
@@ -360,10 +452,13 @@ def _metrics_table(metrics: dict) -> Table:
 
 def _gates_table(gates: list[dict]) -> Table:
     table = Table(title="gates")
-    for name in ("gate", "task", "rule", "passed", "reason"):
+    for name in ("gate", "task", "rule", "verdict", "reason"):
         table.add_column(name)
-    for gate in gates:
-        mark = "[green]yes[/]" if gate["passed"] else "[red]no[/]"
+    quiet = [gate for gate in gates if gate.get("slice") and gate["passed"]]
+    if quiet:
+        table.caption = f"and {len(quiet)} gates on slices, which passed"
+    for gate in (gate for gate in gates if gate not in quiet):
+        mark = f"[{COLOURS[gate['verdict']]}]{gate['verdict']}[/]"
         cells = [escape(str(gate[name] or "")) for name in ("gate", "task", "rule")]
         table.add_row(*cells, mark, escape(gate["reason"]))
     return table

@@ -199,6 +199,8 @@ class TaskConfig(Section):
     transform: Literal["identity", "log1p"] = "identity"
     weight: Annotated[float, Field(ge=0)] = 1.0
     truth: str = ""  # column with the true probability or value, where it is known
+    # of the negatives, the fraction that the log kept: the served probability undoes it
+    negative_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _kind(self):
@@ -206,6 +208,8 @@ class TaskConfig(Section):
             raise ValueError("transform is for regression tasks; a binary label is 0 or 1")
         if self.kind == "regression" and self.at_least is not None:
             raise ValueError("at_least makes a binary label; kind must be binary")
+        if self.kind == "regression" and self.negative_rate != 1:
+            raise ValueError("negative_rate is for binary tasks: a value is no negative")
         return self
 
 
@@ -304,6 +308,20 @@ class Train(Section):
         return self.batch_size / (self.base_batch_size or self.batch_size)
 
 
+class Serving(Section):
+    """How the export is called."""
+
+    # features that all candidates of a request share: the user's and the moment's;
+    # with them the export has a signature that computes their part once
+    shared: list[str] = []
+
+
+class Export(Section):
+    """How the export is stored."""
+
+    embedding_dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
+
+
 class DivergenceGate(Section):
     """Full divergence or a non-finite loss always refuses."""
 
@@ -312,6 +330,8 @@ class DivergenceGate(Section):
 
 
 class AucGate(Section):
+    """Of AUC and GAUC."""
+
     min: Annotated[float, Field(ge=0, le=1)] | None = None
     min_gain: float | None = None  # over the baseline, on the same rows
 
@@ -322,17 +342,68 @@ class AucGate(Section):
         return self
 
 
+class LossGate(Section):
+    """Of log loss and normalised entropy, of which less is better."""
+
+    max: Positive | None = None
+    min_gain: float | None = None  # the baseline's less the model's, on the same rows
+
+    @model_validator(mode="after")
+    def _threshold(self):
+        if self.max is None and self.min_gain is None:
+            raise ValueError("needs max, min_gain or both: a gate without one refuses")
+        return self
+
+
+class DecilesGate(Section):
+    """In each tenth of the predictions, predicted over observed is 1 within this."""
+
+    max_error: Positive
+
+
 class CalibrationGate(Section):
     """Limits of predicted over observed."""
 
-    min: Positive
-    max: Positive
+    min: Positive | None = None
+    max: Positive | None = None
+    deciles: DecilesGate | None = None
 
     @model_validator(mode="after")
     def _order(self):
-        if self.min >= self.max:
+        if (self.min is None) != (self.max is None):
+            raise ValueError("needs min and max, both of them")
+        if self.min is None and self.deciles is None:
+            raise ValueError("needs min and max, deciles, or all of them")
+        if self.min is not None and self.min >= self.max:
             raise ValueError(f"min must be below max. Received: {self.min}, {self.max}")
         return self
+
+
+class SliceGate(Section):
+    """Limits that every large enough slice must keep."""
+
+    by: Annotated[list[str], Field(min_length=1)]  # features; several: their crossing
+    min_rows: Annotated[int, Field(ge=1)] = 1000  # smaller ones are named, not judged
+    auc: dict[str, AucGate] = {}
+    calibration: dict[str, CalibrationGate] = {}
+
+    @model_validator(mode="after")
+    def _limits(self):
+        if not self.auc and not self.calibration:
+            raise ValueError("needs auc, calibration or both: a gate without one refuses")
+        if len(set(self.by)) < len(self.by):
+            raise ValueError(f"by must name features once. Received: by={self.by}")
+        return self
+
+
+class DriftGate(Section):
+    """Of each task's predictions from the baseline's: population stability index."""
+
+    max_psi: Positive  # by custom, below 0.1 is stable and above 0.25 another one
+
+
+class SizeGate(Section):
+    max_mb: Positive  # of the whole export
 
 
 class SkewGate(Section):
@@ -340,12 +411,25 @@ class SkewGate(Section):
 
 
 class Gates(Section):
-    """What a model must pass. A gate that is not here does not judge."""
+    """What a model must pass. A gate that is not here does not judge.
 
+    A gain over the baseline and the calibration of deciles are judged with their scatter:
+    PASS or REFUSE where that is certain, else HOLD. With ``confidence``, so are all
+    limits of metrics; without it those compare the measured number itself.
+    """
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None  # null: 0.95 of gains
+    repetitions: Annotated[int, Field(ge=50)] = 200  # of the bootstrap over groups
     divergence: DivergenceGate | None = None
     auc: dict[str, AucGate] = {}
+    gauc: dict[str, AucGate] = {}
+    log_loss: dict[str, LossGate] = {}
+    normalized_entropy: dict[str, LossGate] = {}
     calibration: dict[str, CalibrationGate] = {}
+    slices: list[SliceGate] = []
     skew: SkewGate | None = None
+    drift: DriftGate | None = None
+    size: SizeGate | None = None
 
 
 class Config(Section):
@@ -357,6 +441,8 @@ class Config(Section):
     score: str = ""  # "": the product of the binary tasks' probabilities
     model: Annotated[SharedBottom | Ple, Field(discriminator="trunk")]
     train: Train = Train()
+    serving: Serving = Serving()
+    export: Export = Export()
     gates: Gates = Gates()
 
     @model_validator(mode="after")
@@ -412,23 +498,61 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _shared(self):
+        names = [feature.name for feature in self.features]
+        for name in self.serving.shared:
+            if name not in names:
+                raise ValueError(
+                    f"serving.shared: {name!r} is no feature. {near(name, names)}"
+                )
+        if len(set(self.serving.shared)) == len(names):
+            raise ValueError(
+                "serving.shared names all features: candidates must differ in some"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gates(self):
-        binary = [task.name for task in self.tasks if task.kind == "binary"]
-        allowed = {"auc": binary, "calibration": [task.name for task in self.tasks]}
-        for gate, names in allowed.items():
-            for name in getattr(self.gates, gate):
-                if name not in names:
+        self._judged_tasks(self.gates, "gates")
+        if self.gates.gauc and self.data.group is None:
+            raise ValueError("gates.gauc: needs data.group, the users to average over")
+        sliceable = [f.name for f in self.features if _is_sliceable(f)]
+        for number, item in enumerate(self.gates.slices):
+            self._judged_tasks(item, f"gates.slices.{number}")
+            for name in item.by:
+                if name not in sliceable:
                     raise ValueError(
-                        f"gates.{gate}: {name!r} is no task it can judge. "
-                        + near(name, names)
+                        f"gates.slices.{number}.by: {name!r} is no feature to slice by: "
+                        "a categorical one of a single value, or one with buckets. "
+                        + near(name, sliceable)
                     )
         return self
+
+    def _judged_tasks(self, gates: Gates | SliceGate, where: str) -> None:
+        binary = [task.name for task in self.tasks if task.kind == "binary"]
+        names = {"calibration": [task.name for task in self.tasks]}
+        for gate in ("auc", "gauc", "log_loss", "normalized_entropy", "calibration"):
+            for name, limits in getattr(gates, gate, {}).items():
+                allowed = names.get(gate, binary)
+                if getattr(limits, "deciles", None):
+                    allowed = binary
+                if name not in allowed:
+                    raise ValueError(
+                        f"{where}.{gate}: {name!r} is no task it can judge. "
+                        + near(name, allowed)
+                    )
 
     @property
     def score_formula(self) -> str:
         if self.score:
             return self.score
         return " * ".join(t.name for t in self.tasks if t.kind == "binary") or "0"
+
+
+def _is_sliceable(feature: FeatureConfig) -> bool:
+    if feature.kind == "numeric":
+        return feature.buckets > 1
+    return not feature.max_values
 
 
 def column(item: FeatureConfig | TaskConfig) -> str:
@@ -538,11 +662,20 @@ def _keys(location: tuple) -> list[str]:
         "split": Split,
         "tasks": TaskConfig,
         "train": Train,
+        "serving": Serving,
+        "export": Export,
         "dense": DenseOptimizer,
         "embedding": EmbeddingOptimizer,
         "gates": Gates,
         "auc": AucGate,
+        "gauc": AucGate,
+        "log_loss": LossGate,
+        "normalized_entropy": LossGate,
         "calibration": CalibrationGate,
+        "deciles": DecilesGate,
+        "slices": SliceGate,
+        "drift": DriftGate,
+        "size": SizeGate,
         "skew": SkewGate,
         "divergence": DivergenceGate,
     }

@@ -7,6 +7,7 @@ signature, and the raw rows that preprocessing kept through the raw one.
     steadyrank evaluate --config C --examples DIR --model DIR --output DIR
 """
 
+import datetime
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,20 +19,25 @@ import tensorflow as tf
 from models.features import MISSING_INTEGER, Feature
 from pipeline.columns import is_list
 from pipeline.config import Config
-from pipeline.dataset import evaluation_dataset, file_dataset, naming_damage
+from pipeline.dataset import file_dataset
+from pipeline.drift import measure_drift
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
 from pipeline.export import CARD, EXTRA, find_version
 from pipeline.gate import judge
-from pipeline.measure import measure
-from pipeline.predict import predict
 from pipeline.report import write_report
+from pipeline.scored import compare, measure_slices, score_split, sliced_features
 from pipeline.split import SPLITS
-from pipeline.storage import publish, read_json, refuse_existing, write_json
+from pipeline.storage import (
+    hash_folder,
+    publish,
+    read_json,
+    refuse_existing,
+    write_json,
+)
 from pipeline.train_log import FILE, divergence_of, read_lines
 from pipeline.versions import versions
 
-BATCH_ROWS = 8192
 RAW_ROWS = 5000  # at most, over all files of a split
 
 
@@ -81,6 +87,7 @@ def evaluate(
     *,
     baseline_path: Path | None = None,
     split: str = "test",
+    force: str | None = None,
     overwrite: bool = False,
 ) -> dict:
     """Measure an export and judge it.
@@ -90,12 +97,14 @@ def evaluate(
         examples_path: The example set.
         model_path: An export, or a folder of versions, of which the latest is taken.
         output: Where the evaluation shall stand.
-        baseline_path: Another export, which ``min_gain`` compares with.
+        baseline_path: Another export, which gains and drift are measured from.
         split: The split to measure on.
+        force: Why the model may be released whatever the verdict; it is recorded, the
+            verdict stays what it is.
         overwrite: Whether an evaluation that is there may be replaced.
 
     Returns:
-        What ``verdict.json`` holds.
+        What ``verdict.json`` holds, and ``metrics``.
 
     Raises:
         InputError: Model and examples do not belong together, or one is not whole.
@@ -103,22 +112,28 @@ def evaluate(
     refuse_existing(Path(output), overwrite)
     if split not in SPLITS:
         raise InputError(f"split must be one of {SPLITS}. Received: split={split!r}.")
+    if force is not None and not force.strip():
+        raise InputError("--force must say why. Received: an empty reason.")
     examples = ExampleSet.open(examples_path)
     export = Export(model_path)
     export.require(examples, "model")
+    baseline = None if baseline_path is None else Export(baseline_path)
+    if baseline is not None:
+        baseline.require(examples, "baseline")
     lines = list(read_lines(export.path / EXTRA / FILE))
     metrics = {
         "split": split,
         "rows": examples.rows(split),
         "model": str(export.path),
+        "content": hash_folder(export.path, EXTRA),
         "fingerprint": examples.schema.fingerprint,
-        "tasks": measure_export(export, examples, split),
+        "size_mb": _size_mb(export.path),
+        **_measure_rows(config, examples, export, baseline, split),
         "skew": measure_skew(export, examples, split),
         "divergence": divergence_of(lines),
         "data": _data_counts(examples.manifest["rows"]),
-        "baseline": _measure_baseline(baseline_path, examples, split),
     }
-    verdict = judge(metrics, config.gates.model_dump())
+    verdict = {**judge(metrics, config.gates.model_dump()), "forced": _forced(force)}
     with publish(output, overwrite) as partial:
         write_json(partial / "metrics.json", metrics)
         write_json(partial / "verdict.json", verdict)
@@ -134,35 +149,29 @@ def evaluate(
     return {**verdict, "metrics": metrics}
 
 
-def measure_export(export: Export, examples: ExampleSet, split: str) -> dict:
-    """Every task's metrics over all rows of a split, scored by the export.
-
-    Raises:
-        RuntimeError: Rows were lost on the way: a fault of this project.
-    """
-    dataset = evaluation_dataset(examples, split, BATCH_ROWS, extra=True)
-    with naming_damage(examples):
-        labels, masks, outputs, extra = predict(export.encoded, dataset)
-    rows = len(next(iter(outputs.values())))
-    if rows != examples.rows(split):
-        raise RuntimeError(f"scored {rows} of {examples.rows(split)} rows")
-    truths = {
-        key.removeprefix("truth/"): column
-        for key, column in extra.items()
-        if key.startswith("truth/")
-    }
-    tasks = export.schema.tasks
-    groups = extra.get("group")
-    return measure(tasks, labels, masks, outputs, groups, truths, curves=True)
+def _measure_rows(config: Config, examples, export, baseline, split: str) -> dict:
+    """All that is measured on the rows of the split, of the model and the baseline."""
+    tasks, wanted = export.schema.tasks, sliced_features(config.gates)
+    ours = score_split(export.encoded, examples, split, wanted)
+    theirs = None if baseline is None else score_split(baseline.encoded, examples, split)
+    results, base = compare(ours, theirs, tasks, config.gates)
+    found = {"tasks": results, "baseline": None}
+    found["slices"] = measure_slices(ours, theirs, examples, config.gates)
+    if theirs is not None:
+        found["baseline"] = {"model": str(baseline.path), "tasks": base}
+        found["drift"] = measure_drift(ours.outputs, theirs.outputs)
+    return found
 
 
-def _measure_baseline(path: Path | None, examples: ExampleSet, split: str):
-    if path is None:
+def _forced(reason: str | None) -> dict | None:
+    if reason is None:
         return None
-    baseline = Export(path)
-    baseline.require(examples, "baseline")
-    tasks = measure_export(baseline, examples, split)
-    return {"model": str(baseline.path), "tasks": tasks}
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return {"reason": reason.strip(), "time": now.isoformat(timespec="seconds")}
+
+
+def _size_mb(path: Path) -> float:
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 1e6
 
 
 def measure_skew(export: Export, examples: ExampleSet, split: str) -> dict:

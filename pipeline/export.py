@@ -1,8 +1,9 @@
 """A trained model to a SavedModel under the next version number.
 
 In: what ``train`` published.  Out: ``<output>/<version>/``, as TensorFlow Serving reads
-it; ``assets.extra/`` there holds ``card.json`` (schema, config, training summary,
-versions) and the training log, from which the divergence gate judges.
+it; ``assets.extra/`` there holds ``card.json`` (schema, config, training summary, data,
+package versions, git revision), the training log, from which the divergence gate judges,
+and the requests with which TensorFlow Serving warms up.
 
     steadyrank export --config C --train DIR --output DIR
 """
@@ -20,6 +21,9 @@ from pipeline.model import load_weights
 from pipeline.serving import ServingModule
 from pipeline.storage import publish, read_json, write_json
 from pipeline.train_log import FILE
+from pipeline.versions import git_revision, versions
+from pipeline.warmup import FILE as WARMUP
+from pipeline.warmup import write_warmup
 
 EXTRA = "assets.extra"
 CARD = "card.json"
@@ -48,7 +52,8 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
         schema.features, schema.tasks, schema.score, settings, config.train.seed
     )
     load_weights(model, train_path / "best")
-    module = ServingModule(model, schema, train_path / "vocab")
+    shared, dtype = config.serving.shared, config.export.embedding_dtype
+    module = ServingModule(model, schema, train_path / "vocab", shared, dtype)
     with publish(output / str(_next_version(output))) as partial:
         tf.saved_model.save(module, str(partial), module.signatures)
         extra = partial / EXTRA
@@ -59,8 +64,13 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
             "config": config.model_dump(mode="json"),
             "training": summary,
             "data": read_json(train_path / "examples.json", "a trained model"),
+            "versions": versions(),
+            "git_revision": git_revision(),
+            "signatures": sorted(module.signatures),
+            "embedding_dtype": dtype,
         }
         write_json(extra / CARD, card)
+        write_warmup(extra / WARMUP, schema, train_path / "vocab", shared)
     return output / str(_next_version(output) - 1)
 
 

@@ -1,12 +1,14 @@
 """Release gates: measured numbers against limits, with a reason for each verdict.
 
-A gate never passes for want of something to judge: a missing metric, NaN, an empty
-sample space, a missing baseline or no gate at all refuse.  No TensorFlow here.
+Three verdicts, never a fourth: PASS; HOLD, where there is too little data to tell; and
+REFUSE.  A gate never passes for want of something to judge: a missing metric, NaN, an
+empty sample space or slice, a missing baseline or no gate at all refuse.  How numbers
+with a standard error are judged stands in ``pipeline.rules``.  No TensorFlow here.
 """
 
-import math
-
-PASS, REFUSE = "PASS", "REFUSE"
+from pipeline.gate_result import is_number, missing, simple
+from pipeline.rules import worst
+from pipeline.task_gates import metric_gates, slice_gates
 
 
 def judge(metrics: dict, gates: dict) -> dict:
@@ -17,29 +19,30 @@ def judge(metrics: dict, gates: dict) -> dict:
         gates: The config's ``gates`` section.
 
     Returns:
-        ``{"verdict": "PASS" or "REFUSE", "gates": [...]}``: for each gate its rule,
-        what was measured, the limit, whether it passed, and why.
+        ``{"verdict": "PASS", "HOLD" or "REFUSE", "gates": [...]}``: for each gate its
+        rule, what was measured, the limit, its own verdict, and why.
     """
     results = [
         *_divergence(metrics.get("divergence"), gates.get("divergence")),
-        *_auc(metrics, gates.get("auc") or {}),
-        *_calibration(metrics, gates.get("calibration") or {}),
+        *metric_gates(metrics, gates),
+        *slice_gates(metrics.get("slices"), gates),
         *_skew(metrics.get("skew"), gates.get("skew")),
+        *_drift(metrics, gates.get("drift")),
+        *_size(metrics.get("size_mb"), gates.get("size")),
     ]
     if not results:
-        results = [_result("gates", None, "at least one gate", None, None, False)]
-        results[0]["reason"] = "the config names no gate, so nothing vouches for the model"
-    passed = all(result["passed"] for result in results)
-    return {"verdict": PASS if passed else REFUSE, "gates": results}
+        reason = "the config names no gate, so nothing vouches for the model"
+        results = [missing("gates", None, "at least one gate", reason)]
+    return {"verdict": worst(r["verdict"] for r in results), "gates": results}
 
 
 def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
     if gate is None:
         return []
     if not found or not found.get("steps"):
-        return [_missing("divergence", None, "no divergence", "the training log is empty")]
+        return [missing("divergence", None, "no divergence", "the training log is empty")]
     at = found["diverged_at"]
-    full = _result(
+    full = simple(
         "divergence", None, "no full divergence", at, None, not found["diverged"]
     )
     dead = ", ".join(found.get("dead_tasks", []))
@@ -48,56 +51,18 @@ def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
         what = f"the AUC of {dead} went to 0.5" if dead else "the loss diverged"
         full["reason"] = f"{what} at step {at} and did not come back"
     skipped = found["nonfinite_steps"]
-    finite = _result("divergence", None, "no non-finite loss", skipped, 0, skipped == 0)
+    finite = simple("divergence", None, "no non-finite loss", skipped, 0, skipped == 0)
     finite["reason"] = f"{skipped} of {found['steps']} steps had a non-finite loss"
     micro, most = len(found["micro"]), gate["max_micro"]
-    few = _result("divergence", None, f"max {most} micro", micro, most, micro <= most)
+    few = simple("divergence", None, f"max {most} micro", micro, most, micro <= most)
     where = ", ".join(str(event["step"]) for event in found["micro"][:5])
     few["reason"] = f"{micro} micro-divergences" + (f", at steps {where}" if micro else "")
     back, limit = found.get("rollbacks", 0), gate["max_rollbacks"]
-    survived = _result(
+    survived = simple(
         "divergence", None, f"max {limit} rollbacks", back, limit, back <= limit
     )
     survived["reason"] = f"training went back to a healthy checkpoint {back} times"
     return [full, finite, few, survived]
-
-
-def _auc(metrics: dict, gates: dict) -> list[dict]:
-    results = []
-    for task, gate in gates.items():
-        value = _metric(metrics, task, "auc")
-        if gate.get("min") is not None:
-            results.append(_at_least("auc", task, "min", value, gate["min"]))
-        if gate.get("min_gain") is not None:
-            results.append(_gain(metrics, task, value, gate["min_gain"]))
-    return results
-
-
-def _gain(metrics: dict, task: str, value: float | None, least: float) -> dict:
-    rule = f"min_gain {least:g}"
-    if not metrics.get("baseline"):
-        reason = "no baseline was given: pass --baseline, or remove min_gain"
-        return _missing("auc", task, rule, reason)
-    base = _metric(metrics["baseline"], task, "auc")
-    gain = None if value is None or base is None else value - base
-    return _at_least("auc", task, "min_gain", gain, least)
-
-
-def _calibration(metrics: dict, gates: dict) -> list[dict]:
-    results = []
-    for task, gate in gates.items():
-        value = _metric(metrics, task, "calibration")
-        rule = f"{gate['min']:g} to {gate['max']:g}"
-        if value is None:
-            results.append(_missing("calibration", task, rule, "it was not measured"))
-            continue
-        inside = gate["min"] <= value <= gate["max"]
-        limit = gate["min"] if value < gate["min"] else gate["max"]
-        result = _result("calibration", task, rule, value, limit, inside)
-        word = "within" if inside else "outside of"
-        result["reason"] = f"predicted over observed is {value:.4f}, {word} {rule}"
-        results.append(result)
-    return results
 
 
 def _skew(found: dict | None, gate: dict | None) -> list[dict]:
@@ -106,49 +71,49 @@ def _skew(found: dict | None, gate: dict | None) -> list[dict]:
     most = gate["max_difference"]
     rule = f"max {most:g}"
     if not found or not found.get("rows"):
-        return [_missing("skew", None, rule, "no raw rows were scored")]
+        return [missing("skew", None, rule, "no raw rows were scored")]
     value = found.get("max_difference")
-    if not _is_number(value):
-        return [_missing("skew", None, rule, "a signature gave no number")]
-    result = _result("skew", None, rule, value, most, value <= most)
+    if not is_number(value):
+        return [missing("skew", None, rule, "a signature gave no number")]
+    result = simple("skew", None, rule, value, most, value <= most)
     result["reason"] = (
         f"raw and encoded signature differ by at most {value:.2g} on {found['rows']} rows"
     )
     return [result]
 
 
-def _at_least(gate: str, task: str, name: str, value: float | None, least: float) -> dict:
-    rule = f"{name} {least:g}"
-    if value is None:
-        return _missing(gate, task, rule, "it was not measured, or is not defined")
-    result = _result(gate, task, rule, value, least, value >= least)
-    word = "at least" if value >= least else "below"
-    result["reason"] = f"{value:.4f} is {word} {least:g}"
-    return result
+def _drift(metrics: dict, gate: dict | None) -> list[dict]:
+    """Every output's population stability index over the baseline."""
+    if gate is None:
+        return []
+    most = gate["max_psi"]
+    rule = f"max_psi {most:g}"
+    if not metrics.get("baseline"):
+        reason = "no baseline was given: pass --baseline, or remove drift"
+        return [missing("drift", None, rule, reason)]
+    found = metrics.get("drift") or {}
+    results = []
+    for task in metrics.get("tasks") or {}:
+        value = (found.get(task) or {}).get("psi")
+        if not is_number(value):
+            results.append(missing("drift", task, rule, "it was not measured"))
+            continue
+        result = simple("drift", task, rule, value, most, value <= most)
+        result["against"] = "the baseline's predictions on the same rows"
+        word = "at most" if value <= most else "above"
+        result["reason"] = f"population stability index {value:.4f} is {word} {most:g}"
+        results.append(result)
+    return results or [missing("drift", None, rule, "no task was measured")]
 
 
-def _metric(metrics: dict, task: str, name: str) -> float | None:
-    """A task's metric, or None where it is missing, NaN or over no rows."""
-    result = metrics.get("tasks", {}).get(task) or {}
-    value = result.get(name)
-    return value if result.get("rows") and _is_number(value) else None
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _missing(gate: str, task: str | None, rule: str, reason: str) -> dict:
-    return {**_result(gate, task, rule, None, None, False), "reason": reason}
-
-
-def _result(gate, task, rule, measured, limit, passed) -> dict:
-    return {
-        "gate": gate,
-        "task": task,
-        "rule": rule,
-        "measured": measured,
-        "limit": limit,
-        "passed": bool(passed),
-        "reason": "",
-    }
+def _size(found: float | None, gate: dict | None) -> list[dict]:
+    if gate is None:
+        return []
+    most = gate["max_mb"]
+    rule = f"max_mb {most:g}"
+    if not is_number(found):
+        return [missing("size", None, rule, "it was not measured")]
+    result = simple("size", None, rule, found, most, found <= most)
+    word = "at most" if found <= most else "above"
+    result["reason"] = f"the export takes {found:.1f} MB, {word} {most:g}"
+    return [result]

@@ -86,7 +86,7 @@ def _evaluation(path: Path) -> dict[str, Rows]:
     rows: Rows = [("verdict", verdict["verdict"])]
     for gate in verdict["gates"]:
         name = " ".join(filter(None, (gate["gate"], gate["task"], gate["rule"])))
-        rows.append(
-            (name, ("passed: " if gate["passed"] else "REFUSED: ") + gate["reason"])
-        )
+        rows.append((name, f"{gate['verdict']}: {gate['reason']}"))
+    if verdict.get("forced"):
+        rows.append(("forced", verdict["forced"]["reason"]))
     return {f"evaluation {path}": rows}

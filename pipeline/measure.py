@@ -6,6 +6,7 @@ import numpy as np
 
 from components import metrics
 from models.features import Task
+from pipeline.sampling import whole_log_curve, whole_log_metrics
 
 
 def measure(
@@ -45,6 +46,11 @@ def measure(
         if curves:
             result["roc"] = metrics.roc_curve(label, output)
             result["calibration_curve"] = metrics.calibration_curve(label, output)
+        if task.negative_rate < 1:
+            result |= whole_log_metrics(label, output, task.negative_rate)
+            if curves:
+                curve = whole_log_curve(label, output, task.negative_rate)
+                result["calibration_curve"] = curve
         results[task.name] = result
     return results
 

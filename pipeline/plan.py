@@ -155,4 +155,5 @@ def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
     raw_type(
         "numeric", kind, f"tasks.{item.name}: column {column(item)!r} of {path}", False
     )
-    return Task(item.name, item.kind, item.given, item.transform)
+    rate = item.negative_rate
+    return Task(item.name, item.kind, item.given, item.transform, negative_rate=rate)

@@ -2,7 +2,7 @@
 
 Building a model and tracing its step costs seconds, a step milliseconds.  So a model is
 built once, its step traced once a method, and every probe begins by putting weights,
-optimizer slots and counters back to their start.
+optimizer slots and counters back to their start.  Rates do not decay in a probe.
 """
 
 import math
@@ -28,6 +28,8 @@ from pipeline.predict import predict
 from pipeline.steps import LoggedStep
 
 EVALUATION_ROWS = 8192
+CALM = 1.5  # times the first loss: what stays below it never rose
+ALIVE_AUC = 0.55  # what a task must have had before, to be told from chance
 LOOK_STEPS = 10  # steps between looks at the losses
 UNIT = {"relative": 0.1, "absolute": 1e-3}  # of clippy_unit, where none are given
 THRESHOLDS = {
@@ -68,7 +70,8 @@ class Probe:
         rate: Learning rate of the dense weights, in the units of the config.
         seed: Seed of the weights and of the order of the rows.
         diverged: Whether the loss, or a task, was lost for good.
-        why: In words; "" for a healthy run.
+        why: In words; "" for a healthy run, and "too slow" for a task that has not begun
+            to learn: no divergence.
         final: Task name -> AUC after the last step, on rows that come later; empty
             where training diverged before.
         progressive: Task name -> mean AUC over the windows, each measured before the
@@ -137,7 +140,7 @@ class Prober:
 
     def probe(self, method: Method, rate: float, seed: int) -> Probe:
         """Train from the start and say how it went."""
-        began, run = time.monotonic(), _Watch(self._patience(seed))
+        began, run = time.monotonic(), Watch(self._patience(seed))
         step = self.prepare(method, rate, seed)
         for place, window in enumerate(self.windows):
             if place:
@@ -196,7 +199,7 @@ class Prober:
         outputs = {name: np.nan_to_num(values) for name, values in outputs.items()}
         return measure(self.schema.tasks, labels, masks, outputs)
 
-    def _train_window(self, step: LoggedStep, window: str, seed: int, run: "_Watch"):
+    def _train_window(self, step: LoggedStep, window: str, seed: int, run: "Watch"):
         batches, size = self.batches(window, seed), self.config.train.batch_size
         for first in range(0, len(batches), LOOK_STEPS):
             values = [step(batch) for batch in batches[first : first + LOOK_STEPS]]
@@ -243,14 +246,19 @@ class Prober:
         return list(zip(own, self._weights[seed], strict=True))
 
 
-class _Watch:
-    """What is seen of a probe while it runs."""
+class Watch:
+    """What is seen of a probe while it runs.
+
+    Args:
+        patience: Steps in which a loss that jumped may come back.
+    """
 
     def __init__(self, patience: int):
         self.detector = DivergenceDetector(patience=patience)
         self.losses: list[float] = []
         self.clipping: list[dict[str, float]] = []
         self.areas: list[dict[str, float]] = []
+        self.certain: set[str] = set()
         self.finished = False
         self.lost = False
 
@@ -269,18 +277,20 @@ class _Watch:
         train_log.watch(self.detector, {"step": step, "progressive": results})
         binary = {t: r["auc"] for t, r in results.items() if r["kind"] == "binary"}
         self.areas.append(binary)
+        self.certain = {t for t in binary if _is_certain(results[t])}
         self.finished |= last
 
     def outcome(self, method: str, rate: float, seed: int, seconds: float) -> Probe:
         """The probe that was."""
         summary = self.detector.summary()
         tasks = self.areas[0] if self.areas else {}
+        slow = self._slow(summary) and not (self.lost or self.detector.in_episode)
         return Probe(
             method,
             rate,
             seed,
-            diverged=summary["diverged"],
-            why=_why(summary, self.losses),
+            diverged=summary["diverged"] and not slow,
+            why=_why(summary, self.losses, slow),
             final=self.areas[-1] if self.finished else {},
             progressive={
                 task: float(np.nanmean([areas[task] for areas in self.areas]))
@@ -301,11 +311,30 @@ class _Watch:
             seconds=round(seconds, 3),
         )
 
+    def _slow(self, summary: dict) -> bool:
+        """Whether all that is wrong is that some tasks have not begun to learn.
 
-def _why(summary: dict, losses: list[float]) -> str:
+        They had no AUC to lose, and either another task has learned, or no loss ever
+        rose.  A shared bottom that is lost takes every task with it.
+        """
+        dead, last = set(summary["dead_tasks"]), self.areas[-1] if self.areas else {}
+        had = {t for areas in self.areas for t in dead if areas[t] > ALIVE_AUC}
+        calm = max(self.losses) <= CALM * self.losses[0] and not summary["micro"]
+        others = any(last[task] > ALIVE_AUC for task in self.certain - dead)
+        return bool(dead) and not had and (calm or others)
+
+
+def _is_certain(result: dict) -> bool:
+    positives = result["positives"]
+    return min(positives, result["rows"] - positives) >= train_log.CERTAIN_ROWS
+
+
+def _why(summary: dict, losses: list[float], slow: bool) -> str:
     if not summary["diverged"]:
         return ""
     at = summary["diverged_at"]
+    if slow:
+        return f"AUC of {', '.join(summary['dead_tasks'])} still at 0.5: too slow"
     if summary["dead_tasks"]:
         return f"AUC of {', '.join(summary['dead_tasks'])} at 0.5 from step {at}"
     if summary["nonfinite_steps"]:

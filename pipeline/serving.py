@@ -4,16 +4,20 @@ Vocabulary lookup, transforms and defaults are in the graph: serving cannot do t
 otherwise than training did.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
+from models.build import empty_batch
 from models.features import MISSING_ID, MISSING_INTEGER, Feature
 from models.ranker import RankingModel
 from pipeline.example_set import Schema, vocab_path
 
 TYPES = {"string": tf.string, "integer": tf.int64, "float": tf.float32}
+MISSING = {"string": "", "integer": MISSING_INTEGER, "float": float("nan")}
+RAW, TF_EXAMPLE, ENCODED = "serving_default", "tf_example", "encoded"
+CANDIDATES, SERIALIZED = "candidates", "examples"
 
 
 class ServingModule(tf.Module):
@@ -27,74 +31,156 @@ class ServingModule(tf.Module):
     string ``[B]``, split at its separator, or, where the log holds lists, ``[B, any]``,
     padded with missing values.
 
+    ``tf_example``: ``examples``, serialized ``tf.Example`` string ``[B]`` that hold the
+    same raw features; a feature that an example leaves out is missing.
+
+    ``candidates``, where ``shared`` names features: raw features of B items, and of the
+    one user and moment that they share: ``[1]`` or ``[1, any]`` of each shared feature.
+
     ``encoded``: features as the examples hold them: int32 ids ``[B]`` or
     ``[B, max_values]``, float32 numbers ``[B]``.
 
-    Both give each task's probability or value, and ``score``: float32 ``[B]``.
+    All give each task's probability or value, and ``score``: float32 ``[B]``.
 
     Args:
         model: A built model with its weights.
         schema: The model's schema.
         vocab: Folder of the vocabulary files; they become assets of the export.
+        shared: Names of the features that all candidates share.
+        embedding_dtype: In which the tables are stored; read rows become float32.
     """
 
-    def __init__(self, model: RankingModel, schema: Schema, vocab: Path):
+    def __init__(
+        self,
+        model: RankingModel,
+        schema: Schema,
+        vocab: Path,
+        shared: Collection[str] = (),
+        embedding_dtype: str = "float32",
+    ):
         super().__init__()
-        self.model, self.schema = model, schema
+        # behind a function Keras is not seen: saving would trace each of its layers
+        self._model = lambda: model
+        self.schema = schema
+        self.shared = tuple(shared)
+        self.weights = list(model.dense_variables) + _tables(model, embedding_dtype)
         self.tables = {
             feature.name: _table(feature, vocab_path(vocab, feature.name))
             for feature in schema.features
             if feature.kind == "categorical" and feature.vocabulary_size
         }
-        self.encoded = tf.function(
-            model.predict_tasks, [_encoded_specs(schema)], autograph=False
-        )
-        self.raw = tf.function(self._from_raw, [_raw_specs(schema)], autograph=False)
+        self.functions = {
+            RAW: self._function(self._from_raw, _raw_specs(schema.features)),
+            TF_EXAMPLE: self._function(
+                self._from_examples,
+                {SERIALIZED: tf.TensorSpec([None], tf.string, SERIALIZED)},
+            ),
+            ENCODED: self._function(model.predict_tasks, _encoded_specs(schema)),
+        }
+        if self.shared:
+            kept = {}
+            model.predict_candidates(empty_batch(schema.features), self.shared, kept)
+            self.weights += [part for parts in kept.values() for part in parts]
+            self.functions[CANDIDATES] = self._function(
+                lambda raw: model.predict_candidates(self.encode(raw), self.shared, kept),
+                _raw_specs(schema.features, self.shared),
+            )
 
     @property
     def signatures(self) -> dict:
         """Name -> concrete function, for ``tf.saved_model.save``."""
-        return {
-            "serving_default": self.raw.get_concrete_function(),
-            "encoded": self.encoded.get_concrete_function(),
-        }
+        return dict(self.functions)
+
+    @staticmethod
+    def _function(function, specs: dict):
+        traced = tf.function(function, [specs], autograph=False)
+        return traced.get_concrete_function()
 
     def _from_raw(self, raw: Mapping) -> dict:
-        features = self.schema.features
-        return self.model.predict_tasks(
-            {f.name: self.encode(f, raw[f.name]) for f in features}
-        )
+        return self._model().predict_tasks(self.encode(raw))
 
-    def encode(self, feature: Feature, values):
-        """One raw feature as the examples hold it."""
-        if feature.kind == "numeric":
-            return values
-        if not feature.max_values:
-            return self._ids(feature, values)
+    def _from_examples(self, inputs: Mapping) -> dict:
+        specs = {f.name: _example_spec(f) for f in self.schema.features}
+        raw = tf.io.parse_example(inputs[SERIALIZED], specs)
+        for feature in self.schema.features:
+            if is_listed(feature):
+                filler = MISSING[feature.raw]
+                raw[feature.name] = raw[feature.name].to_tensor(filler)
+        return self._from_raw(raw)
+
+    def encode(self, raw: Mapping) -> dict:
+        """Raw features as the examples hold them.
+
+        Features of one raw type and one value, whose values come in equal numbers, are
+        told apart from missing ones together: what a small batch pays for is the number
+        of operations.
+        """
+        encoded, together = {}, {}
+        for feature in self.schema.features:
+            values = raw[feature.name]
+            if feature.kind == "numeric":
+                encoded[feature.name] = values
+            elif feature.max_values:
+                encoded[feature.name] = self._several(feature, values)
+            else:
+                key = feature.raw, feature.name in self.shared
+                together.setdefault(key, []).append(feature)
+        for features in together.values():
+            ids = self._ids(features, [raw[feature.name] for feature in features])
+            encoded.update(zip((f.name for f in features), ids, strict=True))
+        return encoded
+
+    def _several(self, feature: Feature, values):
+        """Several values of a row: those that are there, the first ones, padded."""
         if feature.separator:
             values = tf.strings.split(values, feature.separator)
-            values = tf.ragged.boolean_mask(values, values != "")
-        else:
-            values = tf.ragged.boolean_mask(values, values != _missing(feature))
-        ids = tf.ragged.map_flat_values(lambda flat: self._ids(feature, flat), values)
+        values = tf.ragged.boolean_mask(values, values != _missing(feature))
+        ids = tf.ragged.map_flat_values(lambda v: self._ids([feature], [v])[0], values)
         return ids.to_tensor(MISSING_ID, shape=[None, feature.max_values])
 
-    def _ids(self, feature: Feature, values):
-        """Flat raw values to ids: missing, out-of-vocabulary bucket, or known."""
-        unknown = tf.ones_like(values, tf.int64)
-        if feature.oov_buckets > 1:
-            texts = values if feature.raw == "string" else tf.as_string(values)
-            unknown += tf.strings.to_hash_bucket_fast(texts, feature.oov_buckets)
-        ids = unknown
-        if feature.name in self.tables:
-            index = self.tables[feature.name].lookup(values)
-            ids = tf.where(index < 0, unknown, index + 1 + feature.oov_buckets)
-        missing = values == _missing(feature)
-        return tf.cast(tf.where(missing, tf.cast(MISSING_ID, tf.int64), ids), tf.int32)
+    def _ids(self, features: Sequence[Feature], values: Sequence) -> list:
+        """Flat raw values of some features to ids: missing, unknown, or known."""
+        places = zip(features, values, strict=True)
+        ids = tf.stack([self._place(feature, value) for feature, value in places])
+        missing = tf.stack(values) == _missing(features[0])
+        nothing = tf.constant(MISSING_ID, tf.int64)
+        return tf.unstack(tf.cast(tf.where(missing, nothing, ids), tf.int32))
+
+    def _place(self, feature: Feature, values):
+        """Ids as if no value were missing, int64."""
+        buckets = feature.oov_buckets
+        if feature.name not in self.tables:
+            return _bucket(feature, values)
+        # an unknown value is at -1, which with one bucket comes out as that bucket's id
+        ids = self.tables[feature.name].lookup(values) + 1 + buckets
+        if buckets > 1:
+            ids = tf.where(ids <= buckets, _bucket(feature, values), ids)
+        return ids
+
+
+def _tables(model: RankingModel, dtype: str) -> list[tf.Variable]:
+    """What stands for the embedding tables in the export."""
+    if dtype == "float32":
+        return list(model.embedding_variables)
+    tables = model.inputs_layer.tables.values()
+    return [variable for table in tables for variable in table.compress(dtype)]
+
+
+def _bucket(feature: Feature, values):
+    """The id of an unknown value."""
+    if feature.oov_buckets == 1:
+        return tf.ones_like(values, tf.int64)
+    texts = values if feature.raw == "string" else tf.as_string(values)
+    return 1 + tf.strings.to_hash_bucket_fast(texts, feature.oov_buckets)
 
 
 def _missing(feature: Feature):
-    return "" if feature.raw == "string" else tf.constant(MISSING_INTEGER, tf.int64)
+    return tf.constant(MISSING[feature.raw], TYPES[feature.raw])
+
+
+def is_listed(feature: Feature) -> bool:
+    """Whether a row's values come as a list, not in one string."""
+    return bool(feature.max_values) and not feature.separator
 
 
 def _table(feature: Feature, path: Path) -> tf.lookup.StaticHashTable:
@@ -110,14 +196,26 @@ def _table(feature: Feature, path: Path) -> tf.lookup.StaticHashTable:
     return tf.lookup.StaticHashTable(lines, -1)
 
 
-def _raw_specs(schema: Schema) -> dict:
+def raw_type(feature: Feature) -> tf.DType:
+    """The type in which a feature is sent."""
+    return TYPES[feature.raw] if feature.kind == "categorical" else tf.float32
+
+
+def _raw_specs(features: Sequence[Feature], shared: Collection[str] = ()) -> dict:
     specs = {}
-    for feature in schema.features:
-        listed = feature.max_values and not feature.separator
-        kind = TYPES[feature.raw] if feature.kind == "categorical" else tf.float32
-        shape = [None, None] if listed else [None]
-        specs[feature.name] = tf.TensorSpec(shape, kind, feature.name)
+    for feature in features:
+        rows = 1 if feature.name in shared else None
+        shape = [rows, None] if is_listed(feature) else [rows]
+        specs[feature.name] = tf.TensorSpec(shape, raw_type(feature), feature.name)
     return specs
+
+
+def _example_spec(feature: Feature):
+    kind = raw_type(feature)
+    if is_listed(feature):
+        return tf.io.RaggedFeature(kind)
+    missing = float("nan") if kind == tf.float32 else MISSING[feature.raw]
+    return tf.io.FixedLenFeature([], kind, missing)
 
 
 def _encoded_specs(schema: Schema) -> dict:

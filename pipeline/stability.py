@@ -137,6 +137,10 @@ def summarise(
         "highest_tried": max((probe.rate for probe in probes), default=None),
         "best_auc": areas.get(best),
         "best_rate": best,
+        "good_rate": min(
+            (rate for rate, area in areas.items() if area >= areas[best] - LEVEL),
+            default=None,
+        ),
         "auc_in_use": areas.get(rate_in_use),
         "range": good_range(areas, [probe.rate for probe in probes]),
         "diverged": sum(probe.diverged for probe in probes),
@@ -170,8 +174,8 @@ def advice(rows: Sequence[dict], in_use: str, rate_in_use: float) -> str:
     if gain < LEVEL / 2 or own["auc_in_use"] is None:
         return f"{said} Nothing needs to change."
     return (
-        f"{said} {best['method']} at {_rate(best['best_rate'])} gave {gain:.3f} more AUC "
-        "in these short probes: try it."
+        f"{said} {best['method']} at {_rate(best['best_rate'])} gave {gain:.3f} more AUC. "
+        f"Short probes favour high rates: try {_rate(best['good_rate'])} first."
     )
 
 

@@ -59,6 +59,16 @@ class LoggedStep:
         numbers += [first(logs["nonfinite"]), rows, latest, *self._rates()]
         return tf.stack([tf.cast(number, tf.float64) for number in numbers])
 
+    def norms(self) -> dict[str, dict[str, float]]:
+        """L2 norm of each dense variable, and of its last update."""
+        optimizer = self.model.dense_optimizer
+        weights = [tf.norm(v) for v in self.model.dense_variables]
+        updates = [v.read_value() for v in optimizer.update_norms]
+        return {
+            "weight_norm": dict(zip(self.dense, map(float, weights), strict=True)),
+            "update_norm": dict(zip(self.dense, map(float, updates), strict=True)),
+        }
+
     def _rates(self) -> list:
         return [
             self.model.dense_optimizer.learning_rate,

@@ -1,6 +1,7 @@
 """Whole or absent: how a stage publishes a folder, and how the next one reads it."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import InputError
+
+HASH_BYTES = 1 << 20  # read at once
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -62,6 +65,33 @@ def replace(partial: Path, path: Path) -> None:
         path.rename(old)
     partial.rename(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def hash_folder(path: Path, leave_out: str = "") -> str:
+    """SHA-256 over names and contents of all files below a folder, in hex.
+
+    Args:
+        path: The folder.
+        leave_out: A folder in it that does not count.
+
+    Returns:
+        The digest.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(f for f in path.rglob("*") if f.is_file()):
+        name = file.relative_to(path)
+        if name.parts[0] == leave_out:
+            continue
+        digest.update(f"{name.as_posix()}\n{_hash_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_json(path: Path, content: object) -> None:

@@ -185,6 +185,7 @@ class TrainingRun:
             }
             for step, epoch, number, values in pending
         ]
+        lines[-1] |= self.step.norms()
         train_log.append_lines(self.work / train_log.FILE, lines)
         self._summarise(lines)
         self._report(lines)
@@ -201,6 +202,9 @@ class TrainingRun:
                 for name in lines[-1][group]:
                     mean = np.mean([line[group][name] for line in lines])
                     tf.summary.scalar(f"{group}/{name}", mean)
+            for group in ("weight_norm", "update_norm"):
+                for name, norm in lines[-1][group].items():
+                    tf.summary.scalar(f"{group}/{name}", norm)
 
     def _report(self, lines: list[dict]) -> None:
         now = time.monotonic()

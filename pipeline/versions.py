@@ -1,7 +1,9 @@
 """Which versions of what made a file."""
 
 import platform
+import subprocess
 from importlib import metadata
+from pathlib import Path
 
 from pipeline import __version__
 
@@ -25,3 +27,16 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def git_revision() -> str | None:
+    """The commit this project runs from, ``-dirty`` where files differ; None: no git."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -26,10 +26,12 @@ from pipeline.report.sections import (
     skew,
     training,
 )
+from pipeline.report.slices import drift, slices
 
 # Nothing may be fetched, whatever a name in the data holds.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
 POLICY += "img-src data: blob:"
+STYLES = {"PASS": " passed", "HOLD": " on-hold", "REFUSE": ""}
 
 
 def write_report(
@@ -59,17 +61,28 @@ def write_report(
         "Training": training(log, metrics.get("divergence") or {}),
         "Clipping": clipping(log),
         "Ranking and calibration": curves(metrics.get("tasks") or {}),
+        "Slices": slices(metrics.get("slices") or []),
+        "Against the baseline": drift(metrics.get("drift") or {}),
         "Training and serving skew": skew(metrics.get("skew") or {}),
         "Data": data(manifest, metrics.get("data") or {}),
         "Configuration": configuration(config, versions),
     }
-    page = document(header(metrics, verdict), sections)
+    for name, found in (("Slices", "slices"), ("Against the baseline", "drift")):
+        if not metrics.get(found):
+            del sections[name]
+    write_page(path, document(header(metrics, verdict), sections))
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page through a temporary name."""
     partial = Path(path).with_name(Path(path).name + ".partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)
 
 
-def document(top: Markup, sections: dict[str, Markup]) -> str:
+def document(
+    top: Markup, sections: dict[str, Markup], title: str = "steadyrank report"
+) -> str:
     """The whole page: style, contents, sections, and the scripts last."""
     return "\n".join(
         [
@@ -77,7 +90,7 @@ def document(top: Markup, sections: dict[str, Markup]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             '<meta name="color-scheme" content="light dark">',
-            "<title>steadyrank report</title>",
+            f"<title>{text(title)}</title>",
             f"<style>{resource('report.css')}</style>\n</head>\n<body>",
             top,
             contents(list(sections)),
@@ -107,20 +120,30 @@ def section(title: str, content: Markup) -> Markup:
 
 
 def header(metrics: dict, verdict: dict) -> Markup:
-    """The verdict, the reasons of a refusal, and what it is about."""
-    passed = verdict.get("verdict") == "PASS"
+    """The verdict, what stands against a release, and what it is about."""
+    found, word = verdict.get("verdict"), "REFUSE"
+    if found in STYLES:
+        word = found
     all_gates = verdict.get("gates") or []
-    refused = [gate for gate in all_gates if not gate.get("passed")]
-    said = f"{len(all_gates) - len(refused)} of {len(all_gates)} gates passed."
+    failed = [gate for gate in all_gates if not gate.get("passed")]
+    said = f"{len(all_gates) - len(failed)} of {len(all_gates)} gates passed."
     reasons = "".join(
-        f"<li>{text(gate_name(gate))}: {text(gate.get('reason'))}</li>" for gate in refused
+        f"<li>{text(gate_name(gate))}: {text(gate.get('reason'))}</li>" for gate in failed
     )
     return Markup(
         f"<h1>steadyrank report</h1>\n{subject(metrics)}\n"
-        f'<div class="verdict{" passed" if passed else ""}">'
-        f"<strong>{'PASS' if passed else 'REFUSE'}</strong>{text(said)}"
+        f'<div class="verdict{STYLES[word]}">'
+        f"<strong>{word}</strong>{text(said)}{forced(verdict.get('forced') or {})}"
         f"{f'<ul>{reasons}</ul>' if reasons else ''}</div>"
     )
+
+
+def forced(record: dict) -> Markup:
+    """Why a model may be released whatever the verdict."""
+    if not record:
+        return Markup()
+    said = f"Forced at {record.get('time')}: {record.get('reason')}"
+    return paragraph(said)
 
 
 def subject(metrics: dict) -> Markup:

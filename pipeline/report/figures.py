@@ -181,6 +181,56 @@ def windows_figure(splits: dict) -> dict | None:
     return figure
 
 
+def slices_figure(judged: list[dict], tasks: list[str], name) -> dict | None:
+    """AUC of every slice with its interval, one row a slice, one colour a task."""
+    traces = []
+    for index, task in enumerate(tasks):
+        known = [part for part in judged if is_number(auc_of(part, task))]
+        if not known:
+            continue
+        trace = points(task, [], COLOURS[index % len(COLOURS)], "circle")
+        trace["name"] = html.escape(str(task), quote=False)
+        trace["x"] = [auc_of(part, task) for part in known]
+        trace["y"] = [html.escape(name(part), quote=False) for part in known]
+        trace["marker"]["size"] = 7
+        errors = [half_width(part["tasks"][task], "auc") for part in known]
+        trace["error_x"] = {"type": "data", "array": errors, "thickness": 1}
+        traces.append(trace)
+    figure = drawing(traces, "AUC", "") if traces else None
+    if figure:
+        figure["layout"]["yaxis"] |= {"type": "category", "autorange": "reversed"}
+    return figure
+
+
+def auc_of(part: dict, task: str) -> object:
+    return (part["tasks"].get(task) or {}).get("auc")
+
+
+def half_width(result: dict, name: str) -> float:
+    """How far the bounds of a metric's interval lie off; 0 where there is none."""
+    interval = (result.get("intervals") or {}).get(name)
+    return (interval[1] - interval[0]) / 2 if interval else 0.0
+
+
+def distribution_figure(histogram: dict) -> dict | None:
+    """Shares of the rows by prediction, of the model and of the baseline."""
+    edges = histogram.get("edges") or []
+    if len(edges) < 2:
+        return None
+    traces = []
+    for key, colour in (("baseline", GREY), ("model", COLOURS[0])):
+        shares = clean(histogram.get(key))
+        trace = curve(key, clean(edges), [*shares, shares[-1]], colour)
+        trace["line"]["shape"] = "hv"
+        traces.append(trace | {"fill": "tozeroy"})
+    figure = drawing(traces, "prediction", "share of rows")
+    steps = np.diff(edges)
+    if edges[0] > 0 and steps[-1] > 2 * steps[0]:
+        figure["layout"]["xaxis"] |= logarithmic(list(edges))
+    figure["layout"]["yaxis"] |= {"tickformat": "~%", "rangemode": "tozero"}
+    return figure
+
+
 def style(index: int) -> tuple[str, str]:
     """Colour and dash of the curve at ``index``; the dash changes when colours end."""
     return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]

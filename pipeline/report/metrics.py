@@ -82,7 +82,7 @@ def ranking(binary: dict, baseline: dict) -> Markup:
         "Rows": shown("rows", count),
         "Positives": shown("positives", count),
     }
-    cells |= {"AUC": shown("auc"), "GAUC": shown("gauc")}
+    cells |= {name: spread_cell(name.lower()) for name in ("AUC", "GAUC")}
     note = "Every task is measured in its own sample space. GAUC is the mean AUC within "
     note += "a group. "
     if any(is_number(task.get("reachable_auc")) for task in binary.values()):
@@ -91,7 +91,9 @@ def ranking(binary: dict, baseline: dict) -> Markup:
         note += "(AUC − ½) / (reachable − ½). "
     if baseline:
         cells |= baseline_cells(baseline)
-        note += "Gain is AUC less the baseline's."
+        note += "Gain is AUC less the baseline's. "
+    if any(task.get("intervals") for task in binary.values()):
+        note += "What stands after ± is how far drawn samples of the users scatter."
     return join([task_table(binary, cells), paragraph(note, "note")])
 
 
@@ -104,9 +106,29 @@ def baseline_cells(baseline: dict) -> Cells:
         return baseline.get(name, {}).get("auc")
 
     def gain(name: str, task: dict) -> Markup:
-        return number(difference(task.get("auc"), before(name)), "+.4f")
+        value = number(difference(task.get("auc"), before(name)), "+.4f")
+        found = (task.get("gain") or {}).get("auc") or {}
+        return with_error(value, found.get("interval"))
 
     return {"Baseline": lambda name, task: number(before(name)), "Gain": gain}
+
+
+def spread_cell(name: str) -> Callable[[str, dict], Markup]:
+    """A cell that shows a metric with the half width of its interval."""
+    return lambda _, task: spread(task, name)
+
+
+def spread(result: dict, name: str) -> Markup:
+    """A metric, and after ± half the width of its interval where there is one."""
+    interval = (result.get("intervals") or {}).get(name)
+    return with_error(number(result.get(name)), interval)
+
+
+def with_error(value: Markup, interval: list[float] | None) -> Markup:
+    if not interval:
+        return value
+    half = number((interval[1] - interval[0]) / 2)
+    return Markup(f'{value} <span class="soft">± {half}</span>')
 
 
 def share_of_lift(auc: object, reachable: object) -> float:

@@ -21,19 +21,30 @@ from pipeline.report.elements import (
     preformatted,
     table,
 )
+from pipeline.report.slices import deciles
 
 
 def gates(verdict: dict) -> Markup:
     """Every gate with its rule, what was measured, and why it passed or not."""
+    found = verdict.get("gates") or []
+    if not found:
+        return paragraph("No gate was configured; without one no model is released.")
+    quiet = [gate for gate in found if gate.get("slice") and gate.get("passed")]
+    parts = [gate_table([gate for gate in found if gate not in quiet])]
+    if quiet:
+        title = f"{count(len(quiet))} gates on slices, which passed"
+        parts.append(details(title, gate_table(quiet)))
+    return join(parts)
+
+
+def gate_table(found: list[dict]) -> Markup:
     columns = [Column(name, False) for name in ("Gate", "Task", "Result")]
     columns += [Column("Measured"), Column("Rule", False), Column("Reason", False)]
     rows = [
-        [gate.get("gate"), gate.get("task"), passed(gate)]
+        [gate.get("gate"), gate.get("task"), mark(gate)]
         + [measured(gate.get("measured")), gate.get("rule"), gate.get("reason")]
-        for gate in verdict.get("gates") or []
+        for gate in found
     ]
-    if not rows:
-        return paragraph("No gate was configured; without one no model is released.")
     return table(columns, rows)
 
 
@@ -45,9 +56,11 @@ def measured(value: object) -> Markup:
     return number(value, ".2e" if small else ".4f")
 
 
-def passed(gate: dict) -> Markup:
+def mark(gate: dict) -> Markup:
     if gate.get("passed"):
         return Markup('<span class="good">✓ passed</span>')
+    if gate.get("verdict") == "HOLD":
+        return Markup('<span class="held">? on hold</span>')
     return Markup('<span class="bad">✗ refused</span>')
 
 
@@ -130,6 +143,7 @@ def curves(by_task: dict) -> Markup:
         [
             figure("ROC", draw.roc_figure(by_task), shape="square"),
             figure("Calibration", draw.calibration_figure(by_task), note, "square"),
+            deciles(by_task),
         ]
     )
 

@@ -39,3 +39,12 @@ def test_input():
     )
     assert set(result["batches"]) == {"1024", "4096"}
     assert result["row_layout_bytes_per_row"] > result["bytes_per_row"] > 0
+
+
+def test_evaluate():
+    result = run("evaluate")
+    assert result["ratio"] == pytest.approx(
+        result["rows_per_s"] / result["sklearn_rows_per_s"]
+    )
+    assert result["difference"] <= 1e-12
+    assert result["peak_memory_mb"] >= 0 and result["rows_0m_seconds"] > 0

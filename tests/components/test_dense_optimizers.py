@@ -115,9 +115,12 @@ def test_clippy_equals_the_paper():
         np.testing.assert_allclose(optimizer.clipping_factor(w), sigma, rtol=1e-5)
 
 
+CLIPPY = ("clippy", "clippy_unit")
+UNBOUND = {"relative": float("inf"), "absolute": float("inf")}
 OFF = {
-    "clippy": {"relative": float("inf"), "absolute": float("inf")},
-    **{clip: {"threshold": 1e30} for clip in CLIPS if clip not in ("clippy", "lamb")},
+    clip: UNBOUND if clip in CLIPPY else {"threshold": 1e30}
+    for clip in CLIPS
+    if clip != "lamb"
 }
 
 
@@ -134,6 +137,17 @@ def test_switched_off_clip_leaves_the_base_rule_bit_for_bit(cls, clip):
         run(cls(0.3, clip="none"), gradients, tf.Variable(tf.zeros([4, 3]))),
     )
     assert float(off.clipping_factors[0]) == 1
+
+
+def test_clippy_per_unit_stops_only_the_unit_that_goes_too_far():
+    w = tf.Variable([[1.0, 1.0], [1.0, 1.0]])
+    optimizer = Adagrad(
+        1.0, clip="clippy_unit", relative=0.1, absolute=0.0, initial_accumulator=1e6
+    )
+    optimizer.apply_gradients([(tf.constant([[10.0, 1e9], [20.0, 1.0]]), w)])
+    expected = [[1 - 10 / 1e6**0.5 / 1.00005, 0.9], [1 - 20 / 1e6**0.5 / 1.0002, 0.9999]]
+    np.testing.assert_allclose(w, expected, rtol=1e-5)
+    assert float(optimizer.clipping_factors[0]) == pytest.approx(0.1, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +194,7 @@ def expected_factor(clip, g, w, r, c, all_norm):
     }[clip]
 
 
-@pytest.mark.parametrize("clip", [clip for clip in CLIPS if clip not in ("none", "clippy")])
+@pytest.mark.parametrize("clip", [clip for clip in CLIPS if clip not in ("none", *CLIPPY)])
 def test_rivals_scale_the_step_and_leave_the_accumulator(clip):
     optimizer, w, other = Adagrad(0.5, clip=clip, threshold=0.3), start(), start()
     g, second = random_steps(2)
@@ -211,3 +225,14 @@ def test_any_rank(clip, shape):
     optimizer, w = Adagrad(0.1, clip=clip), tf.Variable(tf.ones(shape))
     optimizer.apply_gradients([(tf.fill(shape, 2.0), w)])
     assert np.all(w.numpy() < 1)
+
+
+def test_the_norm_of_the_last_update_is_known():
+    w = tf.Variable([3.0, 4.0])
+    optimizer = Adagrad(learning_rate=0.1, clip="clippy")
+    before = w.numpy()
+    optimizer.apply_gradients([(tf.constant([1.0, -2.0]), w)])
+    expected = np.linalg.norm(before - w.numpy())
+    assert float(optimizer.update_norms[0]) == pytest.approx(expected, rel=1e-6)
+    optimizer.apply_gradients([(tf.constant([float("nan"), 1.0]), w)])
+    assert float(optimizer.update_norms[0]) == 0.0

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
+from typer.testing import CliRunner
 
 from models.build import build_model
 from pipeline import evaluate as stage
+from pipeline.cli import app
 from pipeline.config import parse_config
 from pipeline.dataset import evaluation_dataset
 from pipeline.errors import InputError
@@ -19,6 +21,7 @@ from pipeline.example_set import ExampleSet
 from pipeline.export import export, find_version, versions_of
 from pipeline.model import load_weights
 from pipeline.preprocess import preprocess
+from pipeline.release import release
 from tests.pipeline import naive, tiny
 
 OUTPUTS = {"click", "like", "watch", "score"}
@@ -188,10 +191,69 @@ def test_a_baseline_is_measured_on_the_same_rows(examples, exported, tmp_path):
         with_gates(gates), examples, exported, tmp_path / "e", baseline_path=exported.parent
     )
     ours, theirs = verdict["metrics"]["tasks"], verdict["metrics"]["baseline"]["tasks"]
-    assert ours == theirs
+    for task, base in theirs.items():
+        assert {name: ours[task][name] for name in base} == base
+    assert verdict["metrics"]["drift"]["score"]["psi"] == 0.0
+    assert verdict["metrics"]["tasks"]["click"]["gain"]["auc"]["interval"] == [0.0, 0.0]
     assert verdict["verdict"] == "PASS"
     again = evaluate(with_gates(gates), examples, exported, tmp_path / "e", overwrite=True)
     assert again["verdict"] == "REFUSE"
+
+
+def test_slices_are_measured_by_name_and_the_small_ones_named(
+    examples, exported, tmp_path
+):
+    limits = {"auc": {"click": {"min": 0.0}}, "calibration": {"watch": {"min": 0.01,
+              "max": 100}}}  # fmt: skip
+    rules = [
+        {"by": ["country"], "min_rows": 20, **limits},
+        {"by": ["country", "age"], "min_rows": 9, **limits},
+        {"by": ["user"], "min_rows": 90, **limits},
+    ]
+    verdict = evaluate(with_gates({"slices": rules}), examples, exported, tmp_path / "e")
+    country, crossing, user = verdict["metrics"]["slices"]
+    names = {part["slice"]["country"] for part in country["judged"]}
+    assert names == {"de", "fr", "(missing)"}
+    assert sum(part["rows"] for part in country["judged"]) == 100
+    clicks = [part["tasks"]["click"] for part in country["judged"]]
+    assert sum(found["positives"] for found in clicks) == (
+        verdict["metrics"]["tasks"]["click"]["positives"]
+    )
+    rows = [part["rows"] for part in crossing["judged"]]
+    assert min(rows) >= 9 and sum(rows) + crossing["small"]["rows"] == 100
+    assert user["judged"] == [] and user["small"]["slices"] > 15
+    refused = [g for g in verdict["gates"] if g["verdict"] == "REFUSE"]
+    assert [g["reason"] for g in refused] == ["no slice has 90 rows, so none was judged"]
+    assert {g["gate"] for g in verdict["gates"]} == {
+        "slice auc", "slice calibration", "slices"
+    }  # fmt: skip
+
+
+def test_a_forced_verdict_stays_and_says_why(examples, exported, tmp_path):
+    gates = with_gates({"auc": {"click": {"min": 1.0}}, "size": {"max_mb": 50}})
+    verdict = evaluate(gates, examples, exported, tmp_path / "e", force=" a trial ")
+    written = json.loads((tmp_path / "e" / "verdict.json").read_text())
+    assert written["verdict"] == verdict["verdict"] == "REFUSE"
+    assert written["forced"]["reason"] == "a trial" and written["forced"]["time"]
+    assert [gate["verdict"] for gate in written["gates"]] == ["REFUSE", "PASS"]
+    with pytest.raises(InputError, match="must say why"):
+        evaluate(gates, examples, exported, tmp_path / "other", force=" ")
+    served = release(exported.parent, tmp_path / "e", tmp_path / "served")
+    assert served["forced"]["reason"] == "a trial"
+    assert tf.saved_model.load(str(tmp_path / "served" / "1")).signatures["encoded"]
+
+
+@pytest.mark.parametrize(("force", "status"), [([], 1), (["--force", "a trial"], 0)])
+def test_anything_but_a_pass_is_a_status_of_1(
+    examples, exported, tmp_path, force, status
+):
+    document = tiny.config_document(gates={"auc": {"click": {"min": 1.0}}})
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    flags = {"config": tmp_path / "c.json", "examples": examples, "model": exported}
+    flags["output"] = tmp_path / "e"
+    arguments = [str(part) for k, v in flags.items() for part in (f"--{k}", v)]
+    done = CliRunner().invoke(app, ["evaluate", *arguments, *force])
+    assert done.exit_code == status, done.output
 
 
 def test_the_training_split_is_measured_but_vouches_for_no_skew(

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from pipeline.gate import judge
+from pipeline.rules import worst
 
 NAN = float("nan")
 METRICS = {
@@ -23,6 +24,8 @@ METRICS = {
     },
     "baseline": {"tasks": {"click": {"rows": 100, "auc": 0.74}}},
 }
+METRICS["tasks"]["click"]["groups"] = 50
+METRICS["tasks"]["click"]["gain"] = {"auc": {"error": 1e-6}}
 MICRO = {"step": 7, "loss": 3.0, "median": 0.7, "recovered_at": 9}
 
 
@@ -46,14 +49,33 @@ def band(low, high):
     return {"calibration": {"click": {"min": low, "max": high}}}
 
 
+def slices(*judged, **limits):
+    """One rule over a tab, and what was measured of its slices."""
+    rule = {"by": ["tab"], "min_rows": 30, "auc": {"click": limits}}
+    return metrics(slices=[{"judged": list(judged)}]), {"slices": [rule]}
+
+
+def part(tab, **click):
+    return {"slice": {"tab": tab}, "rows": 40, "tasks": {"click": {"rows": 40, **click}}}
+
+
+def deciles(ratios, errors=0.01, **changes):
+    found = {"ratio": ratios, "errors": [errors] * 10, "rows": [10] * 10}
+    return metrics(tasks__click__deciles=found, **changes)
+
+
+DECILES = {"calibration": {"click": {"deciles": {"max_error": 0.1}}}}
+DRIFT = {"drift": {"max_psi": 0.1}}
+STABLE_SCORES = {"click": {"psi": 0.1}, "like": {"psi": 0.0}}
+SIZE = {"size": {"max_mb": 20}}
 SKEW = {"skew": {"max_difference": 1e-6}}
 STABLE = {"divergence": {"max_micro": 1, "max_rollbacks": 1}}
 PASSES = [
     (metrics(), auc(min=0.7)),
     (metrics(), auc(min=0.75)),
     (metrics(), auc(min=0.7, min_gain=0.005)),
-    (metrics(tasks__click__auc=0.5, baseline__tasks__click__auc=0.25), auc(min_gain=0.25)),
-    (metrics(tasks__click__auc=0.7), auc(min_gain=-0.05)),
+    (metrics(tasks__click__auc=0.5, baseline__tasks__click__auc=0.25), auc(min_gain=0.2499)),
+    (metrics(tasks__click__auc=0.7), auc(min_gain=-0.0401)),
     (metrics(), band(0.9, 1.2)),
     (metrics(), band(1.1, 1.2)),
     (metrics(), band(0.9, 1.1)),
@@ -64,7 +86,40 @@ PASSES = [
     (metrics(divergence__micro=[MICRO]), STABLE),
     (metrics(), {**auc(min=0.7), **band(0.9, 1.2), **SKEW, **STABLE}),
 ]
+PASSES += [
+    (metrics(tasks__click__gauc=0.6), {"gauc": {"click": {"min": 0.6}}}),
+    (metrics(tasks__click__log_loss=0.4), {"log_loss": {"click": {"max": 0.4}}}),
+    (
+        metrics(tasks__click__normalized_entropy=0.9),
+        {"normalized_entropy": {"click": {"max": 0.95}}},
+    ),
+    (deciles([1.0] * 9 + [1.05]), DECILES),
+    slices(part("a", auc=0.7), part("b", auc=0.6), min=0.6),
+    (metrics(drift=STABLE_SCORES), DRIFT),
+    (metrics(size_mb=20.0), SIZE),
+]
 REFUSED = [
+    (metrics(), {"auc": {"click": {}}}, "names no limit"),
+    (metrics(), {"calibration": {"click": {}}}, "names no limit"),
+    (metrics(), {"gauc": {"click": {"min": 0.1}}}, "not measured"),
+    (
+        metrics(tasks__click__log_loss=0.41),
+        {"log_loss": {"click": {"max": 0.4}}},
+        "0.4100 is above 0.4",
+    ),
+    (metrics(), {"log_loss": {"click": {"max": 0.4}}}, "not measured"),
+    (deciles([1.0] * 9 + [1.3]), DECILES, "tenth 10 of the predictions"),
+    (metrics(), DECILES, "not measured"),
+    (*slices(part("a", auc=0.7), part("b", auc=0.6), min=0.65), "tab b: 0.6000 is below"),
+    (*slices(part("a", auc=0.7), part("b", auc=NAN), min=0.65), "tab b: it was not"),
+    (*slices(min=0.65), "no slice has 30 rows"),
+    (metrics(), slices(min=0.1)[1], "no slice has 30 rows"),
+    (metrics(drift={"click": {"psi": 0.11}}), DRIFT, "0.1100 is above 0.1"),
+    (metrics(drift={"click": {"psi": 0.05}}), DRIFT, "not measured"),
+    (metrics(drift=STABLE_SCORES, baseline=None), DRIFT, "no baseline was given"),
+    (metrics(drift={"click": {"psi": NAN}}), DRIFT, "not measured"),
+    (metrics(size_mb=20.1), SIZE, "20.1 MB, above 20"),
+    (metrics(), SIZE, "not measured"),
     (metrics(), {}, "the config names no gate"),
     (
         metrics(),
@@ -136,6 +191,99 @@ def test_a_verdict_says_what_was_measured_and_the_limit():
         "rule": "min 0.7",
         "measured": 0.75,
         "limit": 0.7,
+        "against": None,
+        "interval": None,
+        "rows_needed": None,
+        "verdict": "PASS",
         "passed": True,
         "reason": "0.7500 is at least 0.7",
     }
+
+
+def held(error=None, groups=50, gain=0.01, confidence=None, **limits):
+    """The verdict on a gain, or on the AUC itself, that has a standard error."""
+    found = metrics(
+        tasks__click__auc=0.74 + gain,
+        tasks__click__groups=groups,
+        tasks__click__gain={"auc": {"error": error}},
+        tasks__click__errors={"auc": error},
+    )
+    return judge(found, {**auc(**limits), "confidence": confidence})
+
+
+def test_a_gain_that_noise_could_have_made_is_held_and_rows_are_named():
+    certain = held(error=0.001, min_gain=0.0)["gates"][0]
+    assert (certain["verdict"], certain["against"]) == ("PASS", "baseline 0.7400")
+    assert certain["interval"] == pytest.approx([0.00832, 0.01168], abs=1e-4)
+    verdict = held(error=0.02, min_gain=0.0)
+    (gate,) = verdict["gates"]
+    assert verdict["verdict"] == gate["verdict"] == "HOLD"
+    assert gate["passed"] is False
+    # The bounds lie 1.68 errors off, which must shrink to the gain: 100 (1.68 * 2)^2.
+    assert gate["rows_needed"] == pytest.approx(1125, rel=0.01)
+    assert "100 rows cannot tell; about 1,1" in gate["reason"]
+    assert held(error=0.001, gain=-0.01, min_gain=0.0)["verdict"] == "REFUSE"
+    assert held(error=0.02, gain=-0.01, min_gain=0.0)["verdict"] == "HOLD"
+
+
+@pytest.mark.parametrize("gain", [0.01, 0.0])
+def test_at_the_limit_itself_no_number_of_rows_is_promised(gain):
+    (gate,) = held(error=0.02, gain=gain, min_gain=gain)["gates"]
+    assert gate["verdict"] == "HOLD"
+    assert "more than 100,000 would" in gate["reason"]
+
+
+def test_equal_models_have_no_gain_and_no_scatter():
+    assert held(error=0.0, gain=0.0, min_gain=0.0)["verdict"] == "PASS"
+
+
+def test_with_a_confidence_a_limit_is_judged_with_its_scatter():
+    assert held(error=0.02, min=0.74)["verdict"] == "PASS"
+    assert held(error=0.02, min=0.74, confidence=0.95)["verdict"] == "HOLD"
+    assert held(error=0.02, min=0.70, confidence=0.95)["verdict"] == "PASS"
+    assert held(error=0.02, min=0.80, confidence=0.95)["verdict"] == "REFUSE"
+    found = metrics(tasks__click__errors={"calibration": 0.1}, tasks__click__groups=50)
+    gates = {"calibration": {"click": {"min": 0.9, "max": 1.2}}}
+    assert judge(found, gates)["verdict"] == "PASS"
+    assert judge(found, {**gates, "confidence": 0.9})["verdict"] == "HOLD"
+
+
+@pytest.mark.parametrize("error", [0.001, None])
+def test_too_few_users_hold_and_a_missing_scatter_refuses(error):
+    (gate,) = held(error=error, groups=3, min_gain=-0.5)["gates"]
+    assert gate["verdict"] == "HOLD"
+    assert gate["rows_needed"] == 334
+    assert "rows would hold them" in gate["reason"]
+    (gate,) = held(error=None, groups=50, min_gain=-0.5)["gates"]
+    assert gate["verdict"] == "REFUSE"
+    assert "scatter was not measured" in gate["reason"]
+
+
+def test_one_class_in_a_slice_holds_and_a_nan_refuses():
+    found, gates = slices(part("a", auc=NAN, positives=0), min=0.6)
+    verdict = judge(found, gates)
+    assert verdict["verdict"] == "HOLD"
+    assert "none of 40 rows is positive" in verdict["gates"][0]["reason"]
+    found, gates = slices(part("a", auc=NAN, positives=0, log_loss=NAN), min=0.6)
+    assert judge(found, gates)["verdict"] == "REFUSE"
+
+
+def test_a_tenth_without_a_positive_holds():
+    verdict = judge(deciles([NAN] + [1.0] * 9), DECILES)
+    assert verdict["verdict"] == "HOLD"
+    assert "none of its 10 rows is positive" in verdict["gates"][0]["reason"]
+
+
+def test_many_slices_are_refused_by_chance_no_more_often_than_one():
+    """Two errors below the limit: certain for one slice, not for one out of fifty."""
+    low = {"auc": 0.56, "groups": 1000, "errors": {"auc": 0.02}}
+    one = slices(part("a", **low), min=0.6)
+    many = slices(*[part(str(i), **low) for i in range(50)], min=0.6)
+    for (found, gates), verdict in ((one, "REFUSE"), (many, "HOLD")):
+        assert judge(found, {**gates, "confidence": 0.95})["verdict"] == verdict
+
+
+def test_a_refusal_outweighs_a_hold_and_an_unknown_verdict_refuses():
+    assert worst(["PASS", "HOLD", "REFUSE"]) == "REFUSE"
+    assert worst(["PASS", "HOLD"]) == "HOLD"
+    assert worst(["PASS", "MAYBE"]) == worst([]) == "REFUSE"

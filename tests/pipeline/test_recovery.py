@@ -208,6 +208,9 @@ def test_every_window_but_the_first_is_measured_before_it_is_trained_on(
 ):
     train(settings(epochs=2), examples, tmp_path / "train")
     lines = list(read_lines(tmp_path / "train" / "log.jsonl"))
+    measured = [line for line in lines if "weight_norm" in line]
+    assert measured and all(min(line["weight_norm"].values()) >= 0 for line in measured)
+    assert all(max(line["update_norm"].values()) > 0 for line in measured)
     progressive = [line for line in lines if "progressive" in line]
     assert [line["window"] for line in progressive] == [
         "2024-03-02",

@@ -30,6 +30,10 @@ def recorded(task="is_click"):
         "log_loss": 0.6, "normalized_entropy": math.nan, "calibration": 1.02,
         "reachable_auc": 0.75, "roc": curve, "calibration_curve": bins,
     }  # fmt: skip
+    binary |= {"intervals": {"auc": [0.69, 0.71]}, "deciles": {"ratio": [1.5] * 10}}
+    binary["gain"] = {"auc": {"difference": 0.01, "interval": [0.008, 0.012]}}
+    part = {"slice": {"tab": "home", task: task}, "rows": 77, "tasks": {task: binary}}
+    bars = {"edges": [0.01, 0.1, 1.0], "model": [0.5, 0.5], "baseline": [0.4, 0.6]}
     value = {"kind": "regression", "rows": 400, "mse": 9.0, "mae": 2.0, "rmse": 3.0}
     micro = [{"step": 7, "loss": 3.1, "median": 0.7, "recovered_at": 12}]
     gate = {"gate": "auc", "task": task, "rule": "min 0.72", "measured": 0.7}
@@ -44,6 +48,9 @@ def recorded(task="is_click"):
             "divergence": {"steps": STEPS, "nonfinite_steps": 2, "micro": micro},
             "data": {"rows_in": 1234, "rows_out": 1234},
             "baseline": {"tasks": {task: {"auc": 0.69}}},
+            "slices": [{"by": ["tab", task], "min_rows": 10, "judged": [part],
+                        "small": {"slices": 1, "rows": 3, "names": [{"tab": task}]}}],
+            "drift": {task: {"psi": 0.05, "histogram": bars}},
         },
         "verdict": {"verdict": "REFUSE", "gates": [gate, skew]},
         "log": [step_line(i, task) for i in range(STEPS)]
@@ -128,14 +135,36 @@ def test_anything_but_a_pass_is_a_refusal(tmp_path, verdict):
     assert "REFUSE" in page_of(tmp_path / "report.html", verdict=verdict).seen
 
 
+def test_a_hold_has_its_own_word_and_colour_and_a_force_its_reason(tmp_path):
+    gate = {**recorded()["verdict"]["gates"][0], "verdict": "HOLD", "passed": False}
+    forced = {"reason": f"why {HOSTILE}", "time": "2024-01-01"}
+    verdict = {"verdict": "HOLD", "gates": [gate], "forced": forced}
+    page = page_of(tmp_path / "report.html", verdict=verdict)
+    assert "HOLD 0 of 1 gates passed" in page.seen and "REFUSE" not in page.seen
+    assert "? on hold" in page.seen
+    assert f"Forced at 2024-01-01: why {HOSTILE}" in page.seen
+    assert ("div", {"class": "verdict on-hold"}) in page.tags
+
+
+def test_slices_that_passed_are_folded(tmp_path):
+    gate = {**recorded()["verdict"]["gates"][1], "slice": {"tab": "home"}}
+    verdict = {"verdict": "PASS", "gates": [gate] * 3 + [{**gate, "passed": False}]}
+    seen = page_of(tmp_path / "report.html", verdict=verdict).seen
+    assert "3 gates on slices, which passed" in seen
+    assert seen.count("skew – ✓ passed") == 3 and seen.count("✗ refused") == 1
+
+
 @pytest.mark.parametrize(
     "words",
     ["auc is_click ✗ refused 0.7000 min 0.72 0.7000 is below 0.72"]
     + ["skew – ✓ passed 3.00e-08 max 1e-05 3.0e-08 is at most 1e-05"]
-    + ["is_click 1,234 432 0.7000 – 0.7500 80.0% 0.6900 +0.0100"]
+    + ["is_click 1,234 432 0.7000 ± 0.0100 – 0.7500 80.0% 0.6900 +0.0100 ± 0.0020"]
     + ["35.01% 0.6000 – 1.0200", "micro divergence 1 time, 2 steps", "Read 2,010"]
     + ["Rejected: no label: is_click 7", "train 766 1 2024-01-01 2024-01-01"]
-    + ["is_click 2,000 700 35.00% 1", "tensorflow 2.16.2", "3.00e-08", "- name:"],
+    + ["is_click 2,000 700 35.00% 1", "tensorflow 2.16.2", "3.00e-08", "- name:"]
+    + ["By tab × is_click", "Too small to judge: 1, with 3 rows in all: is_click."]
+    + ["tab home, is_click is_click 77 0.7000 ± 0.0100 1.020", "is_click 1.50 1.50"]
+    + ["stability index is_click 0.0500", "Predictions of is_click"],
 )
 def test_figures_of_the_run_are_on_the_page(page, words):
     assert words in page.seen
@@ -152,7 +181,7 @@ def test_nothing_is_loaded_from_elsewhere(page):
 def test_the_contents_name_every_section(page):
     links = [a["href"][1:] for tag, a in page.tags if tag == "a"]
     assert links == [a["id"] for tag, a in page.tags if tag == "section"]
-    assert len(links) == 8
+    assert len(links) == 10
 
 
 def test_plotly_stands_on_the_page_once(tmp_path):
@@ -162,7 +191,7 @@ def test_plotly_stands_on_the_page_once(tmp_path):
 
 
 def test_figures_are_valid_plotly(page):
-    assert len(page.figures) == 8
+    assert len(page.figures) == 10
     for figure in page.figures:
         go.Figure(figure)
 
@@ -197,11 +226,13 @@ def test_text_is_escaped_once(value):
 def test_a_missing_part_leaves_the_page_whole(tmp_path, missing):
     empty = [] if missing == "log" else {}
     page = page_of(tmp_path / "report.html", **{missing: empty})
-    assert len([tag for tag, _ in page.tags if tag == "section"]) == 8
+    sections = [tag for tag, _ in page.tags if tag == "section"]
+    assert len(sections) == (8 if missing == "metrics" else 10)
 
 
 @pytest.mark.parametrize(
     "missing", ["tasks", "skew", "divergence", "data", "baseline", "split", "model"]
+    + ["slices", "drift"],
 )
 def test_a_missing_metric_leaves_the_page_whole(tmp_path, missing):
     metrics = recorded()["metrics"] | {missing: None}
@@ -218,7 +249,7 @@ def test_columns_without_truth_or_baseline_are_left_out(tmp_path):
 def test_one_epoch_is_a_table_not_a_curve_of_one_point(tmp_path):
     page = page_of(tmp_path / "report.html", log=recorded()["log"][:-1])
     assert "After the only epoch is_click 0.6800" in page.seen
-    assert len(page.figures) == 7
+    assert len(page.figures) == 9
 
 
 def test_a_divergence_is_told_and_marked(tmp_path):

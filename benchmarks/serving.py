@@ -1,0 +1,146 @@
+"""Latency of an export: one user with many candidates, by signature and thread count.
+
+    python -m benchmarks.serving [--quick] [--model EXPORT --examples EXAMPLES]
+
+Without ``--model`` the KuaiRand PLE model is made first: one pass over the log.  Each
+thread count has a process of its own, in which the signatures take turns, so that a busy
+machine slows all of them.  A call goes from NumPy arrays to NumPy arrays.
+
+Last line (JSON), at one thread: ``p50_ms_500`` and ``p99_ms_500`` of the candidate
+signature, ``candidate_over_raw_speedup`` (p50 of the raw signature, which is sent the
+user with every candidate, over that) and ``raw_overhead`` (raw over encoded), both at 500
+candidates; ``runs`` holds every measurement.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CANDIDATE_COUNTS = (100, 500, 2000)
+THREADS = (1, 2)
+WARM_UP = 5
+CONFIG = Path(__file__).resolve().parent.parent / "configs" / "kuairand.yaml"
+DATA = CONFIG.parent.parent.parent / "shared" / "data" / "kuairand"
+
+
+def main() -> None:
+    """Make the model if there is none, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--examples", type=Path)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--threads", type=int, help="measure in this process")
+    parser.add_argument("--repetitions", type=int)
+    options = parser.parse_args()
+    repetitions = options.repetitions or (60 if options.quick else 300)
+    if options.threads:
+        runs = measure(options.model, options.examples, options.threads, repetitions)
+        print(json.dumps(runs))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model, examples = options.model, options.examples
+        if model is None:
+            model, examples = make_model(options.data, Path(folder))
+        runs = [
+            run for t in THREADS for run in in_process(model, examples, t, repetitions)
+        ]
+    for run in runs:
+        print(
+            f"{run['threads']} threads, {run['rows']:5} rows, {run['signature']:15} "
+            f"p50 {run['p50_ms']:7.2f} ms  p99 {run['p99_ms']:7.2f} ms  "
+            f"{run['rows_per_s']:9,.0f} rows/s"
+        )
+    print(json.dumps(summary(runs)))
+
+
+def make_model(data: Path, folder: Path) -> tuple[Path, Path]:
+    """Preprocess KuaiRand, train one epoch, export.
+
+    Returns:
+        The export and the example set.
+    """
+    from pipeline.config import load_config
+    from pipeline.export import export
+    from pipeline.preprocess import preprocess
+    from pipeline.train import train
+
+    config = load_config(CONFIG, ["train.epochs=1"])
+    preprocess(config, data, folder / "examples")
+    train(config, folder / "examples", folder / "train")
+    return export(config, folder / "train", folder / "export"), folder / "examples"
+
+
+def in_process(model: Path, examples: Path, threads: int, repetitions: int) -> list[dict]:
+    """``measure`` in a process of its own: threads are set before TensorFlow starts."""
+    command = [sys.executable, "-m", "benchmarks.serving", "--threads", str(threads)]
+    command += ["--model", str(model), "--examples", str(examples)]
+    command += ["--repetitions", str(repetitions)]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, cwd=CONFIG.parent.parent
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list[dict]:
+    """Every signature at every number of candidates, the signatures taking turns."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import numpy as np
+
+    import components  # noqa: F401  before TensorFlow: sets legacy Keras
+    import tensorflow as tf  # noqa: I001
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    from pipeline.evaluate import Export
+    from pipeline.example_set import ExampleSet
+    from pipeline.serve_check import kept_rows, requests_of, signatures_of
+
+    export = Export(model)
+    raw, encoded = kept_rows(ExampleSet.open(examples), export, "test")
+    shared = export.card["config"]["serving"]["shared"]
+    call, runs = signatures_of(export.path), []
+    for count in CANDIDATE_COUNTS:
+        requests = requests_of(raw, encoded, shared, count, tuple(call))
+        seconds = {name: [] for name in requests}
+        for repetition in range(repetitions + WARM_UP):
+            for name, inputs in requests.items():
+                start = time.perf_counter()
+                call[name](inputs)
+                if repetition >= WARM_UP:
+                    seconds[name].append(time.perf_counter() - start)
+        for name, taken in seconds.items():
+            p50, p99 = (float(np.percentile(taken, p)) for p in (50, 99))
+            runs.append(
+                {
+                    "threads": threads,
+                    "rows": count,
+                    "signature": name,
+                    "p50_ms": 1e3 * p50,
+                    "p99_ms": 1e3 * p99,
+                    "rows_per_s": count / p50,
+                }
+            )
+    return runs
+
+
+def summary(runs: list[dict]) -> dict:
+    """The promised keys, at one thread and 500 candidates."""
+    at = {r["signature"]: r for r in runs if (r["threads"], r["rows"]) == (1, 500)}
+    candidates, raw = at["candidates"]["p50_ms"], at["serving_default"]["p50_ms"]
+    return {
+        "p50_ms_500": candidates,
+        "p99_ms_500": at["candidates"]["p99_ms"],
+        "candidate_over_raw_speedup": raw / candidates,
+        "raw_overhead": raw / at["encoded"]["p50_ms"],
+        "runs": runs,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""An export that passed its gates to the folder that TensorFlow Serving reads.
+
+In: an export and its evaluation.  Out: ``<to>/<version>/``, the export with its
+``metrics.json`` and ``verdict.json`` in ``assets.extra/``, and ``<to>/blessed.json``,
+which names the current version.  Serving takes the highest version there is, so a
+rollback moves the current one to ``<to>/withdrawn/``; its number is not used again.
+
+    steadyrank release --model DIR --evaluation DIR --to DIR
+    steadyrank release --to DIR --rollback
+"""
+
+import datetime
+import shutil
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.export import EXTRA, find_version, versions_of
+from pipeline.rules import PASS
+from pipeline.storage import hash_folder, publish, read_json, write_json
+
+BLESSED = "blessed.json"
+WITHDRAWN = "withdrawn"
+WHOLE = "an evaluation"
+
+
+def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
+    """Copy an export whose evaluation passed, or was forced, under the next version.
+
+    The copy appears whole or not at all; ``blessed.json`` names it afterwards.
+
+    Args:
+        model_path: An export, or a folder of versions, of which the latest is taken.
+        evaluation_path: What ``evaluate`` wrote about it.
+        to: The folder that is served.
+
+    Returns:
+        The new version's entry of ``blessed.json``.
+
+    Raises:
+        InputError: The evaluation is of another export, or did not pass.
+    """
+    model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
+    metrics = read_json(evaluation / "metrics.json", WHOLE)
+    verdict = read_json(evaluation / "verdict.json", WHOLE)
+    _require_pass(verdict, evaluation)
+    entries = _entries(to)
+    used = {entry["version"] for entry in entries} | set(versions_of(to))
+    version = 1 + max(used | set(versions_of(to / WITHDRAWN)), default=0)
+    with publish(to / str(version)) as partial:
+        shutil.copytree(model, partial, dirs_exist_ok=True)
+        _require_same(partial, metrics, model, evaluation)
+        for name in ("metrics.json", "verdict.json"):
+            (partial / EXTRA).mkdir(exist_ok=True)
+            shutil.copy(evaluation / name, partial / EXTRA / name)
+    entry = _entry(version, model, metrics, verdict)
+    _write(to, [*entries, entry])
+    return entry
+
+
+def roll_back(to: Path) -> dict:
+    """Withdraw the current version: the one that was released before it is served.
+
+    A rollback that was interrupted is ended by doing it again.
+
+    Args:
+        to: The folder that is served.
+
+    Returns:
+        The entry of the version that is current now.
+
+    Raises:
+        InputError: There is no version before it.
+    """
+    to = Path(to)
+    entries = _entries(to)
+    if len(entries) < 2:
+        raise InputError(
+            f"{to} has no version to go back to: {BLESSED} names "
+            f"{len(entries) or 'none'} that is not withdrawn."
+        )
+    *kept, last = entries
+    before, name = kept[-1], str(last["version"])
+    if not (to / str(before["version"])).is_dir():
+        raise InputError(f"{to / str(before['version'])} is missing: cannot go back to it.")
+    if (to / name).is_dir():
+        (to / WITHDRAWN).mkdir(exist_ok=True)
+        (to / name).rename(to / WITHDRAWN / name)
+    _write(to, kept)
+    return before
+
+
+def _require_pass(verdict: dict, evaluation: Path) -> None:
+    found = verdict.get("verdict")
+    if found == PASS or verdict.get("forced"):
+        return
+    reasons = [g.get("reason") for g in verdict.get("gates", []) if not g.get("passed")]
+    raise InputError(
+        f"{evaluation}: the verdict must be PASS. Received: {found} "
+        f"({'; '.join(map(str, reasons[:3]))}). Mend the model, or evaluate it with "
+        "--force and a reason."
+    )
+
+
+def _require_same(copy: Path, metrics: dict, model: Path, evaluation: Path) -> None:
+    """The copied bytes are those that were evaluated; the extra assets do not count."""
+    wanted, found = metrics.get("content"), hash_folder(copy, EXTRA)
+    if wanted != found:
+        raise InputError(
+            f"{evaluation} is of another export, {metrics.get('model')} with content "
+            f"{str(wanted)[:12]}; {model} has {found[:12]}. Evaluate the export that "
+            "shall be released."
+        )
+
+
+def _entry(version: int, model: Path, metrics: dict, verdict: dict) -> dict:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = ("rows", "auc", "gauc", "log_loss", "rmse", "calibration")
+    return {
+        "version": version,
+        "time": now.isoformat(timespec="seconds"),
+        "model": str(model.absolute()),
+        "fingerprint": metrics.get("fingerprint"),
+        "content": metrics["content"],
+        "verdict": verdict["verdict"],
+        "forced": verdict.get("forced"),
+        "metrics": {
+            task: {name: found[name] for name in names if name in found}
+            for task, found in metrics["tasks"].items()
+        },
+    }
+
+
+def _entries(to: Path) -> list[dict]:
+    """The releases that were not withdrawn, the current one last."""
+    if not (to / BLESSED).exists():
+        return []
+    return read_json(to / BLESSED, "a release folder")["releases"]
+
+
+def _write(to: Path, entries: list[dict]) -> None:
+    current = entries[-1]
+    write_json(to / BLESSED, {"current": current["version"], **current, "releases": entries})

@@ -1,0 +1,157 @@
+"""The page that shows several runs side by side."""
+
+from pathlib import Path
+
+from pipeline.report import STYLES, document, write_page
+from pipeline.report import figures as draw
+from pipeline.report.curves import clean, smooth, thin
+from pipeline.report.curves import series as values_of
+from pipeline.report.elements import (
+    Column,
+    Markup,
+    count,
+    figure,
+    heading,
+    is_number,
+    join,
+    number,
+    paragraph,
+    table,
+)
+from pipeline.report.metrics import spread
+
+TITLE = "steadyrank comparison"
+SHOWN = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "log_loss": "Log loss",
+    "normalized_entropy": "Normalised entropy",
+    "rmse": "RMSE",
+    "calibration": "Calibration",
+}
+STYLE_OF = {"PASS": "good", "HOLD": "held"}  # else bad
+ABSENT = "(absent)"
+
+
+def write_comparison(path: Path, runs: list[dict]) -> None:
+    """Write the page.
+
+    Args:
+        path: The file to write.
+        runs: Of each its ``name``, ``metrics``, ``verdict``, ``log`` and ``config``.
+    """
+    sections = {
+        "Runs": overview(runs),
+        "Metrics": metrics(runs),
+        "Training": training(runs),
+        "Configuration": configuration(runs),
+    }
+    top = Markup(f"<h1>{TITLE}</h1>")
+    write_page(path, document(top, sections, TITLE))
+
+
+def overview(runs: list[dict]) -> Markup:
+    """A row for each run: its verdict, and the rows and examples it was judged on."""
+    columns = [Column("Run", False), Column("Verdict", False), Column("Rows")]
+    columns += [Column("Split", False), Column("Steps"), Column("Examples", False)]
+    rows = []
+    for run in runs:
+        found = run["metrics"]
+        cells = [run["name"], verdict(run["verdict"]), count(found.get("rows"))]
+        steps = (found.get("divergence") or {}).get("steps")
+        fingerprint = str(found.get("fingerprint"))[:12]
+        rows.append([*cells, found.get("split"), count(steps), fingerprint])
+    parts = [table(columns, rows)]
+    if len({run["metrics"].get("fingerprint") for run in runs}) > 1:
+        said = "The runs were judged on different examples: their metrics are of "
+        parts.append(paragraph(said + "different rows and do not compare.", "note"))
+    return join(parts)
+
+
+def verdict(content: dict) -> Markup:
+    found = content.get("verdict")
+    word = found if found in STYLES else "REFUSE"
+    forced = " (forced)" if content.get("forced") else ""
+    return Markup(f'<span class="{STYLE_OF.get(word, "bad")}">{word}{forced}</span>')
+
+
+def metrics(runs: list[dict]) -> Markup:
+    """A table a metric: a row for each task, a column for each run."""
+    parts = []
+    for key, title in SHOWN.items():
+        tasks = [t for t in task_names(runs) if any(of(r, t).get(key) for r in runs)]
+        if not tasks:
+            continue
+        columns = [Column("Task", False), *(Column(run["name"]) for run in runs)]
+        rows = [[task, *(spread(of(run, task), key) for run in runs)] for task in tasks]
+        parts += [heading(title), table(columns, rows)]
+    return join(parts or [paragraph("No task was measured.")])
+
+
+def task_names(runs: list[dict]) -> list[str]:
+    return list(dict.fromkeys(t for run in runs for t in run["metrics"].get("tasks") or {}))
+
+
+def of(run: dict, task: str) -> dict:
+    return (run["metrics"].get("tasks") or {}).get(task) or {}
+
+
+def training(runs: list[dict]) -> Markup:
+    """Loss over steps, and each task's validation AUC over epochs, a curve for each run."""
+    parts = [figure("Loss", loss_figure(runs), "Sum over all tasks, smoothed.")]
+    for task in task_names(runs):
+        drawn = validation_figure(runs, task)
+        if drawn:
+            parts.append(figure(f"Validation AUC of {task}", drawn))
+    return join(parts)
+
+
+def loss_figure(runs: list[dict]) -> dict | None:
+    traces = []
+    for index, run in enumerate(runs):
+        x, y = values_of(run["log"], lambda line: line.get("loss"), "loss")
+        if len(x):
+            trace = draw.curve(run["name"], *thin(x, smooth(y)), *draw.style(index))
+            traces.append(trace)
+    return draw.drawing(traces, "step", "loss") if traces else None
+
+
+def validation_figure(runs: list[dict], task: str) -> dict | None:
+    traces = []
+    for index, run in enumerate(runs):
+        lines = [line for line in run["log"] if line.get("validation")]
+        values = [line["validation"].get(task, {}).get("auc") for line in lines]
+        if any(map(is_number, values)):
+            x = [line.get("epoch", 0) + 1 for line in lines]
+            trace = draw.curve(run["name"], x, clean(values), *draw.style(index))
+            traces.append(trace | {"mode": "lines+markers"})
+    drawn = draw.drawing(traces, "epoch", "AUC") if traces else None
+    if drawn:
+        drawn["layout"]["xaxis"] |= {"tickformat": "d", "dtick": 1}
+    return drawn
+
+
+def configuration(runs: list[dict]) -> Markup:
+    """The keys of which the runs differ."""
+    flat = [flatten(run["config"]) for run in runs]
+    keys = sorted({key for found in flat for key in found})
+    differing = [k for k in keys if len({str(f.get(k, ABSENT)) for f in flat}) > 1]
+    if not differing:
+        return paragraph("The configurations are equal.")
+    columns = [Column("Key", False), *(Column(run["name"], False) for run in runs)]
+    return table(columns, [[k, *(f.get(k, ABSENT) for f in flat)] for k in differing])
+
+
+def flatten(content: object, path: str = "") -> dict[str, str]:
+    """A nested document as ``key.path`` -> value in words; items go by name or number."""
+    if isinstance(content, dict) and content:
+        items = [(str(key), value) for key, value in content.items()]
+    elif isinstance(content, list) and content and isinstance(content[0], dict):
+        items = [(str(c.get("name", i)), c) for i, c in enumerate(content)]
+    else:
+        return {path: str(content)}
+    return {
+        key: value
+        for name, inner in items
+        for key, value in flatten(inner, f"{path}.{name}" if path else name).items()
+    }

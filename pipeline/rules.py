@@ -1,0 +1,133 @@
+"""The rules of a gate: a measurement, a limit, and what may be concluded. No TensorFlow.
+
+A measurement with a standard error is judged as two one-sided tests at one confidence:
+
+- PASS: its lower bound keeps the limit.  A model that does not keep it gets this far
+  with a probability of 1 - confidence at most.
+- REFUSE: its upper bound does not keep the limit.  A model that keeps it is refused with
+  a probability of 1 - confidence at most.
+- HOLD: the data cannot tell.  It says about how many rows would, if the measurement and
+  its scatter stayed what they are.
+"""
+
+import math
+from dataclasses import dataclass
+
+from components.bootstrap import FEWEST, quantile
+
+PASS, HOLD, REFUSE = "PASS", "HOLD", "REFUSE"
+CONFIDENCE = 0.95  # of gains and deciles, where the config says nothing else
+MOST_ROWS = 1000  # times as many as there are: a larger estimate says nothing
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number, and how far it would scatter.
+
+    Attributes:
+        value: The number; None where it is missing or not finite.
+        error: Its standard error; None where it is not known.
+        groups: Groups it was drawn from; the scarcer class decides.
+        rows: Rows it was measured on.
+    """
+
+    value: float | None
+    error: float | None = None
+    groups: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What follows from an estimate and its limit.
+
+    Attributes:
+        verdict: PASS, HOLD or REFUSE.
+        interval: The bounds, each of which holds with the confidence; None: a point.
+        rows_needed: About how many rows would tell; None unless held.
+        why: The clause that explains it, where the numbers do not.
+    """
+
+    verdict: str
+    interval: tuple[float, float] | None = None
+    rows_needed: int | None = None
+    why: str = ""
+
+
+def at_least(
+    estimate: Estimate, limit: float, confidence: float | None, trials: int = 1
+) -> Ruling:
+    """Rule that a number must be at least a limit.
+
+    Args:
+        estimate: The number, which must not be None.
+        limit: The limit.
+        confidence: Of either bound; None: the number itself is compared.
+        trials: Numbers that are judged together: that one of them is refused by chance
+            stays as improbable as for a single one (Bonferroni).
+
+    Returns:
+        The ruling.
+    """
+    return _rule(estimate, estimate.value - limit, confidence, trials)
+
+
+def at_most(
+    estimate: Estimate, limit: float, confidence: float | None, trials: int = 1
+) -> Ruling:
+    """Rule that a number must be at most a limit; see ``at_least``."""
+    return _rule(estimate, limit - estimate.value, confidence, trials)
+
+
+def between(
+    estimate: Estimate, low: float, high: float, confidence: float | None, trials: int = 1
+) -> Ruling:
+    """Rule that a number must lie in a range; see ``at_least``."""
+    margin = min(estimate.value - low, high - estimate.value)
+    return _rule(estimate, margin, confidence, trials)
+
+
+def _rule(estimate: Estimate, margin: float, confidence, trials: int) -> Ruling:
+    """Rule on a margin: at least 0 keeps the limit."""
+    if confidence is None:
+        return Ruling(PASS if margin >= 0 else REFUSE)
+    if estimate.groups < FEWEST:
+        return _too_few(estimate)
+    if estimate.error is None:
+        return Ruling(REFUSE, why="its scatter was not measured")
+    far = quantile(confidence, estimate.groups) * estimate.error
+    farther = quantile(1 - (1 - confidence) / trials, estimate.groups) * estimate.error
+    interval = (estimate.value - far, estimate.value + far)
+    if margin - far >= 0:
+        return Ruling(PASS, interval)
+    if margin + farther < 0:
+        return Ruling(REFUSE, interval)
+    short = (far if margin >= 0 else farther) / abs(margin) if margin else math.inf
+    return _undecided(estimate, interval, short)
+
+
+def _undecided(estimate: Estimate, interval, times: float) -> Ruling:
+    most = MOST_ROWS * estimate.rows
+    needed = math.ceil(min(most, estimate.rows * times**2))
+    word = "more than" if needed == most else "about"
+    why = f"{estimate.rows:,} rows cannot tell; {word} {needed:,} would"
+    return Ruling(HOLD, interval, needed, why)
+
+
+def _too_few(estimate: Estimate) -> Ruling:
+    needed = math.ceil(max(estimate.rows, 1) * FEWEST / max(estimate.groups, 1))
+    needed = max(needed, estimate.rows + 1)
+    why = (
+        f"only {estimate.groups} users or groups of the scarcer class, of which "
+        f"{FEWEST} are the fewest to judge by; about {needed:,} rows would hold them"
+    )
+    return Ruling(HOLD, None, needed, why)
+
+
+def worst(verdicts) -> str:
+    """The verdict on all of it: one REFUSE refuses, else one HOLD holds."""
+    found = set(verdicts)
+    unknown = found - {PASS, HOLD, REFUSE}
+    if unknown or not found or REFUSE in found:
+        return REFUSE
+    return HOLD if HOLD in found else PASS

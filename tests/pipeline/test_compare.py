@@ -1,0 +1,84 @@
+"""Runs side by side: what differs is shown, what is alike is not, names stay names."""
+
+import copy
+import json
+
+import plotly.graph_objects as go
+import pytest
+import yaml
+
+from pipeline.compare import compare, names_of
+from pipeline.errors import InputError
+from pipeline.report.comparison import flatten
+from tests.pipeline.test_report import HOSTILE, Page, recorded
+
+
+def write_run(path, task="is_click", auc=0.7, verdict="PASS", **config):
+    content = recorded(task)
+    metrics = copy.deepcopy(content["metrics"])
+    metrics["tasks"][task]["auc"] = auc
+    for folder, name, document in (
+        ("evaluation", "metrics.json", metrics),
+        ("evaluation", "verdict.json", {"verdict": verdict, "gates": []}),
+    ):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+        (path / folder / name).write_text(json.dumps(document))
+    (path / "train").mkdir()
+    lines = [json.dumps(line) for line in content["log"]]
+    (path / "train" / "log.jsonl").write_text("\n".join(lines))
+    document = {"tasks": [{"name": task}], "train": {"epochs": 1, **config}}
+    (path / "train" / "config.yaml").write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_runs_stand_side_by_side(tmp_path):
+    runs = [
+        write_run(tmp_path / "a", auc=0.7, seed=1),
+        write_run(tmp_path / "b", auc=0.71, verdict="HOLD", seed=2),
+    ]
+    compare(runs, tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text())
+    assert "a PASS 1,234 test" in page.seen and "b HOLD 1,234 test" in page.seen
+    assert "is_click 0.7000 ± 0.0100 0.7100 ± 0.0100" in page.seen
+    assert "Key a b train.seed 1 2" in page.seen and "train.epochs" not in page.seen
+    assert "do not compare" not in page.seen
+    assert len(page.figures) == 2
+    for figure in page.figures:
+        go.Figure(figure)
+        assert [trace["name"] for trace in figure["data"]] == ["a", "b"]
+
+
+def test_other_examples_and_hostile_names_are_told(tmp_path):
+    runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", task=HOSTILE)]
+    path = runs[1] / "evaluation" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "other"}))
+    compare(runs, tmp_path / "page.html")
+    source = (tmp_path / "page.html").read_text()
+    assert HOSTILE not in source
+    assert "do not compare" in Page(source).seen
+
+
+def test_runs_that_are_not_whole_are_named(tmp_path):
+    run = write_run(tmp_path / "a")
+    with pytest.raises(InputError, match="at least two runs. Received: 1"):
+        compare([run], tmp_path / "page.html")
+    with pytest.raises(InputError, match="b/evaluation is not an evaluated run"):
+        compare([run, tmp_path / "b"], tmp_path / "page.html")
+    (run / "train" / "config.yaml").unlink()
+    with pytest.raises(InputError, match="cannot read .*config.yaml"):
+        compare([run, run], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_names_are_as_short_as_tells_them_apart(tmp_path):
+    a, b = tmp_path / "x" / "run", tmp_path / "y" / "run"
+    assert names_of([a, b]) == ["x/run", "y/run"]
+    assert names_of([a, b.parent]) == ["run", "y"]
+    assert names_of([a, a])[0].startswith("1 ")
+
+
+def test_a_config_is_flattened_by_name():
+    config = {"a": {"b": 1}, "c": [{"name": "n", "d": [1, 2]}, {"e": None}], "f": []}
+    assert flatten(config) == {
+        "a.b": "1", "c.n.name": "n", "c.n.d": "[1, 2]", "c.1.e": "None", "f": "[]"
+    }  # fmt: skip

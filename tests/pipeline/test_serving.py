@@ -1,0 +1,363 @@
+"""Signatures agree with each other; warm-up, stored types and sampling are what they say."""
+
+import http.server
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+from components.split_dense import SplitInput
+from models.build import build_model
+from models.features import Feature, Task
+from pipeline.config import parse_config
+from pipeline.errors import InputError
+from pipeline.export import export
+from pipeline.warmup import serialize_rows
+from tests.pipeline import tiny
+from tests.pipeline.test_evaluate import raw_of
+
+SHARED = ["user", "country", "age"]
+USERS = {row["user"]: row["country"] for row in tiny.make_users()}
+
+
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    document = tiny.config_document(serving={"shared": SHARED})
+    output = tmp_path_factory.mktemp("serving") / "export"
+    return export(parse_config(document, "c"), trained, output)
+
+
+@pytest.fixture(scope="module")
+def signatures(folder):
+    return tf.saved_model.load(str(folder)).signatures
+
+
+def some_rows(count=40):
+    rows = tiny.make_rows(count, seed=7)
+    rows[3] |= {"item": "never seen", "tags": "t1|new|t2"}
+    rows[4] |= dict.fromkeys(("user", "item", "tags", "price", "age"))
+    return rows
+
+
+def assert_same(found, wanted, atol=1e-6):
+    assert set(found) == set(wanted)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=atol)
+
+
+def test_candidates_score_as_the_repeated_user(signatures):
+    items = some_rows()
+    for user in (items[0], items[4]):
+        shared = {name: user[name] for name in ("user", "age")}
+        whole = raw_of([row | shared for row in items], USERS)
+        split = {n: v[:1] if n in SHARED else v for n, v in whole.items()}
+        found = signatures["candidates"](**split)
+        assert_same(found, signatures["serving_default"](**whole))
+        assert found["score"].shape == [len(items)] and np.std(found["score"]) > 1e-4
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_few_candidates(signatures, count):
+    whole = raw_of(some_rows(), USERS)
+    split = {n: v[:1] if n in SHARED else v[:count] for n, v in whole.items()}
+    assert signatures["candidates"](**split)["score"].shape == [count]
+
+
+def test_examples_score_as_raw_rows_and_missing_keys_are_missing(signatures):
+    raw = raw_of(some_rows(), USERS)
+    wanted = signatures["serving_default"](**raw)
+    serialized = serialize_rows({name: values.numpy() for name, values in raw.items()})
+    assert_same(signatures["tf_example"](examples=tf.constant(serialized)), wanted)
+    empty = signatures["tf_example"](examples=tf.constant([b""]))
+    nothing = dict.fromkeys(("user", "item", "tags", "price", "age"))
+    assert_same(empty, signatures["serving_default"](**raw_of([nothing], {})))
+
+
+SETTINGS = {
+    "bottom": {"trunk": "shared_bottom", "bottom_units": [8, 4], "cross_layers": 0},
+    "crossed": {"trunk": "shared_bottom", "bottom_units": [8], "cross_layers": 2},
+    "ple": {
+        "trunk": "ple",
+        "levels": 2,
+        "shared_experts": 2,
+        "task_experts": 1,
+        "expert_units": [8, 4],
+    },
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("keeps", [False, True])
+def test_every_trunk_takes_candidates(name, keeps):
+    kept = {} if keeps else None
+    features = (
+        Feature("user", "categorical", dim=4, vocabulary_size=9),
+        Feature("item", "categorical", dim=4, vocabulary_size=9),
+        Feature("seen", "categorical", dim=3, max_values=2, vocabulary_size=9),
+        Feature("price", "numeric", mean=1.0, std=2.0),
+        Feature("tag", "categorical", dim=4, max_values=2, vocabulary_size=5),
+    )
+    settings = {"tower_units": [4], "layer_norm": False, **SETTINGS[name]}
+    tasks = (Task("click", mean=0.3), Task("like", mean=0.1))
+    model = build_model(features, tasks, "click * like", settings, 3)
+    random = np.random.default_rng(0)
+    batch = {
+        "user": np.full(6, 4, np.int32),
+        "item": random.integers(0, 11, 6).astype(np.int32),
+        "seen": np.array([[3, 5]] * 6, np.int32),
+        "price": random.normal(size=6).astype(np.float32),
+        "tag": random.integers(0, 6, (6, 2)).astype(np.int32),
+    }
+    shared = ("user", "seen")
+    one = {n: tf.constant(v[:1] if n in shared else v) for n, v in batch.items()}
+    wanted = model.predict_tasks({n: tf.constant(v) for n, v in batch.items()})
+    for _ in range(2):  # the second call reads what the first one kept
+        assert_same(model.predict_candidates(one, shared, kept), wanted)
+    if keeps:
+        assert bool(kept) == (name != "crossed")
+    split = model.inputs_layer.split(one, shared)
+    assert isinstance(split, SplitInput)
+    whole = model.inputs_layer({n: tf.constant(v) for n, v in batch.items()})
+    np.testing.assert_array_equal(split.joined(), whole)
+
+
+@pytest.mark.parametrize(
+    ("serving", "said"),
+    [
+        ({"shared": ["usr"]}, "serving.shared: 'usr' is no feature. Did you mean 'user'"),
+        ({"shared": [f["name"] for f in tiny.CONFIG["features"]]}, "differ in some"),
+        ({"share": []}, "serving.share: unknown key"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(serving, said):
+    with pytest.raises(InputError, match=said):
+        parse_config(tiny.config_document(serving=serving), "c")
+
+
+def test_the_card_and_the_warm_up(folder, signatures):
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    card = json.loads((folder / "assets.extra" / "card.json").read_text())
+    assert card["signatures"] == sorted(signatures)
+    assert card["versions"]["tensorflow"] == tf.__version__
+    assert {"schema", "config", "training", "data", "git_revision"} <= set(card)
+    file = folder / "assets.extra" / "tf_serving_warmup_requests"
+    seen = set()
+    for record in tf.data.TFRecordDataset(str(file)):
+        request = PredictionLog.FromString(record.numpy()).predict_log.request
+        name = request.model_spec.signature_name
+        inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
+        scores = signatures[name](**inputs)["score"].numpy()
+        assert np.isfinite(scores).all()
+        seen.add((name, len(scores)))
+    names = ("serving_default", "tf_example", "candidates")
+    assert seen == {(name, rows) for name in names for rows in (1, 100)}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error"), [("float16", 1e-4), ("bfloat16", 1e-3), ("int8", 1e-3)]
+)
+def test_smaller_tables_score_nearly_the_same(dtype, error, trained, signatures, tmp_path):
+    document = tiny.config_document(export={"embedding_dtype": dtype})
+    path = export(parse_config(document, "c"), trained, tmp_path / "export")
+    small = tf.saved_model.load(str(path)).signatures["serving_default"]
+    raw = raw_of(some_rows(), USERS)
+    wanted, found = signatures["serving_default"](**raw), small(**raw)
+    gap = np.abs(found["click"] - wanted["click"]).max()
+    assert 0 < gap < error
+    stored = tf.train.list_variables(str(path / "variables" / "variables"))
+    sizes = [np.prod(shape) for _, shape in stored if len(shape) == 2 and shape[1] == 4]
+    assert sizes.count(max(sizes)) == 1  # the table itself is not there as well
+
+
+def test_int8_rows_are_within_half_a_step():
+    from components.embeddings import FusedEmbedding
+
+    layer = FusedEmbedding([50], 8)
+    (exact,) = layer([tf.range(50)])
+    table, scale = layer.compress("int8")
+    (found,) = layer([tf.range(50)])
+    assert table.dtype == tf.int8 and np.abs(table.numpy()).max() == 127
+    assert (np.abs(found - exact) <= scale.numpy() / 2 + 1e-9).all()
+
+
+def test_saved_model_cli_runs_the_export(folder, tmp_path):
+    tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
+    example = '[{"user":[3],"item":["i4"],"tags":["t1|t2"],"price":[9.5]}]'
+    arguments = ["run", "--dir", str(folder), "--tag_set", "serve"]
+    arguments += ["--signature_def", "tf_example", "--outdir", str(tmp_path)]
+    arguments += ["--input_examples", f"examples={example}"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [*tool, *arguments], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 0 < np.load(tmp_path / "click.npy")[0] < 1
+
+
+def with_rate(rate, kind="binary"):
+    document = tiny.config_document()
+    document["tasks"][0] |= {"negative_rate": rate}
+    if kind == "regression":
+        document["tasks"][2] |= {"negative_rate": rate}
+    return parse_config(document, "c")
+
+
+def test_the_sampling_of_negatives_is_undone_by_hand_numbers():
+    from models.ranker import _output
+
+    half = tf.constant([0.0])  # a probability of 1/2 in the sampled log
+    served = float(_output(Task("click", negative_rate=0.25), half)[0])
+    assert served == pytest.approx(0.5 / (0.5 + 0.5 / 0.25)) == pytest.approx(0.2)
+    assert "negative_rate" not in Task("click").to_dict()
+    task = Task("click", negative_rate=0.25)
+    assert Task.from_dict(task.to_dict()) == task
+    assert with_rate(0.25).tasks[0].negative_rate == 0.25
+
+
+@pytest.mark.parametrize("rate", [0, 1.5])
+def test_an_impossible_rate_is_refused(rate):
+    with pytest.raises(InputError, match="tasks.click.negative_rate"):
+        with_rate(rate)
+    with pytest.raises(InputError, match="a value is no negative"):
+        with_rate(0.5, "regression")
+
+
+def test_a_sampled_log_measures_as_the_whole_one():
+    from pipeline.measure import measure
+
+    random = np.random.default_rng(5)
+    truth = random.beta(1, 9, 200_000)
+    label = (random.random(len(truth)) < truth).astype(float)
+    kept = (label == 1) | (random.random(len(truth)) < 0.1)
+    # what a perfect model of the sampled log says, corrected as the export does it
+    sampled = truth / (truth + (1 - truth) * 0.1)
+    corrected = sampled / (sampled + (1 - sampled) / 0.1)
+    np.testing.assert_allclose(corrected, truth, rtol=1e-12)
+
+    def measured(rows, output, rate):
+        parts = ({"t": label[rows]}, {"t": np.ones(rows.sum())}, {"t": output[rows]})
+        return measure([Task("t", negative_rate=rate)], *parts, curves=True)["t"]
+
+    everything = np.ones(len(truth), bool)
+    whole, some = measured(everything, truth, 1.0), measured(kept, corrected, 0.1)
+    assert some["rows"] < 0.3 * whole["rows"]
+    assert some["calibration"] == pytest.approx(1, abs=0.03)
+    assert some["log_loss"] == pytest.approx(whole["log_loss"], rel=0.02)
+    entropies = some["normalized_entropy"], whole["normalized_entropy"]
+    assert entropies[0] == pytest.approx(entropies[1], rel=0.02)
+    assert some["auc"] == pytest.approx(whole["auc"], abs=0.01)
+    curve = some["calibration_curve"]
+    np.testing.assert_allclose(curve["predicted"][3:], curve["observed"][3:], rtol=0.15)
+    # uncorrected and unweighed, the same model looks badly calibrated in the whole log
+    assert measured(everything, sampled, 1.0)["calibration"] > 3
+
+
+def test_serve_check(folder, examples, tmp_path):
+    from pipeline import serve_check as stage
+
+    result = stage.serve_check(examples, folder, sizes=(1, 7), repeats=2)
+    assert result["passed"] and result["rows"] == 100
+    assert set(result["differences"]) == {"serving_default", "tf_example", "candidates"}
+    timed = {(row["signature"], row["rows"]) for row in result["latency"]}
+    names = {*result["differences"], "encoded"}
+    assert timed == {(name, rows) for name in names for rows in (1, 7)}
+    assert all(0 < r["p50_ms"] <= r["p99_ms"] for r in result["latency"])
+    with pytest.raises(InputError, match="kept no raw rows of 'train'"):
+        stage.serve_check(examples, folder, split="train")
+
+
+def test_serve_check_sees_a_difference(folder, examples, monkeypatch):
+    from pipeline import serve_check as stage
+
+    honest = stage.signatures_of
+
+    def crooked(path):
+        call = honest(path)
+
+        def bent(inputs, plain=call["tf_example"]):
+            outputs = plain(inputs)
+            outputs["like"][-1] = np.nan
+            return outputs
+
+        return {**call, "tf_example": bent}
+
+    monkeypatch.setattr(stage, "signatures_of", crooked)
+    result = stage.serve_check(examples, folder, sizes=(), repeats=1)
+    assert not result["passed"] and np.isnan(result["differences"]["tf_example"])
+
+
+def client_module():
+    path = Path(__file__).resolve().parents[2] / "docker" / "client.py"
+    spec = importlib.util.spec_from_file_location("client", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """TensorFlow Serving's REST form of a predict call, on a loaded export."""
+
+    signatures: ClassVar[dict] = {}
+
+    def do_POST(self):  # noqa: N802
+        assert self.path == "/v1/models/steadyrank:predict"
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        function = self.signatures[body["signature_name"]]
+        specs = function.structured_input_signature[1]
+        inputs = {n: tf.constant(v, specs[n].dtype) for n, v in body["inputs"].items()}
+        outputs = {name: v.numpy().tolist() for name, v in function(**inputs).items()}
+        answer = json.dumps({"outputs": outputs}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *arguments):
+        pass
+
+
+COLUMNS = {
+    "user": [3],
+    "country": ["fr"],
+    "age": [float("nan")],
+    "item": ["i1", "i2"],
+    "tags": ["t1|t2", ""],
+    "price": [1.5, float("nan")],
+}
+
+
+def test_the_client_speaks_the_servers_forms(signatures):
+    client = client_module()
+    function = signatures["candidates"]
+    types = {n: s.dtype for n, s in function.structured_input_signature[1].items()}
+    wanted = function(**{n: tf.constant(v, types[n]) for n, v in COLUMNS.items()})
+    request = client.grpc_request(COLUMNS, "steadyrank", "candidates", types)
+    sent = {n: tf.constant(tf.make_ndarray(v)) for n, v in request.inputs.items()}
+    assert_same(function(**sent), wanted)
+    assert request.model_spec.signature_name == "candidates"
+    Server.signatures = signatures
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        found = client.ask_rest(url, "steadyrank", COLUMNS, "candidates")
+        thread.join()
+    assert_same(found, wanted)
+
+
+def test_compose_and_batching_agree():
+    folder = Path(__file__).resolve().parents[2] / "docker"
+    service = yaml.safe_load((folder / "compose.yaml").read_text())["services"]["serving"]
+    assert "--batching_parameters_file=/config/batching.config" in service["command"]
+    assert (folder / "batching.config").exists()
+    assert {"8500:8500", "8501:8501"} == set(service["ports"])

@@ -1,0 +1,86 @@
+"""The report in a real browser: no word on the console, every plot drawn.
+
+Chromium comes from the system's packages; without it the tests are skipped, unless
+``CI`` is set.  Screenshots go to ``CI_ARTEFACTS``, or to pytest's temporary folder.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.report import write_report
+from tests.pipeline.test_report import HOSTILE, recorded
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--enable-logging=stderr", "--v=0", "--virtual-time-budget=20000",
+    "--hide-scrollbars",
+]  # fmt: skip
+SIZES = {"desk": "1280,4000", "phone": "500,6000"}  # Chromium's narrowest window is 500
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None and os.environ.get("CI"):
+        pytest.fail("Chromium is missing: CI must install it (apt-get install chromium)")
+    if found is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def artefacts(tmp_path_factory):
+    folder = os.environ.get("CI_ARTEFACTS")
+    path = Path(folder) if folder else tmp_path_factory.mktemp("screenshots")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="module", params=["is_click", HOSTILE], ids=["plain", "hostile"])
+def page(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(path, **recorded(request.param))
+    return path
+
+
+def browse(chromium, page, profile, *flags):
+    """What Chromium prints, and its console's messages."""
+    command = [chromium, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, errors="replace"
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout, re.findall(r".*CONSOLE.*", done.stderr)
+
+
+def test_every_plot_is_drawn_and_the_console_is_silent(chromium, page, tmp_path):
+    dom, console = browse(chromium, page, tmp_path / "profile", "--dump-dom")
+    assert console == []
+    wanted = len(re.findall(r'class="plot["\s]', page.read_text(encoding="utf-8")))
+    drawn = re.findall(r'<div[^>]*class="[^"]*\bjs-plotly-plot\b[^"]*"', dom)
+    assert len(drawn) == wanted > 3
+    assert dom.count('class="main-svg"') >= wanted
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_screenshot_is_kept(chromium, page, artefacts, tmp_path, size, request):
+    name = request.node.callspec.id.replace("-", "_")
+    image = artefacts / f"report_{name}.png"
+    flags = [f"--window-size={SIZES[size]}", f"--screenshot={image}"]
+    _, console = browse(chromium, page, tmp_path / "profile", *flags)
+    assert console == []
+    assert image.read_bytes().startswith(b"\x89PNG") and image.stat().st_size > 30_000
+
+
+def test_the_console_would_be_heard(chromium, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<script>console.error('ouch'); nothing()</script>")
+    _, console = browse(chromium, page, tmp_path / "profile", "--dump-dom")
+    assert len(console) == 2 and "ouch" in console[0]
