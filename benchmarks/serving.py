@@ -4,7 +4,8 @@
 
 Without ``--model`` the KuaiRand PLE model is made first: one pass over the log.  Each
 thread count has a process of its own, in which the signatures take turns, so that a busy
-machine slows all of them.  A call goes from NumPy arrays to NumPy arrays.
+machine slows all of them.  A call is a session's run, as in TensorFlow Serving, from
+NumPy arrays to NumPy arrays.
 
 Last line (JSON), at one thread: ``p50_ms_500`` and ``p99_ms_500`` of the candidate
 signature, ``candidate_over_raw_speedup`` (p50 of the raw signature, which is sent the
@@ -47,9 +48,7 @@ def main() -> None:
         model, examples = options.model, options.examples
         if model is None:
             model, examples = make_model(options.data, Path(folder))
-        runs = [
-            run for t in THREADS for run in in_process(model, examples, t, repetitions)
-        ]
+        runs = [run for t in THREADS for run in in_process(model, examples, t, repetitions)]
     for run in runs:
         print(
             f"{run['threads']} threads, {run['rows']:5} rows, {run['signature']:15} "
@@ -92,19 +91,14 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import numpy as np
 
-    import components  # noqa: F401  before TensorFlow: sets legacy Keras
-    import tensorflow as tf  # noqa: I001
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
     from pipeline.evaluate import Export
     from pipeline.example_set import ExampleSet
-    from pipeline.serve_check import kept_rows, requests_of, signatures_of
+    from pipeline.serve_check import kept_rows, requests_of
 
     export = Export(model)
     raw, encoded = kept_rows(ExampleSet.open(examples), export, "test")
     shared = export.card["config"]["serving"]["shared"]
-    call, runs = signatures_of(export.path), []
+    call, runs = session_calls(export.path, threads), []
     for count in CANDIDATE_COUNTS:
         requests = requests_of(raw, encoded, shared, count, tuple(call))
         seconds = {name: [] for name in requests}
@@ -127,6 +121,31 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
                 }
             )
     return runs
+
+
+def session_calls(path: Path, threads: int) -> dict:
+    """Signature -> a call as TensorFlow Serving makes it: one run of a session."""
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")
+    graph = tf.Graph()
+    with graph.as_default():
+        settings = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+        )
+        session = tf.compat.v1.Session(config=settings)
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
+
+    def calling(signature):
+        names = list(signature.inputs)
+        run = session.make_callable(
+            [info.name for info in signature.outputs.values()],
+            feed_list=[signature.inputs[name].name for name in names],
+        )
+        return lambda inputs: run(*[inputs[name] for name in names])
+
+    served = {name: s for name, s in loaded.signature_def.items() if s.inputs}
+    return {name: calling(signature) for name, signature in served.items()}
 
 
 def summary(runs: list[dict]) -> dict:

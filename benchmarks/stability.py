@@ -1,6 +1,6 @@
 """At which learning rate does training diverge, and what does clipping buy?
 
-    python -m benchmarks.stability [--quick] [--data DIR]
+    python -m benchmarks.stability [--quick | --confirm] [--data DIR]
 
 The protocol of the Clippy paper (KDD'23, section 5) on open data: KuaiRand, six tasks,
 days in order and seen once, batches random inside of a day, each day measured before the
@@ -11,6 +11,8 @@ of the baselines come from the paper's ranges: the best AUC on three rungs and o
 AGC, has (0.1, 1e-3), chosen on KuaiRand with one seed as well.
 
 ``--quick``: five days, two seeds, Large+DCN only (4 x 256, a cross layer, LayerNorm).
+``--confirm``: the same model on the days after those, with three other seeds and every
+threshold as the quick study chose it: nothing is tuned, so nothing is fitted to them.
 The full run has all days and three seeds of Small (2 x 512), Large (4 x 512) and
 Large+DCN (4 x 512), and the synthetic log.
 
@@ -28,6 +30,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -64,6 +67,7 @@ RANGES = {
     "agc_tensor": (1e-2, 1e-3, 1e-4),
     "lamb": (1e-1, 1e-2, 1e-3),
 }
+CONFIRMED = ("norm=0.1", "agc=0.01", "agc_tensor=0.01", "lamb=0.001")
 WARM_UP = 60  # steps, in the replay
 LARGE = [512, 512, 512, 512]
 MODELS = {
@@ -110,9 +114,10 @@ class Study:
         """Every rung, every seed."""
         return [self.probe(method, rate, seed) for rate in RATES for seed in self.seeds]
 
-    def run(self) -> dict:
-        """The ladder of every method, the baselines tuned first."""
-        self.methods = [NONE, *(self.tune(clip) for clip in RANGES), CLIPPY, UNIT]
+    def run(self, baselines: Sequence[Method] = ()) -> dict:
+        """The ladder of every method; the baselines are tuned first, if none are given."""
+        baselines = baselines or [self.tune(clip) for clip in RANGES]
+        self.methods = [NONE, *baselines, CLIPPY, UNIT]
         probes = {method.name: self.climb(method) for method in self.methods}
         rows = [self.row(name, found) for name, found in probes.items()]
         edge = lowest_diverged(probes["none"])
@@ -312,7 +317,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "benchmarks.stability", description="Divergence by learning rate and method."
     )
-    parser.add_argument("--quick", action="store_true", help="one model, two seeds")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="one model, two seeds")
+    size.add_argument("--confirm", action="store_true", help="later days, other seeds")
     parser.add_argument("--data", type=Path, default=Path(beside) / "kuairand")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "stability.svg")
@@ -329,6 +336,8 @@ def main(arguments: list[str] | None = None) -> None:
         if options.quick:
             # The first window is a night of 141 rows.
             results = {"large_dcn": study_of(base, examples, names[1:5], [1, 2], True)}
+        elif options.confirm:
+            results = {"large_dcn": confirm(base, examples, names[5:9])}
         else:
             results = full(base, examples, names[1:], Path(folder))
     study = results["large_dcn"]
@@ -337,6 +346,15 @@ def main(arguments: list[str] | None = None) -> None:
     last = {**headline(study, study["times"]), "seconds": time.monotonic() - began}
     write_all(options, results, last)
     print(json.dumps(rounded(last)))
+
+
+def confirm(base: Config, examples: ExampleSet, days: list[str]) -> dict:
+    """The quick study's methods at its thresholds, where nothing was chosen."""
+    prober = prober_of(base, examples, days)
+    study = Study(prober, [11, 12, 13])
+    result = study.run([method_of(text) for text in CONFIRMED])
+    result["times"] = step_times(prober, study.methods, rounds=9)
+    return result
 
 
 def full(base: Config, examples: ExampleSet, days: list[str], folder: Path) -> dict:
@@ -349,12 +367,15 @@ def full(base: Config, examples: ExampleSet, days: list[str], folder: Path) -> d
 
 
 def write_all(options: argparse.Namespace, results: dict, last: dict) -> None:
-    name = "stability_quick.json" if options.quick else "stability.json"
+    kind = "_quick" if options.quick else "_confirm" if options.confirm else ""
+    name = f"stability{kind}.json"
     options.results.mkdir(parents=True, exist_ok=True)
     options.plot.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.results / name, {"headline": last, "models": results})
     title = "KuaiRand, Large+DCN: mean AUC of four tasks on the day after"
-    options.plot.write_text(plot(results["large_dcn"], title), encoding="utf-8")
+    if not options.confirm:
+        drawing = plot(results["large_dcn"], title)
+        options.plot.write_text(drawing, encoding="utf-8")
 
 
 def rounded(content):

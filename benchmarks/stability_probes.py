@@ -76,7 +76,7 @@ def step_times(prober: Prober, methods: Sequence[Method], rounds: int) -> dict:
 def spoil(
     prober: StudyProber, methods: Sequence[Method], rate: float, seed: int, tasks
 ) -> dict:
-    """Train with one batch whose labels of one task are absurd (PAPERS.md 1.8, item 8).
+    """Train with one batch whose labels of one task are absurd.
 
     Returns:
         Method -> mean AUC of the *other* tasks with and without that batch.

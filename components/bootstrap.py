@@ -74,20 +74,24 @@ class Sums:
         groups: `[n]`, int, from 0.
         count: Number of groups.
         binary: Whether labels are 0 or 1.
+        negative_rate: The fraction of the negatives that the rows are a sample of: each
+            stands for 1 / `negative_rate` rows, but in GAUC.
     """
 
-    def __init__(self, labels, outputs, groups, count, binary=True):
+    def __init__(self, labels, outputs, groups, count, binary=True, negative_rate=1.0):
         self._binary = binary
+        rows = np.where(labels > 0.5, 1.0, 1 / negative_rate) if binary else None
+        stands = 1.0 if rows is None else rows
         order = np.argsort(outputs, kind="stable")
         decile = np.empty(len(outputs), np.int64)
         decile[order] = np.arange(len(outputs)) * DECILES // max(len(outputs), 1)
-        columns = [_by_group(groups, count, v) for v in (None, labels, outputs)]
+        columns = [_by_group(groups, count, v) for v in (rows, labels, stands * outputs)]
         columns += _deciles(groups, count, decile, labels)
-        columns += _deciles(groups, count, decile, outputs)
+        columns += _deciles(groups, count, decile, stands * outputs)
         if binary:
-            area, rows = metrics.group_aucs(labels, outputs, groups, count)
-            columns += [_by_group(groups, count, metrics.row_log_loss(labels, outputs))]
-            columns += [area * rows, rows]
+            area, ranked = metrics.group_aucs(labels, outputs, groups, count)
+            loss = rows * metrics.row_log_loss(labels, outputs)
+            columns += [_by_group(groups, count, loss), area * ranked, ranked]
         self._columns = np.stack(columns, 1)
 
     def metrics(self, weights):
@@ -138,7 +142,16 @@ def draw(count, repetitions, rows, seed):
         yield _POISSON[random.integers(0, _DRAWS, size, np.uint16)]
 
 
-def resample(labels, outputs, groups=None, *, binary=True, repetitions=REPETITIONS, seed=1):
+def resample(
+    labels,
+    outputs,
+    groups=None,
+    *,
+    binary=True,
+    negative_rate=1.0,
+    repetitions=REPETITIONS,
+    seed=1,
+):
     """Metrics of models on drawn samples of the groups, the same for all models.
 
     Args:
@@ -146,6 +159,7 @@ def resample(labels, outputs, groups=None, *, binary=True, repetitions=REPETITIO
         outputs: One `[n]` for each model.
         groups: `[n]`, numbers or strings; None: every row is a group.
         binary: Whether labels are 0 or 1; else `calibration` and `deciles` alone.
+        negative_rate: The fraction of the negatives that the rows hold, see `Sums`.
         repetitions: Samples drawn.
         seed: Of the draw.
 
@@ -155,7 +169,8 @@ def resample(labels, outputs, groups=None, *, binary=True, repetitions=REPETITIO
     labels = np.asarray(labels, float)
     outputs = [np.asarray(output, float) for output in outputs]
     groups, count = number_groups(groups, len(labels))
-    sums = [Sums(labels, output, groups, count, binary) for output in outputs]
+    settings = (groups, count, binary, negative_rate)
+    sums = [Sums(labels, output, *settings) for output in outputs]
     rankings = [Ranking(labels, o, groups) for o in outputs] if binary else []
     drawn = []
     for weights in draw(count, repetitions, len(labels), seed):

@@ -1,6 +1,7 @@
 """The clipping methods that Clippy is measured against, as factors on the step.
 
-All have the form `w <- w - eta * sigma * r` and differ in sigma alone (PAPERS.md 1.4).
+All have the form `w <- w - eta * sigma * r` and differ in sigma alone
+(Clippy, KDD 2023, section 4).
 `g` is the gradient and `w` the weights of one variable, dense, after the all-reduce.
 A norm that overflows is infinite and gives the factor 0, never NaN.
 """

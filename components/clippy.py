@@ -43,7 +43,7 @@ def factor(delta, w, relative, absolute, axis=None):
 
 
 def shrink(delta, w, relative, absolute, axis=None):
-    """Clips an update (paper, section 4.2; PAPERS.md 1.4).
+    """Clips an update (paper, section 4.2).
 
     Args:
         delta: As for `factor`.

@@ -8,7 +8,7 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 
-DEAD_AUC = 0.52  # PAPERS.md 1.8: at and below it a binary task has learned nothing
+DEAD_AUC = 0.52  # at and below it a binary task has learned nothing
 
 
 class RunningMedian:
@@ -47,8 +47,8 @@ class DivergenceDetector:
     row.  The first one is remembered for good, whatever comes after.  A task whose
     AUC stays at 0.5 to the end has diverged as well (`observe_auc`).
 
-    References: Clippy (KDD 2023), section 2: both words; PAPERS.md 1.1 and 1.8 for the
-    factor and the fixed window.
+    References: Clippy (KDD 2023), section 2, for both words; the factor and the
+    windows are ours: the paper judges by eye.
 
     Args:
         factor: Multiple of the median that is a jump; 3.

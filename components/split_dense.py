@@ -3,39 +3,77 @@
 B batch, S columns shared by all rows, E columns of each row; D = S + E.
 """
 
-from dataclasses import dataclass
-
 import tensorflow as tf
 
 
-@dataclass(frozen=True, repr=False)
+class KernelCuts:
+    """The kernels of the layers that read a `SplitInput`, cut once and for all.
+
+    For a model whose weights do not change any more.  A first, eager call notes the
+    layers; `cut` then stores, for each, the rows that its own columns meet, and for all
+    of them together, side by side, those that the shared columns meet.
+
+    Attributes:
+        variables: What was stored, after `cut`.
+    """
+
+    def __init__(self):
+        self.layers, self.variables = [], []
+        self._kernels, self._shared, self._bias = {}, None, None
+
+    def cut(self, columns, shared_columns):
+        """Stores the parts of the kernels of the layers noted."""
+        for layer in self.layers:
+            part = tf.gather(layer.kernel, columns)
+            self._kernels[layer] = tf.Variable(part, trainable=False)
+        shared = [tf.gather(layer.kernel, shared_columns) for layer in self.layers]
+        bias = [
+            layer.bias if layer.use_bias else tf.zeros(layer.units) for layer in self.layers
+        ]
+        self._shared = tf.Variable(tf.concat(shared, axis=1), trainable=False)
+        self._bias = tf.Variable(tf.concat(bias, axis=0), trainable=False)
+        self.variables = [*self._kernels.values(), self._shared, self._bias]
+
+    def kernel(self, layer):
+        """The stored rows of a layer's kernel; None where none are."""
+        return self._kernels.get(layer)
+
+    def products(self, shared) -> dict:
+        """`W_s x_s + b` of every layer, in one product: layer to `[units]`."""
+        whole = tf.matmul(shared, self._shared)[0] + self._bias
+        parts = tf.split(whole, [layer.units for layer in self.layers])
+        return dict(zip(self.layers, parts, strict=True))
+
+
 class SplitInput:
     """``[B, D]`` in two parts, of which one is the same in every row.
 
-    Attributes:
+    Args:
         shared: ``[1, S]``.
         each: ``[B, E]``.
         shared_columns, columns: Where these columns are among the D.
-        kept: Where a layer keeps the two parts of its kernel, cut on the first call; a
-            constant model need not cut them again.  None: they are cut in every call.
+        cuts: Kernels that were cut before, or the notebook in which to note the layers;
+            None: kernels are cut in every call.
     """
 
-    shared: tf.Tensor
-    each: tf.Tensor
-    shared_columns: tuple[int, ...]
-    columns: tuple[int, ...]
-    kept: dict | None = None
+    def __init__(self, shared, each, shared_columns, columns, cuts=None):
+        self.shared, self.each = shared, each
+        self.shared_columns, self.columns = tuple(shared_columns), tuple(columns)
+        self.cuts = cuts
+        self._products = None
 
-    def cut(self, layer: "Dense"):
-        """The rows of a kernel that the shared columns meet, and the others."""
-        if self.kept is not None and layer in self.kept:
-            return self.kept[layer]
+    def parts_for(self, layer: "Dense"):
+        """`W_s x_s + b` ``[units]``, and the kernel for the columns of each row."""
+        kernel = self.cuts.kernel(layer) if self.cuts else None
+        if kernel is not None:
+            self._products = self._products or self.cuts.products(self.shared)
+            return self._products[layer], kernel
+        if self.cuts and layer not in self.cuts.layers:
+            self.cuts.layers.append(layer)
         kernel = tf.convert_to_tensor(layer.kernel)
-        parts = tf.gather(kernel, self.shared_columns), tf.gather(kernel, self.columns)
-        if self.kept is not None:
-            parts = tuple(tf.Variable(part, trainable=False) for part in parts)
-            self.kept[layer] = parts
-        return parts
+        bias = tf.matmul(self.shared, tf.gather(kernel, self.shared_columns))[0]
+        bias = bias + layer.bias if layer.use_bias else bias
+        return bias, tf.gather(kernel, self.columns)
 
     def joined(self) -> tf.Tensor:
         """The whole ``[B, D]``, for a layer that cannot use the split."""
@@ -76,9 +114,6 @@ class Dense(tf.keras.layers.Dense):
         return super().__call__(inputs, *args, **kwargs)
 
     def _call_split(self, inputs: SplitInput):
-        shared_kernel, kernel = inputs.cut(self)
-        bias = tf.matmul(inputs.shared, shared_kernel)[0]
-        if self.use_bias:
-            bias += self.bias
+        bias, kernel = inputs.parts_for(self)
         outputs = tf.nn.bias_add(tf.matmul(inputs.each, kernel), bias)
         return outputs if self.activation is None else self.activation(outputs)

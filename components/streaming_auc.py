@@ -16,8 +16,8 @@ class StreamingAuc:
     The state counts how often each score occurs in each class: a sorted word of 64 bits
     for every pair of them, which holds the score's bits, the class and the count.  Words
     lie in eight arrays for each power of two that scores span, so that merging new rows
-    copies one part of the state at a time.  Ties count half and nothing is rounded.  States of
-    parts of the rows add up to that of the whole.
+    copies one part of the state at a time.  Ties count half and nothing is rounded.
+    States of parts of the rows add up to that of the whole.
 
     The state takes 8 bytes for each score that occurs, in either class: at most 8 bytes a
     row, and at most 128 MiB for each power of two that scores span, however many rows

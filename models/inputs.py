@@ -65,13 +65,13 @@ class FeatureInputs(tf.keras.layers.Layer):
             for f in self.features
         }
 
-    def split(self, batch: Mapping, shared: Collection[str], kept=None) -> SplitInput:
+    def split(self, batch: Mapping, shared: Collection[str], cuts=None) -> SplitInput:
         """The vectors of rows that have some features in common.
 
         Args:
             batch: As for ``call``, but the shared features have one row.
             shared: Names of the shared features: at least one, and not all.
-            kept: As in ``SplitInput``.
+            cuts: As in ``SplitInput``.
 
         Returns:
             What a trunk takes in place of the vectors: each shared feature was embedded
@@ -87,7 +87,7 @@ class FeatureInputs(tf.keras.layers.Layer):
             tf.concat([p for name, p in parts.items() if name not in shared], axis=1),
             tuple(columns[True]),
             tuple(columns[False]),
-            kept,
+            cuts,
         )
 
     def embed(self, batch: Mapping) -> dict:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from components.losses import binary_cross_entropy, masked_mean, squared_error
 from components.mlp import MLP
+from components.split_dense import KernelCuts
 from models.features import Feature, Task, transform_numbers
 from models.inputs import FeatureInputs
 from models.score import evaluate_score, parse_score
@@ -127,7 +128,7 @@ class RankingModel(tf.keras.Model):
         return self._served(self(features, training=False))
 
     def predict_candidates(
-        self, features: Mapping, shared: Collection[str], kept: dict | None = None
+        self, features: Mapping, shared: Collection[str], cuts: KernelCuts | None = None
     ) -> dict:
         """The same for many items and one user, whose part is computed once.
 
@@ -135,10 +136,24 @@ class RankingModel(tf.keras.Model):
             features: Feature name -> tensor; one row of the shared features, B of the
                 others.
             shared: Names of the shared features: at least one, and not all.
-            kept: As in ``SplitInput``: filled by an eager call, read by later ones.
+            cuts: From ``cut_kernels``; None: the kernels are cut in every call.
         """
-        inputs = self.inputs_layer.split(features, shared, kept)
+        inputs = self.inputs_layer.split(features, shared, cuts)
         return self._served(self.from_inputs(inputs))
+
+    def cut_kernels(self, features: Mapping, shared: Collection[str]) -> KernelCuts:
+        """Cut what ``predict_candidates`` reads, once the weights are final.
+
+        Args:
+            features: As for ``predict_candidates``, any values.
+            shared: Likewise.
+        """
+        cuts = KernelCuts()
+        inputs = self.inputs_layer.split(features, shared, cuts)
+        self.from_inputs(inputs)
+        if cuts.layers:
+            cuts.cut(inputs.columns, inputs.shared_columns)
+        return cuts
 
     def _served(self, raw: Mapping) -> dict:
         outputs = {task.name: _output(task, raw[task.name]) for task in self.tasks}

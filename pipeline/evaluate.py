@@ -159,7 +159,9 @@ def _measure_rows(config: Config, examples, export, baseline, split: str) -> dic
     found["slices"] = measure_slices(ours, theirs, examples, config.gates)
     if theirs is not None:
         found["baseline"] = {"model": str(baseline.path), "tasks": base}
-        found["drift"] = measure_drift(ours.outputs, theirs.outputs)
+        names = [*(task.name for task in tasks), "score"]
+        outputs = {name: ours.outputs[name] for name in names}
+        found["drift"] = measure_drift(outputs, theirs.outputs)
     return found
 
 

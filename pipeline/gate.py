@@ -42,9 +42,7 @@ def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
     if not found or not found.get("steps"):
         return [missing("divergence", None, "no divergence", "the training log is empty")]
     at = found["diverged_at"]
-    full = simple(
-        "divergence", None, "no full divergence", at, None, not found["diverged"]
-    )
+    full = simple("divergence", None, "no full divergence", at, None, not found["diverged"])
     dead = ", ".join(found.get("dead_tasks", []))
     full["reason"] = f"{found['steps']} steps without one"
     if found["diverged"]:

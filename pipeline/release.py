@@ -75,8 +75,8 @@ def roll_back(to: Path) -> dict:
     entries = _entries(to)
     if len(entries) < 2:
         raise InputError(
-            f"{to} has no version to go back to: {BLESSED} names "
-            f"{len(entries) or 'none'} that is not withdrawn."
+            f"{to} has no version to go back to: two releases must stand there that "
+            f"were not withdrawn. Received: {len(entries)}."
         )
     *kept, last = entries
     before, name = kept[-1], str(last["version"])
@@ -139,4 +139,6 @@ def _entries(to: Path) -> list[dict]:
 
 def _write(to: Path, entries: list[dict]) -> None:
     current = entries[-1]
-    write_json(to / BLESSED, {"current": current["version"], **current, "releases": entries})
+    write_json(
+        to / BLESSED, {"current": current["version"], **current, "releases": entries}
+    )

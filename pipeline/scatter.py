@@ -49,14 +49,13 @@ def add_scatter(
             outputs.append(baseline[task.name][inside])
         group = None if columns.get("groups") is None else columns["groups"][inside]
         base = (baseline_results or {}).get(task.name)
-        _add(results[task.name], base, label, outputs, group, confidence, repetitions)
+        settings = {"negative_rate": task.negative_rate, "repetitions": repetitions}
+        _add(results[task.name], base, label, outputs, group, confidence, settings)
 
 
-def _add(result, base, label, outputs, group, confidence, repetitions) -> None:
+def _add(result, base, label, outputs, group, confidence, settings: dict) -> None:
     binary = result["kind"] == "binary"
-    drawn = bootstrap.resample(
-        label, outputs, group, binary=binary, repetitions=repetitions
-    )
+    drawn = bootstrap.resample(label, outputs, group, binary=binary, **settings)
     if binary:
         groups = bootstrap.scarcest(label, group)
     else:
@@ -69,7 +68,8 @@ def _add(result, base, label, outputs, group, confidence, repetitions) -> None:
     result["intervals"] = {
         name: _interval(result[name], error, far) for name, error in errors.items()
     }
-    result["deciles"] = _deciles(label, outputs[0], deciles[0])
+    stands = np.where(label > 0.5, 1.0, 1 / settings["negative_rate"])
+    result["deciles"] = _deciles(label, outputs[0], stands, deciles[0])
     if base is not None:
         result["gain"] = _gains(result, base, known, groups, far)
 
@@ -87,12 +87,15 @@ def _gains(result: dict, base: dict, drawn: dict, groups: int, far: float) -> di
     return gains
 
 
-def _deciles(label: np.ndarray, output: np.ndarray, drawn: np.ndarray) -> dict:
-    """Predicted over observed in each tenth of the predictions, from low to high."""
+def _deciles(label: np.ndarray, output: np.ndarray, stands, drawn: np.ndarray) -> dict:
+    """Predicted over observed in each tenth of the predictions, from low to high.
+
+    A row stands for ``stands`` rows of the whole log.
+    """
     order = np.argsort(output, kind="stable")
     tenth = np.arange(len(order)) * bootstrap.DECILES // len(order)
     count = bootstrap.DECILES
-    predicted = np.bincount(tenth, output[order].astype(float), count)
+    predicted = np.bincount(tenth, (stands * output)[order].astype(float), count)
     observed = np.bincount(tenth, label[order].astype(float), count)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(observed > 0, predicted / observed, np.nan)

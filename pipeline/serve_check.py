@@ -156,7 +156,8 @@ def requests_of(raw: dict, encoded: dict, shared, rows: int, names) -> dict[str,
     """One user's request of some size, in the form of each signature.
 
     Args:
-        raw, encoded: Rows, which are repeated where they do not suffice.
+        raw: Rows, which are repeated where they do not suffice.
+        encoded: The same rows.
         shared: Features that all rows take from the first one.
         rows: Size of the request.
         names: Signatures that the export has.

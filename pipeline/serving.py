@@ -78,11 +78,10 @@ class ServingModule(tf.Module):
             ENCODED: self._function(model.predict_tasks, _encoded_specs(schema)),
         }
         if self.shared:
-            kept = {}
-            model.predict_candidates(empty_batch(schema.features), self.shared, kept)
-            self.weights += [part for parts in kept.values() for part in parts]
+            cuts = model.cut_kernels(empty_batch(schema.features), self.shared)
+            self.weights += cuts.variables
             self.functions[CANDIDATES] = self._function(
-                lambda raw: model.predict_candidates(self.encode(raw), self.shared, kept),
+                lambda raw: model.predict_candidates(self.encode(raw), self.shared, cuts),
                 _raw_specs(schema.features, self.shared),
             )
 
@@ -142,20 +141,23 @@ class ServingModule(tf.Module):
         """Flat raw values of some features to ids: missing, unknown, or known."""
         places = zip(features, values, strict=True)
         ids = tf.stack([self._place(feature, value) for feature, value in places])
+        # an unknown value is at -1, which with one bucket becomes that bucket's id
+        plain = [feature.oov_buckets == 1 for feature in features]
+        ids += tf.constant([[2 if one else 0] for one in plain], tf.int64)
         missing = tf.stack(values) == _missing(features[0])
         nothing = tf.constant(MISSING_ID, tf.int64)
         return tf.unstack(tf.cast(tf.where(missing, nothing, ids), tf.int32))
 
     def _place(self, feature: Feature, values):
-        """Ids as if no value were missing, int64."""
-        buckets = feature.oov_buckets
-        if feature.name not in self.tables:
-            return _bucket(feature, values)
-        # an unknown value is at -1, which with one bucket comes out as that bucket's id
-        ids = self.tables[feature.name].lookup(values) + 1 + buckets
-        if buckets > 1:
-            ids = tf.where(ids <= buckets, _bucket(feature, values), ids)
-        return ids
+        """Lines of the vocabulary, -1 where unknown; with several buckets, ids."""
+        lines = tf.fill(tf.shape(values), tf.constant(-1, tf.int64))
+        if feature.name in self.tables:
+            lines = self.tables[feature.name].lookup(values)
+        if feature.oov_buckets == 1:
+            return lines
+        texts = values if feature.raw == "string" else tf.as_string(values)
+        bucket = 1 + tf.strings.to_hash_bucket_fast(texts, feature.oov_buckets)
+        return tf.where(lines < 0, bucket, lines + 1 + feature.oov_buckets)
 
 
 def _tables(model: RankingModel, dtype: str) -> list[tf.Variable]:
@@ -164,14 +166,6 @@ def _tables(model: RankingModel, dtype: str) -> list[tf.Variable]:
         return list(model.embedding_variables)
     tables = model.inputs_layer.tables.values()
     return [variable for table in tables for variable in table.compress(dtype)]
-
-
-def _bucket(feature: Feature, values):
-    """The id of an unknown value."""
-    if feature.oov_buckets == 1:
-        return tf.ones_like(values, tf.int64)
-    texts = values if feature.raw == "string" else tf.as_string(values)
-    return 1 + tf.strings.to_hash_bucket_fast(texts, feature.oov_buckets)
 
 
 def _missing(feature: Feature):

@@ -139,9 +139,7 @@ def _band(metrics, task: str, gate: Mapping, confidence, trials) -> dict:
         return _undefined("calibration", task, rule, estimate)
     ruling = between(estimate, low, high, confidence, trials)
     value = estimate.value
-    said = result(
-        "calibration", task, rule, value, low if value < low else high, ruling
-    )
+    said = result("calibration", task, rule, value, low if value < low else high, ruling)
     word = "within" if low <= value <= high else "outside of"
     plain = f"predicted over observed is {value:.4f}, {word} {rule}"
     return {**said, "reason": explain(ruling, plain)}

@@ -53,9 +53,7 @@ def prediction_log(signature: str, inputs: dict) -> prediction_log_pb2.Predictio
 
 def plausible_rows(schema: Schema, vocab: Path, rows: int) -> dict[str, np.ndarray]:
     """Raw rows: known values in the order of the vocabulary, numbers at their mean."""
-    return {
-        f.name: _plausible(f, vocab_path(vocab, f.name), rows) for f in schema.features
-    }
+    return {f.name: _plausible(f, vocab_path(vocab, f.name), rows) for f in schema.features}
 
 
 def _plausible(feature: Feature, path: Path, rows: int) -> np.ndarray:

@@ -31,6 +31,7 @@ from pipeline.report.slices import drift, slices
 # Nothing may be fetched, whatever a name in the data holds.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
 POLICY += "img-src data: blob:"
+REASONS = 8  # at the top of the page; all of them are in the table
 STYLES = {"PASS": " passed", "HOLD": " on-hold", "REFUSE": ""}
 
 
@@ -126,16 +127,27 @@ def header(metrics: dict, verdict: dict) -> Markup:
         word = found
     all_gates = verdict.get("gates") or []
     failed = [gate for gate in all_gates if not gate.get("passed")]
+    failed.sort(key=is_held)
     said = f"{len(all_gates) - len(failed)} of {len(all_gates)} gates passed."
-    reasons = "".join(
-        f"<li>{text(gate_name(gate))}: {text(gate.get('reason'))}</li>" for gate in failed
-    )
+    reasons = "".join(f"<li>{reason(gate)}</li>" for gate in failed[:REASONS])
+    if len(failed) > REASONS:
+        reasons += f"<li>and {len(failed) - REASONS} more, see below</li>"
     return Markup(
         f"<h1>steadyrank report</h1>\n{subject(metrics)}\n"
         f'<div class="verdict{STYLES[word]}">'
         f"<strong>{word}</strong>{text(said)}{forced(verdict.get('forced') or {})}"
         f"{f'<ul>{reasons}</ul>' if reasons else ''}</div>"
     )
+
+
+def is_held(gate: dict) -> bool:
+    return gate.get("verdict") == "HOLD"
+
+
+def reason(gate: dict) -> Markup:
+    """A gate that did not pass, and why; those that refuse stand before those on hold."""
+    held = "on hold, " if is_held(gate) else ""
+    return text(f"{held}{gate_name(gate)}: {gate.get('reason')}")
 
 
 def forced(record: dict) -> Markup:

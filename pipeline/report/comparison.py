@@ -14,7 +14,6 @@ from pipeline.report.elements import (
     heading,
     is_number,
     join,
-    number,
     paragraph,
     table,
 )

@@ -16,7 +16,8 @@ from pipeline.report.elements import (
 )
 from pipeline.report.metrics import spread
 
-SHOWN = 30  # slices drawn, the largest ones; the rest stands in the table
+SHOWN = 16  # slices drawn, the largest ones; the rest stands in the table
+NAMED = 8  # of the slices that are too small
 
 
 def slices(found: list[dict]) -> Markup:
@@ -41,7 +42,8 @@ def sizes(rule: dict, judged: list, small: dict) -> str:
     said = f"{count(len(judged))} slices of at least {count(rule.get('min_rows'))} rows"
     if not small.get("slices"):
         return f"{said}; none is smaller."
-    names = "; ".join(map(slice_name, small.get("names") or []))
+    names = "; ".join(map(slice_name, (small.get("names") or [])[:NAMED]))
+    names += "; …" if small["slices"] > NAMED else ""
     return (
         f"{said}. Too small to judge: {count(small['slices'])}, with "
         f"{count(small['rows'])} rows in all: {names}."
@@ -49,11 +51,8 @@ def sizes(rule: dict, judged: list, small: dict) -> str:
 
 
 def slice_name(part: dict) -> str:
-    """A slice in words: its values, with their features where there are several."""
-    values = part.get("slice", part)
-    if len(values) == 1:
-        return str(next(iter(values.values())))
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    """A slice in words: its values, in the order of the features in the heading."""
+    return " · ".join(map(str, part.get("slice", part).values()))
 
 
 def slice_table(judged: list[dict], tasks: list[str]) -> Markup:

@@ -200,9 +200,7 @@ def test_a_baseline_is_measured_on_the_same_rows(examples, exported, tmp_path):
     assert again["verdict"] == "REFUSE"
 
 
-def test_slices_are_measured_by_name_and_the_small_ones_named(
-    examples, exported, tmp_path
-):
+def test_slices_are_measured_by_name_and_the_small_ones_named(examples, exported, tmp_path):
     limits = {"auc": {"click": {"min": 0.0}}, "calibration": {"watch": {"min": 0.01,
               "max": 100}}}  # fmt: skip
     rules = [
@@ -216,8 +214,9 @@ def test_slices_are_measured_by_name_and_the_small_ones_named(
     assert names == {"de", "fr", "(missing)"}
     assert sum(part["rows"] for part in country["judged"]) == 100
     clicks = [part["tasks"]["click"] for part in country["judged"]]
-    assert sum(found["positives"] for found in clicks) == (
-        verdict["metrics"]["tasks"]["click"]["positives"]
+    assert (
+        sum(found["positives"] for found in clicks)
+        == (verdict["metrics"]["tasks"]["click"]["positives"])
     )
     rows = [part["rows"] for part in crossing["judged"]]
     assert min(rows) >= 9 and sum(rows) + crossing["small"]["rows"] == 100
@@ -244,9 +243,7 @@ def test_a_forced_verdict_stays_and_says_why(examples, exported, tmp_path):
 
 
 @pytest.mark.parametrize(("force", "status"), [([], 1), (["--force", "a trial"], 0)])
-def test_anything_but_a_pass_is_a_status_of_1(
-    examples, exported, tmp_path, force, status
-):
+def test_anything_but_a_pass_is_a_status_of_1(examples, exported, tmp_path, force, status):
     document = tiny.config_document(gates={"auc": {"click": {"min": 1.0}}})
     (tmp_path / "c.json").write_text(json.dumps(document))
     flags = {"config": tmp_path / "c.json", "examples": examples, "model": exported}

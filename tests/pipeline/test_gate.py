@@ -74,7 +74,10 @@ PASSES = [
     (metrics(), auc(min=0.7)),
     (metrics(), auc(min=0.75)),
     (metrics(), auc(min=0.7, min_gain=0.005)),
-    (metrics(tasks__click__auc=0.5, baseline__tasks__click__auc=0.25), auc(min_gain=0.2499)),
+    (
+        metrics(tasks__click__auc=0.5, baseline__tasks__click__auc=0.25),
+        auc(min_gain=0.2499),
+    ),
     (metrics(tasks__click__auc=0.7), auc(min_gain=-0.0401)),
     (metrics(), band(0.9, 1.2)),
     (metrics(), band(1.1, 1.2)),

@@ -146,6 +146,15 @@ def test_a_hold_has_its_own_word_and_colour_and_a_force_its_reason(tmp_path):
     assert ("div", {"class": "verdict on-hold"}) in page.tags
 
 
+def test_refusals_stand_before_holds_and_many_are_counted(tmp_path):
+    refused = recorded()["verdict"]["gates"][0]
+    held = {**refused, "verdict": "HOLD", "reason": "too few"}
+    verdict = {"verdict": "REFUSE", "gates": [held] * 9 + [refused]}
+    seen = page_of(tmp_path / "report.html", verdict=verdict).seen
+    assert "0 of 10 gates passed. auc is_click: 0.7000 is below 0.72 on hold, auc" in seen
+    assert "and 2 more, see below" in seen
+
+
 def test_slices_that_passed_are_folded(tmp_path):
     gate = {**recorded()["verdict"]["gates"][1], "slice": {"tab": "home"}}
     verdict = {"verdict": "PASS", "gates": [gate] * 3 + [{**gate, "passed": False}]}
@@ -163,7 +172,7 @@ def test_slices_that_passed_are_folded(tmp_path):
     + ["Rejected: no label: is_click 7", "train 766 1 2024-01-01 2024-01-01"]
     + ["is_click 2,000 700 35.00% 1", "tensorflow 2.16.2", "3.00e-08", "- name:"]
     + ["By tab × is_click", "Too small to judge: 1, with 3 rows in all: is_click."]
-    + ["tab home, is_click is_click 77 0.7000 ± 0.0100 1.020", "is_click 1.50 1.50"]
+    + ["home · is_click 77 0.7000 ± 0.0100 1.020", "is_click 1.50 1.50"]
     + ["stability index is_click 0.0500", "Predictions of is_click"],
 )
 def test_figures_of_the_run_are_on_the_page(page, words):
@@ -231,7 +240,8 @@ def test_a_missing_part_leaves_the_page_whole(tmp_path, missing):
 
 
 @pytest.mark.parametrize(
-    "missing", ["tasks", "skew", "divergence", "data", "baseline", "split", "model"]
+    "missing",
+    ["tasks", "skew", "divergence", "data", "baseline", "split", "model"]
     + ["slices", "drift"],
 )
 def test_a_missing_metric_leaves_the_page_whole(tmp_path, missing):
