@@ -104,8 +104,9 @@ class Rates(NamedTuple):
 def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
     """Scales the settings of a base batch size b for the batch size s * b.
 
-    CowClip (AAAI 2023), section 4.  A rare id is updated as often per epoch in large batches as in small
-    ones, so CowClip leaves the embedding rate alone and scales the L2.
+    CowClip (AAAI 2023), section 4.  A rare id is updated as often per epoch in large
+    batches as in small ones, so CowClip leaves the embedding rate alone and scales the
+    L2.
 
     Args:
         rule: `"none"`, `"sqrt"`, `"linear"`, `"n2_lambda"` or `"cowclip"`.

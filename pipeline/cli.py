@@ -147,6 +147,9 @@ def evaluate(
     force: Annotated[
         str | None, typer.Option(help="Exit with 0 whatever the verdict; say why.")
     ] = None,
+    stability: Annotated[
+        Path | None, typer.Option(help="What `stability` found, for its gate.")
+    ] = None,
     settings: Settings = None,
     overwrite: Overwrite = False,
 ):
@@ -157,7 +160,7 @@ def evaluate(
     """
     loaded = _load(config, settings)
     folders = examples, model, output
-    if not _evaluate(loaded, *folders, baseline, split, overwrite, force):
+    if not _evaluate(loaded, *folders, baseline, split, overwrite, force, stability):
         raise typer.Exit(REFUSED)
 
 
@@ -411,7 +414,15 @@ def _export(loaded, train: Path, output: Path) -> None:
 
 
 def _evaluate(
-    loaded, examples, model, output, baseline, split, overwrite, force=None
+    loaded,
+    examples,
+    model,
+    output,
+    baseline,
+    split,
+    overwrite,
+    force=None,
+    stability=None,
 ) -> bool:
     """Evaluate, say how it went, and whether the model may go on."""
     from pipeline.evaluate import evaluate as stage
@@ -423,6 +434,7 @@ def _evaluate(
             model,
             output,
             baseline_path=baseline,
+            stability_path=stability,
             split=split,
             force=force,
             overwrite=overwrite,

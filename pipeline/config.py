@@ -410,6 +410,10 @@ class SkewGate(Section):
     max_difference: Positive
 
 
+class StabilityGate(Section):
+    min_margin: Positive  # lowest rate that diverges over the rate in use
+
+
 class Gates(Section):
     """What a model must pass. A gate that is not here does not judge.
 
@@ -430,6 +434,7 @@ class Gates(Section):
     skew: SkewGate | None = None
     drift: DriftGate | None = None
     size: SizeGate | None = None
+    stability: StabilityGate | None = None  # of what `steadyrank stability` found
 
 
 class Config(Section):

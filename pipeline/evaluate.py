@@ -20,13 +20,13 @@ from models.features import MISSING_INTEGER, Feature
 from pipeline.columns import is_list
 from pipeline.config import Config
 from pipeline.dataset import file_dataset
-from pipeline.drift import measure_drift
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
 from pipeline.export import CARD, EXTRA, find_version
-from pipeline.gate import judge
+from pipeline.gates import judge
+from pipeline.gates.drift import measure_drift
+from pipeline.gates.scored import compare, measure_slices, score_split, sliced_features
 from pipeline.report import write_report
-from pipeline.scored import compare, measure_slices, score_split, sliced_features
 from pipeline.split import SPLITS
 from pipeline.storage import (
     hash_folder,
@@ -86,6 +86,7 @@ def evaluate(
     output: Path,
     *,
     baseline_path: Path | None = None,
+    stability_path: Path | None = None,
     split: str = "test",
     force: str | None = None,
     overwrite: bool = False,
@@ -98,6 +99,7 @@ def evaluate(
         model_path: An export, or a folder of versions, of which the latest is taken.
         output: Where the evaluation shall stand.
         baseline_path: Another export, which gains and drift are measured from.
+        stability_path: What ``stability`` found for this config and these examples.
         split: The split to measure on.
         force: Why the model may be released whatever the verdict; it is recorded, the
             verdict stays what it is.
@@ -131,6 +133,7 @@ def evaluate(
         **_measure_rows(config, examples, export, baseline, split),
         "skew": measure_skew(export, examples, split),
         "divergence": divergence_of(lines),
+        "stability": _margin(stability_path, config, examples),
         "data": _data_counts(examples.manifest["rows"]),
     }
     verdict = {**judge(metrics, config.gates.model_dump()), "forced": _forced(force)}
@@ -163,6 +166,22 @@ def _measure_rows(config: Config, examples, export, baseline, split: str) -> dic
         outputs = {name: ours.outputs[name] for name in names}
         found["drift"] = measure_drift(outputs, theirs.outputs)
     return found
+
+
+def _margin(path: Path | None, config: Config, examples: ExampleSet) -> dict | None:
+    """The margin that ``stability`` found, if it is this config's on these examples."""
+    if path is None:
+        return None
+    found = read_json(Path(path) / "stability.json", "what stability found")
+    rate = config.train.dense.learning_rate
+    same = found.get("fingerprint") == examples.schema.fingerprint
+    if not same or found.get("rate_in_use") != rate:
+        raise InputError(
+            f"{path} is about other examples, or another learning rate than {rate:g}: "
+            f"{found.get('rate_in_use')}. Run steadyrank stability again."
+        )
+    names = ("margin", "tried_up_to", "rate_in_use", "method_in_use")
+    return {name: found.get(name) for name in names}
 
 
 def _forced(reason: str | None) -> dict | None:

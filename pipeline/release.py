@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.export import EXTRA, find_version, versions_of
-from pipeline.rules import PASS
+from pipeline.gates.rules import PASS
 from pipeline.storage import hash_folder, publish, read_json, write_json
 
 BLESSED = "blessed.json"

@@ -275,6 +275,7 @@ def conclude(probes: list[Probe], methods: Sequence[str], rate_in_use: float) ->
         "rate_in_use": rate_in_use,
         "method_in_use": methods[0],
         "margin": rows[0]["margin"],
+        "tried_up_to": max(p.rate for p in probes if p.method == methods[0]) / rate_in_use,
         "advice": advice(rows, methods[0], rate_in_use),
         "methods": rows,
         "probes": [asdict(probe) for probe in probes],

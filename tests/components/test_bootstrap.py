@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components import bootstrap, metrics
-from pipeline.rules import HOLD, PASS, REFUSE, Estimate, at_least
+from pipeline.gates.rules import HOLD, PASS, REFUSE, Estimate, at_least
 
 TRIALS, REPETITIONS = 200, 100
 GROUPS, ROWS = 120, 6  # of a trial

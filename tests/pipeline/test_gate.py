@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from pipeline.gate import judge
-from pipeline.rules import worst
+from pipeline.gates import judge
+from pipeline.gates.rules import worst
 
 NAN = float("nan")
 METRICS = {

@@ -11,7 +11,7 @@ from components.divergence import DivergenceDetector
 from pipeline import training_run
 from pipeline.diagnosis import first_clipped, replay
 from pipeline.errors import DivergenceError, InputError
-from pipeline.gate import judge
+from pipeline.gates import judge
 from pipeline.train import train
 from pipeline.train_log import divergence_of, read_lines
 

@@ -5,15 +5,15 @@ import pytest
 
 from components import bootstrap
 from models.features import Feature, Task
-from pipeline import drift, scatter
-from pipeline.measure import measure
-from pipeline.slices import (
+from pipeline.gates import drift, scatter
+from pipeline.gates.slices import (
     bucket_name,
     columns_within,
     large_enough,
     slices_of,
     summary_of,
 )
+from pipeline.measure import measure
 
 TAB = Feature("tab", "categorical", oov_buckets=2, vocabulary_size=2)
 AGE = Feature("age", "numeric", boundaries=(18.0, 30.5))

@@ -3,12 +3,12 @@
 Three verdicts, never a fourth: PASS; HOLD, where there is too little data to tell; and
 REFUSE.  A gate never passes for want of something to judge: a missing metric, NaN, an
 empty sample space or slice, a missing baseline or no gate at all refuse.  How numbers
-with a standard error are judged stands in ``pipeline.rules``.  No TensorFlow here.
+with a standard error are judged stands in ``pipeline.gates.rules``.  No TensorFlow here.
 """
 
-from pipeline.gate_result import is_number, missing, simple
-from pipeline.rules import worst
-from pipeline.task_gates import metric_gates, slice_gates
+from pipeline.gates.result import is_number, missing, simple
+from pipeline.gates.rules import worst
+from pipeline.gates.task_gates import metric_gates, slice_gates
 
 
 def judge(metrics: dict, gates: dict) -> dict:
@@ -29,6 +29,7 @@ def judge(metrics: dict, gates: dict) -> dict:
         *_skew(metrics.get("skew"), gates.get("skew")),
         *_drift(metrics, gates.get("drift")),
         *_size(metrics.get("size_mb"), gates.get("size")),
+        *_stability(metrics.get("stability"), gates.get("stability")),
     ]
     if not results:
         reason = "the config names no gate, so nothing vouches for the model"
@@ -114,4 +115,23 @@ def _size(found: float | None, gate: dict | None) -> list[dict]:
     result = simple("size", None, rule, found, most, found <= most)
     word = "at most" if found <= most else "above"
     result["reason"] = f"the export takes {found:.1f} MB, {word} {most:g}"
+    return [result]
+
+
+def _stability(found: dict | None, gate: dict | None) -> list[dict]:
+    """How far the learning rate in use is from the lowest one that diverges."""
+    if gate is None:
+        return []
+    least = gate["min_margin"]
+    rule = f"min_margin {least:g}"
+    if not found:
+        reason = "no ladder was given: pass --stability, or remove stability"
+        return [missing("stability", None, rule, reason)]
+    margin, tried = found.get("margin"), found.get("tried_up_to")
+    if not is_number(margin) and not is_number(tried):
+        return [missing("stability", None, rule, "it was not measured")]
+    value = margin if is_number(margin) else tried
+    result = simple("stability", None, rule, value, least, value >= least)
+    what = "training diverges at" if is_number(margin) else "no divergence up to"
+    result["reason"] = f"{what} {value:g} times the rate in use"
     return [result]

@@ -6,7 +6,7 @@ import numpy as np
 
 from components import bootstrap
 from models.features import Task
-from pipeline.rules import CONFIDENCE
+from pipeline.gates.rules import CONFIDENCE
 
 HIGHER = ("auc", "gauc")  # of which more is better; of LOWER less
 LOWER = ("log_loss", "normalized_entropy")

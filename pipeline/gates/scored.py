@@ -9,10 +9,10 @@ from models.features import Task
 from pipeline.config import Gates, SliceGate
 from pipeline.dataset import evaluation_dataset, naming_damage
 from pipeline.example_set import ExampleSet
+from pipeline.gates.scatter import add_scatter
+from pipeline.gates.slices import Slice, columns_within, large_enough, slices_of, summary_of
 from pipeline.measure import measure
 from pipeline.predict import predict
-from pipeline.scatter import add_scatter
-from pipeline.slices import Slice, columns_within, large_enough, slices_of, summary_of
 
 BATCH_ROWS = 8192
 FEATURE = "feature/"
@@ -128,7 +128,7 @@ def compare(
 def measure_slices(
     model: Scored, baseline: Scored | None, examples: ExampleSet, gates: Gates
 ) -> list[dict]:
-    """The metrics of every slice that the gates name, see ``pipeline.slices``.
+    """The metrics of every slice that the gates name, see ``pipeline.gates.slices``.
 
     Returns:
         One entry for each of the config's: ``by``, ``min_rows``, ``judged`` (each with

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from pipeline.gate_result import explain, is_number, missing, result
-from pipeline.rules import (
+from pipeline.gates.result import explain, is_number, missing, result
+from pipeline.gates.rules import (
     CONFIDENCE,
     HOLD,
     Estimate,
@@ -39,7 +39,7 @@ def metric_gates(metrics: Mapping, gates: Mapping, trials: int = 1) -> list[dict
 
 
 def slice_gates(found: list[dict] | None, gates: Mapping) -> list[dict]:
-    """Judge every slice that is large enough; see ``pipeline.slices``.
+    """Judge every slice that is large enough; see ``pipeline.gates.slices``.
 
     Args:
         found: As ``metrics.json`` has them: one entry for each of the config's.
