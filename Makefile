@@ -17,7 +17,7 @@ demo: $(READY)
 	@echo "The report: $$(find "$(CURDIR)/$(DEMO)/run" -name report.html)"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -52,6 +52,7 @@ setup(
         "tensorflow>=2.16.2",
         "tf-keras>=2.16.0",
         "tensorflow-recommenders>=0.7.7",
+        "tensorflow-serving-api>=2.16.1",  # the protos of warm-up requests
         "tensorflow-io>=0.37.1",
         "keras-tuner>=1.4.8",
         "apache-beam[aws,tfrecord]>=2.77.0",
@@ -67,7 +68,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
-        "test": ["pytest", "hypothesis", "scikit-learn", "ruff"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "scikit-learn", "ruff"],
         "bench": [],  # what the benchmarks measure against comes here
     },
     entry_points={"console_scripts": ["steadyrank = pipeline.cli:main"]},
