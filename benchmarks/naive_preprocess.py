@@ -18,7 +18,8 @@ from apache_beam.io.tfrecordio import WriteToTFRecord
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict
 
-from pipeline.config import Config, column
+from pipeline.config import Config
+from pipeline.config.sections import column
 from pipeline.split import SPLITS
 
 

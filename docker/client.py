@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rest", help="http://host:8501")
     parser.add_argument("--grpc", help="host:8500")
     parser.add_argument("--model", default="steadyrank")
-    parser.add_argument("--signature", default="candidates")
+    parser.add_argument("--signature", default="serving_default")
     options = parser.parse_args()
     columns = json.load(sys.stdin)
     if options.grpc:

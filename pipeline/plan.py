@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 
 from models.features import Feature, Task
 from pipeline.columns import raw_type, require_time
-from pipeline.config import Config, Join, column
+from pipeline.config import Config
+from pipeline.config.sections import Join, column
 from pipeline.errors import InputError, near
 from pipeline.readers import Log, open_log, read_all, require_columns
 

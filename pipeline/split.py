@@ -5,7 +5,7 @@ import datetime
 import numpy as np
 
 from pipeline.columns import utc_offset_ms
-from pipeline.config import Data
+from pipeline.config.sections import Data
 
 SPLITS = ("train", "validation", "test")
 ALL = "all"  # the only window of a log without time

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.features import Task
-from pipeline.config import Gates, SliceGate
+from pipeline.config.gates import Gates, SliceGate
 from pipeline.dataset import evaluation_dataset, naming_damage
 from pipeline.example_set import ExampleSet
 from pipeline.gates.scatter import add_scatter

@@ -1,0 +1,307 @@
+"""One YAML file says everything about a run; it is checked whole before anything runs."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from models.score import parse_score
+from pipeline.config.gates import (
+    AucGate,
+    CalibrationGate,
+    DecilesGate,
+    DivergenceGate,
+    DriftGate,
+    Gates,
+    LossGate,
+    SizeGate,
+    SkewGate,
+    SliceGate,
+    StabilityGate,
+)
+from pipeline.config.sections import (
+    CategoricalFeature,
+    Data,
+    DenseOptimizer,
+    EmbeddingOptimizer,
+    Export,
+    FeatureConfig,
+    Join,
+    NumericFeature,
+    Ple,
+    Section,
+    Serving,
+    SharedBottom,
+    Split,
+    TaskConfig,
+    Train,
+    column,
+)
+from pipeline.errors import InputError, near
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with the booleans of version 1.2: ``on`` is a word, and a join's key."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"))
+        if tag == "tag:yaml.org,2002:bool"
+        else (tag, pattern)
+        for tag, pattern in resolvers
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class Config(Section):
+    """A whole run."""
+
+    data: Data
+    features: Annotated[list[FeatureConfig], Field(min_length=1)]
+    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
+    score: str = ""  # "": the product of the binary tasks' probabilities
+    model: Annotated[SharedBottom | Ple, Field(discriminator="trunk")]
+    train: Train = Train()
+    serving: Serving = Serving()
+    export: Export = Export()
+    gates: Gates = Gates()
+
+    @model_validator(mode="after")
+    def _names(self):
+        for section in ("features", "tasks"):
+            counts = Counter(item.name for item in getattr(self, section))
+            twice = [name for name, count in counts.items() if count > 1]
+            if twice:
+                raise ValueError(f"{section}: names must differ. Received twice: {twice}")
+        if "score" in [task.name for task in self.tasks]:
+            raise ValueError("tasks: 'score' is the name of the combined score")
+        labels = {column(task) for task in self.tasks}
+        for feature in self.features:
+            if column(feature) in labels:
+                raise ValueError(
+                    f"features.{feature.name}: column {column(feature)!r} is a task's "
+                    "label; a feature must be known before the engagement"
+                )
+        parse_score(self.score_formula, [task.name for task in self.tasks])
+        return self
+
+    @model_validator(mode="after")
+    def _given(self):
+        tasks = {task.name: task for task in self.tasks}
+        for task in self.tasks:
+            chain, given = [task.name], task.given
+            while given:
+                if given not in tasks:
+                    raise ValueError(
+                        f"tasks.{task.name}.given: {given!r} is no task. "
+                        + near(given, tasks)
+                    )
+                if given in chain:
+                    raise ValueError(f"tasks.{task.name}.given: goes round: {chain}")
+                if tasks[given].kind != "binary":
+                    raise ValueError(f"tasks.{task.name}.given: {given!r} is not binary")
+                chain.append(given)
+                given = tasks[given].given
+        return self
+
+    @model_validator(mode="after")
+    def _monitor(self):
+        names = [task.name for task in self.tasks]
+        if self.train.monitor not in ("mean_auc", *names):
+            raise ValueError(
+                f"train.monitor: {self.train.monitor!r} is neither mean_auc nor a task. "
+                + near(self.train.monitor, ["mean_auc", *names])
+            )
+        if self.train.monitor == "mean_auc" and not any(
+            task.kind == "binary" for task in self.tasks
+        ):
+            raise ValueError("train.monitor: mean_auc needs a binary task; name a task")
+        return self
+
+    @model_validator(mode="after")
+    def _shared(self):
+        names = [feature.name for feature in self.features]
+        for name in self.serving.shared:
+            if name not in names:
+                raise ValueError(
+                    f"serving.shared: {name!r} is no feature. {near(name, names)}"
+                )
+        if len(set(self.serving.shared)) == len(names):
+            raise ValueError(
+                "serving.shared names all features: candidates must differ in some"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gates(self):
+        self._judged_tasks(self.gates, "gates")
+        if self.gates.gauc and self.data.group is None:
+            raise ValueError("gates.gauc: needs data.group, the users to average over")
+        sliceable = [f.name for f in self.features if _is_sliceable(f)]
+        for number, item in enumerate(self.gates.slices):
+            self._judged_tasks(item, f"gates.slices.{number}")
+            for name in item.by:
+                if name not in sliceable:
+                    raise ValueError(
+                        f"gates.slices.{number}.by: {name!r} is no feature to slice by: "
+                        "a categorical one of a single value, or one with buckets. "
+                        + near(name, sliceable)
+                    )
+        return self
+
+    def _judged_tasks(self, gates: Gates | SliceGate, where: str) -> None:
+        binary = [task.name for task in self.tasks if task.kind == "binary"]
+        names = {"calibration": [task.name for task in self.tasks]}
+        for gate in ("auc", "gauc", "log_loss", "normalized_entropy", "calibration"):
+            for name, limits in getattr(gates, gate, {}).items():
+                allowed = names.get(gate, binary)
+                if getattr(limits, "deciles", None):
+                    allowed = binary
+                if name not in allowed:
+                    raise ValueError(
+                        f"{where}.{gate}: {name!r} is no task it can judge. "
+                        + near(name, allowed)
+                    )
+
+    @property
+    def score_formula(self) -> str:
+        if self.score:
+            return self.score
+        return " * ".join(t.name for t in self.tasks if t.kind == "binary") or "0"
+
+
+def _is_sliceable(feature: FeatureConfig) -> bool:
+    if feature.kind == "numeric":
+        return feature.buckets > 1
+    return not feature.max_values
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Read, override and check a config file.
+
+    Args:
+        path: A YAML file.
+        overrides: ``"train.batch_size=65536"``: a key's path, and its value in YAML.
+            Items of a list go by name or number: ``features.user_id.dim=8``.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        InputError: The file is missing, is not YAML or says what is not possible;
+            the message names the key and the fix.
+    """
+    try:
+        document = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+    except OSError as error:
+        raise InputError(f"cannot read config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config {path} is not YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"config {path} must hold keys such as data, features, tasks.")
+    for override in overrides or []:
+        _override(document, override)
+    return parse_config(document, str(path))
+
+
+def parse_config(document: dict, source: str) -> Config:
+    """Check a config that is already a dictionary; see ``load_config``."""
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        lines = [_explain(e, document) for e in error.errors()]
+        raise InputError(f"config {source}:\n  " + "\n  ".join(lines)) from None
+
+
+def _override(document: dict, override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise InputError(f"--set must be key.path=value. Received: {override!r}")
+    *parents, last = path.split(".")
+    node = document
+    for part in parents:
+        node = _child(node, part, path)
+    try:
+        value = yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {path}: the value is not YAML: {error}") from None
+    if not isinstance(node, dict):
+        raise InputError(f"--set {path}: set a key of an item, such as {path}.dim=8")
+    node[last] = value
+
+
+def _child(node, part: str, path: str):
+    if isinstance(node, dict):
+        return node.setdefault(part, {})
+    if isinstance(node, list):
+        named = {str(i.get("name")): i for i in node if isinstance(i, dict)}
+        if part in named:
+            return named[part]
+        if part.isdigit() and int(part) < len(node):
+            return node[int(part)]
+        raise InputError(f"--set {path}: there is no {part!r}. {near(part, named)}")
+    raise InputError(f"--set {path}: {part!r} is not a section.")
+
+
+def _explain(error: dict, document: dict) -> str:
+    """One line about one mistake: the key's path by name, what is wrong, what to do."""
+    path, node, siblings = [], document, None
+    for part in error["loc"]:
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+            name = node.get("name", part) if isinstance(node, dict) else part
+            path.append(str(name))
+        elif isinstance(node, dict) and part in node:
+            siblings, node = part, node[part]
+            path.append(str(part))
+        elif not isinstance(node, dict) or error["type"] == "missing":
+            path.append(str(part))
+    where = ".".join(path) or "config"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key. {near(str(siblings), _keys(error['loc']))}"
+    message = error["msg"].removeprefix("Value error, ")
+    received = error.get("input")
+    if isinstance(received, dict | list | BaseModel) or error["type"] == "missing":
+        return f"{where}: {message}"
+    return f"{where}: {message}. Received: {received!r}"
+
+
+def _keys(location: tuple) -> list[str]:
+    """The keys that a section allows, found by walking the models along a location."""
+    kinds = {
+        "categorical": CategoricalFeature,
+        "numeric": NumericFeature,
+        "shared_bottom": SharedBottom,
+        "ple": Ple,
+        "data": Data,
+        "join": Join,
+        "split": Split,
+        "tasks": TaskConfig,
+        "train": Train,
+        "serving": Serving,
+        "export": Export,
+        "dense": DenseOptimizer,
+        "embedding": EmbeddingOptimizer,
+        "gates": Gates,
+        "auc": AucGate,
+        "gauc": AucGate,
+        "log_loss": LossGate,
+        "normalized_entropy": LossGate,
+        "calibration": CalibrationGate,
+        "deciles": DecilesGate,
+        "slices": SliceGate,
+        "drift": DriftGate,
+        "size": SizeGate,
+        "stability": StabilityGate,
+        "skew": SkewGate,
+        "divergence": DivergenceGate,
+    }
+    section = Config
+    for part in location[:-1]:
+        section = kinds.get(part, section)
+    return list(section.model_fields)

@@ -1,0 +1,299 @@
+"""The sections of a config: what each key is, its default, and what may not go together."""
+
+import datetime
+import re
+import zoneinfo
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Join(Section):
+    """A side table, joined to every row: the row stays where the key is unknown."""
+
+    input: str
+    on: str
+    prefix: str = ""  # put before the side table's column names
+
+
+class Split(Section):
+    """Either the first moment of each evaluation split, or random fractions of the rows."""
+
+    validation: float | datetime.datetime | datetime.date
+    test: float | datetime.datetime | datetime.date
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        kinds = {isinstance(v, float) for v in (self.validation, self.test)}
+        if len(kinds) == 2:
+            raise ValueError("validation and test must both be moments, or fractions")
+        if self.by_fraction:
+            if not (min(self.validation, self.test) > 0 < 1 - self.validation - self.test):
+                raise ValueError("fractions must be above 0 and leave rows to train on")
+        elif (_moment(self.validation).tzinfo is None) != (
+            _moment(self.test).tzinfo is None
+        ):
+            raise ValueError("say the zone of both moments, or of none")
+        elif _moment(self.validation) >= _moment(self.test):
+            raise ValueError(
+                f"validation must begin before test. Received: "
+                f"validation={self.validation}, test={self.test}"
+            )
+        return self
+
+    @property
+    def by_fraction(self) -> bool:
+        return isinstance(self.validation, float)
+
+
+def _moment(value: datetime.date) -> datetime.datetime:
+    if isinstance(value, datetime.datetime):
+        return value
+    return datetime.datetime.combine(value, datetime.time())
+
+
+class Data(Section):
+    """Where the log is, and how it is ordered and split."""
+
+    input: Annotated[list[str], Field(min_length=1)]
+    join: list[Join] = []
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV files
+    time: str | None = None  # the column that orders training
+    time_unit: Literal["s", "ms", "us"] = "ms"  # of an integer time column
+    timezone: str = "UTC"  # windows and split moments are read in it
+    window: str | None = "1d"  # null: one window
+    split: Split
+    group: str | None = None  # for GAUC, mostly the user
+    drop_duplicates: bool = True  # rows that are equal in every column of the log
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.01  # fraction of the rows
+
+    @field_validator("window")
+    @classmethod
+    def _window(cls, value):
+        if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
+            raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone(cls, value):
+        try:
+            zoneinfo.ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            raise ValueError("must be a time zone name such as Asia/Shanghai") from None
+        return value
+
+    @model_validator(mode="after")
+    def _time_and_split(self):
+        if self.time is None and not self.split.by_fraction:
+            raise ValueError(
+                "split by moments needs data.time, the column to compare them with; "
+                "without one, give fractions"
+            )
+        if self.time is not None and self.split.by_fraction:
+            raise ValueError(
+                "split by fractions draws rows at random and would let later rows train "
+                "a model tested on earlier ones; with data.time, give moments (dates)"
+            )
+        return self
+
+    @property
+    def window_ms(self) -> int | None:
+        return self.window and int(self.window[:-1]) * UNITS_MS[self.window[-1]]
+
+    def moment_ms(self, value: datetime.date) -> int:
+        """Milliseconds since 1970 of a split's moment: in its zone, or the config's."""
+        moment = _moment(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zoneinfo.ZoneInfo(self.timezone))
+        return round(moment.timestamp() * 1000)
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class CategoricalFeature(Section):
+    """An id, or several, looked up in a vocabulary and embedded."""
+
+    name: Name
+    column: str = ""
+    kind: Literal["categorical"]
+    dim: Annotated[int, Field(ge=1)] | None = None  # null: model.embedding_dim
+    min_count: Annotated[int, Field(ge=1)] = 1
+    oov_buckets: Annotated[int, Field(ge=1)] = 1
+    separator: str = ""
+    max_values: Annotated[int, Field(ge=0)] = 0
+    pooling: Literal["mean", "sum"] = "mean"
+
+    @model_validator(mode="after")
+    def _several(self):
+        if self.separator and not self.max_values:
+            raise ValueError("separator needs max_values, how many of the values to keep")
+        return self
+
+
+class NumericFeature(Section):
+    """A number: transformed and standardised in the model, or bucketized and embedded."""
+
+    name: Name
+    column: str = ""
+    kind: Literal["numeric"]
+    transform: Literal["identity", "log1p"] = "identity"
+    buckets: Annotated[int, Field(ge=0)] = 0  # quantiles of the training split
+    dim: Annotated[int, Field(ge=1)] | None = None  # of the buckets' embedding
+
+    @model_validator(mode="after")
+    def _bucketized(self):
+        if self.dim is not None and not self.buckets:
+            raise ValueError("dim needs buckets: a plain number has no embedding")
+        return self
+
+
+FeatureConfig = Annotated[CategoricalFeature | NumericFeature, Field(discriminator="kind")]
+
+
+class TaskConfig(Section):
+    """One label to predict."""
+
+    name: Name
+    column: str = ""
+    kind: Literal["binary", "regression"] = "binary"
+    given: str = ""
+    at_least: float | None = None  # a binary label from a number: 1 from here on
+    transform: Literal["identity", "log1p"] = "identity"
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    truth: str = ""  # column with the true probability or value, where it is known
+    # of the negatives, the fraction that the log kept: the served probability undoes it
+    negative_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _kind(self):
+        if self.kind == "binary" and self.transform != "identity":
+            raise ValueError("transform is for regression tasks; a binary label is 0 or 1")
+        if self.kind == "regression" and self.at_least is not None:
+            raise ValueError("at_least makes a binary label; kind must be binary")
+        if self.kind == "regression" and self.negative_rate != 1:
+            raise ValueError("negative_rate is for binary tasks: a value is no negative")
+        return self
+
+
+Units = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+
+
+class SharedBottom(Section):
+    """One network for all tasks, and a tower each."""
+
+    trunk: Literal["shared_bottom"]
+    embedding_dim: Annotated[int, Field(ge=1)] = 16
+    cross_layers: Annotated[int, Field(ge=0)] = 0  # DCN-v2 on the bottom's input
+    layer_norm: bool = False  # of what the bottom reads, after the crosses
+    bottom_units: Units = [128, 64]
+    tower_units: list[Annotated[int, Field(ge=1)]] = [32]
+
+
+class Ple(Section):
+    """Progressive layered extraction: shared and task-specific experts with gates."""
+
+    trunk: Literal["ple"]
+    embedding_dim: Annotated[int, Field(ge=1)] = 16
+    levels: Annotated[int, Field(ge=1)] = 2
+    shared_experts: Annotated[int, Field(ge=1)] = 2
+    task_experts: Annotated[int, Field(ge=1)] = 1
+    expert_units: Units = [64]
+    tower_units: list[Annotated[int, Field(ge=1)]] = [32]
+
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class DenseOptimizer(Section):
+    """How the dense weights (everything but the embedding tables) are updated."""
+
+    optimizer: Literal["adagrad", "adam"] = "adagrad"
+    learning_rate: Positive = 0.2
+    clip: Literal[
+        "clippy",
+        "clippy_unit",  # one factor per output unit; thresholds 0.1 and 1e-3 did best
+        "none",
+        "value",
+        "norm",
+        "global_norm",
+        "agc",
+        "agc_tensor",
+        "lamb",
+    ] = "clippy"
+    relative_threshold: Positive = 0.5  # Clippy's lambda_rel, the paper's
+    absolute_threshold: Positive = 1e-2  # Clippy's lambda_abs, the paper's
+    threshold: Positive | None = None  # of the other methods
+
+    @model_validator(mode="after")
+    def _threshold(self):
+        needs = self.clip not in ("clippy", "clippy_unit", "none")
+        if needs and self.threshold is None:
+            raise ValueError(f"clip {self.clip!r} needs threshold, for instance 0.01")
+        if not needs and self.threshold is not None:
+            raise ValueError(f"clip {self.clip!r} does not use threshold; remove it")
+        return self
+
+
+class EmbeddingOptimizer(Section):
+    """How the rows of the embedding tables that a batch holds are updated."""
+
+    optimizer: Literal["adam", "adagrad"] = "adam"
+    learning_rate: Positive = 1e-3
+    clip: Literal["cowclip", "clippy", "none"] = "cowclip"  # clippy: row by row
+    r: Positive = 1.0  # of CowClip; Clippy's lambda_rel
+    zeta: Positive = 1e-5  # of CowClip; Clippy's lambda_abs
+    l2: Annotated[float, Field(ge=0)] = 0.0  # on the rows of the batch
+
+
+class Train(Section):
+    """How long and how fast to train."""
+
+    epochs: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1)] = 4096
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    dense: DenseOptimizer = DenseOptimizer()
+    embedding: EmbeddingOptimizer = EmbeddingOptimizer()
+    base_batch_size: Annotated[int, Field(ge=1)] | None = None  # the rates' batch size
+    scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip"] = "cowclip"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    decay: Literal["none", "linear"] = "none"  # of the rates, to 0 at the end of training
+    shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window
+    patience: Annotated[int, Field(ge=0)] | None = None  # epochs without gain; null: all
+    monitor: str = "mean_auc"  # on the validation split; or one task's name
+    checkpoint_every: Annotated[int, Field(ge=1)] = 1000  # steps
+    on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
+    max_rollbacks: Annotated[int, Field(ge=0)] = 3
+    rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rates, each time
+
+    @property
+    def batch_scale(self) -> float:
+        return self.batch_size / (self.base_batch_size or self.batch_size)
+
+
+class Serving(Section):
+    """How the export is called."""
+
+    # features that all candidates of a request share: the user's and the moment's;
+    # with them the export has a signature that computes their part once
+    shared: list[str] = []
+
+
+class Export(Section):
+    """How the export is stored."""
+
+    embedding_dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
+
+
+def column(item: FeatureConfig | TaskConfig) -> str:
+    """The column of the log that a feature or a task reads."""
+    return item.column or item.name
