@@ -124,6 +124,10 @@ def test_unknown_values_spread_over_their_buckets():
 
 
 class _Nothing(tf.Module):
+    """A model without weights that gives its inputs back."""
+
+    dense_variables = embedding_variables = ()
+
     def predict_tasks(self, features):
         return features
 
