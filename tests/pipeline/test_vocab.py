@@ -149,7 +149,8 @@ def test_the_export_looks_up_as_preprocessing_does(tmp_path, raw, buckets):
     (tmp_path / "f.txt").write_bytes("".join(f"{v}\n" for v in known).encode())
     module = ServingModule(_Nothing(), Schema((feature,), (), "0", (), False), tmp_path)
     missing = "" if raw == "string" else -(2**63)
-    served = module.encode(feature, tf.constant(values.fill_null(missing).to_pylist()))
+    raw_values = tf.constant(values.fill_null(missing).to_pylist())
+    served = module.encode({feature.name: raw_values})[feature.name]
     expected = look_up(values, pa.array(known, kind), feature)
     assert served.numpy().tolist() == expected.tolist()
     assert expected[: len(known)].tolist() == list(
