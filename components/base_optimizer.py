@@ -31,10 +31,12 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
         if getattr(self, "_built", False):
             return
         self._built = True
+        per_row = hasattr(self._rule, "width")
         for variable in var_list:
             dtype = compute_dtype(variable)
             for name, value in self._rule.slots.items():
-                initial = tf.fill(variable.shape, tf.cast(value, dtype))
+                shape = [variable.shape[0], self._rule.width] if per_row else variable.shape
+                initial = tf.fill(shape, tf.cast(value, dtype))
                 self._slots.append(self._add(variable, name, initial))
             name, value = self.statistic
             self._statistics.append(self._add(variable, name, tf.constant(value)))

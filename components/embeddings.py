@@ -95,27 +95,78 @@ class FusedEmbedding(tf.keras.layers.Layer):
 
     def call(self, inputs):
         """Reads all tables in one gather, then pools."""
+        return self.assemble(inputs, self.gather(self.locate(inputs)))
+
+    def locate(self, inputs):
+        """Rows of the one variable that the inputs read.
+
+        Args:
+            inputs: As for `call`.
+
+        Returns:
+            int `[N]`, in the order in which `assemble` takes their embeddings.
+        """
         if len(inputs) != len(self.tables):
             raise ValueError(
                 f"inputs must hold {len(self.tables)} tensors. "
                 f"Received: {len(inputs)} inputs. Pass one for each entry of tables."
             )
         groups = self._alike(inputs)
-        stacks = [tf.stack([inputs[i] for i in group]) for group in groups]
+        stacks = [tf.stack([inputs[i] for i in group], axis=1) for group in groups]
         rows = [self._row_ids(*pair) for pair in zip(groups, stacks, strict=True)]
         flat = [tf.reshape(ids, [-1]) for ids in rows]
-        gathered = self._gather(tf.concat(flat, 0))
-        parts = tf.split(gathered, [tf.size(ids) for ids in flat], num=len(flat))
+        return flat[0] if len(flat) == 1 else tf.concat(flat, 0)
+
+    def gather(self, rows):
+        """Embeddings `[N, D]` of rows `[N]`."""
+        if self._compressed is None:
+            return tf.gather(self.embeddings, rows)
+        gathered = tf.cast(tf.gather(self._compressed, rows), tf.float32)
+        if self._scale is None:
+            return gathered
+        return gathered * tf.gather(self._scale, rows)
+
+    def assemble(self, inputs, gathered):
+        """Embeddings by input: what `call` returns, from gathered rows.
+
+        Args:
+            inputs: As for `call`.
+            gathered: `[N, D]`, the embeddings of `locate(inputs)`.
+        """
         embedded = {}
-        for group, stack, part in zip(groups, stacks, parts, strict=True):
-            part = tf.reshape(part, tf.concat([tf.shape(stack), [self.dim]], 0))
-            part.set_shape([*stack.shape, self.dim])
-            embedded.update(zip(group, tf.unstack(part), strict=True))
+        for group, block in self._blocks(inputs, gathered):
+            embedded.update(zip(group, tf.unstack(block, axis=1), strict=True))
         each = zip(inputs, self.poolings, strict=True)
         return [
             embedded[i] if pooling is None else pool(ids, embedded[i], pooling)
             for i, (ids, pooling) in enumerate(each)
         ]
+
+    def joined(self, inputs, gathered):
+        """The same side by side, `[B, inputs * D]`, of inputs that are one id a row each.
+
+        A reshape where the inputs are alike: what was gathered lies in this order.
+        """
+        blocks = list(self._blocks(inputs, gathered))
+        if len(blocks) == 1 and blocks[0][1].shape.rank == 3:
+            return tf.reshape(blocks[0][1], [-1, len(inputs) * self.dim])
+        return tf.concat(self.assemble(inputs, gathered), axis=1)
+
+    def _blocks(self, inputs, gathered):
+        """Groups of like inputs, each with its `[B, inputs of the group, ..., D]`."""
+        groups = self._alike(inputs)
+        shapes = [
+            tf.concat([tf.shape(ids)[:1], [len(group)], tf.shape(ids)[1:]], 0)
+            for group in groups
+            for ids in [inputs[group[0]]]
+        ]
+        sizes = [tf.reduce_prod(shape) for shape in shapes]
+        parts = tf.split(gathered, sizes, num=len(sizes)) if len(sizes) > 1 else [gathered]
+        for group, shape, part in zip(groups, shapes, parts, strict=True):
+            known = inputs[group[0]].shape
+            block = tf.reshape(part, tf.concat([shape, [self.dim]], 0))
+            block.set_shape([known[0], len(group), *known[1:], self.dim])
+            yield group, block
 
     def _alike(self, inputs):
         """Inputs of one shape and type: what is done to them is done to all at once.
@@ -148,19 +199,11 @@ class FusedEmbedding(tf.keras.layers.Layer):
         self._compressed = tf.Variable(tf.cast(table, dtype), trainable=False, name=name)
         return [v for v in (self._compressed, self._scale) if v is not None]
 
-    def _gather(self, rows):
-        if self._compressed is None:
-            return tf.gather(self.embeddings, rows)
-        gathered = tf.cast(tf.gather(self._compressed, rows), tf.float32)
-        if self._scale is None:
-            return gathered
-        return gathered * tf.gather(self._scale, rows)
-
     def _row_ids(self, group, ids):
-        """Rows of the one variable for ids `[inputs of the group, B, ...]`."""
+        """Rows of the one variable for ids `[B, inputs of the group, ...]`."""
         rows = [self.rows[self.tables[i]] for i in group]
         unknown = [min(OUT_OF_VOCABULARY_ID, size - 1) for size in rows]
-        shape = [len(group)] + [1] * (ids.shape.rank - 1)
+        shape = [1, len(group)] + [1] * (ids.shape.rank - 2)
         limit, unknown, offset = (
             np.reshape(numbers, shape)
             for numbers in (rows, unknown, [self._offsets[i] for i in group])

@@ -2,9 +2,11 @@
 
 The cost of a step depends on the batch, not on the size of the table: there is no op
 over the whole variable or its slots.  Order of a step: gradients summed over replicas
-(rows concatenated), repeated ids summed and counted, L2, clip, base rule, finite
-check, rows written in place.
+(rows concatenated), repeated ids summed and counted, rows brought up to date, L2, clip,
+base rule, finite check, rows written in place.
 """
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,16 +14,49 @@ from components import clippy
 from components.base_optimizer import BaseOptimizer, compute_dtype
 from components.cowclip import cow_clip
 from components.gradients import sum_duplicates
-from components.update_rules import AdagradRule, AdamRule, check_range
+from components.update_rules import AdagradRule, AdamRule, RowWiseAdagradRule, check_range
 
 CLIPS = ("none", "cowclip", "clippy")
+SEMANTICS = ("lazy", "dense", "touched")
+SETTLED_ROWS = 1 << 16  # brought up to date at once by `settle`
+
+
+class Held(NamedTuple):
+    """Some rows of a table, each once, before a step.
+
+    Attributes:
+        rows: int `[U]`.
+        w: `[U, D]`, the weights as a forward pass is to see them.
+        slots: Their slots, as up to date.
+        stored: `[w, *slots]` as they stand in the table.
+    """
+
+    rows: tf.Tensor
+    w: tf.Tensor
+    slots: list
+    stored: list
 
 
 class RowOptimizer(BaseOptimizer):
     """A base rule on the touched rows, after CowClip on their gradients.
 
+    What happens to a row while no batch holds it is a matter of `semantics`, which make
+    a difference where there is L2, or a momentum:
+
+    - `"dense"`: what the dense optimizer does, in every step, to all rows.  Equals the
+      published algorithm step by step; costs what the table costs.  For comparison.
+    - `"lazy"`: the same, but in closed form at the row's return (see `absence`): a step
+      costs what its batch holds.  A forward pass should see the rows as `read` gives
+      them; `settle` brings all rows up to date, before the table is used elsewhere.
+    - `"touched"`: nothing happens to it.
+
     A row whose gradient, or whose accumulated square, is not finite is left wholly
     unchanged, weights and slots, and counted in `nonfinite_counts`.
+
+    There are two ways to take a step.  `apply_gradients` takes sparse gradients, on any
+    number of replicas.  On one replica `read` and `apply_rows` do the same with a single
+    look at the batch's ids: the forward pass starts from the rows that `read` gave, and
+    what it gives back is one gradient a row.
 
     Attributes:
         clipped_fractions: Per model variable a scalar: the fraction of the rows of
@@ -30,11 +65,16 @@ class RowOptimizer(BaseOptimizer):
 
     statistic = ("clipped_fraction", 0.0)
 
-    def __init__(self, rule, learning_rate, clip, r, zeta, l2, name):
+    def __init__(self, rule, learning_rate, clip, r, zeta, l2, semantics, name):
         if clip not in CLIPS:
             raise ValueError(
                 f"clip must be one of {CLIPS}. Received: clip={clip!r}. "
                 "Use 'cowclip', or 'none' to switch clipping off."
+            )
+        if semantics not in SEMANTICS:
+            raise ValueError(
+                f"semantics must be one of {SEMANTICS}. Received: "
+                f"semantics={semantics!r}. Use 'lazy'."
             )
         check_range("r", r, 0.0)
         check_range("zeta", zeta, 0.0)
@@ -44,6 +84,8 @@ class RowOptimizer(BaseOptimizer):
         self.r = r
         self.zeta = zeta
         self.l2 = l2
+        self.semantics = semantics
+        self._clocks = []
 
     @property
     def clipped_fractions(self):
@@ -54,22 +96,94 @@ class RowOptimizer(BaseOptimizer):
         """The scalar that belongs to one model variable."""
         return self._statistics[self._index(variable)]
 
+    @property
+    def catches_up(self):
+        """Whether rows fall behind, and are brought up to date when they return."""
+        return self.semantics == "lazy" and self._rule.moves_absent_rows(self.l2)
+
+    def build(self, var_list):
+        """Creates slots and statistics; called by the first `apply_gradients`."""
+        first = not getattr(self, "_built", False)
+        super().build(var_list)
+        if not first or not self.catches_up:
+            return
+        for variable in var_list:
+            rows = variable.shape[0]
+            # In double precision: a sum of a million small rates.
+            passed = self._add(variable, "passed", tf.zeros([], tf.float64))
+            last = self._add(variable, "last_step", tf.zeros([rows], tf.int32))
+            seen = self._add(variable, "last_passed", tf.zeros([rows], tf.float32))
+            self._clocks.append((passed, last, seen))
+
+    def read(self, variable, rows):
+        """Rows as a forward pass is to see them.
+
+        Args:
+            variable: A table given to `build`.
+            rows: int `[U]`, each once.
+
+        Returns:
+            `Held`.
+        """
+        dtype = compute_dtype(variable)
+        w = tf.cast(tf.gather(variable, rows), dtype)
+        slots = [tf.gather(slot, rows) for slot in self._slots_of(variable)]
+        stored = [w, *slots]
+        if self.catches_up:
+            passed, last, seen = self._clocks[self._index(variable)]
+            last = tf.cast(tf.gather(last, rows), dtype)
+            steps = tf.cast(self.iterations, dtype) - last
+            rates = tf.cast(passed, dtype) - tf.cast(tf.gather(seen, rows), dtype)
+            # an absent id counts once: more than r ||w|| of L2 is clipped
+            l2 = min(self.l2, self.r / 2) if self.clip == "cowclip" else self.l2
+            w, slots = self._rule.absent(w, slots, steps, rates, last, l2)
+        return Held(rows, w, slots, stored)
+
+    def apply_rows(self, updates):
+        """Takes a step on rows that `read` gave; for a single replica.
+
+        Args:
+            updates: List of `(variable, held, g, counts)`: `g` `[U, D]`, the gradient of
+                each row, summed over its occurrences, and `counts` `[U]` of these.
+        """
+        self._compute_current_learning_rate()
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            self._distributed_apply_rows, tf.distribute.get_strategy(), updates
+        )
+
+    def _distributed_apply_rows(self, distribution, updates):
+        for variable, held, g, counts in updates:
+            args = (held, g, counts)
+            distribution.extended.update(variable, self._update, args=args, group=False)
+        return self.iterations.assign_add(1)
+
     @tf.autograph.experimental.do_not_convert  # no tensor decides a branch
     def update_step(self, gradient, variable):
         """One step of the rows named by a sparse gradient."""
         _require_sparse(gradient, variable)
-        dtype = compute_dtype(variable)
-        values = tf.cast(gradient.values, dtype)
+        values = tf.cast(gradient.values, compute_dtype(variable))
         rows, g, counts = sum_duplicates(gradient.indices, values)
-        w = tf.cast(tf.gather(variable, rows), dtype)
-        old = [tf.gather(slot, rows) for slot in self._slots_of(variable)]
-        delta, new, clipped = self._rows_step(g, w, tf.cast(counts, dtype), old)
+        self._update(variable, self.read(variable, rows), g, counts)
+
+    @tf.autograph.experimental.do_not_convert
+    def _update(self, variable, held, g, counts):
+        batch = held.rows
+        if self.semantics == "dense":
+            held, g, counts = self._all_rows(variable, held.rows, g, counts)
+        dtype = compute_dtype(variable)
+        delta, new, clipped = self._rows_step(
+            tf.cast(g, dtype), held.w, tf.cast(counts, dtype), list(held.slots)
+        )
         finite = tf.reduce_all(tf.math.is_finite(new[-1]), axis=1)
-        keep = finite[:, tf.newaxis]
-        _write(variable, rows, tf.where(keep, w - delta, w))
-        for slot, before, after in zip(self._slots_of(variable), old, new, strict=True):
-            _write(slot, rows, tf.where(keep, after, before))
-        self._report(variable, _fraction(clipped), tf.size(rows) - _count(finite))
+        keep, kept = finite[:, tf.newaxis], held.stored
+        updated = [held.w - delta, *new]
+        slots = self._slots_of(variable)
+        for target, before, after in zip((variable, *slots), kept, updated, strict=True):
+            _write(target, held.rows, tf.where(keep, after, before))
+        self._tick(variable, held.rows, finite)
+        if self.semantics == "dense":
+            clipped = tf.gather(clipped, batch)
+        self._report(variable, _fraction(clipped), tf.size(finite) - _count(finite))
 
     def _rows_step(self, g, w, counts, slots):
         eta = tf.cast(self.learning_rate, w.dtype)
@@ -84,6 +198,51 @@ class RowOptimizer(BaseOptimizer):
             clipped = sigma[:, 0] < 1.0
         return delta, slots, clipped
 
+    def _all_rows(self, variable, rows, g, counts):
+        """The whole table as the published code sees it: an absent id counts once."""
+        everything = tf.range(variable.shape[0], dtype=rows.dtype)
+        where = rows[:, tf.newaxis]
+        g = tf.scatter_nd(where, g, tf.cast(variable.shape, rows.dtype))
+        counts = tf.scatter_nd(where, counts, tf.cast(variable.shape[:1], rows.dtype))
+        return self.read(variable, everything), g, tf.maximum(counts, 1.0)
+
+    def _tick(self, variable, rows, finite):
+        """Notes the step, and that these rows have seen it."""
+        if not self.catches_up:
+            return
+        passed, last, seen = self._clocks[self._index(variable)]
+        t = self.iterations + 1
+        now = passed.assign_add(tf.cast(self.learning_rate, tf.float64))
+        rows = tf.boolean_mask(rows, finite)
+        _write(last, rows, tf.fill([tf.size(rows)], tf.cast(t, tf.int32)))
+        _write(seen, rows, tf.fill([tf.size(rows)], tf.cast(now, tf.float32)))
+
+    def settle(self, variable):
+        """Brings all rows up to date, a part of the table at a time.
+
+        To be called outside of a step, before weights are evaluated or saved alone.  It
+        changes nothing for later steps: they would have done the same.
+        """
+        if not self.catches_up:
+            return
+        for first in range(0, variable.shape[0], SETTLED_ROWS):
+            end = min(first + SETTLED_ROWS, variable.shape[0])
+            tf.distribute.get_strategy().extended.update(
+                variable, self._settle, args=(tf.range(first, end),), group=False
+            )
+
+    @tf.autograph.experimental.do_not_convert
+    def _settle(self, variable, rows):
+        held = self.read(variable, rows)
+        for target, value in zip(
+            (variable, *self._slots_of(variable)), (held.w, *held.slots), strict=True
+        ):
+            _write(target, rows, value)
+        passed, last, seen = self._clocks[self._index(variable)]
+        t = tf.cast(self.iterations, tf.int32)
+        _write(last, rows, tf.fill([tf.size(rows)], t))
+        _write(seen, rows, tf.fill([tf.size(rows)], tf.cast(passed, tf.float32)))
+
     def _deduplicate_sparse_grad(self, grads):
         return grads  # update_step sums repeated ids itself: it needs their counts
 
@@ -95,6 +254,7 @@ class RowOptimizer(BaseOptimizer):
             "r": self.r,
             "zeta": self.zeta,
             "l2": self.l2,
+            "semantics": self.semantics,
         }
 
 
@@ -127,10 +287,10 @@ def _fraction(mask):
 class RowAdam(RowOptimizer):
     """Adam on the rows of the batch, with CowClip.
 
-    Lazy in its moments: those of a row decay only when the row is touched, while the
-    bias correction follows the global step.  A row that comes back after long therefore
-    starts from moments as they were, and its first steps are smaller than dense Adam's
-    would be after its own moments had faded.
+    With `semantics="touched"` it is what is called lazy Adam elsewhere: moments of a row
+    decay only when the row is touched, while the bias correction follows the global
+    step.  A row that comes back after long then starts from moments as they were, and
+    its first steps are smaller than dense Adam's.
 
     Reference: Zheng et al. (AAAI 2023), Algorithm 1, with Adam as its optimizer.
 
@@ -141,8 +301,10 @@ class RowAdam(RowOptimizer):
             (Clippy's lambda_rel).
         zeta: Floor of the bound: CowClip's zeta, 1e-5 as published for Criteo, or
             Clippy's lambda_abs.
-        l2: Adds `2 * l2 * w` to the gradient of the touched rows, before the clip, as
-            the published code does; rows outside of the batch do not decay.
+        l2: lambda of `lambda ||w||^2`: adds `2 * l2 * w` to the gradient, before the
+            clip, as the published code does.
+        semantics: Of rows outside of the batch: `"lazy"` (default), `"dense"` or
+            `"touched"`, see `RowOptimizer`.
         beta_1: Decay of the first moment; 0.9 as in Adam's paper.
         beta_2: Decay of the second moment; 0.999 as in Adam's paper.
         epsilon: Added to the root; 1e-7 as in Keras.
@@ -164,13 +326,19 @@ class RowAdam(RowOptimizer):
         r=1.0,
         zeta=1e-5,
         l2=0.0,
+        semantics="lazy",
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-7,
         name="RowAdam",
     ):
         rule = AdamRule(beta_1, beta_2, epsilon)
-        super().__init__(rule, learning_rate, clip, r, zeta, l2, name)
+        if semantics == "lazy" and beta_1**2 >= beta_2:
+            raise ValueError(
+                "beta_1 squared must be below beta_2, or momentum outlives what scales it. "
+                f"Received: beta_1={beta_1}, beta_2={beta_2}. Use semantics='touched'."
+            )
+        super().__init__(rule, learning_rate, clip, r, zeta, l2, semantics, name)
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
@@ -186,6 +354,7 @@ class RowAdagrad(RowOptimizer):
         r: As for `RowAdam`.
         zeta: As for `RowAdam`.
         l2: As for `RowAdam`.
+        semantics: As for `RowAdam`; without L2 they are all one.
         initial_accumulator: Start of the accumulator; 0.1 as in Keras and Clippy.
         epsilon: Under the root; 1e-7 as in Keras.
         name: Name of the optimizer and its slots.
@@ -198,9 +367,45 @@ class RowAdagrad(RowOptimizer):
         r=1.0,
         zeta=1e-5,
         l2=0.0,
+        semantics="lazy",
         initial_accumulator=0.1,
         epsilon=1e-7,
         name="RowAdagrad",
     ):
         rule = AdagradRule(initial_accumulator, epsilon)
-        super().__init__(rule, learning_rate, clip, r, zeta, l2, name)
+        super().__init__(rule, learning_rate, clip, r, zeta, l2, semantics, name)
+
+
+@tf.keras.utils.register_keras_serializable("steadyrank")
+class RowWiseAdagrad(RowOptimizer):
+    """Adagrad with a single accumulator for each row; see `RowAdagrad`.
+
+    The accumulator takes the mean of the row's squares: a table of width D needs 1 / D of
+    the memory beside its weights.
+
+    Args:
+        learning_rate: eta, a float or a `LearningRateSchedule`.
+        clip: As for `RowAdam`.
+        r: As for `RowAdam`.
+        zeta: As for `RowAdam`.
+        l2: As for `RowAdam`.
+        semantics: As for `RowAdam`; without L2 they are all one.
+        initial_accumulator: Start of the accumulator; 0.1 as in Keras and Clippy.
+        epsilon: Under the root; 1e-7 as in Keras.
+        name: Name of the optimizer and its slots.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.1,
+        clip="cowclip",
+        r=1.0,
+        zeta=1e-5,
+        l2=0.0,
+        semantics="lazy",
+        initial_accumulator=0.1,
+        epsilon=1e-7,
+        name="RowWiseAdagrad",
+    ):
+        rule = RowWiseAdagradRule(initial_accumulator, epsilon)
+        super().__init__(rule, learning_rate, clip, r, zeta, l2, semantics, name)

@@ -5,12 +5,17 @@ A rule is a pure function in the symbols of its paper, called as
 and the gathered rows of a table go through the same code.  The *last* slot accumulates
 `g^2`: it is the first to overflow, so its finiteness vouches for all the rest.
 Each rule computes exactly what the Keras optimizer of its name does.
+
+`rule.absent` is what the rule does to rows without a gradient of their own, see
+`absence`.
 """
 
 import math
 from dataclasses import dataclass
 
 import tensorflow as tf
+
+from components import absence
 
 
 def check_range(name, value, low, high=math.inf, low_included=True):
@@ -47,6 +52,31 @@ class AdagradRule:
         G = G + tf.square(g)
         return eta * g / tf.sqrt(G + self.epsilon), [G]
 
+    def moves_absent_rows(self, l2):
+        """Whether rows without a gradient of their own move."""
+        return l2 > 0
+
+    def absent(self, w, slots, steps, rates, last, l2):
+        """`(w, slots)` after steps without a gradient but the L2's."""
+        w, G = absence.adagrad(w, slots[0], steps, rates, l2, self.epsilon)
+        return w, [G]
+
+
+@dataclass(frozen=True)
+class RowWiseAdagradRule(AdagradRule):
+    """Adagrad with one accumulator a row, which takes the mean of the row's squares.
+
+    A quarter of Adam's memory at most.  The form of the DLRM family (fbgemm's
+    "exact row-wise Adagrad").
+    """
+
+    width = 1  # of the slot
+
+    def __call__(self, g, slots, eta, t):
+        (G,) = slots
+        G = G + tf.reduce_mean(tf.square(g), axis=1, keepdims=True)
+        return eta * g / tf.sqrt(G + self.epsilon), [G]
+
 
 @dataclass(frozen=True)
 class AdamRule:
@@ -68,10 +98,21 @@ class AdamRule:
 
     def __call__(self, g, slots, eta, t):
         m, v = slots
-        t = tf.cast(t, g.dtype)
-        bias_1 = 1.0 - tf.pow(tf.cast(self.beta_1, g.dtype), t)
-        bias_2 = 1.0 - tf.pow(tf.cast(self.beta_2, g.dtype), t)
         m = m + (g - m) * (1.0 - self.beta_1)
         v = v + (tf.square(g) - v) * (1.0 - self.beta_2)
-        alpha = eta * tf.sqrt(bias_2) / bias_1
-        return m * alpha / (tf.sqrt(v) + self.epsilon), [m, v]
+        return m * self.rate(eta, t) / (tf.sqrt(v) + self.epsilon), [m, v]
+
+    def moves_absent_rows(self, l2):
+        """Always: their momentum carries them on."""
+        return True
+
+    def rate(self, eta, t):
+        """Rate of step t with both bias corrections."""
+        t = tf.cast(t, eta.dtype)
+        bias_1 = 1.0 - tf.pow(tf.cast(self.beta_1, eta.dtype), t)
+        return eta * tf.sqrt(1.0 - tf.pow(tf.cast(self.beta_2, eta.dtype), t)) / bias_1
+
+    def absent(self, w, slots, steps, rates, last, l2):
+        """`(w, slots)` after steps without a gradient but the L2's."""
+        w, m, v = absence.adam(w, *slots, steps, rates, last, l2, self)
+        return w, [m, v]

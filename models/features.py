@@ -30,6 +30,8 @@ class Feature:
         transform: ``"identity"`` or ``"log1p"`` of a numeric value: sign(x) log(1 + |x|).
         mean, std: Of the transformed value over the training split.
         boundaries: Increasing inner boundaries of the buckets, in raw units; empty: none.
+        table: Name of the feature whose vocabulary and embeddings it shares; ``""``: it
+            has its own.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Feature:
     mean: float = 0.0
     std: float = 1.0
     boundaries: tuple[float, ...] = ()
+    table: str = ""
 
     @property
     def rows(self) -> int:
@@ -58,7 +61,11 @@ class Feature:
         return cls(**{**fields, "boundaries": tuple(fields.get("boundaries", ()))})
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        """Without ``table`` where there is none: so do older examples read."""
+        fields = asdict(self)
+        if not self.table:
+            del fields["table"]
+        return fields
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from components.embeddings import FusedEmbedding
 from components.split_dense import SplitInput
 from models.features import MISSING_ID, Feature, transform_numbers
 
+LINEAR = "linear"  # the table of linear weights; the others are named by their width
 EMBEDDING_STDDEV = 0.01  # that of CowClip's published runs
 OUTLIER = 10.0  # standard deviations; what lies beyond is taken for so much
 
@@ -23,43 +24,82 @@ class FeatureInputs(tf.keras.layers.Layer):
     Args:
         features: Learned features, at least one.
         seed: Start of the tables' seeds.
+        linear_units: K; above 0 every value of every feature has K linear weights, too,
+            which start at 0: see ``linear``.
+        vectors: Whether features are embedded: a linear model reads no vectors.
+
+    Attributes:
+        tables: Table name -> its layer.
+        readers: Table name -> the features that read it.
 
     Call arguments:
         batch: Feature name -> int32 ``[B]``, int32 ``[B, max_values]`` or float32
             ``[B]``; keys that are no feature are ignored.
+        gathered: What ``locate``'s rows hold, table name -> ``[N, D]``; None: the layer
+            reads its tables itself.
 
     Output shape:
-        ``[B, D]``, features in their order.
+        ``[B, D]``, features in their order; None without ``vectors``.
     """
 
-    def __init__(self, features: Iterable[Feature], seed: int, **kwargs):
+    def __init__(
+        self,
+        features: Iterable[Feature],
+        seed: int,
+        linear_units: int = 0,
+        vectors: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.features = tuple(features)
-        embedded = [feature for feature in self.features if feature.rows]
-        self.groups = tuple(
-            (str(dim), tuple(f for f in embedded if f.dim == dim))
-            for dim in sorted({feature.dim for feature in embedded})
-        )
-        self.tables = {
-            dim: FusedEmbedding(
-                [feature.rows for feature in group],
-                int(dim),
-                [feature.pooling if feature.max_values else None for feature in group],
-                initializer=tf.keras.initializers.RandomNormal(
-                    stddev=EMBEDDING_STDDEV, seed=seed + int(dim)
-                ),
-                name=f"embedding_{dim}",
-            )
-            for dim, group in self.groups
+        self.embedded = tuple(f for f in self.features if f.rows)
+        self.linear_units, self.vectors = linear_units, vectors
+        self.groups = {
+            str(dim): tuple(f for f in self.embedded if f.dim == dim)
+            for dim in sorted({feature.dim for feature in self.embedded})
+            if vectors
         }
+        self.tables = {
+            dim: _fused(group, int(dim), _normal(seed + int(dim)), f"embedding_{dim}")
+            for dim, group in self.groups.items()
+        }
+        self.readers = dict(self.groups)
+        self.linear_kernel = None
+        if not linear_units:
+            return
+        if self.embedded:
+            self.readers[LINEAR] = self.embedded
+            # each value of a list has its weight: they add up
+            self.tables[LINEAR] = _fused(
+                self.embedded, linear_units, tf.keras.initializers.Zeros(), LINEAR, "sum"
+            )
 
-    def call(self, batch: Mapping):
+    def build(self, input_shape):
+        """Builds the tables: a step reads them without calling their layers."""
+        for table in self.tables.values():
+            with tf.name_scope(table.name):
+                table.build(None)
+        numbers = 2 * (len(self.features) - len(self.embedded))
+        if numbers and self.linear_units:
+            self.linear_kernel = self.add_weight(
+                "linear_kernel", [numbers, self.linear_units], initializer="zeros"
+            )
+        super().build(input_shape)
+
+    def call(self, batch: Mapping, gathered: Mapping | None = None):
         """Computes the vector of each row."""
-        return tf.concat(list(self.parts(batch).values()), axis=1)
+        if not self.vectors:
+            return None
+        embedded = self._embedded(batch, gathered, run=True)
+        parts = [
+            embedded.get(f.name) if f.rows else standardise(f, batch[f.name])
+            for f in self.features
+        ]
+        return tf.concat([part for part in parts if part is not None], axis=1)
 
     def parts(self, batch: Mapping) -> dict:
         """Every feature's share of the vector: name -> float32 ``[B, d]``, in order."""
-        embedded = self.embed(batch)
+        embedded = self._embedded(batch, None)
         return {
             f.name: embedded[f.name] if f.rows else standardise(f, batch[f.name])
             for f in self.features
@@ -75,8 +115,10 @@ class FeatureInputs(tf.keras.layers.Layer):
 
         Returns:
             What a trunk takes in place of the vectors: each shared feature was embedded
-            once.
+            once; None without ``vectors``.
         """
+        if not self.vectors:
+            return None
         parts, columns, start = self.parts(batch), {True: [], False: []}, 0
         for name, part in parts.items():
             end = start + part.shape[1]
@@ -90,19 +132,131 @@ class FeatureInputs(tf.keras.layers.Layer):
             cuts,
         )
 
-    def embed(self, batch: Mapping) -> dict:
-        """Embedding of every feature that has one: name -> float32 ``[B, dim]``."""
+    def fields(
+        self,
+        batch: Mapping,
+        gathered: Mapping | None = None,
+        shared: Collection[str] = (),
+    ) -> tf.Tensor:
+        """The embeddings of a row one by one, which must be of one width.
+
+        Args:
+            batch: As for ``call``.
+            gathered: Likewise.
+            shared: Names of features of which the batch has one row.
+
+        Returns:
+            ``[B, F, d]``.
+        """
+        ((dim, group),) = self.groups.items()
+        table, ids = self.tables[dim], _ids(group, batch)
+        rows = gathered[dim] if gathered else table.gather(table.locate(ids))
+        if not shared:
+            return tf.reshape(table.joined(ids, rows), [-1, len(group), int(dim)])
+        vectors = table.assemble(ids, rows)
+        count = tf.reduce_max([tf.shape(vector)[0] for vector in vectors])
+        return tf.stack([tf.broadcast_to(v, [count, int(dim)]) for v in vectors], axis=1)
+
+    def locate(self, batch: Mapping) -> dict:
+        """Rows that a batch reads of each table: name -> int ``[N]``, repeated ones too.
+
+        Tables over the same features are read at the same rows: one tensor stands for both.
+        """
+        located = {
+            dim: self.tables[dim].locate(_ids(group, batch))
+            for dim, group in self.groups.items()
+        }
+        if LINEAR in self.tables and len(located) == 1:  # over all that is embedded
+            located[LINEAR] = next(iter(located.values()))
+        elif LINEAR in self.tables:
+            located[LINEAR] = self.tables[LINEAR].locate(_ids(self.embedded, batch))
+        return located
+
+    def _embedded(self, batch: Mapping, gathered, run: bool = False) -> dict:
+        """Name -> ``[B, dim]``; with ``run`` like neighbours together under the first."""
         embedded = {}
-        for dim, group in self.groups:
-            ids = [row_ids(feature, batch[feature.name]) for feature in group]
-            vectors = self.tables[dim](ids)
-            embedded.update(zip((f.name for f in group), vectors, strict=True))
+        for dim, group in self.groups.items():
+            table, ids = self.tables[dim], _ids(group, batch)
+            rows = gathered[dim] if gathered else table.gather(table.locate(ids))
+            if run and _is_run(group, self.features):
+                embedded[group[0].name] = table.joined(ids, rows)
+            else:
+                vectors = table.assemble(ids, rows)
+                embedded.update(zip((f.name for f in group), vectors, strict=True))
         return embedded
+
+    def linear(
+        self,
+        batch: Mapping,
+        gathered: Mapping | None = None,
+        shared: Collection[str] = (),
+    ):
+        """Sum of the linear weights of all that a row holds: ``[B, K]``.
+
+        Args:
+            batch: As for ``call``.
+            gathered: Likewise.
+            shared: Names of features of which the batch has one row.
+
+        Returns:
+            ``[B, K]``; None without ``linear_units``.
+        """
+        if not self.linear_units:
+            return None
+        total = tf.zeros([1, self.linear_units])
+        if LINEAR in self.tables:
+            table, ids = self.tables[LINEAR], _ids(self.embedded, batch)
+            rows = gathered[LINEAR] if gathered else table.gather(table.locate(ids))
+            total += self._sum_of_weights(table, ids, rows, bool(shared))
+        numbers = [f for f in self.features if not f.rows]
+        for together in (True, False):
+            some = [i for i, f in enumerate(numbers) if (f.name in shared) == together]
+            if some:
+                values = [standardise(numbers[i], batch[numbers[i].name]) for i in some]
+                columns = [2 * i + offset for i in some for offset in (0, 1)]
+                kernel = tf.gather(self.linear_kernel, columns)
+                total += tf.matmul(tf.concat(values, axis=1), kernel)
+        return total
+
+    def _sum_of_weights(self, table, ids, rows, mixed: bool):
+        if mixed:  # one row of some, B of others
+            return sum(table.assemble(ids, rows))
+        joined = table.joined(ids, rows)
+        shape = [-1, len(self.embedded), self.linear_units]
+        return tf.reduce_sum(tf.reshape(joined, shape), axis=1)
 
     @property
     def embedding_variables(self) -> list[tf.Variable]:
         """The fused tables."""
         return [variable for table in self.tables.values() for variable in table.weights]
+
+
+def _fused(features, dim: int, initializer, name: str, pooling: str = "") -> FusedEmbedding:
+    """One table for features of one width; some may share another's rows."""
+    own = [f for f in features if not f.table]
+    places = {f.name: i for i, f in enumerate(own)}
+    return FusedEmbedding(
+        [feature.rows for feature in own],
+        dim,
+        [(pooling or f.pooling) if f.max_values else None for f in features],
+        [places[f.table or f.name] for f in features],
+        initializer=initializer,
+        name=name,
+    )
+
+
+def _normal(seed: int):
+    return tf.keras.initializers.RandomNormal(stddev=EMBEDDING_STDDEV, seed=seed)
+
+
+def _ids(features, batch: Mapping) -> list:
+    return [row_ids(feature, batch[feature.name]) for feature in features]
+
+
+def _is_run(group, features) -> bool:
+    """Whether features follow one another."""
+    first = features.index(group[0])
+    return tuple(features[first : first + len(group)]) == tuple(group)
 
 
 def row_ids(feature: Feature, values):

@@ -8,6 +8,8 @@ import tensorflow as tf
 from components.losses import binary_cross_entropy, masked_mean, squared_error
 from components.mlp import MLP
 from components.split_dense import KernelCuts
+from models.batch_rows import BatchRows
+from models.ctr import Wide
 from models.features import Feature, Task, transform_numbers
 from models.inputs import FeatureInputs
 from models.score import evaluate_score, parse_score
@@ -33,10 +35,11 @@ class RankingModel(tf.keras.Model):
     Args:
         features: Learned features.
         tasks: Learned tasks.
-        trunk: Layer ``[B, D]`` -> task name -> ``[B, d]``.
+        trunk: Layer ``[B, D]`` -> task name -> ``[B, d]``; None: no towers either.
         tower_units: Widths of a tower's hidden layers; may be empty.
         score: Formula of the ranking score over the tasks' outputs.
         seed: Start of the towers' and tables' seeds.
+        wide: Logits to add to those of the towers; None: none.
 
     Call arguments:
         features: Feature name -> tensor, as the examples hold it.
@@ -49,22 +52,30 @@ class RankingModel(tf.keras.Model):
         self,
         features: Iterable[Feature],
         tasks: Iterable[Task],
-        trunk: tf.keras.layers.Layer,
+        trunk: tf.keras.layers.Layer | None,
         tower_units: list[int],
         score: str,
         seed: int,
+        wide: Wide | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.tasks = tuple(tasks)
-        self.inputs_layer = FeatureInputs(features, seed, name="inputs")
-        self.trunk = trunk
+        self.inputs_layer = FeatureInputs(
+            features,
+            seed,
+            linear_units=len(self.tasks) if wide is not None else 0,
+            vectors=trunk is not None or bool(wide and wide.product_dim),
+            name="inputs",
+        )
+        self.trunk, self.wide = trunk, wide
         self.score = parse_score(score, [task.name for task in self.tasks])
         self.towers = {
             task.name: MLP(
                 [*tower_units, 1], seed=seed + 100 * i, name=f"tower_{task.name}"
             )
             for i, task in enumerate(self.tasks)
+            if trunk is not None
         }
         self.biases = {
             task.name: self.add_weight(
@@ -100,17 +111,54 @@ class RankingModel(tf.keras.Model):
         tables = {id(variable) for variable in self.embedding_variables}
         return [v for v in self.trainable_variables if id(v) not in tables]
 
-    def call(self, features: Mapping):
-        """Computes every task's logit or standardised value."""
-        return self.from_inputs(self.inputs_layer(features))
+    def settle(self) -> None:
+        """Bring all rows of the tables up to date, before the weights are looked at.
 
-    def from_inputs(self, inputs) -> dict:
-        """The same from the vectors that all tasks read: ``[B, D]`` or split."""
-        states = self.trunk(inputs)
-        return {
-            name: tower(states[name])[:, 0] + self.biases[name]
-            for name, tower in self.towers.items()
-        }
+        Outside of a step, and in cross-replica context.
+        """
+        for table in self.embedding_variables:
+            self.embedding_optimizer.settle(table)
+
+    def call(self, features: Mapping, gathered: Mapping | None = None):
+        """Computes every task's logit or standardised value."""
+        inputs = self.inputs_layer(features, gathered)
+        return self.from_inputs(inputs, self.wide_logits(features, gathered))
+
+    def wide_logits(
+        self,
+        features: Mapping,
+        gathered: Mapping | None = None,
+        shared: Collection[str] = (),
+    ) -> dict:
+        """Logits of the wide side, task name -> ``[B]``; empty where there is none.
+
+        Args:
+            features: As for ``call``.
+            gathered: As for ``FeatureInputs``.
+            shared: Names of features of which there is one row.
+        """
+        if self.wide is None:
+            return {}
+        linear = self.inputs_layer.linear(features, gathered, shared)
+        if not self.wide.product_dim:
+            return self.wide(linear)
+        return self.wide(linear, self.inputs_layer.fields(features, gathered, shared))
+
+    def from_inputs(self, inputs, wide: Mapping | None = None) -> dict:
+        """The same from the vectors that all tasks read: ``[B, D]`` or split.
+
+        Args:
+            inputs: From ``FeatureInputs``.
+            wide: From ``wide_logits``.
+        """
+        outputs = dict(self.biases)
+        if wide:
+            outputs = {name: bias + wide[name] for name, bias in outputs.items()}
+        if self.trunk is not None:
+            states = self.trunk(inputs)
+            for name, tower in self.towers.items():
+                outputs[name] = tower(states[name])[:, 0] + outputs[name]
+        return outputs
 
     def predict_tasks(self, features: Mapping) -> dict:
         """What is served: task name -> probability or value in raw units, and the score.
@@ -139,7 +187,8 @@ class RankingModel(tf.keras.Model):
             cuts: From ``cut_kernels``; None: the kernels are cut in every call.
         """
         inputs = self.inputs_layer.split(features, shared, cuts)
-        return self._served(self.from_inputs(inputs))
+        wide = self.wide_logits(features, shared=shared)
+        return self._served(self.from_inputs(inputs, wide))
 
     def cut_kernels(self, features: Mapping, shared: Collection[str]) -> KernelCuts:
         """Cut what ``predict_candidates`` reads, once the weights are final.
@@ -150,7 +199,7 @@ class RankingModel(tf.keras.Model):
         """
         cuts = KernelCuts()
         inputs = self.inputs_layer.split(features, shared, cuts)
-        self.from_inputs(inputs)
+        self.from_inputs(inputs, self.wide_logits(features, shared=shared))
         if cuts.layers:
             cuts.cut(inputs.columns, inputs.shared_columns)
         return cuts
@@ -200,16 +249,23 @@ class RankingModel(tf.keras.Model):
             table that CowClip clipped), ``nonfinite`` (tensors and rows skipped so far).
         """
         features, labels, masks = data
+        rows = BatchRows(
+            dict(zip(self.inputs_layer.tables, self.embedding_variables, strict=True)),
+            self.inputs_layer.locate(features),
+            self.embedding_optimizer,
+        )
         with tf.GradientTape() as tape:
-            losses = self.task_losses(labels, masks, self(features, training=True))
+            tape.watch(rows.gathered)
+            outputs = self(features, gathered=rows.gathered, training=True)
+            losses = self.task_losses(labels, masks, outputs)
             loss = tf.add_n([task.weight * losses[task.name] for task in self.tasks])
-        dense, tables = self.dense_variables, self.embedding_variables
-        gradients = tape.gradient(loss, [*dense, *tables])
-        steps = [(self.dense_optimizer, dense, gradients[: len(dense)])]
-        steps += [(self.embedding_optimizer, tables, gradients[len(dense) :])]
-        for optimizer, variables, parts in steps:
-            if variables:
-                optimizer.apply_gradients(zip(parts, variables, strict=True))
+        dense = self.dense_variables
+        of_dense, of_rows = tape.gradient(loss, (dense, rows.gathered))
+        if dense:
+            self.dense_optimizer.apply_gradients(zip(of_dense, dense, strict=True))
+        if of_rows:
+            rows.apply(of_rows)
+        tables = self.embedding_variables
         return {
             "loss": loss,
             "losses": losses,

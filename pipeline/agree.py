@@ -8,7 +8,7 @@ from pipeline.errors import InputError
 from pipeline.example_set import Schema
 
 FROM_DATA = {  # fixed when the log was preprocessed
-    "feature": ("kind", "separator", "max_values", "oov_buckets", "transform"),
+    "feature": ("kind", "separator", "max_values", "oov_buckets", "transform", "table"),
     "task": ("kind", "given", "transform"),
 }
 

@@ -59,9 +59,14 @@ def diagnose(model: RankingModel, data) -> dict:
     """
     features, labels, masks = data
     with tf.GradientTape(persistent=True) as tape:
-        shared = model.inputs_layer(features)
+        vectors = model.inputs_layer(features)
+        wide = model.wide_logits(features)
+        # a linear model has no vectors: there the tasks meet at the logits
+        shared = tf.stack(list(wide.values()), axis=1) if vectors is None else vectors
         tape.watch(shared)
-        losses = model.task_losses(labels, masks, model.from_inputs(shared))
+        if vectors is None:
+            wide = dict(zip(wide, tf.unstack(shared, axis=1), strict=True))
+        losses = model.task_losses(labels, masks, model.from_inputs(vectors, wide))
         total = tf.add_n([task.weight * losses[task.name] for task in model.tasks])
     at_shared = {name: tape.gradient(loss, shared) for name, loss in losses.items()}
     layers = tape.gradient(total, model.dense_variables)
@@ -122,7 +127,9 @@ def _ranges(model: RankingModel, features: dict) -> dict[str, dict]:
 def _largest_ids(model: RankingModel, gradients: Sequence) -> list[dict]:
     """The rows of the tables with the largest gradients: feature and id."""
     found = []
-    for (_, group), gradient in zip(model.inputs_layer.groups, gradients, strict=True):
+    tables = model.inputs_layer.readers.values()
+    for group, gradient in zip(tables, gradients, strict=True):
+        group = [feature for feature in group if not feature.table]
         rows, inverse = np.unique(np.asarray(gradient.indices), return_inverse=True)
         summed = np.zeros((len(rows), gradient.values.shape[1]))
         np.add.at(summed, inverse, np.asarray(gradient.values, np.float64))

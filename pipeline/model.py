@@ -65,6 +65,7 @@ def compiled_model(
             r=embedding.r,
             zeta=embedding.zeta,
             l2=rates.embedding_l2,
+            semantics=embedding.semantics,
         ),
     )
     return model

@@ -77,12 +77,14 @@ def make_plan(config: Config, folder: Path) -> Plan:
             )
         path, kind = types[config.data.time]
         require_time(kind, f"data.time: column {config.data.time!r} of {path}")
+    features = tuple(_feature(item, types) for item in config.features)
+    _require_same_values(features)
     return Plan(
         config=config,
         log=log,
         sides=sides,
         carried=tuple(own),
-        features=tuple(_feature(item, types) for item in config.features),
+        features=features,
         tasks=tuple(_task(item, types) for item in config.tasks),
         columns={i.name: column(i) for i in [*config.features, *config.tasks]},
         shards=1 + log.rows // ROWS_PER_SHARD,
@@ -148,7 +150,20 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]]) -> Feature:
         separator=item.separator,
         max_values=item.max_values,
         oov_buckets=item.oov_buckets,
+        table=item.table,
     )
+
+
+def _require_same_values(features: tuple[Feature, ...]) -> None:
+    """Raise where features are to share a table, but not a type of value."""
+    raw = {feature.name: feature.raw for feature in features}
+    for feature in features:
+        if feature.table and raw[feature.table] != feature.raw:
+            raise InputError(
+                f"features.{feature.name}.table: holds values of type {feature.raw}, but "
+                f"{feature.table} of type {raw[feature.table]}: no value would be found. "
+                "Give one of them another type in the log, or leave table out."
+            )
 
 
 def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:

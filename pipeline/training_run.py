@@ -227,6 +227,8 @@ class TrainingRun:
         train_log.watch(self.detector, line)
 
     def _measure(self, split: str, window: str | None = None) -> dict:
+        with self.strategy.scope():
+            self.model.settle()
         dataset = evaluation_dataset(
             self.examples, split, EVALUATION_ROWS, windows=window and [window]
         )

@@ -160,6 +160,7 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
             summary = _describe(moments)
         features.append(feature)
         statistics[feature.name] = {"kind": feature.kind, **summary}
+    features = [_sharing(f, features, vocabularies, statistics) for f in features]
     totals = {t.name: _total(analysis.labels.get(t.name, ())) for t in plan.tasks}
     tasks = [_fitted(task, totals[task.name]) for task in plan.tasks]
     labels = {name: _describe(moments) for name, moments in totals.items()}
@@ -169,6 +170,24 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
         vocabularies,
         {"features": statistics, "labels": labels},
     )
+
+
+def _sharing(feature: Feature, features, vocabularies, statistics) -> Feature:
+    """A feature with the vocabulary of the one whose table it shares, if there is one."""
+    if not feature.table:
+        return feature
+    (owner,) = (f for f in features if f.name == feature.table)
+    vocabularies[feature.name] = vocabularies[owner.name]
+    seen = statistics[feature.name]
+    statistics[feature.name] = {
+        "kind": feature.kind,
+        "table": owner.name,
+        "values_seen": seen["values_seen"],
+        "distinct": seen["distinct"],
+        "vocabulary": owner.vocabulary_size,
+        "most_frequent": seen["most_frequent"],
+    }
+    return dataclasses.replace(feature, vocabulary_size=owner.vocabulary_size)
 
 
 def look_up(values: pa.Array, vocabulary: pa.Array, feature: Feature) -> np.ndarray:

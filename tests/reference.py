@@ -64,6 +64,35 @@ def row_adam_step(state, indices, values, t, rate, l2=0.0, clip=True, **bounds):
         w[row], m[row], v[row] = adam(w[row], g, m[row], v[row], t, rate)
 
 
+def absent_adam(w, m, v, last, steps, rate, l2):
+    """Dense Adam step by step on weights whose only gradient is the L2's."""
+    for t in range(last + 1, last + steps + 1):
+        w, m, v = adam(w, 2 * l2 * w, m, v, t, rate)
+    return w, m, v
+
+
+def absent_adagrad(w, accumulator, steps, rate, l2, row_wise=False, epsilon=1e-7):
+    """Dense Adagrad step by step on weights whose only gradient is the L2's."""
+    for _ in range(steps):
+        g = 2 * l2 * w
+        square = np.mean(g * g, axis=1, keepdims=True) if row_wise else g * g
+        accumulator = accumulator + square
+        w = w - rate * g / np.sqrt(accumulator + epsilon)
+    return w, accumulator
+
+
+def published_cowclip_step(state, indices, values, t, rate, l2, r=1.0, zeta=1e-5):
+    """One step of CowClip's code on whole tables (w, m, v): L2 on all rows, an absent id
+    counts once, clip, Adam on all rows.  In place."""
+    w, m, v = state
+    g, counts = 2 * l2 * w, np.zeros(len(w))
+    for index, value in zip(indices, values, strict=True):
+        g[index] += value
+        counts[index] += 1
+    g = cow_clip(g, w, np.maximum(counts, 1), r, zeta)[0]
+    w[:], m[:], v[:] = adam(w, g, m, v, t, rate)
+
+
 def auc(labels, scores):
     """All pairs, ties one half."""
     won, pairs = 0.0, 0

@@ -24,12 +24,17 @@ from pipeline.config.gates import (
 )
 from pipeline.config.sections import (
     CategoricalFeature,
+    CrossAndDeep,
     Data,
+    Deep,
     DenseOptimizer,
     EmbeddingOptimizer,
     Export,
+    FactorizationMachine,
     FeatureConfig,
     Join,
+    LogisticRegression,
+    Model,
     NumericFeature,
     Ple,
     Section,
@@ -65,7 +70,7 @@ class Config(Section):
     features: Annotated[list[FeatureConfig], Field(min_length=1)]
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
     score: str = ""  # "": the product of the binary tasks' probabilities
-    model: Annotated[SharedBottom | Ple, Field(discriminator="trunk")]
+    model: Model
     train: Train = Train()
     serving: Serving = Serving()
     export: Export = Export()
@@ -88,6 +93,48 @@ class Config(Section):
                     "label; a feature must be known before the engagement"
                 )
         parse_score(self.score_formula, [task.name for task in self.tasks])
+        return self
+
+    @model_validator(mode="after")
+    def _tables(self):
+        features = {feature.name: feature for feature in self.features}
+        for feature in self.features:
+            owner = getattr(feature, "table", "")
+            if not owner:
+                continue
+            where, other = f"features.{feature.name}.table", features.get(owner)
+            if other is None or other.kind != "categorical" or other.table:
+                own = [f.name for f in self.features if not getattr(f, "table", "x")]
+                raise ValueError(
+                    f"{where}: {owner!r} is no categorical feature with a table of its "
+                    f"own. {near(owner, own)}"
+                )
+            for key in ("dim", "oov_buckets"):
+                if getattr(feature, key) != getattr(other, key):
+                    raise ValueError(
+                        f"{where}: shares a table with {owner}, so {key} must be "
+                        f"{getattr(other, key)}, too. Received: {getattr(feature, key)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _products(self):
+        if self.model.trunk not in ("fm", "deepfm"):
+            return self
+        for feature in self.features:
+            dim = getattr(feature, "dim", None)
+            if dim not in (None, self.model.embedding_dim):
+                raise ValueError(
+                    f"features.{feature.name}.dim: {self.model.trunk} multiplies "
+                    f"embeddings, which must be as wide as model.embedding_dim "
+                    f"({self.model.embedding_dim}). Received: {dim}"
+                )
+        embedded = [f for f in self.features if f.kind == "categorical" or f.buckets > 1]
+        if len(embedded) < 2:
+            raise ValueError(
+                f"model.trunk: {self.model.trunk} multiplies embedded features, of which "
+                f"there must be two. Received: {[f.name for f in embedded]}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -278,6 +325,12 @@ def _keys(location: tuple) -> list[str]:
         "numeric": NumericFeature,
         "shared_bottom": SharedBottom,
         "ple": Ple,
+        "lr": LogisticRegression,
+        "fm": FactorizationMachine,
+        "wide_deep": Deep,
+        "deepfm": Deep,
+        "dcn": CrossAndDeep,
+        "dcn_v2": CrossAndDeep,
         "data": Data,
         "join": Join,
         "split": Split,

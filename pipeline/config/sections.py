@@ -132,6 +132,7 @@ class CategoricalFeature(Section):
     separator: str = ""
     max_values: Annotated[int, Field(ge=0)] = 0
     pooling: Literal["mean", "sum"] = "mean"
+    table: str = ""  # the feature whose vocabulary and embeddings this one shares
 
     @model_validator(mode="after")
     def _several(self):
@@ -211,6 +212,56 @@ class Ple(Section):
     tower_units: list[Annotated[int, Field(ge=1)]] = [32]
 
 
+class LogisticRegression(Section):
+    """A weight for every value of every feature; nothing is embedded."""
+
+    trunk: Literal["lr"]
+
+    @property
+    def embedding_dim(self) -> int:
+        """Of features that name none: a table that is not built."""
+        return 1
+
+
+class FactorizationMachine(Section):
+    """Linear, and the products of all pairs of embedded features."""
+
+    trunk: Literal["fm"]
+    embedding_dim: Annotated[int, Field(ge=1)] = 10
+
+
+class Deep(Section):
+    """A wide side beside an MLP: Wide & Deep, and DeepFM with FM's products."""
+
+    trunk: Literal["wide_deep", "deepfm"]
+    embedding_dim: Annotated[int, Field(ge=1)] = 10
+    deep_units: Units = [400, 400, 400]  # CowClip's published runs
+    tower_units: list[Annotated[int, Field(ge=1)]] = []
+
+
+class CrossAndDeep(Section):
+    """Linear, crosses and an MLP: DCN (vectors) and DCN-v2 (matrices)."""
+
+    trunk: Literal["dcn", "dcn_v2"]
+    embedding_dim: Annotated[int, Field(ge=1)] = 10
+    cross_layers: Annotated[int, Field(ge=1)] = 3
+    rank: Annotated[int, Field(ge=1)] | None = None  # of DCN-v2's matrices; null: full
+    deep_units: Units = [400, 400, 400]
+    tower_units: list[Annotated[int, Field(ge=1)]] = []
+
+    @model_validator(mode="after")
+    def _rank(self):
+        if self.rank is not None and self.trunk == "dcn":
+            raise ValueError("rank is of dcn_v2's matrices; dcn crosses with vectors")
+        return self
+
+
+Model = Annotated[
+    SharedBottom | Ple | LogisticRegression | FactorizationMachine | Deep | CrossAndDeep,
+    Field(discriminator="trunk"),
+]
+
+
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -247,12 +298,15 @@ class DenseOptimizer(Section):
 class EmbeddingOptimizer(Section):
     """How the rows of the embedding tables that a batch holds are updated."""
 
-    optimizer: Literal["adam", "adagrad"] = "adam"
+    optimizer: Literal["adam", "adagrad", "row_wise_adagrad"] = "adam"
     learning_rate: Positive = 1e-3
     clip: Literal["cowclip", "clippy", "none"] = "cowclip"  # clippy: row by row
     r: Positive = 1.0  # of CowClip; Clippy's lambda_rel
     zeta: Positive = 1e-5  # of CowClip; Clippy's lambda_abs
-    l2: Annotated[float, Field(ge=0)] = 0.0  # on the rows of the batch
+    l2: Annotated[float, Field(ge=0)] = 0.0  # lambda of lambda ||w||^2
+    # rows that no batch holds: as a dense optimizer would, at their return or in every
+    # step; or not at all
+    semantics: Literal["lazy", "dense", "touched"] = "lazy"
 
 
 class Train(Section):

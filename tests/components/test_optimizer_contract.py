@@ -9,11 +9,11 @@ import tensorflow as tf
 from components import dense_optimizers
 from components.base_optimizer import BaseOptimizer
 from components.dense_optimizers import Adagrad, Adam
-from components.row_optimizers import RowAdagrad, RowAdam
+from components.row_optimizers import RowAdagrad, RowAdam, RowWiseAdagrad
 from components.schedules import WarmUp
 
 DENSE = [Adagrad, Adam]
-ROWS = [RowAdagrad, RowAdam]
+ROWS = [RowAdagrad, RowAdam, RowWiseAdagrad]
 ALL = DENSE + ROWS
 NON_DEFAULT = {
     "learning_rate": 0.25,
@@ -23,10 +23,11 @@ NON_DEFAULT = {
     "initial_accumulator": 0.75,
     "epsilon": 0.03125,
     "beta_1": 0.5,
-    "beta_2": 0.75,
+    "beta_2": 0.875,
     "r": 2.0,
     "zeta": 0.375,
     "l2": 0.875,
+    "semantics": "touched",
     "name": "other",
 }
 
@@ -44,6 +45,10 @@ def sparse(scale=1.0):
     values = scale * np.array([[1, 2], [-3, 4], [5, -6], [0.5, 0.25]], np.float32)
     indices = tf.constant([4, 1, 4, 0])
     return tf.IndexedSlices(tf.constant(values), indices, tf.constant([6, 2]))
+
+
+def one_row():
+    return tf.IndexedSlices(tf.ones([1, 2]), tf.constant([4]), tf.constant([6, 2]))
 
 
 def state_of(optimizer, variable):
@@ -94,11 +99,14 @@ def test_every_argument_has_an_effect(cls):
     needs.update({"r": "cowclip", "zeta": "cowclip"})
     for name, value in arguments_of(cls).items():
         base = {"clip": needs.get(name, "none"), "learning_rate": 2.0}
+        if name == "semantics":
+            base["l2"] = 0.5
         results = []
         for arguments in (base, {**base, name: value}):
             optimizer, variable = cls(**arguments), table()
             for scale in (100.0, 3.0, 0.002):
                 optimizer.apply_gradients([(sparse(scale), variable)])
+                optimizer.apply_gradients([(one_row(), variable)])
             results.append(variable.numpy())
         assert (name == "name") == np.array_equal(*results), name
 

@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.row_optimizers import RowAdagrad, RowAdam
+from components.gradients import sum_duplicates
+from components.row_optimizers import SEMANTICS, RowAdagrad, RowAdam, RowWiseAdagrad
 from tests import reference
 
 ROWS, DIM = 9, 3
 BOTH = [RowAdam, RowAdagrad]
+ALL = [*BOTH, RowWiseAdagrad]
 
 
 def start(rows=ROWS):
@@ -40,7 +42,7 @@ def batches(steps=4, size=12, scale=0.5):
 def test_steps_equal_the_reference(arguments):
     given_ = dict(arguments)
     clip = "cowclip" if given_.pop("clip", True) else "none"
-    optimizer, w = RowAdam(0.02, clip=clip, **given_), start()
+    optimizer, w = RowAdam(0.02, clip=clip, semantics="touched", **given_), start()
     first = w.numpy().astype(np.float64)
     state = first.copy(), np.zeros_like(first), np.zeros_like(first)
     for t, (indices, values) in enumerate(batches(), start=1):
@@ -52,8 +54,126 @@ def test_steps_equal_the_reference(arguments):
     np.testing.assert_array_equal(w.numpy()[-2:], start().numpy()[-2:])
 
 
+@pytest.mark.parametrize("r", [1.0, 0.3])
+def test_dense_semantics_equal_the_published_algorithm(r):
+    optimizer, w = RowAdam(0.02, r=r, l2=0.05, semantics="dense"), start()
+    first = w.numpy().astype(np.float64)
+    state = first.copy(), np.zeros_like(first), np.zeros_like(first)
+    for t, (indices, values) in enumerate(batches(steps=6, scale=0.02), start=1):
+        optimizer.apply_gradients([(slices(indices, values), w)])
+        reference.published_cowclip_step(state, indices, values, t, 0.02, 0.05, r)
+        np.testing.assert_allclose(w, state[0], rtol=2e-5, atol=1e-6)
+    assert 0 < float(optimizer.clipped_fraction(w)) <= 1
+    assert not np.allclose(w.numpy()[-2:], first[-2:], rtol=0.05)  # absent, and moved
+
+
+def rare_batches(rows, steps, scale, seed=8):
+    """Ids of which half come often and half seldom."""
+    random = np.random.default_rng(seed)
+    pull = random.normal(size=[rows, DIM])
+    for _ in range(steps):
+        often = random.integers(0, rows // 2, 20)
+        seldom = random.integers(rows // 2, rows, 2)
+        ids = np.concatenate([often, seldom]).astype(np.int32)
+        yield ids, scale * (pull[ids] + random.normal(size=[len(ids), DIM]))
+
+
+def trained(cls, semantics, l2, settle_at=(), fast=False, steps=300, rows=60, **arguments):
+    optimizer, w = cls(2e-3, l2=l2, semantics=semantics, **arguments), start(rows)
+    optimizer.build([w])
+    take = tf.function(fast_step if fast else slow_step, reduce_retracing=True)
+    for t, (indices, values) in enumerate(rare_batches(rows, steps, 1e-3)):
+        take(optimizer, w, tf.constant(indices), tf.constant(values, tf.float32))
+        if t in settle_at:
+            optimizer.settle(w)
+    optimizer.settle(w)
+    return optimizer, w.numpy()
+
+
+def slow_step(optimizer, w, indices, values):
+    gradient = tf.IndexedSlices(values, indices, tf.shape(w))
+    optimizer.apply_gradients([(gradient, w)])
+
+
+def fast_step(optimizer, w, indices, values):
+    rows, summed, counts = sum_duplicates(indices, values)
+    optimizer.apply_rows([(w, optimizer.read(w, rows), summed, counts)])
+
+
+@pytest.mark.parametrize(
+    ("cls", "l2"),
+    [
+        (RowAdam, 0.0),
+        (RowAdam, 1e-3),
+        (RowAdagrad, 0.3),
+        (RowAdagrad, 1.0),  # so much of it is clipped: by CowClip's bound, at r ||w||
+        (RowWiseAdagrad, 0.3),
+    ],
+)
+def test_lazy_semantics_give_what_dense_ones_give(cls, l2):
+    dense, lazy, touched = (
+        trained(cls, name, l2)[1] for name in ("dense", "lazy", "touched")
+    )
+    lost = np.abs(touched - dense).mean()
+    assert lost > 0.01 * np.abs(dense).mean()  # else there is nothing to show
+    assert np.abs(lazy - dense).mean() < 0.05 * lost
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_without_l2_adagrad_knows_no_absence(cls):
+    results = [trained(cls, name, 0.0, steps=40)[1] for name in SEMANTICS]
+    same = all(np.allclose(results[0], result, rtol=1e-6) for result in results)
+    assert same == (cls is not RowAdam)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_settling_on_the_way_changes_nothing_later(cls):
+    _, once = trained(cls, "lazy", 1e-3, steps=120)
+    _, often = trained(cls, "lazy", 1e-3, settle_at=(30, 31, 90), steps=120)
+    assert np.abs(once - often).mean() < 0.01 * np.abs(once).mean()
+
+
+@pytest.mark.parametrize("semantics", SEMANTICS)
+@pytest.mark.parametrize("cls", ALL)
+def test_both_ways_to_step_are_one(cls, semantics):
+    slow = trained(cls, semantics, 1e-2, steps=30, r=0.1)
+    fast = trained(cls, semantics, 1e-2, steps=30, r=0.1, fast=True)
+    np.testing.assert_allclose(slow[1], fast[1], rtol=1e-6, atol=1e-9)
+    assert int(fast[0].iterations) == int(slow[0].iterations) == 30
+    clipped = [float(optimizer.clipped_fractions[0]) for optimizer, _ in (slow, fast)]
+    assert clipped[0] == clipped[1]
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_read_gives_what_settle_writes(cls):
+    optimizer, w = cls(1e-2, l2=0.5), start()
+    for indices, values in batches():
+        optimizer.apply_gradients([(slices(indices, values), w)])
+        optimizer.apply_gradients([(slices([0], [[1e-3] * DIM]), w)])
+    seen = optimizer.read(w, tf.range(ROWS))
+    stale = w.numpy()
+    optimizer.settle(w)
+    np.testing.assert_array_equal(w, seen.w)
+    assert not np.allclose(stale[-1], w.numpy()[-1], rtol=1e-3)
+    for slot, value in zip(optimizer._slots_of(w), seen.slots, strict=True):
+        np.testing.assert_array_equal(slot, value)
+    np.testing.assert_array_equal(optimizer.read(w, tf.range(ROWS)).w, seen.w)
+
+
+def test_a_long_absence_and_a_schedule_keep_all_finite():
+    optimizer, w = RowAdam(1e-3, l2=1e-4), start()
+    optimizer.build([w])
+    optimizer.apply_gradients([(slices([0, 1], np.ones([2, DIM])), w)])
+    optimizer.iterations.assign(3_000_000)
+    optimizer._clocks[0][0].assign(3000.0)
+    held = optimizer.read(w, tf.range(ROWS))
+    np.testing.assert_allclose(held.w, np.zeros([ROWS, DIM]), atol=1e-6)
+    for value in held.slots:
+        assert np.all(np.isfinite(value))
+
+
 @pytest.mark.parametrize("clip", ["none", "cowclip", "clippy"])
-@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("cls", ALL)
 @settings(max_examples=25, deadline=None)
 @given(
     indices=arrays(np.int32, 6, elements=st.integers(0, ROWS - 1)),
@@ -62,7 +182,7 @@ def test_steps_equal_the_reference(arguments):
 def test_other_rows_stay_bit_for_bit_and_bad_rows_too(cls, clip, indices, values):
     optimizer, w = cls(0.1, clip=clip, l2=0.01), start()
     optimizer.apply_gradients([(slices(indices, values), w)])
-    initial = 0.1 if cls is RowAdagrad else 0.0
+    initial = 0.0 if cls is RowAdam else 0.1
     bad = {i for i, row in zip(indices, values, strict=True) if not np.isfinite(row).all()}
     for i in range(ROWS):
         if i not in indices or i in bad:
@@ -123,9 +243,14 @@ def test_a_batch_without_rows_changes_nothing(cls):
 
 
 @pytest.mark.parametrize("clip", ["cowclip", "clippy"])
-@pytest.mark.parametrize("cls", BOTH)
+@pytest.mark.parametrize("cls", ALL)
 def test_no_op_touches_the_whole_table(cls, clip):
     assert whole_table_ops(cls(0.1, clip=clip, l2=1e-5)) == []
+    assert whole_table_ops(cls(0.1, clip=clip, l2=1e-5), fast=True) == []
+
+
+def test_dense_semantics_do():
+    assert whole_table_ops(RowAdam(0.1, semantics="dense")) != []
 
 
 @pytest.mark.parametrize("name", ["Adam", "SGD"])
@@ -133,7 +258,7 @@ def test_that_test_sees_a_dense_op(name):
     assert whole_table_ops(getattr(tf.keras.optimizers, name)(0.1)) != []
 
 
-def whole_table_ops(optimizer):
+def whole_table_ops(optimizer, fast=False):
     """Ops of a training step that read, write or make a tensor of the table's size."""
     rows = 70_001
     w = start(rows)
@@ -141,9 +266,12 @@ def whole_table_ops(optimizer):
 
     @tf.function
     def step(ids):
+        if fast:
+            values = tf.gather(optimizer.read(w, tf.unique(ids).y).w, ids)
+            return fast_step(optimizer, w, ids, values)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.square(tf.gather(w, ids) - 1.0))
-        optimizer.apply_gradients([(tape.gradient(loss, w), w)])
+        return optimizer.apply_gradients([(tape.gradient(loss, w), w)])
 
     operations = step.get_concrete_function(tf.constant([1, 2, 1])).graph.get_operations()
     assert "ResourceGather" in {op.type for op in operations}
