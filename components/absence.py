@@ -47,12 +47,13 @@ def adam(w, m, v, steps, rates, last, l2, rule):
     b1, b2, epsilon = rule.beta_1, rule.beta_2, rule.epsilon
     c, a = -math.log(b2), 2.0 * l2
     k = steps[:, tf.newaxis]
-    left_1, left_2 = tf.pow(b1, k), tf.exp(-c * k)
+    left_1, left_2 = _power(b1, k), tf.exp(-c * k)
     eta = tf.math.divide_no_nan(rates, steps)
-    coasting = last + tf.minimum(0.5 / (1.0 - b1), 0.5 * (steps + 1.0))
+    coasting = tf.maximum(last + tf.minimum(0.5 / (1.0 - b1), 0.5 * (steps + 1.0)), 1.0)
     ratio = b1 / math.sqrt(b2)
-    series = ratio * (1.0 - tf.pow(ratio, k)) / (1.0 - ratio)
-    rate = rule.rate(eta, tf.maximum(coasting, 1.0))[:, tf.newaxis]
+    series = ratio * (1.0 - _power(ratio, k)) / (1.0 - ratio)
+    correction = tf.sqrt(1.0 - tf.exp(-c * coasting)) / (1.0 - _power(b1, coasting))
+    rate = (eta * correction)[:, tf.newaxis]
     root = tf.sqrt(v)
     w -= (rate * series) * (m / (root + epsilon))
     if not l2:
@@ -66,6 +67,11 @@ def adam(w, m, v, steps, rates, last, l2, rule):
     squares = (tf.square(w) + w * decayed + tf.square(decayed)) * (a * a / 3.0)
     m = left_1 * m + (1.0 - left_1) * (a * decayed)
     return decayed, m, left_2 * v + (1.0 - left_2) * squares
+
+
+def _power(base, exponent):
+    """`base^exponent`, which is 0^0 = 1, too; faster than `tf.pow`."""
+    return tf.exp(math.log(max(base, 1e-30)) * exponent)
 
 
 def _mean_correction(steps, last, c):

@@ -100,17 +100,15 @@ class AdamRule:
         m, v = slots
         m = m + (g - m) * (1.0 - self.beta_1)
         v = v + (tf.square(g) - v) * (1.0 - self.beta_2)
-        return m * self.rate(eta, t) / (tf.sqrt(v) + self.epsilon), [m, v]
+        t = tf.cast(t, g.dtype)
+        bias_1 = 1.0 - tf.pow(tf.cast(self.beta_1, g.dtype), t)
+        bias_2 = 1.0 - tf.pow(tf.cast(self.beta_2, g.dtype), t)
+        alpha = eta * tf.sqrt(bias_2) / bias_1
+        return m * alpha / (tf.sqrt(v) + self.epsilon), [m, v]
 
     def moves_absent_rows(self, l2):
         """Always: their momentum carries them on."""
         return True
-
-    def rate(self, eta, t):
-        """Rate of step t with both bias corrections."""
-        t = tf.cast(t, eta.dtype)
-        bias_1 = 1.0 - tf.pow(tf.cast(self.beta_1, eta.dtype), t)
-        return eta * tf.sqrt(1.0 - tf.pow(tf.cast(self.beta_2, eta.dtype), t)) / bias_1
 
     def absent(self, w, slots, steps, rates, last, l2):
         """`(w, slots)` after steps without a gradient but the L2's."""

