@@ -85,6 +85,11 @@ def test_an_unknown_key_is_named_with_its_path_and_near_match(document, said):
     ("document", "said"),
     [
         (config_document(train__batch_size="many"), "train.batch_size"),
+        (config_document(gates__latency={"rows": 9}), "gates.latency"),
+        (
+            config_document(gates__latency={"signature": "candidates", "max_p50_ms": 1}),
+            "gates.latency.signature",
+        ),
         (config_document(train__batch_size=0), "train.batch_size"),
         (config_document(train__epochs=1.5), "train.epochs"),
         (config_document(train__seed=-1), "train.seed"),
