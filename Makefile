@@ -1,13 +1,17 @@
 # Every target does its own set-up: an interpreter of 3.10 to 3.12 is all it needs.
 #   make test    the test suite                make lint    style and format
 #   make demo    synthetic log to verdict      make clean   all that make made
+#   make bench-peers   beside other libraries, in an environment of theirs; ARGS=--quick
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 DEMO := runs/demo
 
-.PHONY: demo test lint clean
+PEERS := .venv-peers
+PEERS_NEED := benchmarks/peers-requirements.txt
+
+.PHONY: demo test lint clean bench-peers
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -23,8 +27,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+bench-peers: $(READY) $(PEERS)/ready
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was installed from, or the install runs again.
@@ -32,3 +39,8 @@ $(READY): setup.py constraints.txt
 	@VENV="$(VENV)" sh tools/venv.sh
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test]"
 	@touch $(READY)
+
+$(PEERS)/ready: $(PEERS_NEED)
+	@VENV="$(PEERS)" sh tools/venv.sh
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r $(PEERS_NEED)
+	@touch $@

@@ -93,10 +93,10 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
 
     from pipeline.evaluate import Export
     from pipeline.example_set import ExampleSet
-    from pipeline.serve_check import kept_rows, requests_of
+    from pipeline.raw_rows import kept_rows, requests_of
 
     export = Export(model)
-    raw, encoded = kept_rows(ExampleSet.open(examples), export, "test")
+    raw, encoded = kept_rows(ExampleSet.open(examples), export.schema.features, "test")
     shared = export.card["config"]["serving"]["shared"]
     call, runs = session_calls(export.path, threads), []
     for count in CANDIDATE_COUNTS:

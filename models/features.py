@@ -28,7 +28,9 @@ class Feature:
         vocabulary_size: Known values; ids are 0 missing, then ``oov_buckets`` rows,
             then the known values in the order of the vocabulary file.
         transform: ``"identity"`` or ``"log1p"`` of a numeric value: sign(x) log(1 + |x|).
-        mean, std: Of the transformed value over the training split.
+        mean, std: Of the transformed value over the training split; where a number is
+            scaled by its range, the lowest value in place of the mean, and the range in
+            place of the deviation.
         boundaries: Increasing inner boundaries of the buckets, in raw units; empty: none.
         table: Name of the feature whose vocabulary and embeddings it shares; ``""``: it
             has its own.

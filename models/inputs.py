@@ -270,7 +270,11 @@ def row_ids(feature: Feature, values):
 
 
 def standardise(feature: Feature, values):
-    """A plain number as two inputs: float32 ``[B]`` to ``[B, 2]``."""
+    """A plain number as two inputs: float32 ``[B]`` to ``[B, 2]``.
+
+    The first is 0 at ``feature.mean`` and moves by 1 with each ``feature.std``: with
+    min-max scaling it goes from 0 to 1.  Where the number is missing, it is 0.
+    """
     known = tf.math.is_finite(values)
     values = transform_numbers(feature.transform, tf.where(known, values, 0.0), tf.math)
     scaled = tf.clip_by_value((values - feature.mean) / feature.std, -OUTLIER, OUTLIER)

@@ -8,16 +8,12 @@ signature, and the raw rows that preprocessing kept through the raw one.
 """
 
 import datetime
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from models.features import MISSING_INTEGER, Feature
-from pipeline.columns import is_list
 from pipeline.config import Config
 from pipeline.dataset import file_dataset
 from pipeline.errors import InputError
@@ -26,6 +22,8 @@ from pipeline.export import CARD, EXTRA, find_version
 from pipeline.gates import judge
 from pipeline.gates.drift import measure_drift
 from pipeline.gates.scored import compare, measure_slices, score_split, sliced_features
+from pipeline.latency import measure_latency
+from pipeline.raw_rows import raw_features, raw_path
 from pipeline.report import write_report
 from pipeline.split import SPLITS
 from pipeline.storage import (
@@ -123,6 +121,7 @@ def evaluate(
     if baseline is not None:
         baseline.require(examples, "baseline")
     lines = list(read_lines(export.path / EXTRA / FILE))
+    gates = config.gates.model_dump()
     metrics = {
         "split": split,
         "rows": examples.rows(split),
@@ -132,11 +131,12 @@ def evaluate(
         "size_mb": _size_mb(export.path),
         **_measure_rows(config, examples, export, baseline, split),
         "skew": measure_skew(export, examples, split),
+        "latency": measure_latency(export, examples, split, gates["latency"]),
         "divergence": divergence_of(lines),
         "stability": _margin(stability_path, config, examples),
         "data": _data_counts(examples.manifest["rows"]),
     }
-    verdict = {**judge(metrics, config.gates.model_dump()), "forced": _forced(force)}
+    verdict = {**judge(metrics, gates), "forced": _forced(force)}
     with publish(output, overwrite) as partial:
         write_json(partial / "metrics.json", metrics)
         write_json(partial / "verdict.json", verdict)
@@ -214,44 +214,9 @@ def measure_skew(export: Export, examples: ExampleSet, split: str) -> dict:
     return {"rows": rows, "max_difference": largest, "outputs": differences}
 
 
-def raw_path(examples: ExampleSet, path: Path) -> Path:
-    """Where the raw values of a file's first rows are."""
-    relative = path.relative_to(examples.path)
-    return examples.path / "raw" / relative.with_suffix(".parquet")
-
-
 def _first_rows(examples: ExampleSet, path: Path, rows: int) -> dict:
     features, _, _ = next(iter(file_dataset(examples, [path], rows)))
     return features
-
-
-def raw_features(table: pa.Table, features: Iterable[Feature]) -> dict[str, tf.Tensor]:
-    """Typed rows as a client of the raw signature would send them.
-
-    Args:
-        table: Columns ``feature/<name>`` as preprocessing typed them.
-        features: The model's features.
-
-    Returns:
-        Feature name -> tensor.
-    """
-    return {f.name: _raw(table[f"feature/{f.name}"].combine_chunks(), f) for f in features}
-
-
-def _raw(values: pa.Array, feature: Feature) -> tf.Tensor:
-    if feature.kind == "numeric":
-        return tf.constant(values.to_numpy(zero_copy_only=False).astype(np.float32))
-    if is_list(values.type):
-        lists = values.to_pylist()
-        if feature.separator:
-            return tf.constant([feature.separator.join(items or []) for items in lists])
-        filler = "" if feature.raw == "string" else MISSING_INTEGER
-        kind = tf.string if feature.raw == "string" else tf.int64
-        ragged = tf.ragged.constant([items or [] for items in lists], kind, 1)
-        return ragged.to_tensor(filler)
-    if feature.raw == "string":
-        return tf.constant(values.fill_null("").to_pylist(), tf.string)
-    return tf.constant(values.fill_null(MISSING_INTEGER).to_numpy(), tf.int64)
 
 
 def _data_counts(rows: dict) -> dict:

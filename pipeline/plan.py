@@ -106,7 +106,8 @@ def _needs(config: Config) -> dict[str, str]:
 
 def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> Log:
     """Open the log; a column that is nowhere is reported with side tables in mind."""
-    log = open_log(patterns, config.data.delimiter, {})
+    data = config.data
+    log = open_log(patterns, data.delimiter, {}, data.columns)
     for name, key in own.items():
         if name not in log.schema.names:
             others = [*log.schema.names, *given_by_side]
@@ -116,7 +117,7 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
             raise InputError(
                 f"{places}: no column {name!r}, which {key} needs. {near(name, others)}"
             )
-    return open_log(patterns, config.data.delimiter, own)
+    return open_log(patterns, data.delimiter, own, data.columns)
 
 
 def _open_side(join: Join, config: Config, folder: Path) -> Log:

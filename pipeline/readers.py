@@ -4,8 +4,9 @@ Files are opened through Beam's file systems, so a path may be local or of any s
 that the installed Beam knows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.csv
@@ -18,17 +19,26 @@ from pipeline.errors import InputError, near
 
 BATCH_ROWS = 65_536
 CSV_BLOCK_BYTES = 16 << 20
-CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv", ".tsv.gz")
+CSV_SUFFIXES = (".csv", ".tsv", ".txt")  # each also packed
 CODECS = {"gz": "gzip", "bz2": "bz2"}
+LOOK_BYTES = 65_536  # of a CSV file, to learn its columns
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a log that one worker reads: a Parquet row group, or a CSV file."""
+    """A part of a log that one worker reads: a Parquet row group, or a CSV file.
+
+    Attributes:
+        path: Of the file.
+        row_group: None for a CSV file.
+        delimiter: Of a CSV file.
+        columns: Names of a CSV file's columns where it has no header line.
+    """
 
     path: str
     row_group: int | None
     delimiter: str
+    columns: tuple[str, ...] = ()
 
     def batches(self) -> Iterator[tuple[pa.Table, pa.Table | None]]:
         """Read the piece.
@@ -61,11 +71,13 @@ class Piece:
             malformed.append((row.text, row.expected_columns, row.actual_columns))
             return "skip"
 
-        names = _csv_header(self.path, self.delimiter)
+        names = self.columns or _csv_header(self.path, self.delimiter)
         with _open_csv(self.path) as file:
             reader = pyarrow.csv.open_csv(
                 file,
-                pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+                pyarrow.csv.ReadOptions(
+                    block_size=CSV_BLOCK_BYTES, column_names=list(self.columns)
+                ),
                 pyarrow.csv.ParseOptions(
                     delimiter=self.delimiter, invalid_row_handler=keep
                 ),
@@ -108,25 +120,32 @@ class Log:
     rows: int
 
 
-def open_log(patterns: list[str], delimiter: str, needs: dict[str, str]) -> Log:
+def open_log(
+    patterns: list[str],
+    delimiter: str,
+    needs: dict[str, str],
+    columns: Sequence[str] = (),
+) -> Log:
     """Find a log's files and check their columns, from footers and header lines alone.
 
     Args:
         patterns: Paths, or patterns with ``*``.
         delimiter: Of CSV files.
         needs: Column -> which key of the config wants it.
+        columns: Names of the columns of CSV files that have no header line.
 
     Returns:
         The log.
 
     Raises:
         InputError: A pattern matches nothing, a file is empty, unreadable or of an
-            unknown format, or lacks a column that is needed.
+            unknown format, or lacks a column that is needed; or ``columns`` are not
+            the number of columns that a file has.
     """
     files = [path for pattern in patterns for path in _match(pattern)]
     pieces, schema, rows = [], None, 0
     for path in files:
-        its_pieces, its_schema, its_rows = _look(path, delimiter)
+        its_pieces, its_schema, its_rows = _look(path, delimiter, tuple(columns))
         require_columns(path, its_schema.names, needs)
         if schema is not None:
             _same_types(files[0], schema, path, its_schema, needs)
@@ -171,25 +190,42 @@ def _match(pattern: str) -> list[str]:
     return sorted(metadata.path for metadata in found)
 
 
-def _look(path: str, delimiter: str) -> tuple[list[Piece], pa.Schema, int]:
+def _look(
+    path: str, delimiter: str, columns: tuple[str, ...]
+) -> tuple[list[Piece], pa.Schema, int]:
     try:
         if path.endswith(".parquet"):
+            if columns:
+                raise InputError(
+                    f"{path}: a Parquet file names its columns. Remove data.columns."
+                )
             with FileSystems.open(path) as file:
                 parquet = pq.ParquetFile(file)
                 rows = parquet.metadata.num_rows
                 groups = range(parquet.num_row_groups)
                 pieces = [Piece(path, group, delimiter) for group in groups]
                 return pieces, parquet.schema_arrow, rows
-        if path.endswith(CSV_SUFFIXES):
-            names = _csv_header(path, delimiter)
+        if _is_csv(path):
+            names = columns or _csv_header(path, delimiter)
+            if columns:
+                _check_width(path, delimiter, columns)
             schema = pa.schema([(name, pa.string()) for name in names])
             size = FileSystems.match([path])[0].metadata_list[0].size_in_bytes
-            return [Piece(path, None, delimiter)], schema, size // 64
+            return [Piece(path, None, delimiter, columns)], schema, size // 64
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         raise InputError(_corrupt(path, error)) from None
     raise InputError(
-        f"{path}: unknown format. Allowed: .parquet, {', '.join(CSV_SUFFIXES)}."
+        f"{path}: unknown format. Allowed: .parquet, {', '.join(CSV_SUFFIXES)}, and "
+        "these three packed: .gz, .bz2."
     )
+
+
+def _is_csv(path: str) -> bool:
+    """By its name: Kaggle's ``train.gz`` has the ending of its packing alone."""
+    file = PurePosixPath(path.replace("\\", "/"))
+    packed = file.suffix[1:] in CODECS
+    suffix = file.with_suffix("").suffix if packed else file.suffix
+    return suffix in CSV_SUFFIXES or (packed and not suffix)
 
 
 def _open_csv(path: str):
@@ -199,20 +235,43 @@ def _open_csv(path: str):
     return pa.CompressedInputStream(pa.PythonFile(raw), codec) if codec else raw
 
 
-def _csv_header(path: str, delimiter: str) -> list[str]:
+def _first_lines(path: str) -> list[bytes]:
     with _open_csv(path) as file:
-        line = file.read(65_536)
-    if not line.strip():
+        lines = file.read(LOOK_BYTES).splitlines()
+    lines = [line for line in lines if line.strip()]
+    if not lines:
         raise InputError(f"{path}: the file is empty.")
-    table = pyarrow.csv.read_csv(
-        pa.py_buffer(line.splitlines()[0] + b"\n"),
+    return lines
+
+
+def _one_line(line: bytes, delimiter: str) -> pa.Table:
+    return pyarrow.csv.read_csv(
+        pa.py_buffer(line + b"\n"),
         pyarrow.csv.ReadOptions(autogenerate_column_names=True),
         pyarrow.csv.ParseOptions(delimiter=delimiter),
         pyarrow.csv.ConvertOptions(strings_can_be_null=False, null_values=[]),
     )
+
+
+def _check_width(path: str, delimiter: str, columns: tuple[str, ...]) -> None:
+    """Raise where the names fit neither of a file's first two lines: one may be broken."""
+    widths = [len(_one_line(line, delimiter).schema) for line in _first_lines(path)[:2]]
+    if len(columns) not in widths:
+        raise InputError(
+            f"{path}: data.columns names {len(columns)} columns, but the first line has "
+            f"{widths[0]}, parted by {delimiter!r}. Name every column in its order, or "
+            "mend data.delimiter."
+        )
+
+
+def _csv_header(path: str, delimiter: str) -> list[str]:
+    table = _one_line(_first_lines(path)[0], delimiter)
     names = [str(column[0].as_py()).removeprefix("\ufeff") for column in table.columns]
     if len(set(names)) < len(names):
-        raise InputError(f"{path}: column names must differ. Received: {names}")
+        raise InputError(
+            f"{path}: column names must differ. Received: {names}. If the file has no "
+            "header line, name its columns in data.columns."
+        )
     return names
 
 

@@ -8,18 +8,14 @@ Then every signature is timed at some sizes.
     steadyrank serve-check --config C --examples DIR --model DIR
 """
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
-import tensorflow as tf
 
-from pipeline.dataset import file_dataset
-from pipeline.errors import InputError
-from pipeline.evaluate import Export, raw_features, raw_path
+from pipeline.evaluate import Export
 from pipeline.example_set import ExampleSet
+from pipeline.latency import signatures_of, timed
+from pipeline.raw_rows import kept_rows, requests_of
 from pipeline.serving import CANDIDATES, ENCODED, RAW, SERIALIZED, TF_EXAMPLE
 from pipeline.warmup import serialize_rows
 
@@ -60,7 +56,7 @@ def serve_check(
     export.require(examples, "model")
     if shared is None:
         shared = export.card["config"].get("serving", {}).get("shared", [])
-    raw, encoded = kept_rows(examples, export, split)
+    raw, encoded = kept_rows(examples, export.schema.features, split)
     call = signatures_of(export.path)
     differences = _compare(call, raw, encoded, shared)
     requests = {
@@ -80,45 +76,6 @@ def serve_check(
         "passed": all(gap <= LIMIT for gap in differences.values()),
         "latency": latency,
     }
-
-
-def signatures_of(path: Path) -> dict[str, Callable]:
-    """An export's signatures: NumPy arrays by name in, NumPy arrays by name out."""
-    loaded = tf.saved_model.load(str(path))
-
-    def calling(function):
-        _, accepted = function.structured_input_signature
-
-        def call(inputs: dict) -> dict:
-            tensors = {
-                name: tf.constant(values, accepted[name].dtype)
-                for name, values in inputs.items()
-            }
-            return {name: v.numpy() for name, v in function(**tensors).items()}
-
-        call.owner = loaded  # or its variables would be gone
-        return call
-
-    return {name: calling(function) for name, function in loaded.signatures.items()}
-
-
-def kept_rows(examples: ExampleSet, export: Export, split: str) -> tuple[dict, dict]:
-    """The raw rows of a split's first file that has some, and the same rows encoded."""
-    for path in [path for paths in examples.windows(split).values() for path in paths]:
-        kept = raw_path(examples, path)
-        if not kept.exists() or not (table := pq.read_table(kept)).num_rows:
-            continue
-        features = export.schema.features
-        encoded, _, _ = next(iter(file_dataset(examples, [path], len(table))))
-        raw = raw_features(table, features)
-        return (
-            {f.name: raw[f.name].numpy() for f in features},
-            {f.name: encoded[f.name].numpy() for f in features},
-        )
-    raise InputError(
-        f"{examples.path} kept no raw rows of {split!r}. Received: split={split!r}; "
-        "take test or validation."
-    )
 
 
 def _compare(call: dict, raw: dict, encoded: dict, shared: list[str]) -> dict:
@@ -150,49 +107,3 @@ def _gap(found: dict, wanted: dict) -> float:
         for n, w in wanted.items()
     ]
     return float(np.max(gaps))
-
-
-def requests_of(raw: dict, encoded: dict, shared, rows: int, names) -> dict[str, dict]:
-    """One user's request of some size, in the form of each signature.
-
-    Args:
-        raw: Rows, which are repeated where they do not suffice.
-        encoded: The same rows.
-        shared: Features that all rows take from the first one.
-        rows: Size of the request.
-        names: Signatures that the export has.
-
-    Returns:
-        Signature -> inputs.
-    """
-
-    def repeated(columns):
-        return {
-            name: values[np.arange(rows) % len(values) * (name not in shared)]
-            for name, values in columns.items()
-        }
-
-    whole = repeated(raw)
-    requests = {RAW: whole, ENCODED: repeated(encoded)}
-    if TF_EXAMPLE in names:
-        requests[TF_EXAMPLE] = {SERIALIZED: serialize_rows(whole)}
-    if CANDIDATES in names:
-        one = {name: v[:1] if name in shared else v for name, v in whole.items()}
-        requests[CANDIDATES] = one
-    return requests
-
-
-def timed(call: Callable, inputs: dict, rows: int, repeats: int) -> dict:
-    """Latency of one signature, NumPy to NumPy, in milliseconds."""
-    for _ in range(5):
-        call(inputs)
-    seconds = np.zeros(repeats)
-    for i in range(repeats):
-        start = time.perf_counter()
-        call(inputs)
-        seconds[i] = time.perf_counter() - start
-    return {
-        "p50_ms": 1e3 * float(np.percentile(seconds, 50)),
-        "p99_ms": 1e3 * float(np.percentile(seconds, 99)),
-        "rows_per_second": rows / float(np.percentile(seconds, 50)),
-    }

@@ -153,8 +153,7 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
             sample = analysis.drawn.get(feature.name, np.zeros(0, np.float32))
             feature = dataclasses.replace(
                 feature,
-                mean=moments.mean,
-                std=moments.std,
+                **_scaling(moments, item.scale),
                 boundaries=_boundaries(sample, item.buckets),
             )
             summary = _describe(moments)
@@ -273,6 +272,14 @@ def _boundaries(sample: np.ndarray, buckets: int) -> tuple[float, ...]:
 def _total(parts: tuple[Moments, ...]) -> Moments:
     """Sorted first: sums of reals depend on their order, by a bit, and runners differ."""
     return sum(sorted(parts), Moments())
+
+
+def _scaling(moments: Moments, scale: str) -> dict[str, float]:
+    """What a number is shifted and divided by, as ``Feature`` names them."""
+    if scale == "standard" or not moments.count:
+        return {"mean": moments.mean, "std": moments.std}
+    low, high = float(moments.low), float(moments.high)
+    return {"mean": low, "std": high - low or 1.0}
 
 
 def _fitted(task: Task, moments: Moments) -> Task:

@@ -16,6 +16,7 @@ from pipeline.config.gates import (
     DivergenceGate,
     DriftGate,
     Gates,
+    LatencyGate,
     LossGate,
     SizeGate,
     SkewGate,
@@ -189,6 +190,12 @@ class Config(Section):
         self._judged_tasks(self.gates, "gates")
         if self.gates.gauc and self.data.group is None:
             raise ValueError("gates.gauc: needs data.group, the users to average over")
+        latency = self.gates.latency
+        if latency and latency.signature == "candidates" and not self.serving.shared:
+            raise ValueError(
+                "gates.latency.signature: an export has candidates only where "
+                "serving.shared names the features that they share"
+            )
         sliceable = [f.name for f in self.features if _is_sliceable(f)]
         for number, item in enumerate(self.gates.slices):
             self._judged_tasks(item, f"gates.slices.{number}")
@@ -350,6 +357,7 @@ def _keys(location: tuple) -> list[str]:
         "slices": SliceGate,
         "drift": DriftGate,
         "size": SizeGate,
+        "latency": LatencyGate,
         "stability": StabilityGate,
         "skew": SkewGate,
         "divergence": DivergenceGate,

@@ -1,6 +1,6 @@
 """The ``gates`` section of a config."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -91,6 +91,23 @@ class SizeGate(Section):
     max_mb: Positive  # of the whole export
 
 
+class LatencyGate(Section):
+    """Of requests to one signature of the export, on the machine that evaluates."""
+
+    signature: Literal["serving_default", "candidates", "encoded", "tf_example"] = (
+        "serving_default"
+    )
+    rows: Annotated[int, Field(ge=1)] = 500  # of a request
+    max_p50_ms: Positive | None = None
+    max_p99_ms: Positive | None = None
+
+    @model_validator(mode="after")
+    def _threshold(self):
+        if self.max_p50_ms is None and self.max_p99_ms is None:
+            raise ValueError("needs max_p50_ms, max_p99_ms or both")
+        return self
+
+
 class SkewGate(Section):
     max_difference: Positive
 
@@ -119,4 +136,5 @@ class Gates(Section):
     skew: SkewGate | None = None
     drift: DriftGate | None = None
     size: SizeGate | None = None
+    latency: LatencyGate | None = None
     stability: StabilityGate | None = None  # of what `steadyrank stability` found

@@ -66,6 +66,7 @@ class Data(Section):
     input: Annotated[list[str], Field(min_length=1)]
     join: list[Join] = []
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV files
+    columns: list[str] = []  # names of the log's columns, where CSV has no header line
     time: str | None = None  # the column that orders training
     time_unit: Literal["s", "ms", "us"] = "ms"  # of an integer time column
     timezone: str = "UTC"  # windows and split moments are read in it
@@ -80,6 +81,14 @@ class Data(Section):
     def _window(cls, value):
         if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
             raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _columns(cls, value):
+        twice = sorted({name for name in value if value.count(name) > 1})
+        if twice:
+            raise ValueError(f"names must differ. Received twice: {twice}")
         return value
 
     @field_validator("timezone")
@@ -142,12 +151,14 @@ class CategoricalFeature(Section):
 
 
 class NumericFeature(Section):
-    """A number: transformed and standardised in the model, or bucketized and embedded."""
+    """A number: transformed and scaled in the model, or bucketized and embedded."""
 
     name: Name
     column: str = ""
     kind: Literal["numeric"]
     transform: Literal["identity", "log1p"] = "identity"
+    # minmax: the training split's lowest value becomes 0, its highest 1
+    scale: Literal["standard", "minmax"] = "standard"
     buckets: Annotated[int, Field(ge=0)] = 0  # quantiles of the training split
     dim: Annotated[int, Field(ge=1)] | None = None  # of the buckets' embedding
 
@@ -155,6 +166,8 @@ class NumericFeature(Section):
     def _bucketized(self):
         if self.dim is not None and not self.buckets:
             raise ValueError("dim needs buckets: a plain number has no embedding")
+        if self.scale != "standard" and self.buckets:
+            raise ValueError("scale is for plain numbers; with buckets there is none")
         return self
 
 

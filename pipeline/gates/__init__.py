@@ -29,6 +29,7 @@ def judge(metrics: dict, gates: dict) -> dict:
         *_skew(metrics.get("skew"), gates.get("skew")),
         *_drift(metrics, gates.get("drift")),
         *_size(metrics.get("size_mb"), gates.get("size")),
+        *_latency(metrics.get("latency"), gates.get("latency")),
         *_stability(metrics.get("stability"), gates.get("stability")),
     ]
     if not results:
@@ -116,6 +117,34 @@ def _size(found: float | None, gate: dict | None) -> list[dict]:
     word = "at most" if found <= most else "above"
     result["reason"] = f"the export takes {found:.1f} MB, {word} {most:g}"
     return [result]
+
+
+def _latency(found: dict | None, gate: dict | None) -> list[dict]:
+    """Percentiles of the time a request took, as it was measured on this machine."""
+    if gate is None:
+        return []
+    results = []
+    for name in ("p50_ms", "p99_ms"):
+        most = gate[f"max_{name}"]
+        if most is None:
+            continue
+        rule = f"max_{name} {most:g}"
+        value = (found or {}).get(name)
+        if not is_number(value):
+            reason = f"requests to {gate['signature']} were not timed"
+            results.append(missing("latency", None, rule, reason))
+            continue
+        result = simple("latency", None, rule, value, most, value <= most)
+        word = "at most" if value <= most else "above"
+        result["reason"] = (
+            f"{found['requests']} requests of {found['rows']} rows to "
+            f"{found['signature']}: {name.removesuffix('_ms')} {value:.2f} ms, "
+            f"{word} {most:g}"
+        )
+        results.append(result)
+    if not results:
+        return [missing("latency", None, "a limit", "the gate names no limit")]
+    return results
 
 
 def _stability(found: dict | None, gate: dict | None) -> list[dict]:

@@ -1,6 +1,7 @@
 """Configs: what is refused, and that the message names the key and the fix."""
 
 import datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,6 +9,8 @@ import yaml
 from pipeline.config import column, load_config, parse_config
 from pipeline.errors import InputError
 from tests.pipeline.tiny import config_document
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def refused(document) -> str:
@@ -82,6 +85,11 @@ def test_an_unknown_key_is_named_with_its_path_and_near_match(document, said):
     ("document", "said"),
     [
         (config_document(train__batch_size="many"), "train.batch_size"),
+        (config_document(gates__latency={"rows": 9}), "gates.latency"),
+        (
+            config_document(gates__latency={"signature": "candidates", "max_p50_ms": 1}),
+            "gates.latency.signature",
+        ),
         (config_document(train__batch_size=0), "train.batch_size"),
         (config_document(train__epochs=1.5), "train.epochs"),
         (config_document(train__seed=-1), "train.seed"),
@@ -326,7 +334,7 @@ def test_windows_in_milliseconds(window, ms):
     assert parse_config(config_document(data__window=window), "c").data.window_ms == ms
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "kuairand.yaml"])
-def test_the_shipped_configs_are_good(pytestconfig, name):
-    config = load_config(pytestconfig.rootpath / "configs" / name)
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
+def test_the_shipped_configs_are_good(name):
+    config = load_config(CONFIGS / name)
     assert config.gates.divergence is not None

@@ -19,6 +19,8 @@ from pipeline.errors import InputError
 from pipeline.evaluate import evaluate, measure_skew
 from pipeline.example_set import ExampleSet
 from pipeline.export import export, find_version, versions_of
+from pipeline.gates import judge
+from pipeline.latency import measure_latency
 from pipeline.model import load_weights
 from pipeline.preprocess import preprocess
 from pipeline.release import release
@@ -317,3 +319,27 @@ def test_skew_sees_one_row_of_one_output(examples, exported, gap):
     for found in (skew["max_difference"], skew["outputs"]["like"]):
         assert found == pytest.approx(gap, abs=1e-6, nan_ok=True)
     assert skew["outputs"]["click"] < 1e-6
+
+
+def test_requests_are_timed_and_judged(examples, exported, tmp_path):
+    gates = {"latency": {"signature": "encoded", "rows": 7, "max_p50_ms": 1e4}}
+    verdict = evaluate(with_gates(gates), examples, exported, tmp_path / "e")
+    found = verdict["metrics"]["latency"]
+    assert (found["signature"], found["rows"]) == ("encoded", 7)
+    assert 0.05 < found["p50_ms"] <= found["p99_ms"]  # less than this is no model
+    assert verdict["verdict"] == "PASS"
+    gates["latency"]["max_p50_ms"] = 1e-3
+    assert (
+        judge(verdict["metrics"], with_gates(gates).gates.model_dump())["verdict"]
+        == "REFUSE"
+    )
+
+
+def test_what_cannot_be_timed_is_refused(examples, exported):
+    gate = {"signature": "candidates", "rows": 7, "max_p50_ms": 1e4, "max_p99_ms": None}
+    model, rows = stage.Export(exported), ExampleSet.open(examples)
+    assert measure_latency(model, rows, "test", gate) is None  # it has no such signature
+    gate["signature"] = "serving_default"
+    assert measure_latency(model, rows, "test", gate)["rows"] == 7
+    assert measure_latency(model, rows, "train", gate) is None  # no rows were kept raw
+    assert measure_latency(model, rows, "test", None) is None

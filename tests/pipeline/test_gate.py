@@ -68,6 +68,9 @@ DECILES = {"calibration": {"click": {"deciles": {"max_error": 0.1}}}}
 DRIFT = {"drift": {"max_psi": 0.1}}
 STABLE_SCORES = {"click": {"psi": 0.1}, "like": {"psi": 0.0}}
 SIZE = {"size": {"max_mb": 20}}
+FAST = {"latency": {"signature": "encoded", "max_p50_ms": 5, "max_p99_ms": None}}
+FAST_P99 = {"latency": {"signature": "encoded", "max_p50_ms": None, "max_p99_ms": 9}}
+TIMED = {"signature": "encoded", "rows": 500, "requests": 300, "p50_ms": 5, "p99_ms": 9}
 SKEW = {"skew": {"max_difference": 1e-6}}
 STABLE = {"divergence": {"max_micro": 1, "max_rollbacks": 1}}
 PASSES = [
@@ -100,6 +103,8 @@ PASSES += [
     slices(part("a", auc=0.7), part("b", auc=0.6), min=0.6),
     (metrics(drift=STABLE_SCORES), DRIFT),
     (metrics(size_mb=20.0), SIZE),
+    (metrics(latency=TIMED), FAST),
+    (metrics(latency=TIMED), FAST_P99),
 ]
 REFUSED = [
     (metrics(), {"auc": {"click": {}}}, "names no limit"),
@@ -123,6 +128,16 @@ REFUSED = [
     (metrics(drift={"click": {"psi": NAN}}), DRIFT, "not measured"),
     (metrics(size_mb=20.1), SIZE, "20.1 MB, above 20"),
     (metrics(), SIZE, "not measured"),
+    (metrics(latency={**TIMED, "p50_ms": 5.2}), FAST, "500 rows to encoded: p50 5.20 ms"),
+    (metrics(latency={**TIMED, "p99_ms": 9.1}), FAST_P99, "p99 9.10 ms, above 9"),
+    (metrics(latency={**TIMED, "p99_ms": NAN}), FAST_P99, "were not timed"),
+    (metrics(), FAST, "requests to encoded were not timed"),
+    (metrics(latency=None), FAST_P99, "requests to encoded were not timed"),
+    (
+        metrics(latency=TIMED),
+        {"latency": {**FAST["latency"], "max_p50_ms": None}},
+        "the gate names no limit",
+    ),
     (metrics(), {}, "the config names no gate"),
     (
         metrics(),

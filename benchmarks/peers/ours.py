@@ -1,0 +1,81 @@
+"""This project's side: the step that ``train`` runs, on batches in memory."""
+
+import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+
+# isort: split
+import tensorflow as tf
+
+from components.experts import MMoE
+from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model, empty_batch
+from models.features import Feature, Task
+from models.ranker import RankingModel
+from pipeline.steps import LoggedStep
+
+VERSIONS = {"tensorflow": tf.__version__}
+DIM = 10
+DEEPFM = {
+    "trunk": "shared_bottom",
+    "bottom_units": [400, 400, 400],
+    "cross_layers": 0,
+    "layer_norm": False,
+    "tower_units": [],
+}
+SEED = 1
+
+
+def build(model: str, cardinalities) -> RankingModel:
+    """The model, its weights at their start.
+
+    Args:
+        model: ``"deepfm"`` or ``"mmoe"``.
+        cardinalities: Ids of each categorical field, at least 2.
+    """
+    # of the rows of a table two are those of missing and of unknown values
+    features = [
+        Feature(f"C{i}", "categorical", DIM, "integer", vocabulary_size=int(size) - 2)
+        for i, size in enumerate(cardinalities)
+    ]
+    features += [Feature(f"I{i}", "numeric") for i in range(13)]
+    if model == "deepfm":
+        return build_model(features, [Task("y0", mean=0.25)], "y0", DEEPFM, SEED)
+    tasks = [Task("y0", mean=0.25), Task("y1", mean=0.125)]
+    trunk = MMoE([task.name for task in tasks], 4, [256, 128], seed=SEED)
+    built = RankingModel(features, tasks, trunk, [64], "y0 * y1", SEED)
+    built(empty_batch(features))
+    return built
+
+
+class Trainer:
+    """Trains on the rows in their order, again and again."""
+
+    def __init__(self, model: str, rows: dict):
+        self.model = build(model, rows["cardinalities"])
+        self.model.compile(
+            DENSE_OPTIMIZERS["adam"](1e-3, clip="none"),
+            ROW_OPTIMIZERS["adam"](1e-3, clip="cowclip", l2=1e-5),
+        )
+        self.step = LoggedStep(self.model, tf.distribute.get_strategy())
+        self.rows, self.batches = rows, {}
+
+    def train(self, batch_size: int, steps: int) -> float:
+        """Take steps; returns their mean loss."""
+        if batch_size not in self.batches:
+            self.batches[batch_size] = self._batches(batch_size)
+        batches, lines = self.batches[batch_size], []
+        for step in range(steps):
+            lines.append(self.step(batches[step % len(batches)]))
+        return float(tf.reduce_mean(tf.stack(lines)[:, 0]))
+
+    def _batches(self, batch_size: int) -> list:
+        ids, numbers, labels = (self.rows[n] for n in ("ids", "numbers", "labels"))
+        names = [task.name for task in self.model.tasks]
+        batches = []
+        for start in range(0, len(ids), batch_size):
+            part = slice(start, start + batch_size)
+            features = {f"C{i}": tf.constant(ids[part, i]) for i in range(ids.shape[1])}
+            features |= {f"I{i}": tf.constant(numbers[part, i]) for i in range(13)}
+            targets = {n: tf.constant(labels[part, i]) for i, n in enumerate(names)}
+            masks = {name: tf.ones([batch_size]) for name in names}
+            windows = tf.zeros([batch_size], tf.int32)
+            batches.append((features, targets, masks, windows))
+        return batches
