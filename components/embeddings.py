@@ -9,6 +9,8 @@ import tensorflow as tf
 PADDING_ID = 0  # also "missing"
 OUT_OF_VOCABULARY_ID = 1
 POOLINGS = (None, "mean", "sum")
+INITIAL_ROWS = 1 << 20  # drawn at once: a table shall not stand in memory twice
+PART_SEEDS = 7_919
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
@@ -88,10 +90,33 @@ class FusedEmbedding(tf.keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the one variable of all tables."""
+        rows = sum(self.rows)
+        whole = rows <= INITIAL_ROWS
         self.embeddings = self.add_weight(
-            "embeddings", [sum(self.rows), self.dim], initializer=self.initializer
+            "embeddings",
+            [rows, self.dim],
+            initializer=self.initializer if whole else "zeros",
         )
+        for part in range(0 if whole else -(-rows // INITIAL_ROWS)):
+            first = part * INITIAL_ROWS
+            self._start(part, range(first, min(first + INITIAL_ROWS, rows)))
         super().build(input_shape)
+
+    def _start(self, part, rows):
+        """Draws some rows of a table too large to be drawn at once beside itself."""
+        config = self.initializer.get_config()
+        if config.get("seed") is not None:
+            config["seed"] += part * PART_SEEDS
+        values = type(self.initializer).from_config(config)([len(rows), self.dim])
+        indices = tf.range(rows.start, rows.stop)
+        tf.distribute.get_strategy().extended.update(
+            self.embeddings,
+            lambda table, values, indices: table.scatter_update(
+                tf.IndexedSlices(values, indices)
+            ),
+            args=(values, indices),
+            group=False,
+        )
 
     def call(self, inputs):
         """Reads all tables in one gather, then pools."""

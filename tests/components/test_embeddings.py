@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import embeddings
 from components.embeddings import FusedEmbedding
 
 ROWS, DIM = [6, 4, 1], 3
@@ -53,6 +54,24 @@ def test_defaults_and_initial_scale():
     outputs = call(fused, [np.array([1]), np.array([2])])
     assert [each.shape for each in outputs] == [[1, 8], [1, 8]]
     assert np.std(fused.embeddings) == pytest.approx(0.01, rel=0.02)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_large_table_is_drawn_in_parts(monkeypatch, two_replicas, mirrored):
+    monkeypatch.setattr(embeddings, "INITIAL_ROWS", 1000)
+    initializer = tf.keras.initializers.RandomNormal(stddev=0.5, seed=3)
+    strategy = two_replicas if mirrored else tf.distribute.get_strategy()
+    with strategy.scope():
+        fused = FusedEmbedding([2500, 7], 8, initializer=initializer)
+        fused.build(None)
+    for table in strategy.experimental_local_results(fused.embeddings):
+        drawn = table.numpy()
+        assert drawn.shape == (2507, 8)
+        assert len(np.unique(drawn)) > 0.99 * drawn.size
+        for part in (drawn[:1000], drawn[1000:2000], drawn[2000:]):
+            assert np.std(part) == pytest.approx(0.5, rel=0.05)
+    first = initializer([1000, 8]).numpy()
+    np.testing.assert_array_equal(drawn[:1000], first)
 
 
 def test_one_gather_and_a_sparse_gradient():

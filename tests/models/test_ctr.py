@@ -229,7 +229,7 @@ def test_a_step_equals_one_through_the_tables(trunk):
         other.dense_optimizer.apply_gradients(zip(gradients[0], both[0], strict=True))
         other.embedding_optimizer.apply_gradients(zip(gradients[1], both[1], strict=True))
     for a, b in zip(values(one), values(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
     assert any(float(f) > 0 for f in one.embedding_optimizer.clipped_fractions)
 
 
