@@ -3,12 +3,12 @@
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Union, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from models.score import parse_score
+from models.score import names_in, parse_score, score_names
 from pipeline.config.gates import (
     AucGate,
     CalibrationGate,
@@ -22,6 +22,7 @@ from pipeline.config.gates import (
     SliceGate,
     StabilityGate,
 )
+from pipeline.config.section import Section
 from pipeline.config.sections import (
     CategoricalFeature,
     Data,
@@ -31,15 +32,14 @@ from pipeline.config.sections import (
     FeatureConfig,
     Join,
     NumericFeature,
-    Ple,
-    Section,
     Serving,
-    SharedBottom,
     Split,
     TaskConfig,
     Train,
     column,
 )
+from pipeline.config.task_weights import METHODS
+from pipeline.config.trunks import TRUNKS
 from pipeline.errors import InputError, near
 
 
@@ -65,7 +65,7 @@ class Config(Section):
     features: Annotated[list[FeatureConfig], Field(min_length=1)]
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
     score: str = ""  # "": the product of the binary tasks' probabilities
-    model: Annotated[SharedBottom | Ple, Field(discriminator="trunk")]
+    model: Annotated[Union[TRUNKS], Field(discriminator="trunk")]  # noqa: UP007
     train: Train = Train()
     serving: Serving = Serving()
     export: Export = Export()
@@ -87,7 +87,30 @@ class Config(Section):
                     f"features.{feature.name}: column {column(feature)!r} is a task's "
                     "label; a feature must be known before the engagement"
                 )
-        parse_score(self.score_formula, [task.name for task in self.tasks])
+        names = score_names(self.tasks, self.features)
+        self._check_score(names_in(parse_score(self.score_formula, names)))
+        return self
+
+    def _check_score(self, used: set[str]) -> None:
+        tasks = {task.name for task in self.tasks}
+        both = used & tasks & {feature.name for feature in self.features}
+        if both:
+            raise ValueError(
+                f"score: {sorted(both)} is a task and a feature. Rename one of them: "
+                "features.*.column keeps the column"
+            )
+
+    @model_validator(mode="after")
+    def _task_names(self):
+        tasks = [task.name for task in self.tasks]
+        reads = getattr(self.model, "reads", {})
+        named = {f"model.reads.{task}": [task, *others] for task, others in reads.items()}
+        gamma = getattr(self.train.task_weights, "gamma", {})
+        named |= {f"train.task_weights.gamma.{task}": [task] for task in gamma}
+        for where, names in named.items():
+            for name in names:
+                if name not in tasks:
+                    raise ValueError(f"{where}: {name!r} is no task. {near(name, tasks)}")
         return self
 
     @model_validator(mode="after")
@@ -271,13 +294,18 @@ def _explain(error: dict, document: dict) -> str:
     return f"{where}: {message}. Received: {received!r}"
 
 
+def name_of(section: type[Section], key: str) -> str:
+    """The one value that a section's key may have."""
+    return get_args(section.model_fields[key].annotation)[0]
+
+
 def _keys(location: tuple) -> list[str]:
     """The keys that a section allows, found by walking the models along a location."""
     kinds = {
         "categorical": CategoricalFeature,
         "numeric": NumericFeature,
-        "shared_bottom": SharedBottom,
-        "ple": Ple,
+        **{name_of(section, "trunk"): section for section in TRUNKS},
+        **{name_of(section, "method"): section for section in METHODS},
         "data": Data,
         "join": Join,
         "split": Split,
