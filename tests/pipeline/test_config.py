@@ -452,7 +452,7 @@ def test_windows_in_milliseconds(window, ms):
     assert parse_config(config_document(data__window=window), "c").data.window_ms == ms
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "kuairand.yaml"])
+@pytest.mark.parametrize("name", ["census.yaml", "demo.yaml", "kuairand.yaml"])
 def test_the_shipped_configs_are_good(pytestconfig, name):
     config = load_config(pytestconfig.rootpath / "configs" / name)
     assert config.gates.divergence is not None

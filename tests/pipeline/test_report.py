@@ -26,7 +26,8 @@ def recorded(task="is_click"):
     curve = {"false_positive_rate": [0, 0.4, 1], "true_positive_rate": [0, 0.7, 1]}
     bins = {"predicted": [0.1, 0.4], "observed": [0.12, 0.0], "rows": [50, 50]}
     binary = {
-        "kind": "binary", "rows": 1234, "positives": 432, "auc": 0.7, "gauc": None, "pr_auc": 0.31,
+        "kind": "binary", "rows": 1234, "positives": 432, "auc": 0.7, "gauc": None,
+        "pr_auc": 0.31,
         "log_loss": 0.6, "normalized_entropy": math.nan, "calibration": 1.02,
         "reachable_auc": 0.75, "roc": curve, "calibration_curve": bins,
     }  # fmt: skip
