@@ -23,14 +23,8 @@ drops of AUC from 1 K to 16 times as much, ``cowclip_drop_16x``, ``best_shipped_
 in the full run the same for 64 times as much.
 """
 
-import argparse
-import json
-import multiprocessing
-import os
 import statistics
-import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,4 +1,4 @@
-"""Experts and their gates: one level of CGC (PLE) and of MMoE.
+"""Experts and their gates, and one level of CGC (PLE) made of them.
 
 References: Tang et al., "Progressive Layered Extraction" (RecSys 2020), sections 4.1
 and 4.2; Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate
@@ -15,6 +15,7 @@ from components.split_dense import Dense
 EXPERT_SEEDS = 100
 GATE_SEED = 9_999
 TASK_SEEDS = 10_000
+SHARED_STATE = "(shared)"  # the shared gate's name among those of the tasks
 
 
 def mix(gate_logits, experts):
@@ -38,12 +39,44 @@ def _offset(seed, by):
     return None if seed is None else seed + by
 
 
-def _gate(experts, seed, name):
-    """The paper's gate: a single linear layer without bias (softmax is in `mix`)."""
-    initializer = kernel_initializer(None, _offset(seed, GATE_SEED))
-    return Dense(
-        experts, use_bias=False, kernel_initializer=initializer, name=f"gate_{name}"
-    )
+class GateNotes:
+    """What gates chose in one call, noted by the layers that are handed it.
+
+    Attributes:
+        weights: Gate -> `(labels, weights)`: the experts it sees, and `[B, E]`.
+    """
+
+    def __init__(self):
+        self.weights = {}
+
+
+class Gate(Dense):
+    """The paper's gate: a single linear layer without bias, softmax, and the mixture.
+
+    Args:
+        labels: Names of the experts that it sees, in their order.
+        seed: Of its own kernel; the experts' seeds are counted off likewise.
+        name: Its name, and its key among the notes.
+
+    Call arguments:
+        selector: `[B, d]`, or a `SplitInput` once built: to `[B, E]` logits.
+    """
+
+    def __init__(self, labels, seed, name):
+        self.labels = tuple(labels)
+        super().__init__(
+            len(self.labels),
+            use_bias=False,
+            kernel_initializer=kernel_initializer(None, _offset(seed, GATE_SEED)),
+            name=f"gate_{name}",
+        )
+
+    def mix(self, selector, experts, notes=None, key=""):
+        """The mixture of E tensors `[B, D]`; the gate's weights go into the notes."""
+        logits = self(selector)
+        if notes is not None:
+            notes.weights[key] = self.labels, tf.nn.softmax(logits)
+        return mix(logits, experts)
 
 
 class ExpertBank(tf.keras.layers.Layer):
@@ -113,6 +146,7 @@ class CGC(tf.keras.layers.Layer):
     Call arguments:
         inputs: Dict, task name to `[B, d]`.
         shared: `[B, d]`.
+        notes: `GateNotes` to fill, or None.
 
     Output shape:
         `(dict of task name to [B, D], shared [B, D])`; shared is None without the gate.
@@ -148,7 +182,7 @@ class CGC(tf.keras.layers.Layer):
         self._banks, self._gates = {}, {}
         sizes = self._bank_sizes()
         for i, (label, size) in enumerate(sizes.items()):
-            self._add(label, size, sum(sizes.values()), _offset(seed, TASK_SEEDS * i))
+            self._add(label, size, sizes, _offset(seed, TASK_SEEDS * i))
 
     def _bank_sizes(self):
         """Number of experts of each task and, at the end, of the shared ones."""
@@ -168,33 +202,38 @@ class CGC(tf.keras.layers.Layer):
         private = {f"task_{task}": by_task[task] for task in self.tasks}
         return {**private, "shared": self.shared_experts}
 
-    def _add(self, label, size, total, seed):
+    def _add(self, label, size, sizes, seed):
         if size:
             self._banks[label] = ExpertBank(
                 size, self.expert_units, self.activation, seed, name=f"experts_{label}"
             )
-        if label != "shared":
-            self._gates[label] = _gate(size + self.shared_experts, seed, label)
-        elif self.shared_gate:
-            self._gates[label] = _gate(total, seed, label)
+        if label == "shared" and not self.shared_gate:
+            return
+        seen = list(sizes) if label == "shared" else [label, "shared"]
+        labels = [
+            f"{bank.removeprefix('task_')} {i}" for bank in seen for i in range(sizes[bank])
+        ]
+        self._gates[label] = Gate(labels, seed, label)
 
-    def call(self, inputs, shared):
+    def call(self, inputs, shared, notes=None):
         """Computes every expert once, then each gate's mixture."""
         inputs = {f"task_{task}": inputs[task] for task in self.tasks}
         states = {**inputs, "shared": shared}
         experts = {label: bank(states[label]) for label, bank in self._banks.items()}
         outputs = {
-            task: self._mix(f"task_{task}", inputs[f"task_{task}"], experts)
+            task: self._mix(f"task_{task}", inputs[f"task_{task}"], experts, notes)
             for task in self.tasks
         }
         if not self.shared_gate:
             return outputs, None
-        return outputs, self._mix("shared", shared, experts)
+        return outputs, self._mix("shared", shared, experts, notes)
 
-    def _mix(self, label, selector, experts):
+    def _mix(self, label, selector, experts, notes):
         names = list(experts) if label == "shared" else [label, "shared"]
         visible = [x for name in names for x in experts.get(name, ())]
-        return mix(self._gates[label](selector), visible)
+        reader = SHARED_STATE if label == "shared" else label.removeprefix("task_")
+        key = f"{self.name}/{reader}"
+        return self._gates[label].mix(selector, visible, notes, key)
 
     def get_config(self):
         """Every argument of `__init__`."""
@@ -206,63 +245,6 @@ class CGC(tf.keras.layers.Layer):
             "shared_experts": self.shared_experts,
             "expert_units": self.expert_units,
             "shared_gate": self.shared_gate,
-            "activation": self.activation,
-            "seed": self.seed,
-        }
-
-
-@tf.keras.utils.register_keras_serializable("steadyrank")
-class MMoE(tf.keras.layers.Layer):
-    """Multi-gate mixture of experts: all tasks share all experts, each has its gate.
-
-    Args:
-        tasks: Names of the tasks.
-        experts: n; 8 as in the paper.
-        expert_units: Widths of the layers of each expert.
-        activation: After every layer of an expert.
-        seed: As for `CGC`.
-
-    Input shape:
-        `[B, d]`.
-
-    Output shape:
-        Dict of task name to `[B, D]`.
-    """
-
-    def __init__(
-        self,
-        tasks,
-        experts=8,
-        expert_units=(16,),
-        activation="relu",
-        seed=None,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.tasks = list(tasks)
-        self.experts = experts
-        self.expert_units = list(expert_units)
-        self.activation = activation
-        self.seed = seed
-        self._bank = ExpertBank(experts, expert_units, activation, seed, name="experts")
-        self._gates = [
-            _gate(experts, _offset(seed, TASK_SEEDS * i), f"task_{task}")
-            for i, task in enumerate(self.tasks)
-        ]
-
-    def call(self, inputs):
-        """Computes the experts once, then each task's mixture."""
-        experts = self._bank(inputs)
-        gates = zip(self.tasks, self._gates, strict=True)
-        return {task: mix(gate(inputs), experts) for task, gate in gates}
-
-    def get_config(self):
-        """Every argument of `__init__`."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "experts": self.experts,
-            "expert_units": self.expert_units,
             "activation": self.activation,
             "seed": self.seed,
         }

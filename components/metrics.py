@@ -64,6 +64,35 @@ def auc(labels, scores, weights=None):
     return float(won.sum() / pairs) if pairs > 0 else float("nan")
 
 
+def pr_auc(labels, scores, weights=None):
+    """Average precision: precision at each threshold, weighted by the recall it adds.
+
+    The step-wise area under the precision-recall curve.  Unlike AUC it depends on the
+    share of positives, which is what a random score reaches.
+
+    Args:
+        labels: `[n]`, 0 or 1.
+        scores: `[n]`; rows that tie come in together.
+        weights: `[n]`, non-negative; ones by default.
+
+    Returns:
+        float; NaN without positives, or with a NaN among the scores.
+    """
+    labels, scores = _float64(labels, scores)
+    weights = np.ones_like(labels) if weights is None else _float64(weights)[0]
+    if not len(labels) or np.isnan(scores).any():
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    positive = np.where(labels[order] > 0.5, weights[order], 0.0)
+    last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    found = np.cumsum(positive)[last_of_tie]
+    seen = np.cumsum(weights[order])[last_of_tie]
+    if not found[-1] > 0:
+        return float("nan")
+    precision = np.where(seen > 0, found / np.where(seen > 0, seen, 1.0), 0.0)
+    return float(np.sum(np.diff(found, prepend=0.0) * precision) / found[-1])
+
+
 def gauc(labels, scores, groups):
     """Mean of each group's AUC, weighted by its rows, over groups with both classes.
 

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from components import dense_optimizers, row_optimizers
+from models.bottoms import Bottoms
 from models.ctr import CrossAndDeep, Wide
 from models.features import Feature, Task
+from models.fronts import CrossFront, DotFront
+from models.mmoe import Mmoe
 from models.ple import Ple
 from models.ranker import RankingModel
 from models.shared_bottom import SharedBottom
+from models.stitch import Stitch
 
 DENSE_OPTIMIZERS = {
     "adagrad": dense_optimizers.Adagrad,
@@ -21,14 +25,8 @@ ROW_OPTIMIZERS = {
     "row_wise_adagrad": row_optimizers.RowWiseAdagrad,
 }
 TRUNKS = {
-    "ple": lambda tasks, seed, **s: Ple(
-        tasks,
-        s["levels"],
-        s["shared_experts"],
-        s["task_experts"],
-        s["expert_units"],
-        seed,
-        name="ple",
+    "single_task": lambda tasks, seed, **s: Bottoms(
+        tasks, s["bottom_units"], seed, name="single_task"
     ),
     "shared_bottom": lambda tasks, seed, **s: SharedBottom(
         tasks,
@@ -44,6 +42,51 @@ TRUNKS = {
     "deepfm": lambda tasks, seed, **s: _deep(tasks, seed, s),
     "dcn": lambda tasks, seed, **s: _cross_and_deep(tasks, seed, s, matrix=False),
     "dcn_v2": lambda tasks, seed, **s: _cross_and_deep(tasks, seed, s, matrix=True),
+    "asymmetric": lambda tasks, seed, **s: Bottoms(
+        tasks, s["bottom_units"], seed, reads=s["reads"], name="asymmetric"
+    ),
+    "customized": lambda tasks, seed, **s: Bottoms(
+        tasks, s["bottom_units"], seed, shared=True, name="customized"
+    ),
+    "cross_stitch": lambda tasks, seed, **s: Stitch(
+        tasks, s["bottom_units"], seed, name="cross_stitch"
+    ),
+    "sluice": lambda tasks, seed, **s: Stitch(
+        tasks,
+        s["bottom_units"],
+        seed,
+        subspaces=s["subspaces"],
+        skips=True,
+        penalty=s["penalty"],
+        name="sluice",
+    ),
+    "omoe": lambda tasks, seed, **s: Mmoe(
+        tasks, s["experts"], s["expert_units"], seed, one_gate=True, name="omoe"
+    ),
+    "mmoe": lambda tasks, seed, **s: Mmoe(
+        tasks, s["experts"], s["expert_units"], seed, name="mmoe"
+    ),
+    "ml_mmoe": lambda tasks, seed, **s: Mmoe(
+        tasks, s["experts"], s["expert_units"], seed, s["levels"], name="ml_mmoe"
+    ),
+    "cgc": lambda tasks, seed, **s: Ple(
+        tasks,
+        1,
+        s["shared_experts"],
+        s["task_experts"],
+        s["expert_units"],
+        seed,
+        name="cgc",
+    ),
+    "ple": lambda tasks, seed, **s: Ple(
+        tasks,
+        s["levels"],
+        s["shared_experts"],
+        s["task_experts"],
+        s["expert_units"],
+        seed,
+        name="ple",
+    ),
 }
 WIDE = ("lr", "fm", "wide_deep", "deepfm", "dcn", "dcn_v2")  # have linear weights
 PRODUCTS = ("fm", "deepfm")
@@ -77,9 +120,10 @@ def build_model(
         wide = Wide(names, product_dim=dim, name="wide")
     tower_seed = seed + TOWER_SEEDS
     units = settings.get("tower_units", [])
+    front = build_front(features, settings, seed)
     name = "ranking_model"  # fixed: weights are saved under it
     model = RankingModel(
-        features, tasks, trunk, units, score, tower_seed, wide=wide, name=name
+        features, tasks, trunk, units, score, tower_seed, front, wide, name=name
     )
     model(empty_batch(features))
     return model
@@ -96,9 +140,21 @@ def _cross_and_deep(tasks, seed: int, settings: dict, matrix: bool) -> CrossAndD
         seed,
         cross_layers=settings["cross_layers"],
         matrix=matrix,
-        rank=settings["rank"],
+        rank=settings.get("rank"),
         name="cross_and_deep",
     )
+
+
+def build_front(features: Sequence[Feature], settings: dict, seed: int):
+    """The layer between the features' vectors and the trunk; None: there is none."""
+    kind = settings.get("front", "concatenation")
+    if kind == "cross":
+        return CrossFront(settings.get("front_layers") or 1, seed, name="cross_front")
+    if kind == "dot":
+        dims = [feature.dim if feature.rows else 0 for feature in features]
+        widths = [dim or 2 for dim in dims]  # a plain number is two columns
+        return DotFront(widths, dims, name="dot_front")
+    return None
 
 
 def empty_batch(features: Sequence[Feature]) -> dict:

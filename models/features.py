@@ -87,6 +87,10 @@ class Task:
             positives being there. The model learns the log as it is; what it serves is
             corrected to the rate of 1. Evaluation data are taken to be sampled alike:
             measures of the probability's size weigh a negative by 1 / rate.
+        positive_weight: How many negatives a positive counts for in a binary task's
+            loss.  What is served is corrected to 1.
+        sample_weight: The column that says how much each row counts in the task's loss;
+            ``""``: all count alike.
     """
 
     name: str
@@ -97,17 +101,21 @@ class Task:
     mean: float = 0.0
     std: float = 1.0
     negative_rate: float = 1.0
+    positive_weight: float = 1.0
+    sample_weight: str = ""
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Task":
         return cls(**fields)
 
     def to_dict(self) -> dict:
-        """Without ``negative_rate`` where there is none: so do older examples read."""
-        fields = asdict(self)
-        if self.negative_rate == 1:
-            del fields["negative_rate"]
-        return fields
+        """Without what came later where it is not used: so do older examples read."""
+        later = {"negative_rate": 1.0, "positive_weight": 1.0, "sample_weight": ""}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in later or value != later[name]
+        }
 
 
 def transform_numbers(transform: str, values, array):

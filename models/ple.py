@@ -22,8 +22,9 @@ class Ple(tf.keras.layers.Layer):
         expert_units: Widths of an expert's layers.
         seed: Start of the experts' seeds; no two start alike.
 
-    Input shape:
-        ``[B, D]``.
+    Call arguments:
+        inputs: ``[B, D]``.
+        notes: ``GateNotes`` to fill, or None.
 
     Output shape:
         Task name -> ``[B, expert_units[-1]]``.
@@ -54,9 +55,9 @@ class Ple(tf.keras.layers.Layer):
             for level in range(levels)
         ]
 
-    def call(self, inputs):
+    def call(self, inputs, notes=None):
         """Extracts level by level; all states start as the input."""
         states, shared = dict.fromkeys(self.tasks, inputs), inputs
         for level in self.levels:
-            states, shared = level(states, shared)
+            states, shared = level(states, shared, notes=notes)
         return states

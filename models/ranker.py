@@ -1,10 +1,12 @@
 """The ranking model: features in, one output per task, and the step that trains it."""
 
+import inspect
 import math
 from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
+from components.experts import GateNotes
 from components.losses import binary_cross_entropy, masked_mean, squared_error
 from components.mlp import MLP
 from components.split_dense import KernelCuts
@@ -12,7 +14,9 @@ from models.batch_rows import BatchRows
 from models.ctr import Wide
 from models.features import Feature, Task, transform_numbers
 from models.inputs import FeatureInputs
-from models.score import evaluate_score, parse_score
+from models.score import evaluate_score, parse_score, score_names
+from models.score_numbers import score_numbers
+from models.task_weighting import TaskWeighting
 
 SCORE = "score"
 FUNCTIONS = {
@@ -37,8 +41,10 @@ class RankingModel(tf.keras.Model):
         tasks: Learned tasks.
         trunk: Layer ``[B, D]`` -> task name -> ``[B, d]``; None: no towers either.
         tower_units: Widths of a tower's hidden layers; may be empty.
-        score: Formula of the ranking score over the tasks' outputs.
+        score: Formula of the ranking score over the tasks' outputs and numbers that the
+            features hold.
         seed: Start of the towers' and tables' seeds.
+        front: Layer between the features' vectors and the trunk; None: there is none.
         wide: Logits to add to those of the towers; None: none.
 
     Call arguments:
@@ -56,6 +62,7 @@ class RankingModel(tf.keras.Model):
         tower_units: list[int],
         score: str,
         seed: int,
+        front: tf.keras.layers.Layer | None = None,
         wide: Wide | None = None,
         **kwargs,
     ):
@@ -68,8 +75,8 @@ class RankingModel(tf.keras.Model):
             vectors=trunk is not None or bool(wide and wide.product_dim),
             name="inputs",
         )
-        self.trunk, self.wide = trunk, wide
-        self.score = parse_score(score, [task.name for task in self.tasks])
+        self.front, self.trunk, self.wide = front, trunk, wide
+        self.score = parse_score(score, score_names(self.tasks, self.inputs_layer.features))
         self.towers = {
             task.name: MLP(
                 [*tower_units, 1], seed=seed + 100 * i, name=f"tower_{task.name}"
@@ -86,17 +93,19 @@ class RankingModel(tf.keras.Model):
             for task in self.tasks
         }
 
-    def compile(self, dense_optimizer, embedding_optimizer, **kwargs):
+    def compile(self, dense_optimizer, embedding_optimizer, weighting=None, **kwargs):
         """Takes two optimizers, which together update every weight exactly once.
 
         Args:
             dense_optimizer: For everything but the embedding tables.
             embedding_optimizer: For the embedding tables; reads their sparse gradients.
+            weighting: A ``TaskWeighting``; None: the tasks' own weights.
             **kwargs: Passed to Keras.
         """
         super().compile(**kwargs)
         self.dense_optimizer = dense_optimizer
         self.embedding_optimizer = embedding_optimizer
+        self.weighting = weighting or TaskWeighting(self.tasks)
         dense_optimizer.build(self.dense_variables)
         embedding_optimizer.build(self.embedding_variables)
 
@@ -155,10 +164,22 @@ class RankingModel(tf.keras.Model):
         if wide:
             outputs = {name: bias + wide[name] for name, bias in outputs.items()}
         if self.trunk is not None:
-            states = self.trunk(inputs)
+            states = self.trunk(inputs if self.front is None else self.front(inputs))
             for name, tower in self.towers.items():
                 outputs[name] = tower(states[name])[:, 0] + outputs[name]
         return outputs
+
+    def gate_weights(self, features: Mapping) -> dict:
+        """What the trunk's gates choose: gate -> (labels of its experts, ``[B, E]``).
+
+        Empty for a trunk without gates.
+        """
+        if self.trunk is None:
+            return {}
+        notes, inputs = GateNotes(), self.inputs_layer(features)
+        if "notes" in inspect.signature(self.trunk.call).parameters:
+            self.trunk(inputs if self.front is None else self.front(inputs), notes=notes)
+        return notes.weights
 
     def predict_tasks(self, features: Mapping) -> dict:
         """What is served: task name -> probability or value in raw units, and the score.
@@ -173,7 +194,7 @@ class RankingModel(tf.keras.Model):
         Returns:
             Task name -> float32 ``[B]``, and ``"score"`` -> float32 ``[B]``.
         """
-        return self._served(self(features, training=False))
+        return self._served(self(features, training=False), features)
 
     def predict_candidates(
         self, features: Mapping, shared: Collection[str], cuts: KernelCuts | None = None
@@ -188,7 +209,7 @@ class RankingModel(tf.keras.Model):
         """
         inputs = self.inputs_layer.split(features, shared, cuts)
         wide = self.wide_logits(features, shared=shared)
-        return self._served(self.from_inputs(inputs, wide))
+        return self._served(self.from_inputs(inputs, wide), features)
 
     def cut_kernels(self, features: Mapping, shared: Collection[str]) -> KernelCuts:
         """Cut what ``predict_candidates`` reads, once the weights are final.
@@ -204,9 +225,10 @@ class RankingModel(tf.keras.Model):
             cuts.cut(inputs.columns, inputs.shared_columns)
         return cuts
 
-    def _served(self, raw: Mapping) -> dict:
+    def _served(self, raw: Mapping, features: Mapping) -> dict:
         outputs = {task.name: _output(task, raw[task.name]) for task in self.tasks}
-        score = evaluate_score(self.score, outputs, FUNCTIONS)
+        numbers = score_numbers(self.score, self.inputs_layer.features, features)
+        score = evaluate_score(self.score, {**numbers, **outputs}, FUNCTIONS)
         rows = tf.shape(next(iter(outputs.values())))
         return {**outputs, SCORE: tf.broadcast_to(tf.cast(score, tf.float32), rows)}
 
@@ -214,16 +236,19 @@ class RankingModel(tf.keras.Model):
         """Mean loss of each task over its own sample space in the *global* batch.
 
         A replica's result is its share: those of all replicas add up to the mean.  A
-        task without an example in the batch has loss 0 and moves nothing.
+        task without an example in the batch has loss 0 and moves nothing.  Rows count by
+        their weight, and a positive ``Task.positive_weight`` times.
 
         Args:
             labels: Task name -> float32 ``[B]`` in raw units, NaN: none.
-            masks: Task name -> float32 ``[B]``, 1 inside of the sample space.
+            masks: Task name -> float32 ``[B]``, a row's weight inside of the sample space
+                (1 where rows have none), 0 outside.
             outputs: What ``call`` gave.
 
         Returns:
             Task name -> scalar.
         """
+        masks = {t.name: _weigh(t, labels[t.name], masks[t.name]) for t in self.tasks}
         counts = tf.stack([tf.reduce_sum(masks[task.name]) for task in self.tasks])
         replica = tf.distribute.get_replica_context()
         if replica is not None and replica.num_replicas_in_sync > 1:
@@ -254,18 +279,20 @@ class RankingModel(tf.keras.Model):
             self.inputs_layer.locate(features),
             self.embedding_optimizer,
         )
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=self.weighting.by_gradient) as tape:
             tape.watch(rows.gathered)
             outputs = self(features, gathered=rows.gathered, training=True)
             losses = self.task_losses(labels, masks, outputs)
-            loss = tf.add_n([task.weight * losses[task.name] for task in self.tasks])
-        dense = self.dense_variables
+            loss = self.weighting.total(losses) + self._regularization()
+        dense, tables = self.dense_variables, self.embedding_variables
         of_dense, of_rows = tape.gradient(loss, (dense, rows.gathered))
+        shared = self.trunk.trainable_variables if self.trunk is not None else []
+        instead = self.weighting.step(tape, losses, shared)
+        of_dense = [instead.get(v.ref(), g) for v, g in zip(dense, of_dense, strict=True)]
         if dense:
             self.dense_optimizer.apply_gradients(zip(of_dense, dense, strict=True))
         if of_rows:
             rows.apply(of_rows)
-        tables = self.embedding_variables
         return {
             "loss": loss,
             "losses": losses,
@@ -277,13 +304,25 @@ class RankingModel(tf.keras.Model):
             + self.embedding_optimizer.nonfinite_count,
         }
 
+    def _regularization(self):
+        """This replica's share of what layers add to the loss."""
+        replica = tf.distribute.get_replica_context()
+        shares = replica.num_replicas_in_sync if replica else 1
+        return tf.add_n(self.losses) / shares if self.losses else 0.0
+
+
+def _weigh(task: Task, labels, mask):
+    if task.positive_weight == 1:
+        return mask
+    return mask * tf.where(labels == 1.0, task.positive_weight, 1.0)
+
 
 def _start(task: Task) -> float:
     """The bias at which a task's first prediction is its mean."""
     if task.kind == "regression":
         return 0.0
     rate = min(max(task.mean, 1e-6), 1 - 1e-6)
-    return math.log(rate / (1 - rate))
+    return math.log(rate / (1 - rate) * task.positive_weight)
 
 
 def _loss(task: Task, labels, outputs):
@@ -295,8 +334,10 @@ def _loss(task: Task, labels, outputs):
 
 def _output(task: Task, raw):
     if task.kind == "binary":
-        # p / (p + (1 - p) / rate), which undoes the sampling: a shift of the logit
-        return tf.sigmoid(raw + math.log(task.negative_rate))
+        # p / (p + (1 - p) / rate), which undoes the sampling: a shift of the logit, as
+        # is what undoes the weight of the positives
+        shift = math.log(task.negative_rate) - math.log(task.positive_weight)
+        return tf.sigmoid(raw + shift)
     value = raw * task.std + task.mean
     if task.transform == "log1p":
         return tf.sign(value) * tf.math.expm1(tf.abs(value))

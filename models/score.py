@@ -1,11 +1,12 @@
-"""The ranking score: one formula over task outputs, parsed without ``eval``.
+"""The ranking score: one formula over task outputs and numbers, parsed without ``eval``.
 
 The product form of PLE (RecSys'20, section 4.4), ``is_click ** 1.0 * is_like ** 0.5``,
-and whatever else the few operators and functions below can say.
+also times a function of a number that a feature holds, ``* log1p(duration_ms)``, and
+whatever else the few operators and functions below can say.
 """
 
 import ast
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 OPERATORS = {
     ast.Add: lambda a, b: a + b,
@@ -24,12 +25,32 @@ FUNCTIONS = {  # name -> how many arguments
 }
 
 
+def score_names(tasks: Iterable, features: Iterable) -> list[str]:
+    """What a formula may use: all tasks, and the numeric features, by name.
+
+    A task's name stands for the task where a feature bears it, too.
+
+    Args:
+        tasks: With a ``name``.
+        features: With a ``name`` and a ``kind``.
+    """
+    numbers = [feature.name for feature in features if feature.kind == "numeric"]
+    return list(dict.fromkeys([*(task.name for task in tasks), *numbers]))
+
+
+def names_in(tree: ast.expr) -> set[str]:
+    """The tasks and features that a parsed formula uses."""
+    calls = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return {node.id for node in names if id(node) not in calls}
+
+
 def parse_score(formula: str, names: Collection[str]) -> ast.expr:
     """Parse a score formula and check every name, operator and function in it.
 
     Args:
         formula: For instance ``"is_click * log1p(play_time_ms) ** 0.5"``.
-        names: The task names that it may use.
+        names: What it may use: ``score_names``.
 
     Returns:
         The formula's syntax tree, for ``evaluate_score``.
@@ -61,7 +82,7 @@ def _check(node: ast.AST, formula: str, names: Collection[str], is_function: boo
     if isinstance(node, ast.Name):
         allowed = FUNCTIONS if is_function else names
         if node.id not in allowed:
-            kind = "function" if is_function else "task"
+            kind = "function" if is_function else "task or numeric feature"
             raise ValueError(
                 f"score uses the unknown {kind} {node.id!r}. Allowed: "
                 f"{', '.join(sorted(allowed))}. Received: score={formula!r}."
@@ -94,7 +115,7 @@ def _check(node: ast.AST, formula: str, names: Collection[str], is_function: boo
         ast.BinOp | ast.UnaryOp | ast.operator | ast.unaryop | ast.Load,
     ):
         raise ValueError(
-            f"score may hold numbers, task names, + - * / ** and "
+            f"score may hold numbers, names of tasks and numeric features, + - * / ** and "
             f"{', '.join(FUNCTIONS)}. Received: {formula!r}."
         )
 
@@ -106,7 +127,7 @@ def evaluate_score(
 
     Args:
         tree: From ``parse_score``.
-        outputs: Task name -> tensor ``[B]``.
+        outputs: Name of a task or a numeric feature -> tensor ``[B]``.
         functions: An implementation of each name of ``FUNCTIONS``.
 
     Returns:

@@ -9,7 +9,7 @@ from pipeline.example_set import Schema
 
 FROM_DATA = {  # fixed when the log was preprocessed
     "feature": ("kind", "separator", "max_values", "oov_buckets", "transform", "table"),
-    "task": ("kind", "given", "transform"),
+    "task": ("kind", "given", "transform", "sample_weight"),
 }
 
 
@@ -62,4 +62,6 @@ def _feature(item, feature: Feature, config: Config) -> Feature:
 
 
 def _task(item, task: Task) -> Task:
-    return dataclasses.replace(task, weight=item.weight)
+    return dataclasses.replace(
+        task, weight=item.weight, positive_weight=item.positive_weight
+    )

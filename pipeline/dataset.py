@@ -1,7 +1,8 @@
 """Packed examples to batches, with ``tf.data``.
 
 A batch is ``(features, labels, masks)``: three dictionaries by name.  Masks are float32
-``[B]``: 1 where the row lies in the task's sample space and has a label.
+``[B]``: where the row lies in the task's sample space and has a label 1, or the row's
+weight for the task; else 0.
 """
 
 import contextlib
@@ -176,8 +177,10 @@ def _rows(block: dict):
 def _batch(matrices: dict, schema: Schema) -> tuple[dict, dict, dict]:
     columns = schema.layout.columns(matrices)
     labels = _under(columns, "label/")
+    weights = _under(columns, "weight/")
     masks = {
         task.name: tf.cast(sample_space(task, schema.tasks, labels), tf.float32)
+        * weights.get(task.name, 1.0)
         for task in schema.tasks
     }
     return _under(columns, "feature/"), labels, masks

@@ -77,7 +77,7 @@ def diagnose(model: RankingModel, data) -> dict:
         "tasks": {
             name: {
                 "loss": float(loss),
-                "rows": int(tf.reduce_sum(masks[name])),
+                "rows": int(tf.math.count_nonzero(masks[name])),
                 "gradient_norm": norms[name],
             }
             for name, loss in losses.items()

@@ -7,6 +7,7 @@ A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
   the last;
 - ``numbers``, float32: numeric features in raw units, NaN where missing; then labels in
   raw units, NaN where there is none; then true probabilities, where the log knows them;
+  then the weights of rows in a task's loss, where the log has them;
 - ``group``, int64: the row's group, for GAUC, where there is one.
 
 The schema names the columns of each matrix in their order (``Layout``), and its
@@ -33,7 +34,8 @@ class Layout:
 
     Attributes:
         ids: Categorical features and their width: 0 for a single id, else how many.
-        numbers: Keys ``feature/<name>``, ``label/<task>``, ``truth/<task>``.
+        numbers: Keys ``feature/<name>``, ``label/<task>``, ``truth/<task>``,
+            ``weight/<task>``.
         group: Whether rows have a group.
     """
 
@@ -49,11 +51,12 @@ class Layout:
         truths: Iterable[str],
         group: bool,
     ) -> "Layout":
-        features = tuple(features)
+        features, tasks = tuple(features), tuple(tasks)
         ids = [(f.name, f.max_values) for f in features if f.kind == "categorical"]
         numbers = [f"feature/{f.name}" for f in features if f.kind == "numeric"]
         numbers += [f"label/{task.name}" for task in tasks]
         numbers += [f"truth/{name}" for name in truths]
+        numbers += [f"weight/{task.name}" for task in tasks if task.sample_weight]
         return cls(tuple(ids), tuple(numbers), group)
 
     @property

@@ -61,6 +61,7 @@ def _binary(label: np.ndarray, output: np.ndarray, group: np.ndarray | None) -> 
         "rows": len(label),
         "positives": int(label.sum()),
         "auc": metrics.auc(label, output),
+        "pr_auc": metrics.pr_auc(label, output),
         "gauc": None if group is None else metrics.gauc(label, output, group),
         "log_loss": metrics.log_loss(label, output),
         "normalized_entropy": metrics.normalized_entropy(label, output),

@@ -9,6 +9,7 @@ import tensorflow as tf
 from components.schedules import Backoff, WarmUp, scale
 from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
 from models.ranker import RankingModel
+from models.task_weighting import TaskWeighting
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.example_set import Schema
@@ -67,8 +68,16 @@ def compiled_model(
             l2=rates.embedding_l2,
             semantics=embedding.semantics,
         ),
+        task_weighting(config, model, steps),
     )
     return model
+
+
+def task_weighting(config: Config, model: RankingModel, steps: int | None):
+    """How the tasks' weights change, by the config; epochs are counted in steps."""
+    settings = config.train.task_weights.model_dump()
+    period = max((steps or 0) // config.train.epochs, 1)
+    return TaskWeighting(model.tasks, settings.pop("method"), period, settings)
 
 
 def save_weights(model: RankingModel, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What preprocessing will do, settled before it starts: files, columns, types."""
 
+import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Plan:
         features: As the config has them, with the raw type of each; nothing learned yet.
         columns: Feature or task name -> its column.
         shards: Files of each window of each split.
+        held_out: The files that ``data.split.files`` keeps from training.
     """
 
     config: Config
@@ -38,6 +40,7 @@ class Plan:
     tasks: tuple[Task, ...]
     columns: dict[str, str]
     shards: int
+    held_out: frozenset[str] = frozenset()
 
 
 def make_plan(config: Config, folder: Path) -> Plan:
@@ -88,7 +91,26 @@ def make_plan(config: Config, folder: Path) -> Plan:
         tasks=tuple(_task(item, types) for item in config.tasks),
         columns={i.name: column(i) for i in [*config.features, *config.tasks]},
         shards=1 + log.rows // ROWS_PER_SHARD,
+        held_out=_held_out(config, folder, log),
     )
+
+
+def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
+    """The files of the log that are split into validation and test."""
+    found = set()
+    for pattern in config.data.split.files:
+        names = [f for f in log.files if fnmatch.fnmatch(f, str(folder / pattern))]
+        if not names:
+            raise InputError(
+                f"data.split.files: {pattern!r} is none of the log's files. "
+                f"{near(pattern, [Path(name).name for name in log.files])}"
+            )
+        found.update(names)
+    if found == set(log.files):
+        raise InputError(
+            "data.split.files names all files of data.input: nothing is left to train on."
+        )
+    return frozenset(found)
 
 
 def _needs(config: Config) -> dict[str, str]:
@@ -96,6 +118,11 @@ def _needs(config: Config) -> dict[str, str]:
     needs = {column(item): f"features.{item.name}" for item in config.features}
     needs |= {column(task): f"tasks.{task.name}" for task in config.tasks}
     needs |= {t.truth: f"tasks.{t.name}.truth" for t in config.tasks if t.truth}
+    needs |= {
+        t.sample_weight: f"tasks.{t.name}.sample_weight"
+        for t in config.tasks
+        if t.sample_weight
+    }
     needs |= {join.on: "data.join" for join in config.data.join}
     if config.data.time:
         needs[config.data.time] = "data.time"
@@ -172,5 +199,15 @@ def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
     raw_type(
         "numeric", kind, f"tasks.{item.name}: column {column(item)!r} of {path}", False
     )
-    rate = item.negative_rate
-    return Task(item.name, item.kind, item.given, item.transform, negative_rate=rate)
+    if item.sample_weight:
+        path, kind = types[item.sample_weight]
+        where = f"tasks.{item.name}.sample_weight: column {item.sample_weight!r} of {path}"
+        raw_type("numeric", kind, where, False)
+    return Task(
+        item.name,
+        item.kind,
+        item.given,
+        item.transform,
+        negative_rate=item.negative_rate,
+        sample_weight=item.sample_weight,
+    )

@@ -166,7 +166,8 @@ class Settle(beam.DoFn):
         wanted = {*self.plan.columns.values()}
         data = self.plan.config.data
         wanted |= {data.group, *(join.on for join in data.join)}
-        wanted |= {task.truth for task in self.plan.config.tasks}
+        tasks = self.plan.config.tasks
+        wanted |= {name for task in tasks for name in (task.truth, task.sample_weight)}
         self.sides = []
         for join, log in zip(data.join, self.plan.sides, strict=True):
             names = [n for n in log.schema.names if join.prefix + n in wanted]
@@ -261,7 +262,7 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
             ids, counts["beyond_max_values"] = pad_lists(values, ids, feature.max_values)
         arrays[key], unknown[feature.name] = ids, counts
     for name in table.column_names:
-        if name.startswith(("label/", "truth/")):
+        if name.startswith(("label/", "truth/", "weight/")):
             arrays[name] = vocab.as_float32(table[name].combine_chunks())
         elif name == "group":
             arrays[name] = table[name].to_numpy()

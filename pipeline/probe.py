@@ -130,6 +130,7 @@ class Prober:
         self.model = compiled_model(config, schema)
         self._dense_settings = self.model.dense_optimizer.get_config()
         self._table_slots = _starts(self.model.embedding_optimizer)
+        self._table_slots += _starts(self.model.weighting)
         self._predict = tf.function(
             self.model.predict_tasks, autograph=False, reduce_retracing=True
         )

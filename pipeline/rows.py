@@ -43,7 +43,7 @@ def key_rows(
             table, ms = table.filter(~bad), ms[~bad]
             high, low = high[~bad], low[~bad]
     table = table.append_column(HIGH, pa.array(high)).append_column(LOW, pa.array(low))
-    split = assign_split(data, ms, high)
+    split = assign_split(data, ms, high, path in plan.held_out)
     window = assign_window(data, ms, len(table))
     shard = (low % np.uint64(plan.shards)).astype(np.int64)
     return _partition(table, split, window, shard, data), rejected
@@ -147,7 +147,8 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
 
     Returns:
         A table with columns ``feature/<name>`` (string, int64, float64 or lists of
-        them), ``label/<task>`` and ``truth/<task>`` (float64), ``group`` (int64),
+        them), ``label/<task>``, ``truth/<task>`` and ``weight/<task>`` (float64),
+        ``group`` (int64),
         null where missing, plus the fingerprints; and for each row the reason to
         reject it, or ``""``.
     """
@@ -171,6 +172,11 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
         columns[f"label/{task.name}"] = values
         if item.truth:
             columns[f"truth/{task.name}"] = to_floats(_whole(table[item.truth]))[0]
+        if item.sample_weight:
+            weights, bad = to_floats(_whole(table[item.sample_weight]))
+            numbers = weights.to_numpy(zero_copy_only=False)
+            blame(bad | ~(numbers >= 0), f"sample weight of {task.name}: not 0 or more")
+            columns[f"weight/{task.name}"] = weights
     if plan.config.data.group:
         columns["group"] = group_numbers(_whole(table[plan.config.data.group]))
     columns[LOW] = _whole(table[LOW])

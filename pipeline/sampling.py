@@ -21,7 +21,7 @@ def row_weights(labels: np.ndarray, rate: float) -> np.ndarray:
 
 
 def whole_log_metrics(labels: np.ndarray, outputs: np.ndarray, rate: float) -> dict:
-    """``log_loss``, ``normalized_entropy`` and ``calibration``, negatives weighed.
+    """What depends on the share of positives, negatives weighed.
 
     Args:
         labels: ``[rows]``, 0 or 1.
@@ -29,9 +29,11 @@ def whole_log_metrics(labels: np.ndarray, outputs: np.ndarray, rate: float) -> d
         rate: Fraction of the negatives that was kept.
 
     Returns:
-        What replaces the plain metrics; NaN where they are not defined.
+        What replaces the plain ``log_loss``, ``normalized_entropy``, ``calibration`` and
+        ``pr_auc``; NaN where they are not defined.
     """
-    nothing = dict.fromkeys(("log_loss", "normalized_entropy", "calibration"), float("nan"))
+    names = ("log_loss", "normalized_entropy", "calibration", "pr_auc")
+    nothing = dict.fromkeys(names, float("nan"))
     if not len(labels):
         return nothing
     labels, outputs = np.asarray(labels, float), np.asarray(outputs, float)
@@ -41,6 +43,7 @@ def whole_log_metrics(labels: np.ndarray, outputs: np.ndarray, rate: float) -> d
         return nothing | {"log_loss": loss}
     calibration = float((weights * outputs).sum() / (weights * labels).sum())
     found = nothing | {"log_loss": loss, "calibration": calibration}
+    found["pr_auc"] = metrics.pr_auc(labels, outputs, weights)
     if labels.all():
         return found
     base = np.full(len(labels), np.average(labels, weights=weights))

@@ -11,7 +11,9 @@ SPLITS = ("train", "validation", "test")
 ALL = "all"  # the only window of a log without time
 
 
-def assign_split(data: Data, ms: np.ndarray | None, hashed: np.ndarray) -> np.ndarray:
+def assign_split(
+    data: Data, ms: np.ndarray | None, hashed: np.ndarray, held_out: bool = False
+) -> np.ndarray:
     """Number of each row's split in ``SPLITS``.
 
     Args:
@@ -19,11 +21,14 @@ def assign_split(data: Data, ms: np.ndarray | None, hashed: np.ndarray) -> np.nd
         ms: Time of each row, int64 milliseconds since 1970; None: no time.
         hashed: uint64 fingerprints, from which fractions are drawn: equal rows fall
             into the same split, and a run repeated into the same splits.
+        held_out: Whether the rows are of a file that ``split.files`` names.
 
     Returns:
         int8 ``[rows]``.
     """
     split = data.split
+    if split.files and not held_out:
+        return np.zeros(len(hashed), np.int8)
     if split.by_fraction:
         uniform = (hashed >> np.uint64(11)).astype(np.float64) / 2.0**53
         bounds = [1 - split.validation - split.test, 1 - split.test]

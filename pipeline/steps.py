@@ -60,11 +60,13 @@ class LoggedStep:
         return tf.stack([tf.cast(number, tf.float64) for number in numbers])
 
     def norms(self) -> dict[str, dict[str, float]]:
-        """L2 norm of each dense variable, and of its last update."""
+        """L2 norm of each dense variable and of its last update; the tasks' weights."""
         optimizer = self.model.dense_optimizer
         weights = [tf.norm(v) for v in self.model.dense_variables]
         updates = [v.read_value() for v in optimizer.update_norms]
+        shares = map(float, self.model.weighting.weights())
         return {
+            "task_weights": dict(zip(self.tasks, shares, strict=True)),
             "weight_norm": dict(zip(self.dense, map(float, weights), strict=True)),
             "update_norm": dict(zip(self.dense, map(float, updates), strict=True)),
         }

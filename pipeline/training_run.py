@@ -19,6 +19,7 @@ from pipeline.dataset import (
 from pipeline.diagnosis import diagnose, first_clipped, read_batch
 from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet, Schema
+from pipeline.expert_use import ExpertUse, collapsed
 from pipeline.measure import measure, monitored
 from pipeline.model import compiled_model, parameter_counts, save_weights
 from pipeline.predict import predict
@@ -95,6 +96,7 @@ class TrainingRun:
         self.predict_tasks = tf.function(
             self.model.predict_tasks, autograph=False, reduce_retracing=True
         )
+        self.expert_use = ExpertUse(self.model)
         self.started = self.looked = time.monotonic()
         self.rollbacks: list[dict] = []
         if (work / ROLLBACKS).exists():
@@ -202,7 +204,7 @@ class TrainingRun:
                 for name in lines[-1][group]:
                     mean = np.mean([line[group][name] for line in lines])
                     tf.summary.scalar(f"{group}/{name}", mean)
-            for group in ("weight_norm", "update_norm"):
+            for group in ("weight_norm", "update_norm", "task_weights"):
                 for name, norm in lines[-1][group].items():
                     tf.summary.scalar(f"{group}/{name}", norm)
 
@@ -235,12 +237,21 @@ class TrainingRun:
         labels, masks, outputs, _ = predict(self.predict_tasks, dataset)
         return measure(self.schema.tasks, labels, masks, outputs)
 
+    def _expert_use(self) -> dict:
+        """How the gates use the experts; a collapse is said aloud."""
+        dataset = evaluation_dataset(self.examples, "validation", EVALUATION_ROWS)
+        use = self.expert_use.measure(dataset)
+        for sentence in collapsed(use):
+            self.progress(int(self.place["step"]), 0, f"warning: {sentence}")
+        return {"experts": use} if use else {}
+
     def _end_epoch(self) -> None:
         """Measure on the validation split; keep the weights if they are the best."""
         epoch, step = int(self.place["epoch"]), int(self.place["step"])
         results, monitor = self._measure("validation"), self.config.train.monitor
         value = monitored(results, monitor)
-        self._log({"step": step, "epoch": epoch, "validation": results})
+        line = {"step": step, "epoch": epoch, "validation": results}
+        self._log(line | self._expert_use())
         with self.board.as_default(step):
             tf.summary.scalar(f"validation/{monitor}", value)
         self.board.flush()

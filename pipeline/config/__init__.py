@@ -3,12 +3,12 @@
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Union, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from models.score import parse_score
+from models.score import names_in, parse_score, score_names
 from pipeline.config.gates import (
     AucGate,
     CalibrationGate,
@@ -23,29 +23,24 @@ from pipeline.config.gates import (
     SliceGate,
     StabilityGate,
 )
+from pipeline.config.section import Section
 from pipeline.config.sections import (
     CategoricalFeature,
-    CrossAndDeep,
     Data,
-    Deep,
     DenseOptimizer,
     EmbeddingOptimizer,
     Export,
-    FactorizationMachine,
     FeatureConfig,
     Join,
-    LogisticRegression,
-    Model,
     NumericFeature,
-    Ple,
-    Section,
     Serving,
-    SharedBottom,
     Split,
     TaskConfig,
     Train,
     column,
 )
+from pipeline.config.task_weights import METHODS
+from pipeline.config.trunks import TRUNKS
 from pipeline.errors import InputError, near
 
 
@@ -71,7 +66,7 @@ class Config(Section):
     features: Annotated[list[FeatureConfig], Field(min_length=1)]
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
     score: str = ""  # "": the product of the binary tasks' probabilities
-    model: Model
+    model: Annotated[Union[TRUNKS], Field(discriminator="trunk")]  # noqa: UP007
     train: Train = Train()
     serving: Serving = Serving()
     export: Export = Export()
@@ -93,7 +88,30 @@ class Config(Section):
                     f"features.{feature.name}: column {column(feature)!r} is a task's "
                     "label; a feature must be known before the engagement"
                 )
-        parse_score(self.score_formula, [task.name for task in self.tasks])
+        names = score_names(self.tasks, self.features)
+        self._check_score(names_in(parse_score(self.score_formula, names)))
+        return self
+
+    def _check_score(self, used: set[str]) -> None:
+        tasks = {task.name for task in self.tasks}
+        both = used & tasks & {feature.name for feature in self.features}
+        if both:
+            raise ValueError(
+                f"score: {sorted(both)} is a task and a feature. Rename one of them: "
+                "features.*.column keeps the column"
+            )
+
+    @model_validator(mode="after")
+    def _task_names(self):
+        tasks = [task.name for task in self.tasks]
+        reads = getattr(self.model, "reads", {})
+        named = {f"model.reads.{task}": [task, *others] for task, others in reads.items()}
+        gamma = getattr(self.train.task_weights, "gamma", {})
+        named |= {f"train.task_weights.gamma.{task}": [task] for task in gamma}
+        for where, names in named.items():
+            for name in names:
+                if name not in tasks:
+                    raise ValueError(f"{where}: {name!r} is no task. {near(name, tasks)}")
         return self
 
     @model_validator(mode="after")
@@ -116,6 +134,16 @@ class Config(Section):
                         f"{where}: shares a table with {owner}, so {key} must be "
                         f"{getattr(other, key)}, too. Received: {getattr(feature, key)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _shared_weights(self):
+        method = getattr(self.train.task_weights, "method", "fixed")
+        if method in ("gradnorm", "pcgrad") and self.model.trunk in ("lr", "fm"):
+            raise ValueError(
+                f"train.task_weights: {method} compares gradients in the trunk, which "
+                f"{self.model.trunk} has not; choose another method"
+            )
         return self
 
     @model_validator(mode="after")
@@ -325,19 +353,18 @@ def _explain(error: dict, document: dict) -> str:
     return f"{where}: {message}. Received: {received!r}"
 
 
+def name_of(section: type[Section], key: str) -> str:
+    """The one value that a section's key may have."""
+    return get_args(section.model_fields[key].annotation)[0]
+
+
 def _keys(location: tuple) -> list[str]:
     """The keys that a section allows, found by walking the models along a location."""
     kinds = {
         "categorical": CategoricalFeature,
         "numeric": NumericFeature,
-        "shared_bottom": SharedBottom,
-        "ple": Ple,
-        "lr": LogisticRegression,
-        "fm": FactorizationMachine,
-        "wide_deep": Deep,
-        "deepfm": Deep,
-        "dcn": CrossAndDeep,
-        "dcn_v2": CrossAndDeep,
+        **{name_of(section, "trunk"): section for section in TRUNKS},
+        **{name_of(section, "method"): section for section in METHODS},
         "data": Data,
         "join": Join,
         "split": Split,

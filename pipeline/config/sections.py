@@ -5,15 +5,12 @@ import re
 import zoneinfo
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config.section import Section
+from pipeline.config.task_weights import Fixed, TaskWeights
 
 UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-class Section(BaseModel):
-    """What all sections share: unknown keys are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Join(Section):
@@ -25,17 +22,30 @@ class Join(Section):
 
 
 class Split(Section):
-    """Either the first moment of each evaluation split, or random fractions of the rows."""
+    """Either the first moment of each evaluation split, or random fractions of the rows.
+
+    Where ``files`` names some of the input, the fractions are of their rows, none of
+    which is trained on.
+    """
 
     validation: float | datetime.datetime | datetime.date
     test: float | datetime.datetime | datetime.date
+    files: list[str] = []  # names or patterns, as in data.input
 
     @model_validator(mode="after")
     def _consistent(self):
         kinds = {isinstance(v, float) for v in (self.validation, self.test)}
         if len(kinds) == 2:
             raise ValueError("validation and test must both be moments, or fractions")
-        if self.by_fraction:
+        if self.files and not self.by_fraction:
+            raise ValueError("files needs fractions: what share of their rows is which")
+        if self.files:
+            if min(self.validation, self.test) <= 0 or self.validation + self.test != 1:
+                raise ValueError(
+                    "validation and test must share all rows of files: two fractions "
+                    f"above 0 that add up to 1. Received: {self.validation}, {self.test}"
+                )
+        elif self.by_fraction:
             if not (min(self.validation, self.test) > 0 < 1 - self.validation - self.test):
                 raise ValueError("fractions must be above 0 and leave rows to train on")
         elif (_moment(self.validation).tzinfo is None) != (
@@ -187,6 +197,9 @@ class TaskConfig(Section):
     truth: str = ""  # column with the true probability or value, where it is known
     # of the negatives, the fraction that the log kept: the served probability undoes it
     negative_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    # how many negatives a positive counts for in the loss; likewise undone
+    positive_weight: Annotated[float, Field(gt=0)] = 1.0
+    sample_weight: str = ""  # column that says how much a row counts in the loss
 
     @model_validator(mode="after")
     def _kind(self):
@@ -196,83 +209,9 @@ class TaskConfig(Section):
             raise ValueError("at_least makes a binary label; kind must be binary")
         if self.kind == "regression" and self.negative_rate != 1:
             raise ValueError("negative_rate is for binary tasks: a value is no negative")
+        if self.kind == "regression" and self.positive_weight != 1:
+            raise ValueError("positive_weight is for binary tasks: a value is no positive")
         return self
-
-
-Units = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-
-
-class SharedBottom(Section):
-    """One network for all tasks, and a tower each."""
-
-    trunk: Literal["shared_bottom"]
-    embedding_dim: Annotated[int, Field(ge=1)] = 16
-    cross_layers: Annotated[int, Field(ge=0)] = 0  # DCN-v2 on the bottom's input
-    layer_norm: bool = False  # of what the bottom reads, after the crosses
-    bottom_units: Units = [128, 64]
-    tower_units: list[Annotated[int, Field(ge=1)]] = [32]
-
-
-class Ple(Section):
-    """Progressive layered extraction: shared and task-specific experts with gates."""
-
-    trunk: Literal["ple"]
-    embedding_dim: Annotated[int, Field(ge=1)] = 16
-    levels: Annotated[int, Field(ge=1)] = 2
-    shared_experts: Annotated[int, Field(ge=1)] = 2
-    task_experts: Annotated[int, Field(ge=1)] = 1
-    expert_units: Units = [64]
-    tower_units: list[Annotated[int, Field(ge=1)]] = [32]
-
-
-class LogisticRegression(Section):
-    """A weight for every value of every feature; nothing is embedded."""
-
-    trunk: Literal["lr"]
-
-    @property
-    def embedding_dim(self) -> int:
-        """Of features that name none: a table that is not built."""
-        return 1
-
-
-class FactorizationMachine(Section):
-    """Linear, and the products of all pairs of embedded features."""
-
-    trunk: Literal["fm"]
-    embedding_dim: Annotated[int, Field(ge=1)] = 10
-
-
-class Deep(Section):
-    """A wide side beside an MLP: Wide & Deep, and DeepFM with FM's products."""
-
-    trunk: Literal["wide_deep", "deepfm"]
-    embedding_dim: Annotated[int, Field(ge=1)] = 10
-    deep_units: Units = [400, 400, 400]  # CowClip's published runs
-    tower_units: list[Annotated[int, Field(ge=1)]] = []
-
-
-class CrossAndDeep(Section):
-    """Linear, crosses and an MLP: DCN (vectors) and DCN-v2 (matrices)."""
-
-    trunk: Literal["dcn", "dcn_v2"]
-    embedding_dim: Annotated[int, Field(ge=1)] = 10
-    cross_layers: Annotated[int, Field(ge=1)] = 3
-    rank: Annotated[int, Field(ge=1)] | None = None  # of DCN-v2's matrices; null: full
-    deep_units: Units = [400, 400, 400]
-    tower_units: list[Annotated[int, Field(ge=1)]] = []
-
-    @model_validator(mode="after")
-    def _rank(self):
-        if self.rank is not None and self.trunk == "dcn":
-            raise ValueError("rank is of dcn_v2's matrices; dcn crosses with vectors")
-        return self
-
-
-Model = Annotated[
-    SharedBottom | Ple | LogisticRegression | FactorizationMachine | Deep | CrossAndDeep,
-    Field(discriminator="trunk"),
-]
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -334,6 +273,7 @@ class Train(Section):
     scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip"] = "cowclip"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     decay: Literal["none", "linear"] = "none"  # of the rates, to 0 at the end of training
+    task_weights: TaskWeights = Fixed(method="fixed")  # beside the tasks' own
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window
     patience: Annotated[int, Field(ge=0)] | None = None  # epochs without gain; null: all
     monitor: str = "mean_auc"  # on the validation split; or one task's name

@@ -17,6 +17,7 @@ from pipeline.report.elements import (
     paragraph,
     text,
 )
+from pipeline.report.experts import experts
 from pipeline.report.metrics import tasks
 from pipeline.report.sections import (
     clipping,
@@ -61,6 +62,7 @@ def write_report(
         "Metrics": tasks(metrics),
         "Training": training(log, metrics.get("divergence") or {}),
         "Clipping": clipping(log),
+        "Experts": experts(log),
         "Ranking and calibration": curves(metrics.get("tasks") or {}),
         "Slices": slices(metrics.get("slices") or []),
         "Against the baseline": drift(metrics.get("drift") or {}),
@@ -71,6 +73,8 @@ def write_report(
     for name, found in (("Slices", "slices"), ("Against the baseline", "drift")):
         if not metrics.get(found):
             del sections[name]
+    if not sections["Experts"]:
+        del sections["Experts"]
     write_page(path, document(header(metrics, verdict), sections))
 
 

@@ -23,6 +23,7 @@ TITLE = "steadyrank comparison"
 SHOWN = {
     "auc": "AUC",
     "gauc": "GAUC",
+    "pr_auc": "PR-AUC",
     "log_loss": "Log loss",
     "normalized_entropy": "Normalised entropy",
     "rmse": "RMSE",

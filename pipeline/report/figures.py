@@ -116,6 +116,25 @@ def clipped_rows_figure(steps: list[dict]) -> dict | None:
     return figure
 
 
+def experts_figure(use: dict) -> dict | None:
+    """One bar a gate, made of the weights that it gives to its experts."""
+    labels = list(dict.fromkeys(label for weights in use.values() for label in weights))
+    traces = [
+        {
+            "type": "bar",
+            "name": html.escape(str(label)),
+            "x": [html.escape(str(gate)) for gate, w in use.items() if label in w],
+            "y": clean([w[label] for w in use.values() if label in w]),
+            "marker": {"color": COLOURS[index % len(COLOURS)]},
+        }
+        for index, label in enumerate(labels)
+    ]
+    figure = drawing(traces, "gate", "mean weight") if traces else None
+    if figure:
+        figure["layout"]["barmode"] = "stack"
+    return figure
+
+
 def roc_figure(tasks: dict) -> dict | None:
     """ROC of each binary task."""
     traces = [diagonal(0, 1)]

@@ -83,6 +83,7 @@ def ranking(binary: dict, baseline: dict) -> Markup:
         "Positives": shown("positives", count),
     }
     cells |= {name: spread_cell(name.lower()) for name in ("AUC", "GAUC")}
+    cells |= {"PR-AUC": shown("pr_auc")}
     note = "Every task is measured in its own sample space. GAUC is the mean AUC within "
     note += "a group. "
     if any(is_number(task.get("reachable_auc")) for task in binary.values()):

@@ -55,6 +55,27 @@ def test_equal_scikit_learn():
     )
 
 
+def test_pr_auc_equals_scikit_learn():
+    average = sklearn.metrics.average_precision_score
+    for seed, rate in enumerate([0.0, 0.1, 0.6]):
+        labels, scores, weights = sample(500, seed, rate)
+        found = metrics.pr_auc(labels, scores)
+        assert found == pytest.approx(average(labels, scores), abs=1e-12)
+        found = metrics.pr_auc(labels, scores, weights)
+        expected = average(labels, scores, sample_weight=weights)
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_pr_auc_by_hand():
+    # one of two tied rows at the top is positive, then a negative, then a positive
+    found = metrics.pr_auc([1, 0, 0, 1], [0.9, 0.9, 0.5, 0.1])
+    assert found == pytest.approx(0.5 * 1 / 2 + 0.5 * 2 / 4)
+    assert metrics.pr_auc([1, 1], [0.1, 0.2]) == 1
+    assert np.isnan(metrics.pr_auc([0, 0], [0.1, 0.2]))
+    assert np.isnan(metrics.pr_auc(NO_ROWS, NO_ROWS))
+    assert np.isnan(metrics.pr_auc([1, 0], [np.nan, 0.2]))
+
+
 def test_auc_is_exact_at_a_low_base_rate():
     random = np.random.default_rng(4)
     labels = random.uniform(size=20_000) < 0.005

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from components.interactions import VectorCross, fm_pooling
-from components.row_optimizers import RowAdam
+from components.row_optimizers import RowAdagrad
 from models.build import DENSE_OPTIMIZERS, PRODUCTS, TRUNKS, WIDE, build_model
 from models.features import Feature, Task
 
@@ -195,9 +195,10 @@ def test_candidates_score_as_rows_do(trunk):
             np.testing.assert_allclose(got[name], expected, rtol=1e-4, atol=1e-5)
 
 
-def compiled(trunk, count, semantics="lazy"):
+def compiled(trunk, count, **settings):
     model = build(trunk, count)
-    rows = RowAdam(0.01, r=0.005, l2=1e-3, semantics=semantics)
+    # not Adam, whose first step has the same length for any gradient, noise included
+    rows = RowAdagrad(0.05, r=0.005, l2=1e-3, **settings)
     model.compile(DENSE_OPTIMIZERS["adagrad"](0.1), rows)
     return model
 
@@ -217,7 +218,9 @@ def values(model):
 @CTR
 def test_a_step_equals_one_through_the_tables(trunk):
     """``train_step`` reads each row once; the plain way is a gradient of the tables."""
-    one, other = (compiled(trunk, 2, semantics="touched") for _ in range(2))
+    # DeepFM's plain way reads every row twice, which CowClip's counts would notice
+    settings = {"semantics": "touched", "clip": "none"}
+    one, other = (compiled(trunk, 2, **settings) for _ in range(2))
     for seed in range(4):
         features, labels, masks = labelled(seed, 2)
         one.train_step((features, labels, masks))
@@ -229,8 +232,7 @@ def test_a_step_equals_one_through_the_tables(trunk):
         other.dense_optimizer.apply_gradients(zip(gradients[0], both[0], strict=True))
         other.embedding_optimizer.apply_gradients(zip(gradients[1], both[1], strict=True))
     for a, b in zip(values(one), values(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
-    assert any(float(f) > 0 for f in one.embedding_optimizer.clipped_fractions)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("trunk", ["lr", "deepfm"])

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import column, load_config, parse_config
+from models import build, task_weighting
+from pipeline.config import column, load_config, name_of, parse_config, trunks
 from pipeline.errors import InputError
 from tests.pipeline.tiny import config_document
 
@@ -118,6 +119,131 @@ def test_a_wrong_value_is_named(document, said):
     assert said in message or said.replace(".ple", "") in message
 
 
+EXPERTS = {"experts": 4, "expert_units": [16, 8]}
+BOTTOM = {"bottom_units": [16, 8]}
+TRUNKS = {
+    "single_task": BOTTOM,
+    "shared_bottom": {**BOTTOM, "cross_layers": 2, "layer_norm": True},
+    "asymmetric": {**BOTTOM, "reads": {"like": ["click", "watch"]}},
+    "customized": BOTTOM,
+    "cross_stitch": BOTTOM,
+    "sluice": {**BOTTOM, "subspaces": 4, "penalty": 0.5},
+    "omoe": EXPERTS,
+    "mmoe": EXPERTS,
+    "ml_mmoe": {**EXPERTS, "levels": 3},
+    "cgc": {"shared_experts": 3, "task_experts": 2, "expert_units": [8]},
+    "ple": {"levels": 3, "shared_experts": 3, "task_experts": 2, "expert_units": [8]},
+}
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_every_trunk_has_a_section_whose_keys_reach_the_model(trunk):
+    model = {"trunk": trunk, **TRUNKS[trunk], "front": "cross", "front_layers": 2}
+    config = parse_config(config_document(model=model), "c")
+    assert config.model.model_dump().items() >= model.items()
+    built = build.TRUNKS[trunk](["click", "like", "watch"], 1, **config.model.model_dump())
+    assert built.name == trunk
+    message = refused(config_document(model={**model, "tower_unit": [4]}))
+    assert "model.tower_unit: unknown key" in message and "'tower_units'" in message
+
+
+def test_the_table_of_trunks_and_the_sections_agree():
+    assert set(TRUNKS) <= set(build.TRUNKS)
+    sections = {name_of(section, "trunk") for section in trunks.TRUNKS}
+    assert sections == set(build.TRUNKS)
+
+
+METHODS = {
+    "fixed": {},
+    "decay": {"gamma": {"like": 0.9}, "per": "step"},
+    "uncertainty": {"rate": 0.1},
+    "gradnorm": {"alpha": 0.5, "rate": 0.1},
+    "dwa": {"temperature": 1.0},
+    "pcgrad": {},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_of_task_weights_is_known(method):
+    section = {"method": method, **METHODS[method]}
+    config = parse_config(config_document(train__task_weights=section), "c")
+    assert config.train.task_weights.model_dump() == section
+    assert set(METHODS) == set(task_weighting.METHODS)
+    message = refused(config_document(train__task_weights={**section, "rat": 1}))
+    assert "train.task_weights.rat: unknown key" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": {"trunk": "asymmetric"}}, "reads: Field required"),
+        ({"model": {"trunk": "asymmetric", "reads": {}}}, "which task reads which"),
+        (
+            {"model": {"trunk": "asymmetric", "reads": {"like": ["clik"]}}},
+            "model.reads.like: 'clik' is no task. Did you mean 'click'?",
+        ),
+        (
+            {"model": {"trunk": "asymmetric", "reads": {"like": ["like"]}}},
+            "reads.like must name other tasks",
+        ),
+        (
+            {"model": {"trunk": "sluice", "bottom_units": [9]}},
+            "multiples of subspaces=2. Received: [9]",
+        ),
+        (
+            {"model": {"trunk": "mmoe", "front_layers": 2}},
+            "front 'concatenation' has no front_layers",
+        ),
+        ({"model": {"trunk": "mmoe", "front": "fm"}}, "front"),
+        (
+            {"train__task_weights": {"method": "decay", "gamma": {"lke": 0.9}}},
+            "train.task_weights.gamma.lke: 'lke' is no task. Did you mean 'like'?",
+        ),
+        ({"train__task_weights": {"method": "decay", "gamma": {"like": 0}}}, "greater"),
+        ({"train__task_weights": {"method": "gradnrm"}}, "'gradnorm'"),
+        (
+            {"data__split": {"files": ["a"], "validation": 0.5, "test": 0.4}},
+            "two fractions above 0 that add up to 1",
+        ),
+        (
+            {
+                "data__split": {
+                    "files": ["a"],
+                    "validation": "2024-03-05",
+                    "test": "2024-03-06",
+                }
+            },
+            "files needs fractions",
+        ),
+        ({"score": "click * agee"}, "unknown task or numeric feature 'agee'"),
+        ({"score": "click * item"}, "unknown task or numeric feature 'item'"),
+    ],
+)
+def test_what_does_not_go_together_is_named(changes, said):
+    assert said in refused(config_document(**changes))
+
+
+def test_a_score_may_use_a_number_but_not_a_name_that_means_two_things():
+    config = parse_config(config_document(score="click * log1p(price) + age"), "c")
+    assert config.score_formula == "click * log1p(price) + age"
+    document = with_feature(4, name="watch", column="price")
+    parse_config(document, "c")
+    document["score"] = "click * watch"
+    assert "['watch'] is a task and a feature" in refused(document)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"positive_weight": 0}, "positive_weight"),
+        ({"positive_weight": 2}, "a value is no positive"),
+    ],
+)
+def test_the_weight_of_positives_is_one_of_a_binary_task(keys, said):
+    assert said in refused(with_task(2, **keys))
+    assert parse_config(with_task(0, positive_weight=3), "c").tasks[0].positive_weight == 3
+
+
 def test_a_missing_section_is_named():
     document = config_document()
     del document["data"]["split"]
@@ -205,7 +331,7 @@ def test_mean_auc_needs_a_binary_task():
 @pytest.mark.parametrize(
     ("score", "said"),
     [
-        ("click * lke", "unknown task 'lke'"),
+        ("click * lke", "unknown task or numeric feature 'lke'"),
         ("click.real", "score may hold numbers"),
         ("cosh(click)", "unknown function 'cosh'"),
         ("click * '2'", "numbers only"),
@@ -224,7 +350,7 @@ def test_mean_auc_needs_a_binary_task():
         ("__import__('os').system('true')", "plain arguments"),
         ("click *", "must be a formula"),
         ("click; like", "must be a formula"),
-        ("exp", "unknown task 'exp'"),
+        ("exp", "unknown task or numeric feature 'exp'"),
     ],
 )
 def test_a_score_that_says_more_than_a_formula_is_refused(score, said):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import parse_config
+from pipeline.errors import InputError
 from pipeline.preprocess import add_counts, pad_lists, preprocess
 from tests.pipeline import naive, tiny
 
@@ -242,6 +243,59 @@ def test_a_label_can_be_made_from_a_number(tmp_path, rows):
     watched = [r["watch"] for r in kept.values() if r["watch"] is not None]
     assert manifest["tasks"]["long"]["rows"] == len(watched)
     assert manifest["tasks"]["long"]["positives"] == sum(w >= 30 for w in watched)
+
+
+def test_files_can_be_held_out_from_training(tmp_path):
+    rows = tiny.make_rows(400)
+    tmp_path.mkdir(exist_ok=True)
+    for name, part in (("late", rows[:100]), ("b", rows[200:300]), ("c", rows[300:])):
+        tiny.write_parquet(part, tmp_path / f"{name}.parquet")
+    split = {"files": ["late.parquet"], "validation": 0.4, "test": 0.6}
+    changes = {
+        "data__input": ["*.parquet"],
+        "data__join": [],
+        "data__time": None,
+        "data__window": None,
+        "data__split": split,
+        "features": [f for f in tiny.CONFIG["features"] if f["name"] != "country"],
+    }
+    config = parse_config(tiny.config_document(**changes), "c")
+    manifest = preprocess(config, tmp_path, tmp_path / "examples")
+    found = {split: counts["rows"] for split, counts in manifest["splits"].items()}
+    assert found["train"] == 200 and found["validation"] + found["test"] == 100
+    assert 20 < found["validation"] < 60
+    held = {row["number"] for row in rows[:100]}
+    assert len(held) == 100
+    for files, said in (
+        (["lat.parquet"], "'lat.parquet' is none of the log's files.*'late.parquet'"),
+        (["*.parquet"], "nothing is left to train on"),
+    ):
+        changes["data__split"] = {**split, "files": files}
+        with pytest.raises(InputError, match=said):
+            preprocess(
+                parse_config(tiny.config_document(**changes), "c"), tmp_path, tmp_path / "x"
+            )
+
+
+def test_weights_of_rows_reach_the_masks_and_bad_ones_are_rejected(tmp_path):
+    from pipeline.dataset import evaluation_dataset
+    from pipeline.example_set import ExampleSet
+
+    rows = [{**row, "worth": row["number"] % 3 / 2} for row in tiny.make_rows()]
+    rows[5]["worth"], rows[77]["worth"] = -1.0, None
+    tasks = [{**task} for task in tiny.CONFIG["tasks"]]
+    tasks[1] |= {"sample_weight": "worth"}
+    output, manifest = run(tmp_path, rows, changes={"tasks": tasks})
+    assert manifest["rows"]["rejected"] == {"sample weight of like: not 0 or more": 2}
+    assert schema(output)["tasks"][1]["sample_weight"] == "worth"
+    assert "sample_weight" not in schema(output)["tasks"][0]
+    found = []
+    for split in ("train", "validation", "test"):
+        for _, _, masks in evaluation_dataset(ExampleSet.open(output), split, 512):
+            assert set(masks["click"].numpy()) == {1.0}
+            found += masks["like"].numpy().tolist()
+    kept = [row for i, row in enumerate(rows) if i not in (5, 77)]
+    assert sorted(found) == sorted(row["worth"] * row["click"] for row in kept)
 
 
 def test_a_semicolon_and_a_tab_delimit_as_well(tmp_path, rows, done):

@@ -27,6 +27,7 @@ def recorded(task="is_click"):
     bins = {"predicted": [0.1, 0.4], "observed": [0.12, 0.0], "rows": [50, 50]}
     binary = {
         "kind": "binary", "rows": 1234, "positives": 432, "auc": 0.7, "gauc": None,
+        "pr_auc": 0.31,
         "log_loss": 0.6, "normalized_entropy": math.nan, "calibration": 1.02,
         "reachable_auc": 0.75, "roc": curve, "calibration_curve": bins,
     }  # fmt: skip
@@ -167,7 +168,7 @@ def test_slices_that_passed_are_folded(tmp_path):
     "words",
     ["auc is_click ✗ refused 0.7000 min 0.72 0.7000 is below 0.72"]
     + ["skew – ✓ passed 3.00e-08 max 1e-05 3.0e-08 is at most 1e-05"]
-    + ["is_click 1,234 432 0.7000 ± 0.0100 – 0.7500 80.0% 0.6900 +0.0100 ± 0.0020"]
+    + ["is_click 1,234 432 0.7000 ± 0.0100 – 0.3100 0.7500 80.0% 0.6900 +0.0100 ± 0.0020"]
     + ["35.01% 0.6000 – 1.0200", "micro divergence 1 time, 2 steps", "Read 2,010"]
     + ["Rejected: no label: is_click 7", "train 766 1 2024-01-01 2024-01-01"]
     + ["is_click 2,000 700 35.00% 1", "tensorflow 2.16.2", "3.00e-08", "- name:"]

@@ -4,6 +4,7 @@ import http.server
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -82,6 +83,34 @@ def test_examples_score_as_raw_rows_and_missing_keys_are_missing(signatures):
     assert_same(empty, signatures["serving_default"](**raw_of([nothing], {})))
 
 
+def test_the_score_reads_numbers_in_every_signature(trained, tmp_path):
+    """The formula by hand: price is sent raw, age is the one user's; some are missing."""
+    formula = "click * sigmoid(price / 50) + log1p(age) * 0.1"
+    document = tiny.config_document(score=formula, serving={"shared": SHARED})
+    other = tmp_path / "train"
+    shutil.copytree(trained, other)
+    schema = json.loads((other / "schema.json").read_text())
+    schema["score"] = formula
+    (other / "schema.json").write_text(json.dumps(schema))
+    folder = export(parse_config(document, "c"), other, tmp_path / "export")
+    served = tf.saved_model.load(str(folder)).signatures
+    rows = [{**row, "age": 33} for row in some_rows()]
+    whole = raw_of([{**row, "user": rows[0]["user"]} for row in rows], USERS)
+    found = served["serving_default"](**whole)
+    fields = {f["name"]: f for f in schema["features"]}
+    mean = np.sign(fields["price"]["mean"]) * np.expm1(abs(fields["price"]["mean"]))
+    prices = np.array([mean if r["price"] is None else r["price"] for r in rows])
+    click = found["click"].numpy().astype(np.float64)
+    expected = click / (1 + np.exp(-prices / 50)) + 0.1 * np.log1p(33)
+    np.testing.assert_allclose(found["score"], expected, rtol=1e-5)
+    shared = {n: v[:1] if n in SHARED else v for n, v in whole.items()}
+    assert_same(served["candidates"](**shared), found)
+    empty = served["tf_example"](examples=tf.constant([b""]))
+    click = float(empty["click"][0])
+    expected = click / (1 + np.exp(-mean / 50)) + 0.1 * np.log1p(fields["age"]["mean"])
+    assert float(empty["score"][0]) == pytest.approx(expected, rel=1e-4)
+
+
 SETTINGS = {
     "bottom": {"trunk": "shared_bottom", "bottom_units": [8, 4], "cross_layers": 0},
     "crossed": {"trunk": "shared_bottom", "bottom_units": [8], "cross_layers": 2},
@@ -91,6 +120,15 @@ SETTINGS = {
         "shared_experts": 2,
         "task_experts": 1,
         "expert_units": [8, 4],
+    },
+    "single": {"trunk": "single_task", "bottom_units": [8, 4]},
+    "stitch": {"trunk": "cross_stitch", "bottom_units": [8, 4], "front": "dot"},
+    "ml_mmoe": {
+        "trunk": "ml_mmoe",
+        "levels": 2,
+        "experts": 2,
+        "expert_units": [8],
+        "front": "cross",
     },
 }
 
@@ -122,7 +160,8 @@ def test_every_trunk_takes_candidates(name, keeps):
     cuts = model.cut_kernels(one, shared) if keeps else None
     assert_same(model.predict_candidates(one, shared, cuts), wanted)
     if keeps:
-        assert bool(cuts.variables) == (name != "crossed")
+        joined = name == "crossed" or "front" in settings
+        assert bool(cuts.variables) is not joined
     split = model.inputs_layer.split(one, shared)
     assert isinstance(split, SplitInput)
     whole = model.inputs_layer({n: tf.constant(v) for n, v in batch.items()})

@@ -176,7 +176,11 @@ def small():
             "layer_norm": True,
             "tower_units": [],
         },
-        train={"batch_size": 8, "dense": {"learning_rate": 50.0}},
+        train={
+            "batch_size": 8,
+            "dense": {"learning_rate": 50.0},
+            "task_weights": {"method": "uncertainty"},
+        },
     )
     features, tasks = document["features"], document["tasks"]
     document |= {"features": [features[0], features[4]], "tasks": tasks[:2]}

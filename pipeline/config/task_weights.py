@@ -1,0 +1,57 @@
+"""``train.task_weights``: how the weights of the tasks change while training goes on."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.config.section import Section
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Fixed(Section):
+    """The tasks' own weights, from beginning to end."""
+
+    method: Literal["fixed"]
+
+
+class Decay(Section):
+    """PLE's ``w * gamma ** t``, t in steps or epochs."""
+
+    method: Literal["decay"]
+    gamma: Annotated[dict[str, Positive], Field(min_length=1)]  # by task; else 1
+    per: Literal["step", "epoch"] = "epoch"
+
+
+class Uncertainty(Section):
+    """Weights learned as variances (Kendall et al., CVPR'18)."""
+
+    method: Literal["uncertainty"]
+    rate: Positive = 1e-2  # of the log variances
+
+
+class GradNorm(Section):
+    """Gradients of like norm, more for tasks that are slow (Chen et al., ICML'18)."""
+
+    method: Literal["gradnorm"]
+    alpha: Annotated[float, Field(ge=0)] = 1.5  # the paper's range is 0.5 to 3
+    rate: Positive = 1e-2  # of the weights
+
+
+class Dwa(Section):
+    """More for tasks whose loss falls slowly (Liu et al., CVPR'19)."""
+
+    method: Literal["dwa"]
+    temperature: Positive = 2.0  # the paper's
+
+
+class PcGrad(Section):
+    """Conflicting parts of the tasks' gradients are left out (Yu et al., NeurIPS'20)."""
+
+    method: Literal["pcgrad"]
+
+
+METHODS = (Fixed, Decay, Uncertainty, GradNorm, Dwa, PcGrad)
+TaskWeights = Annotated[
+    Fixed | Decay | Uncertainty | GradNorm | Dwa | PcGrad, Field(discriminator="method")
+]

@@ -1,0 +1,130 @@
+"""The multitask study: its data against the recipe, equal budgets, its figures."""
+
+import json
+import xml.etree.ElementTree as ET
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks import multitask
+from benchmarks import multitask_synthetic as synthetic
+from benchmarks.multitask_drawing import draw
+from benchmarks.multitask_trials import Contest, interval
+from components.mlp import MLP
+from pipeline.config import parse_config
+from tests.pipeline import tiny
+
+STUDY = synthetic.Study(width=8, rows=400, units=(6, 4), experts=4, epochs=2, batch=64)
+
+
+@pytest.mark.parametrize(("cosine", "pearson"), [(0.0, 0.0), (0.5, 0.33), (1.0, 0.99)])
+def test_label_correlations_are_those_of_the_recipe(cosine, pearson):
+    """PAPERS 4.5: means of 200 draws; the standard deviation is about .1."""
+    found = []
+    for seed in range(60):
+        _, y = synthetic.generate(cosine, 16, 2000, seed)
+        found.append(np.corrcoef(y.T)[0, 1])
+    assert np.mean(found) == pytest.approx(pearson, abs=0.06)
+
+
+def test_labels_follow_the_formula():
+    x, y = synthetic.generate(1.0, 5, 4000, 3)
+    # both tasks see one direction: they differ by their noise alone
+    gap = y[:, 0] - y[:, 1]
+    assert np.var(gap) == pytest.approx(2 * synthetic.NOISE_VARIANCE, rel=0.1)
+    assert np.abs(np.corrcoef(gap, x[:, 0])[0, 1]) < 0.06
+    assert x.mean() == pytest.approx(0, abs=0.03) and x.std() == pytest.approx(1, abs=0.03)
+
+
+def test_widened_networks_have_so_many_times_the_weights():
+    for times in (0.5, 1, 3.7, 8):
+        units = synthetic.widened(50, [64, 32], times)
+        sizes = []
+        for widths in ([64, 32], units):
+            mlp = MLP(widths)
+            mlp(np.zeros([1, 50], np.float32))
+            sizes.append(mlp.count_params())
+        assert sizes[1] / sizes[0] == pytest.approx(times, rel=0.05)
+
+
+def test_the_synthetic_models_are_of_like_size():
+    sizes = {}
+    for name, make in synthetic.models(STUDY).items():
+        network = synthetic.Network(make(synthetic.TASKS, 1), 1)
+        network(np.zeros([1, STUDY.width], np.float32))
+        sizes[name] = network.count_params()
+    assert set(sizes) == {"single", "shared_bottom", "mmoe", "ple"}
+    assert max(sizes.values()) < 1.4 * min(sizes.values()), sizes
+
+
+def test_a_synthetic_run_keeps_its_best_epoch_and_gains_are_over_single(monkeypatch):
+    monkeypatch.setattr(synthetic, "RATES", (3e-3,))
+    runs = synthetic.run(STUDY, (0.5,), (1,), ("single", "ple"))
+    single, ple = (run["test"] for run in runs)
+    expected = np.mean([single[task] - ple[task] for task in synthetic.TASKS])
+    assert synthetic.gains(runs, "ple") == {0.5: [pytest.approx(expected)]}
+    assert 0.2 < runs[0]["pearson"] < 0.5
+
+
+def test_students_interval_by_hand():
+    found = interval([1.0, 2.0, 3.0])
+    assert found["mean"] == 2 and found["values"] == [1, 2, 3]
+    half = 4.303 / 3**0.5
+    assert found["interval"] == pytest.approx([2 - half, 2 + half])
+
+
+@pytest.fixture(scope="module")
+def contest(tmp_path_factory):
+    document = tiny.config_document(train__epochs=2)
+    document["tasks"] = [{"name": "click"}, {"name": "like"}]
+    document["model"] |= {"shared_experts": 2, "levels": 1}
+    folder = tmp_path_factory.mktemp("contest")
+    tiny.write_log(folder / "log")
+    return Contest.prepare(parse_config(document, "c"), folder / "log", folder / "out")
+
+
+@pytest.mark.parametrize("model", [*multitask.GATED, *multitask.OTHERS])
+def test_every_model_is_built_as_large_as_the_configs(contest, model):
+    keys = multitask.task_reading(contest.config, model)
+    settings = contest.settings(model) | keys
+    names = [task.name for task in contest.config.tasks]
+    config = contest.variant(settings, 7, names)
+    assert config.train.seed == 7 and config.model.trunk == settings["trunk"]
+
+
+def test_a_contest_ends_in_a_table_and_a_headline(contest, capsys):
+    runs = [contest.run(name, 1) for name in ("single", "mmoe", "ple")]
+    single, mmoe, ple = (run["parameters"] for run in runs)
+    assert single["embedding"] == 2 * ple["embedding"] == 2 * mmoe["embedding"]
+    assert single["dense"] == pytest.approx(ple["dense"], rel=0.35)
+    assert mmoe["dense"] == pytest.approx(ple["dense"], rel=0.35)
+    found = multitask.summary(runs, ("single", "mmoe", "ple"))
+    gain = np.mean([runs[2]["test"][t] - runs[0]["test"][t] for t in runs[0]["test"]])
+    assert found["models"]["ple"]["mean_gain"]["mean"] == pytest.approx(gain)
+    assert found["models"]["single"]["mean_gain"]["mean"] == 0
+    last = multitask.headline({"kuairand": found})
+    assert last["kuairand_gain_ple"] == pytest.approx(gain)
+    over = multitask.mean_auc(runs[2]["test"]) - multitask.mean_auc(runs[1]["test"])
+    assert last["kuairand_ple_over_mmoe"] == pytest.approx(over)
+    multitask.print_models("tiny", found)
+    assert "mmoe" in capsys.readouterr().out
+
+
+def test_the_plot_is_one_and_results_are_written(tmp_path):
+    runs = {
+        "plain <net>": [
+            {"epoch": 1, "test": {"is_click": 0.70, "is_like": 0.75}},
+            {"epoch": 2, "test": {"is_click": 0.72, "is_like": 0.79}},
+        ]
+    }
+    root = ET.fromstring(draw(runs))
+    assert root.tag.endswith("svg") and "plain <net>" in "".join(root.itertext())
+    options = SimpleNamespace(results=tmp_path, plot=tmp_path / "p" / "s.svg", quick=True)
+    best = {"test": runs["plain <net>"][1]["test"]}
+    found = {"seesaw": {"runs": runs, "shipped": best}}
+    last = multitask.headline(found)
+    assert last == {"is_click": 0.72, "is_like": 0.79}
+    multitask.write_all(options, found, last)
+    written = json.loads((tmp_path / "multitask_quick.json").read_text())
+    assert written["headline"] == last and options.plot.exists()
