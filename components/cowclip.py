@@ -55,3 +55,32 @@ def cow_clip(g, w, counts, r=1.0, zeta=1e-5, form="paper"):
     clipped = length > bound
     scale = tf.where(clipped, bound / length, tf.ones_like(bound))
     return g * scale[:, tf.newaxis], clipped
+
+
+def group_clip(g, w, groups, count, r=1.0, zeta=1e-5):
+    """One factor for all ids of a group: what CowClip's authors tried before it.
+
+    `g_c = g min(1, max(r ||w||, zeta) / ||g||)` with norms over the batch's ids of a
+    group: a field's, or all of them.  The coarser the group, the more the few frequent
+    ids decide how far the many rare ones may move.
+
+    Args:
+        g: `[U, D]`, as for `cow_clip`.
+        w: `[U, D]`, likewise.
+        groups: int `[U]`, the group of each id, from 0.
+        count: Number of groups; 1: the global norm.
+        r: Bound relative to the norm of the group's embeddings.
+        zeta: Floor of the bound.
+
+    Returns:
+        As `cow_clip`.
+    """
+
+    def norms(x):
+        squares = tf.reduce_sum(tf.square(x), axis=1)
+        return tf.sqrt(tf.math.unsorted_segment_sum(squares, groups, count))
+
+    length, bound = norms(g), tf.maximum(r * norms(w), zeta)
+    clipped = length > bound
+    scale = tf.where(clipped, bound / length, tf.ones_like(bound))
+    return g * tf.gather(scale, groups)[:, tf.newaxis], tf.gather(clipped, groups)

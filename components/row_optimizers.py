@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from components import clippy
 from components.base_optimizer import BaseOptimizer, compute_dtype
-from components.cowclip import cow_clip
+from components.cowclip import cow_clip, group_clip
 from components.gradients import sum_duplicates
 from components.update_rules import AdagradRule, AdamRule, RowWiseAdagradRule, check_range
 
-CLIPS = ("none", "cowclip", "clippy")
+CLIPS = ("none", "cowclip", "global", "clippy")
 SEMANTICS = ("lazy", "dense", "touched")
 SETTLED_ROWS = 1 << 16  # brought up to date at once by `settle`
 
@@ -85,7 +85,7 @@ class RowOptimizer(BaseOptimizer):
         self.zeta = zeta
         self.l2 = l2
         self.semantics = semantics
-        self._clocks = []
+        self._clocks, self._unclipped = [], set()
 
     @property
     def clipped_fractions(self):
@@ -95,6 +95,16 @@ class RowOptimizer(BaseOptimizer):
     def clipped_fraction(self, variable):
         """The scalar that belongs to one model variable."""
         return self._statistics[self._index(variable)]
+
+    def leave_unclipped(self, variables):
+        """Exempts tables from the clip: CowClip's code exempts linear weights.
+
+        They start at zero, where the clip's bound is at its floor.
+        """
+        self._unclipped |= {self._var_key(variable) for variable in variables}
+
+    def _clip_of(self, variable):
+        return "none" if self._var_key(variable) in self._unclipped else self.clip
 
     @property
     def catches_up(self):
@@ -135,7 +145,8 @@ class RowOptimizer(BaseOptimizer):
             steps = tf.cast(self.iterations, dtype) - last
             rates = tf.cast(passed, dtype) - tf.cast(tf.gather(seen, rows), dtype)
             # an absent id counts once: more than r ||w|| of L2 is clipped
-            l2 = min(self.l2, self.r / 2) if self.clip == "cowclip" else self.l2
+            clipped = self._clip_of(variable) == "cowclip"
+            l2 = min(self.l2, self.r / 2) if clipped else self.l2
             w, slots = self._rule.absent(w, slots, steps, rates, last, l2)
         return Held(rows, w, slots, stored)
 
@@ -172,7 +183,11 @@ class RowOptimizer(BaseOptimizer):
             held, g, counts = self._all_rows(variable, held.rows, g, counts)
         dtype = compute_dtype(variable)
         delta, new, clipped = self._rows_step(
-            tf.cast(g, dtype), held.w, tf.cast(counts, dtype), list(held.slots)
+            tf.cast(g, dtype),
+            held.w,
+            tf.cast(counts, dtype),
+            list(held.slots),
+            self._clip_of(variable),
         )
         finite = tf.reduce_all(tf.math.is_finite(new[-1]), axis=1)
         keep, kept = finite[:, tf.newaxis], held.stored
@@ -185,15 +200,18 @@ class RowOptimizer(BaseOptimizer):
             clipped = tf.gather(clipped, batch)
         self._report(variable, _fraction(clipped), tf.size(finite) - _count(finite))
 
-    def _rows_step(self, g, w, counts, slots):
+    def _rows_step(self, g, w, counts, slots, clip):
         eta = tf.cast(self.learning_rate, w.dtype)
         clipped = tf.zeros_like(counts, tf.bool)
         if self.l2:
             g += 2.0 * self.l2 * w
-        if self.clip == "cowclip":
+        if clip == "cowclip":
             g, clipped = cow_clip(g, w, counts, self.r, self.zeta)
+        if clip == "global":
+            one = tf.zeros([tf.shape(g)[0]], tf.int32)
+            g, clipped = group_clip(g, w, one, 1, self.r, self.zeta)
         delta, slots = self._rule(g, slots, eta, self.iterations + 1)
-        if self.clip == "clippy":
+        if clip == "clippy":
             delta, sigma = clippy.shrink(delta, w, self.r, self.zeta, axis=[1])
             clipped = sigma[:, 0] < 1.0
         return delta, slots, clipped
@@ -296,7 +314,9 @@ class RowAdam(RowOptimizer):
 
     Args:
         learning_rate: eta, a float or a `LearningRateSchedule`.
-        clip: `"cowclip"` (default); `"clippy"`, row by row on the update; or `"none"`.
+        clip: `"cowclip"` (default; with `r=0` its bound does not adapt to the row);
+            `"global"`, one factor for all rows of the batch, for comparison; `"clippy"`,
+            row by row on the update; or `"none"`.
         r: Bound relative to a row's norm (CowClip, 1 as published) or to each weight
             (Clippy's lambda_rel).
         zeta: Floor of the bound: CowClip's zeta, 1e-5 as published for Criteo, or

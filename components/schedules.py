@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-RULES = ("none", "sqrt", "linear", "n2_lambda", "cowclip")
+RULES = ("none", "sqrt", "linear", "n2_lambda", "cowclip", "sde")
+ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}  # at the base batch size
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
@@ -94,22 +95,35 @@ class Backoff(tf.keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Rates(NamedTuple):
-    """What a scaling rule changes."""
+    """What a scaling rule changes.
+
+    Attributes:
+        embedding_rate: Learning rate of the embeddings.
+        embedding_l2: Their L2.
+        dense_rate: Learning rate of the dense weights.
+        adam: Adam's constants: `beta_1`, `beta_2` and `epsilon`.
+    """
 
     embedding_rate: float
     embedding_l2: float
     dense_rate: float
+    adam: dict
 
 
 def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
     """Scales the settings of a base batch size b for the batch size s * b.
 
-    CowClip (AAAI 2023), section 4.  A rare id is updated as often per epoch in large
-    batches as in small ones, so CowClip leaves the embedding rate alone and scales the
-    L2.
+    `"cowclip"` (AAAI 2023, section 4): a rare id is updated as often per epoch in large
+    batches as in small ones, so the embedding rate stays and the L2 grows.
+
+    `"sde"` (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
+    Algorithms", NeurIPS 2022, section 5): where noise dominates gradients, Adam follows
+    the same path at rates times sqrt(s), if its moments forget per *example* as fast as
+    before: `beta^s`, and epsilon / sqrt(s).  L2 is a drift, which then needs no change.
+    It holds for rare ids, too: the root of their second moment shrinks by sqrt(s).
 
     Args:
-        rule: `"none"`, `"sqrt"`, `"linear"`, `"n2_lambda"` or `"cowclip"`.
+        rule: One of `RULES`.
         s: Batch size over base batch size, positive.
         embedding_rate: Learning rate of the embeddings at the base batch size.
         embedding_l2: L2 of the embeddings at the base batch size.
@@ -123,7 +137,7 @@ def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
     """
     if rule not in RULES:
         raise ValueError(
-            f"rule must be one of {RULES}. Received: rule={rule!r}. Use 'cowclip'."
+            f"rule must be one of {RULES}. Received: rule={rule!r}. Use 'sde'."
         )
     if not s > 0:
         raise ValueError(f"s must be positive. Received: s={s}. Check the batch sizes.")
@@ -134,5 +148,10 @@ def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
         "linear": (s, 1.0, s),
         "n2_lambda": (1.0, s**2, root),
         "cowclip": (1.0, s, root),
+        "sde": (root, 1.0, root),
     }[rule]
-    return Rates(embedding_rate * embedding, embedding_l2 * l2, dense_rate * dense)
+    adam = dict(ADAM)
+    if rule == "sde":
+        adam["beta_1"], adam["beta_2"] = ADAM["beta_1"] ** s, ADAM["beta_2"] ** s
+        adam["epsilon"] /= root
+    return Rates(embedding_rate * embedding, embedding_l2 * l2, dense_rate * dense, adam)

@@ -13,7 +13,7 @@ from components.split_dense import KernelCuts
 from models.batch_rows import BatchRows
 from models.ctr import Wide
 from models.features import Feature, Task, transform_numbers
-from models.inputs import FeatureInputs
+from models.inputs import LINEAR, FeatureInputs
 from models.score import evaluate_score, parse_score, score_names
 from models.score_numbers import score_numbers
 from models.task_weighting import TaskWeighting
@@ -106,6 +106,8 @@ class RankingModel(tf.keras.Model):
         self.dense_optimizer = dense_optimizer
         self.embedding_optimizer = embedding_optimizer
         self.weighting = weighting or TaskWeighting(self.tasks)
+        linear = self.inputs_layer.tables.get(LINEAR)
+        embedding_optimizer.leave_unclipped(linear.weights if linear else [])
         dense_optimizer.build(self.dense_variables)
         embedding_optimizer.build(self.embedding_variables)
 

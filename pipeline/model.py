@@ -52,6 +52,9 @@ def compiled_model(
         settings.seed,
     )
     thresholds = {"threshold": dense.threshold} if dense.threshold else {}
+    of_dense, of_rows = (
+        rates.adam if section.optimizer == "adam" else {} for section in (dense, embedding)
+    )
     model.compile(
         DENSE_OPTIMIZERS[dense.optimizer](
             rate(rates.dense_rate),
@@ -59,6 +62,7 @@ def compiled_model(
             relative=dense.relative_threshold,
             absolute=dense.absolute_threshold,
             **thresholds,
+            **of_dense,
         ),
         ROW_OPTIMIZERS[embedding.optimizer](
             rate(rates.embedding_rate),
@@ -67,6 +71,7 @@ def compiled_model(
             zeta=embedding.zeta,
             l2=rates.embedding_l2,
             semantics=embedding.semantics,
+            **of_rows,
         ),
         task_weighting(config, model, steps),
     )

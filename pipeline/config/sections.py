@@ -252,7 +252,8 @@ class EmbeddingOptimizer(Section):
 
     optimizer: Literal["adam", "adagrad", "row_wise_adagrad"] = "adam"
     learning_rate: Positive = 1e-3
-    clip: Literal["cowclip", "clippy", "none"] = "cowclip"  # clippy: row by row
+    # global: one factor for all rows, for comparison; clippy: row by row
+    clip: Literal["cowclip", "global", "clippy", "none"] = "cowclip"
     r: Positive = 1.0  # of CowClip; Clippy's lambda_rel
     zeta: Positive = 1e-5  # of CowClip; Clippy's lambda_abs
     l2: Annotated[float, Field(ge=0)] = 0.0  # lambda of lambda ||w||^2
@@ -270,7 +271,7 @@ class Train(Section):
     dense: DenseOptimizer = DenseOptimizer()
     embedding: EmbeddingOptimizer = EmbeddingOptimizer()
     base_batch_size: Annotated[int, Field(ge=1)] | None = None  # the rates' batch size
-    scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip"] = "cowclip"
+    scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip", "sde"] = "sde"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     decay: Literal["none", "linear"] = "none"  # of the rates, to 0 at the end of training
     task_weights: TaskWeights = Fixed(method="fixed")  # beside the tasks' own

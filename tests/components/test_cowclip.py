@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.cowclip import cow_clip, threshold
+from components.cowclip import cow_clip, group_clip, threshold
 from tests import reference
 
 
@@ -67,3 +67,36 @@ def test_finite_in_finite_out_within_the_bound(g, w):
 def test_no_rows():
     got, mask = cow_clip(tf.zeros([0, 4]), tf.zeros([0, 4]), tf.zeros([0]))
     assert got.shape == [0, 4] and mask.shape == [0]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_factor_for_a_group(count):
+    g, w, _ = example()
+    groups = np.arange(len(g)) % count
+    g[groups == 0] *= 100  # one group is far over its bound, the others are under it
+    g[groups != 0] *= 1e-3
+    got, mask = group_clip(tf.constant(g), tf.constant(w), groups, count, 0.5)
+    for group in range(count):
+        inside = groups == group
+        length, bound = np.linalg.norm(g[inside]), 0.5 * np.linalg.norm(w[inside])
+        expected = g[inside] * min(1.0, bound / length)
+        np.testing.assert_allclose(got.numpy()[inside], expected, rtol=1e-5)
+        assert np.all(mask.numpy()[inside] == (length > bound)) and (length > bound) == (
+            group == 0
+        )
+
+
+def test_without_r_the_bound_does_not_adapt():
+    g, w, counts = example()
+    bound = threshold(tf.constant(w), tf.constant(counts), r=0.0, zeta=0.05)
+    np.testing.assert_allclose(bound, 0.05 * counts, rtol=1e-6)
+
+
+def test_zero_gradients_are_safe():
+    zero = tf.zeros([3, 2])
+    for got, mask in (
+        cow_clip(zero, zero, tf.ones([3]), 1.0, 0.0),
+        group_clip(zero, zero, tf.constant([0, 0, 1]), 2, 1.0, 0.0),
+    ):
+        np.testing.assert_array_equal(got, zero)
+        assert not np.any(mask)

@@ -144,6 +144,28 @@ def test_both_ways_to_step_are_one(cls, semantics):
     assert clipped[0] == clipped[1]
 
 
+def test_a_table_may_be_left_unclipped():
+    optimizer, clipped, free, plain = RowAdagrad(0.1, r=1e-3), start(), start(), start()
+    optimizer.leave_unclipped([free])
+    optimizer.build([clipped, free])
+    gradient = slices([1, 2], np.ones([2, DIM]))
+    optimizer.apply_gradients([(gradient, clipped), (gradient, free)])
+    RowAdagrad(0.1, clip="none").apply_gradients([(gradient, plain)])
+    np.testing.assert_array_equal(free, plain)
+    assert not np.allclose(clipped, plain, rtol=1e-3)
+    assert [float(f) for f in optimizer.clipped_fractions] == [1, 0]
+
+
+def test_a_global_norm_shares_one_factor():
+    values = np.array([[3.0, 0, 0], [0, 4.0, 0]]) * 1e3
+    one, other = start(), start()
+    RowAdagrad(0.1, clip="global", r=0.5).apply_gradients([(slices([1, 2], values), one)])
+    bound = 0.5 * np.linalg.norm(start().numpy()[[1, 2]])
+    scaled = values * bound / np.linalg.norm(values)
+    RowAdagrad(0.1, clip="none").apply_gradients([(slices([1, 2], scaled), other)])
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 @pytest.mark.parametrize("cls", ALL)
 def test_read_gives_what_settle_writes(cls):
     optimizer, w = cls(1e-2, l2=0.5), start()
@@ -172,7 +194,7 @@ def test_a_long_absence_and_a_schedule_keep_all_finite():
         assert np.all(np.isfinite(value))
 
 
-@pytest.mark.parametrize("clip", ["none", "cowclip", "clippy"])
+@pytest.mark.parametrize("clip", ["none", "cowclip", "clippy"])  # "global" shares a norm
 @pytest.mark.parametrize("cls", ALL)
 @settings(max_examples=25, deadline=None)
 @given(

@@ -1,9 +1,11 @@
 """Warm-up and batch-size scaling."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from components.schedules import RULES, Backoff, WarmUp, scale
+from tests import reference
 
 
 def test_warm_up_is_linear_then_constant():
@@ -53,16 +55,47 @@ def test_backoff_serialises():
         ("sqrt", (4e-4, 4e-5, 32e-4)),
         ("linear", (16e-4, 1e-5, 128e-4)),
         ("n2_lambda", (1e-4, 256e-5, 32e-4)),
-        ("cowclip", (1e-4, 16e-5, 32e-4)),  # the 16K row of PAPERS 2.4, Criteo
+        ("cowclip", (1e-4, 16e-5, 32e-4)),  # the published 16K row, Criteo
+        ("sde", (4e-4, 1e-5, 32e-4)),
     ],
 )
 def test_rules(rule, expected):
-    assert scale(rule, 16, 1e-4, 1e-5, 8e-4) == pytest.approx(expected)
+    found = scale(rule, 16, 1e-4, 1e-5, 8e-4)
+    assert found[:3] == pytest.approx(expected)
+    if rule != "sde":
+        assert found.adam == {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+
+
+def test_moments_forget_per_example_under_sde():
+    adam = scale("sde", 16, 1e-4, 1e-5, 8e-4).adam
+    assert adam["beta_1"] == pytest.approx(0.9**16)
+    assert adam["beta_2"] == pytest.approx(0.999**16)
+    assert adam["epsilon"] == pytest.approx(1e-7 / 4)
+
+
+@pytest.mark.parametrize("s", [4, 16])
+def test_sde_keeps_the_path_of_a_noisy_weight(s):
+    """A weight in an even, weak pull under strong noise drifts as far in as many rows."""
+    random, steps = np.random.default_rng(1), 4096
+
+    def drift(s, rule):
+        rate, _, _, adam = scale(rule, s, 1e-3, 0.0, 0.0)
+        w, m, v = (np.zeros(400) for _ in range(3))
+        for t in range(1, steps // s + 1):
+            g = 0.1 + random.normal(size=400) / np.sqrt(s)
+            adam_only = {k: adam[k] for k in ("beta_1", "beta_2", "epsilon")}
+            w, m, v = reference.adam(w, g, m, v, t, rate, **adam_only)
+        return w.mean()
+
+    base = drift(1, "none")
+    assert drift(s, "sde") == pytest.approx(base, rel=0.1)
+    assert abs(drift(s, "none")) < 0.6 * abs(base)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_scaling_by_one_changes_nothing(rule):
-    assert scale(rule, 1, 0.1, 0.2, 0.3) == (0.1, 0.2, 0.3)
+    adam = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+    assert scale(rule, 1, 0.1, 0.2, 0.3) == (0.1, 0.2, 0.3, adam)
 
 
 def test_errors():

@@ -1,0 +1,69 @@
+"""The studies of batch size: their arithmetic, and a step of each side."""
+
+import numpy as np
+import pytest
+
+from benchmarks import cowclip_step, in_memory, large_batch
+from benchmarks.criteo import generate
+from benchmarks.large_batch import BASE_BATCH, RECIPES, SHIPPED, Run, drops, headline
+from components.row_optimizers import RowAdam
+
+
+def test_drops_are_of_means_over_seeds():
+    runs = [Run(RECIPES[4], BASE_BATCH, seed, (), 0.80 + 0.01 * seed) for seed in (1, 3)]
+    runs += [
+        Run(recipe, 16 * BASE_BATCH, seed, (), 0.79 + 0.01 * place + 0.001 * seed, 2.0)
+        for place, recipe in enumerate(RECIPES)
+        for seed in (1, 3)
+    ]
+    found = drops(runs, 16)
+    for place, recipe in enumerate(RECIPES):
+        assert found[recipe.name] == pytest.approx(0.82 - 0.792 - 0.01 * place)
+    keys = headline(runs, 16)
+    assert keys["cowclip_drop_16x"] == pytest.approx(0.028 - 0.04)
+    assert keys["best_other_rule_drop_16x"] == pytest.approx(0.028 - 0.03)
+    assert keys["best_shipped_drop_16x"] == pytest.approx(0.028 - 0.07)
+    assert np.isnan(drops(runs, 64)[SHIPPED])
+
+
+def test_every_row_is_in_one_batch():
+    rows = range(10, 33)
+    found = [batch.tolist() for batch in in_memory.batches(rows, 5, seed=3)]
+    assert [len(batch) for batch in found] == [5] * 4
+    flat = [row for batch in found for row in batch]
+    assert len(set(flat)) == 20 and set(flat) <= set(rows)
+    again = [batch.tolist() for batch in in_memory.batches(rows, 5, seed=3)]
+    assert again == found
+    other = [batch.tolist() for batch in in_memory.batches(rows, 5, seed=4)]
+    assert other != found
+
+
+def test_training_in_memory_learns():
+    data = generate(6000, 5000)
+    model = in_memory.model_of(in_memory.features_of(data, 5000), large_batch.MODEL, 1)
+    model.compile(*large_batch.optimizers(Run(RECIPES[4], BASE_BATCH, 1), 4))
+    trainer = in_memory.Trainer(model, data)
+    losses = [trainer.epoch(range(5000), BASE_BATCH, seed)["loss"] for seed in range(6)]
+    assert losses[-1] < losses[0]
+    assert 0.5 < trainer.auc(range(5000)) <= 1
+    assert isinstance(model.embedding_optimizer, RowAdam)
+
+
+def test_the_published_form_takes_the_step_of_dense_semantics(monkeypatch):
+    """The side that we are timed against does the same sums as our own parity oracle."""
+    monkeypatch.setattr(cowclip_step, "SETTINGS", {"trunk": "deepfm", "deep_units": [8]})
+    data = generate(512, 2000)
+    dense = cowclip_step.Dense(data)
+    model = in_memory.model_of(
+        in_memory.features_of(data, 65_536), cowclip_step.SETTINGS, seed=1
+    )
+    rows = RowAdam(cowclip_step.RATE, l2=cowclip_step.L2, semantics="dense")
+    model.compile(cowclip_step.DENSE_OPTIMIZERS["adam"](1e-3, clip="none"), rows)
+    ours = in_memory.Trainer(model, data)
+    for start in (0, 128, 256):
+        batch = np.arange(start, start + 128)
+        dense.take(batch)
+        ours.step(batch)
+    pairs = zip(model.embedding_variables, dense.model.embedding_variables, strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, atol=2e-5)
