@@ -91,7 +91,7 @@ class Run:
 
 
 def train_shaped(folder: Path, rows: int, epochs: int, run: Run) -> Run:
-    """Train on the first Criteo-shaped rows; called in a process of its own."""
+    """Train on the first Criteo-shaped rows; called in a worker process."""
     from benchmarks import in_memory
     from benchmarks.criteo import CriteoShaped
 
@@ -137,7 +137,8 @@ def optimizers(run: Run, steps: int) -> tuple:
 
 
 def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
-    """Train on KuaiRand's is_click as ``train`` does; called in a process of its own."""
+    """Train on KuaiRand's is_click as ``train`` does; called in a worker process."""
+    from pipeline.agree import agree
     from pipeline.config import parse_config
     from pipeline.dataset import evaluation_dataset
     from pipeline.example_set import ExampleSet
@@ -155,7 +156,7 @@ def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
         "scaling": recipe.rule,
         "epochs": epochs,
         "seed": run.seed,
-        "warmup_steps": WARM_UP_EPOCHS * (rows // run.batch_size),
+        "warmup_steps": WARM_UP_EPOCHS * (rows // BASE_BATCH),
         "embedding": {
             "learning_rate": BASE["embedding_rate"],
             "l2": BASE["l2"],
@@ -168,7 +169,8 @@ def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
         train(config, folder / "examples", Path(output) / "train")
         log = list(read_lines(Path(output) / "train" / FILE))
         examples = ExampleSet.open(folder / "examples")
-        model = compiled_model(config, examples.schema)
+        schema = agree(config, examples.schema)
+        model = compiled_model(config, schema)
         load_weights(model, Path(output) / "train" / "best")
     found = predict(model.predict_tasks, evaluation_dataset(examples, "test", 8192))
     steps = [line for line in log if "clipped_rows" in line]
@@ -177,7 +179,7 @@ def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
         validation=tuple(
             line["validation"]["is_click"]["auc"] for line in log if "validation" in line
         ),
-        test=measure(examples.schema.tasks, *found[:3])["is_click"]["auc"],
+        test=measure(schema.tasks, *found[:3])["is_click"]["auc"],
         seconds=steps[-1]["seconds"] / epochs,
         clipped=statistics.mean(next(iter(s["clipped_rows"].values())) for s in steps),
     )
@@ -216,9 +218,7 @@ def run_all(job, folder: Path, rows: int, epochs: int, runs: Iterable[Run], work
     runs = sorted(runs, key=lambda run: run.batch_size)
     os.environ.update(THREADS)
     done = []
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), max_tasks_per_child=1
-    ) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(job, folder, rows, epochs, run) for run in runs]
         for each in jobs:
             run = each.result()
@@ -281,7 +281,7 @@ def plan(quick: bool) -> tuple[int, int, list[Run]]:
         for size in sizes
         for seed in seeds
     ]
-    return (2_000_000, 3, runs) if quick else (8_000_000, 3, runs)
+    return (2_000_000, 4, runs) if quick else (8_000_000, 4, runs)
 
 
 def main(arguments: list[str] | None = None) -> None:

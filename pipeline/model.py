@@ -1,5 +1,6 @@
 """A config's model, compiled, and its weights on disk."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def compiled_model(
 
     def rate(value: float) -> Backoff:
         end = steps if settings.decay == "linear" else None
-        return Backoff(WarmUp(value, settings.warmup_steps, end=end), backoff)
+        return Backoff(WarmUp(value, settings.warmup, end=end), backoff)
 
     model = build_model(
         schema.features,
@@ -110,8 +111,12 @@ def load_weights(model: RankingModel, folder: Path) -> None:
 
 
 def _by_path(model: RankingModel) -> dict[str, tf.Variable]:
+    # layers within layers of other libraries are numbered by Keras, process by process
     variables = [*model.dense_variables, *model.embedding_variables]
-    return {f"{i}/{v.name.split(':')[0]}": v for i, v in enumerate(variables)}
+    names = [re.sub(r"_\d+(?=/)", "", v.name.split(":")[0]) for v in variables]
+    return {
+        f"{i}/{name}": v for i, (name, v) in enumerate(zip(names, variables, strict=True))
+    }
 
 
 def parameter_counts(model: RankingModel) -> dict[str, int]:

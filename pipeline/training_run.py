@@ -72,10 +72,10 @@ class TrainingRun:
         self.windows = list(examples.windows("train"))
         per_epoch = batches_in_epoch(examples, config.train.batch_size)
         self.total_steps = per_epoch * config.train.epochs
-        if config.train.warmup_steps >= self.total_steps:
+        if config.train.warmup >= self.total_steps:
             raise InputError(
                 f"train.warmup_steps must be below the {self.total_steps} steps of "
-                f"{config.train.epochs} epochs. Received: {config.train.warmup_steps}."
+                f"{config.train.epochs} epochs. Received: {config.train.warmup}."
             )
         with strategy.scope():
             self.backoff = tf.Variable(1.0, trainable=False, name="backoff")

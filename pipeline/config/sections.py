@@ -272,7 +272,7 @@ class Train(Section):
     embedding: EmbeddingOptimizer = EmbeddingOptimizer()
     base_batch_size: Annotated[int, Field(ge=1)] | None = None  # the rates' batch size
     scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip", "sde"] = "sde"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0)] = 0  # at the base batch size
     decay: Literal["none", "linear"] = "none"  # of the rates, to 0 at the end of training
     task_weights: TaskWeights = Fixed(method="fixed")  # beside the tasks' own
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window
@@ -286,6 +286,11 @@ class Train(Section):
     @property
     def batch_scale(self) -> float:
         return self.batch_size / (self.base_batch_size or self.batch_size)
+
+    @property
+    def warmup(self) -> int:
+        """Steps of the warm-up: as many examples at any batch size."""
+        return round(self.warmup_steps / self.batch_scale)
 
 
 class Serving(Section):

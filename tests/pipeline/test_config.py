@@ -1,6 +1,7 @@
 """Configs: what is refused, and that the message names the key and the fix."""
 
 import datetime
+import re
 from pathlib import Path
 
 import pytest
@@ -464,3 +465,55 @@ def test_windows_in_milliseconds(window, ms):
 def test_the_shipped_configs_are_good(name):
     config = load_config(CONFIGS / name)
     assert config.gates.divergence is not None
+
+
+RECENT = {"name": "recent", "kind": "categorical", "max_values": 3, "oov_buckets": 3}
+
+
+def with_recent(**keys):
+    document = config_document()
+    document["features"].append({**RECENT, "table": "item", **keys})
+    return document
+
+
+def test_a_feature_may_share_anothers_table():
+    assert parse_config(with_recent(), "c.yaml").features[-1].table == "item"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"table": "itm"}, "'itm' is no categorical feature.*item"),
+        ({"table": "price"}, "'price' is no categorical feature"),
+        ({"table": "recent"}, "'recent' is no categorical feature"),
+        ({"dim": 8}, "dim must be None, too. Received: 8"),
+        ({"oov_buckets": 1}, "oov_buckets must be 3, too. Received: 1"),
+    ],
+)
+def test_a_table_that_cannot_be_shared_is_refused(keys, said):
+    message = refused(with_recent(**keys))
+    assert "features.recent.table" in message
+    assert re.search(said, message)
+
+
+@pytest.mark.parametrize("trunk", ["fm", "deepfm"])
+def test_products_need_embeddings_of_one_width(trunk):
+    document = config_document(model={"trunk": trunk})
+    parse_config(document, "c.yaml")
+    document["features"][0]["dim"] = 3
+    assert "as wide as model.embedding_dim (10). Received: 3" in refused(document)
+    document["features"] = [document["features"][4], document["features"][1]]
+    assert "of which there must be two. Received: ['item']" in refused(document)
+
+
+@pytest.mark.parametrize("trunk", ["lr", "fm"])
+def test_a_model_without_a_trunk_has_no_gradients_to_compare(trunk):
+    weights = {"method": "pcgrad"}
+    document = config_document(model={"trunk": trunk}, train__task_weights=weights)
+    assert "pcgrad compares gradients in the trunk" in refused(document)
+
+
+@pytest.mark.parametrize(("size", "steps"), [(1024, 160), (4096, 40), (512, 320)])
+def test_a_warm_up_takes_as_many_examples_at_any_batch_size(size, steps):
+    train = {"batch_size": size, "base_batch_size": 1024, "warmup_steps": 160}
+    assert parse_config(config_document(train=train), "c").train.warmup == steps
