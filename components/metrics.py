@@ -6,6 +6,8 @@ scores) is NaN, which a gate refuses; nothing is quietly replaced.
 
 import numpy as np
 
+from components.streaming_auc import StreamingAuc
+
 _SMALLEST = 1e-15  # probabilities are kept this far from 0 and 1 in a logarithm
 
 
@@ -46,6 +48,10 @@ def _pairs_won(labels, scores, weights, groups):
 def auc(labels, scores, weights=None):
     """Area under the ROC curve: the share of (positive, negative) pairs in order.
 
+    Without weights and of float32 scores, which models give, it is counted in whole
+    numbers, by `StreamingAuc`, which sorts words instead of indices: several times as
+    fast, and nothing is rounded before the last division.
+
     Args:
         labels: `[n]`, 0 or 1.
         scores: `[n]`, any monotone score; ties count half.
@@ -54,6 +60,10 @@ def auc(labels, scores, weights=None):
     Returns:
         float; NaN without both classes.
     """
+    if weights is None and getattr(scores, "dtype", None) == np.float32:
+        area = StreamingAuc()
+        area.update(labels, scores)
+        return area.result()
     labels, scores = _float64(labels, scores)
     weights = np.ones_like(labels) if weights is None else _float64(weights)[0]
     if not len(labels) or np.isnan(scores).any():

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from pipeline.report import write_report
 from tests.pipeline.test_report import HOSTILE, recorded
@@ -22,7 +23,13 @@ FLAGS = [
     "--enable-logging=stderr", "--v=0", "--virtual-time-budget=20000",
     "--hide-scrollbars",
 ]  # fmt: skip
-SIZES = {"desk": "1280,4000", "phone": "500,6000"}  # Chromium's narrowest window is 500
+DARK = "--blink-settings=preferredColorScheme=0"
+VIEWS = {  # Chromium's narrowest window is 500
+    "desk": ["--window-size=1280,4000"],
+    "phone": ["--window-size=500,6000"],
+    "dark": ["--window-size=1280,4000", DARK],
+    "dark_phone": ["--window-size=500,6000", DARK],
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +76,16 @@ def test_every_plot_is_drawn_and_the_console_is_silent(chromium, page, tmp_path)
     assert dom.count('class="main-svg"') >= wanted
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_a_screenshot_is_kept(chromium, page, artefacts, tmp_path, size, request):
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_screenshot_is_kept(chromium, page, artefacts, tmp_path, view, request):
     name = request.node.callspec.id.replace("-", "_")
     image = artefacts / f"report_{name}.png"
-    flags = [f"--window-size={SIZES[size]}", f"--screenshot={image}"]
+    flags = [*VIEWS[view], f"--screenshot={image}"]
     _, console = browse(chromium, page, tmp_path / "profile", *flags)
     assert console == []
     assert image.read_bytes().startswith(b"\x89PNG") and image.stat().st_size > 30_000
+    corner = tf.io.decode_png(image.read_bytes())[0, 0, :3].numpy()
+    assert corner.max() < 60 if DARK in VIEWS[view] else corner.min() > 240
 
 
 def test_the_console_would_be_heard(chromium, tmp_path):

@@ -5,21 +5,30 @@ import components  # noqa: F401  (sets TensorFlow's environment: comes first)
 # isort: split
 import tensorflow as tf
 
-from components.experts import MMoE
-from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model, empty_batch
+from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
 from models.features import Feature, Task
 from models.ranker import RankingModel
 from pipeline.steps import LoggedStep
 
 VERSIONS = {"tensorflow": tf.__version__}
 DIM = 10
-DEEPFM = {
-    "trunk": "shared_bottom",
-    "bottom_units": [400, 400, 400],
-    "cross_layers": 0,
-    "layer_norm": False,
-    "tower_units": [],
+MODELS = {
+    "deepfm": {
+        "trunk": "deepfm",
+        "embedding_dim": DIM,
+        "deep_units": [400, 400, 400],
+        "tower_units": [],
+    },
+    "mmoe": {
+        "trunk": "mmoe",
+        "embedding_dim": DIM,
+        "experts": 4,
+        "expert_units": [256, 128],
+        "tower_units": [64],
+    },
 }
+TASKS = {"deepfm": [Task("y0", mean=0.25)]}
+TASKS["mmoe"] = [*TASKS["deepfm"], Task("y1", mean=0.125)]
 SEED = 1
 
 
@@ -36,13 +45,9 @@ def build(model: str, cardinalities) -> RankingModel:
         for i, size in enumerate(cardinalities)
     ]
     features += [Feature(f"I{i}", "numeric") for i in range(13)]
-    if model == "deepfm":
-        return build_model(features, [Task("y0", mean=0.25)], "y0", DEEPFM, SEED)
-    tasks = [Task("y0", mean=0.25), Task("y1", mean=0.125)]
-    trunk = MMoE([task.name for task in tasks], 4, [256, 128], seed=SEED)
-    built = RankingModel(features, tasks, trunk, [64], "y0 * y1", SEED)
-    built(empty_batch(features))
-    return built
+    tasks = TASKS[model]
+    score = " * ".join(task.name for task in tasks)
+    return build_model(features, tasks, score, MODELS[model], SEED)
 
 
 class Trainer:

@@ -167,8 +167,13 @@ def calibration_figure(tasks: dict) -> dict | None:
 
 
 def logarithmic(seen: list[float]) -> dict:
-    """A logarithmic axis: ticks at powers of ten, at 1-2-5 where there are few."""
+    """A logarithmic axis: ticks at powers of ten, at 1-2-5 where there are few.
+
+    Numbers within half a decade leave the axis linear: it would have a tick or none.
+    """
     decades = math.log10(max(seen) / min(seen))
+    if decades < 0.5:
+        return {}
     steps = (1,) if decades > 2.5 else (1, 2, 5)
     ticks = [float(f"{m}e{power}") for power in range(-12, 7) for m in steps]
     return {"type": "log", "tickvals": ticks, "tickformat": "~r"}

@@ -159,7 +159,7 @@ def skew(measured_skew: dict) -> Markup:
     return join(
         [
             paragraph(Markup(f"{said}and encoded features, on {rows} rows.")),
-            table(columns, [[name, number(d, ".2e")] for name, d in outputs.items()]),
+            table(columns, [[name, number(d, ".2g")] for name, d in outputs.items()]),
         ]
     )
 

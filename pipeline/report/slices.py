@@ -43,7 +43,8 @@ def sizes(rule: dict, judged: list, small: dict) -> str:
     if not small.get("slices"):
         return f"{said}; none is smaller."
     names = "; ".join(map(slice_name, (small.get("names") or [])[:NAMED]))
-    names += "; …" if small["slices"] > NAMED else ""
+    more = small["slices"] - NAMED
+    names += f" and {count(more)} more" if more > 0 else ""
     return (
         f"{said}. Too small to judge: {count(small['slices'])}, with "
         f"{count(small['rows'])} rows in all: {names}."

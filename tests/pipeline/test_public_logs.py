@@ -24,7 +24,7 @@ from tests.test_end_to_end import steadyrank
 
 ROWS = 3000
 SMALL = [
-    "model.bottom_units=[8]",
+    "model.deep_units=[8]",
     "train.epochs=2",
     "train.batch_size=128",
     "train.base_batch_size=128",

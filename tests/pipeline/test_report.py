@@ -343,3 +343,22 @@ def test_layers_are_listed_most_clipped_first():
     assert [layer["name"] for layer in layers] == ["b", "a", "c"]
     assert layers[0] == {"name": "b", "minimum": 0.1, "median": 0.5, "clipped": 0.8}
     assert layers[1]["clipped"] == 0.2  # left out of a line: not clipped
+
+
+def test_an_axis_is_logarithmic_where_it_gets_ticks():
+    from pipeline.report.figures import logarithmic
+
+    assert logarithmic([0.65, 1.0]) == {}
+    few, many = logarithmic([0.05, 1.0]), logarithmic([1e-4, 1.0])
+    assert {0.1, 0.2, 0.5, 1.0} <= set(few["tickvals"])
+    assert 0.2 not in many["tickvals"] and {1e-4, 0.1} <= set(many["tickvals"])
+
+
+def test_small_slices_beyond_the_named_ones_are_counted():
+    from pipeline.report.slices import NAMED, sizes
+
+    names = [{"slice": {"tab": str(i)}} for i in range(NAMED + 3)]
+    small = {"slices": NAMED + 3, "rows": 9, "names": names[:NAMED]}
+    assert str(sizes({"min_rows": 5}, [], small)).endswith(f"; {NAMED - 1} and 3 more.")
+    small |= {"slices": NAMED}
+    assert str(sizes({"min_rows": 5}, [], small)).endswith(f"; {NAMED - 1}.")

@@ -8,13 +8,21 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent import futures
 from pathlib import Path
 from typing import ClassVar
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from components.split_dense import SplitInput
 from models.build import build_model
@@ -391,6 +399,52 @@ def test_the_client_speaks_the_servers_forms(signatures):
         found = client.ask_rest(url, "steadyrank", COLUMNS, "candidates")
         thread.join()
     assert_same(found, wanted)
+
+
+class GrpcServer(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """TensorFlow Serving's service, on a loaded export."""
+
+    def __init__(self, folder, signatures):
+        self.signatures = signatures
+        saved = saved_model_pb2.SavedModel.FromString(
+            (folder / "saved_model.pb").read_bytes()
+        )
+        self.definitions = saved.meta_graphs[0].signature_def
+
+    def GetModelMetadata(self, request, context):  # noqa: N802
+        assert request.model_spec.name == "steadyrank"
+        known = get_model_metadata_pb2.SignatureDefMap()
+        for name, definition in self.definitions.items():
+            known.signature_def[name].CopyFrom(definition)
+        answer = get_model_metadata_pb2.GetModelMetadataResponse()
+        answer.metadata["signature_def"].Pack(known)
+        return answer
+
+    def Predict(self, request, context):  # noqa: N802
+        function = self.signatures[request.model_spec.signature_name]
+        inputs = {n: tf.constant(tf.make_ndarray(v)) for n, v in request.inputs.items()}
+        answer = predict_pb2.PredictResponse()
+        for name, values in function(**inputs).items():
+            answer.outputs[name].CopyFrom(tf.make_tensor_proto(values))
+        return answer
+
+
+def test_the_client_calls_grpc(folder, signatures):
+    """Over the wire: types from the server's metadata, an int64 user, missing values."""
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    service = GrpcServer(folder, signatures)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        address, client = f"127.0.0.1:{port}", client_module()
+        found = client.ask_grpc(address, "steadyrank", COLUMNS, "candidates")
+    finally:
+        server.stop(None)
+    function = signatures["candidates"]
+    types = {n: s.dtype for n, s in function.structured_input_signature[1].items()}
+    wanted = function(**{n: tf.constant(v, types[n]) for n, v in COLUMNS.items()})
+    assert_same({n: tf.constant(v) for n, v in found.items()}, wanted)
 
 
 def test_compose_and_batching_agree():
