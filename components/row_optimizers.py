@@ -121,7 +121,8 @@ class RowOptimizer(BaseOptimizer):
             rows = variable.shape[0]
             # In double precision: a sum of a million small rates.
             passed = self._add(variable, "passed", tf.zeros([], tf.float64))
-            last = self._add(variable, "last_step", tf.zeros([rows], tf.int32))
+            # A float is exact to 16 M steps; a GPU keeps no variables of int32.
+            last = self._add(variable, "last_step", tf.zeros([rows]))
             seen = self._add(variable, "last_passed", tf.zeros([rows], tf.float32))
             self._clocks.append((passed, last, seen))
 
@@ -232,7 +233,7 @@ class RowOptimizer(BaseOptimizer):
         t = self.iterations + 1
         now = passed.assign_add(tf.cast(self.learning_rate, tf.float64))
         rows = tf.boolean_mask(rows, finite)
-        _write(last, rows, tf.fill([tf.size(rows)], tf.cast(t, tf.int32)))
+        _write(last, rows, tf.fill([tf.size(rows)], tf.cast(t, tf.float32)))
         _write(seen, rows, tf.fill([tf.size(rows)], tf.cast(now, tf.float32)))
 
     def settle(self, variable):
@@ -257,7 +258,7 @@ class RowOptimizer(BaseOptimizer):
         ):
             _write(target, rows, value)
         passed, last, seen = self._clocks[self._index(variable)]
-        t = tf.cast(self.iterations, tf.int32)
+        t = tf.cast(self.iterations, tf.float32)
         _write(last, rows, tf.fill([tf.size(rows)], t))
         _write(seen, rows, tf.fill([tf.size(rows)], tf.cast(passed, tf.float32)))
 
