@@ -15,10 +15,12 @@ intervals are Student's at 95 % over the seeds.
 ``--quick``: 3 seeds, single, MMoE and PLE, and a small synthetic study; else 5 seeds,
 every trunk, and the papers' input width.  Each part goes to a file of its own,
 ``benchmarks/results/multitask_<part>.json`` (``_quick``), the plot to
-``docs/seesaw.svg``.  ``--resume`` takes up a study that was interrupted.  The last line is a JSON object; see ``headline``.
+``docs/seesaw.svg``.  ``--resume`` takes up a study that was interrupted.  The last line
+is a JSON object; see ``headline``.
 """
 
 import argparse
+import functools
 import json
 import os
 import tempfile
@@ -68,11 +70,8 @@ def real(name: str, options: argparse.Namespace, folder: Path) -> dict:
         for model in names:
             settings = {"config": own, "model": model, "seed": seed}
             keys = task_reading(held.config, model)
-            runs.append(
-                options.ledger.run(
-                    settings, lambda m=model, s=seed, k=keys: held.run(m, s, k)
-                )
-            )
+            train = functools.partial(held.run, model, seed, keys)
+            runs.append(options.ledger.run(settings, train))
     return summary(runs, names)
 
 

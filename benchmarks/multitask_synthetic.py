@@ -1,5 +1,6 @@
 """The synthetic data of MMoE and PLE: two regressions whose likeness is dialled in."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -181,9 +182,8 @@ def run(study: Study, correlations, seeds, ledger: Ledger, names=None) -> list[d
                 runs = {}
                 for rate in [chosen[name]] if name in chosen else RATES:
                     settings = {**place, "rate": rate, "study": asdict(study)}
-                    runs[rate] = ledger.run(
-                        settings, lambda m=make, r=rate: fit(m, parts, study, r, seed)
-                    )
+                    train = functools.partial(fit, make, parts, study, rate, seed)
+                    runs[rate] = ledger.run(settings, train)
                 rate = min(runs, key=lambda r: sum(runs[r]["validation"].values()))
                 chosen.setdefault(name, rate)
                 found.append({**place, "rate": rate, "pearson": pearson, **runs[rate]})
