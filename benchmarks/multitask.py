@@ -1,6 +1,6 @@
 """PLE against single-task models, a shared bottom and MMoE, measured as in the papers.
 
-    python -m benchmarks.multitask [--quick] [--only census] [--data DIR]
+    python -m benchmarks.multitask [--quick] [--only census] [--resume] [--data DIR]
 
 Three data sets: the synthetic regressions of MMoE and PLE over task correlations, the
 whole Census-Income set (train as published, test halved into validation and test), and
@@ -12,12 +12,15 @@ Everything is chosen on validation rows: the epoch of each run (of each task, fo
 rates and sizes in the configs.  Test rows are looked at once.  Gains are paired by seed;
 intervals are Student's at 95 % over the seeds.
 
-``--quick``: 3 seeds and a small synthetic study; else 5 seeds, every trunk, and the
-papers' input width.  Everything goes to ``benchmarks/results/multitask.json`` (``_quick``),
-the plot to ``docs/seesaw.svg``.  The last line is a JSON object; see ``headline``.
+``--quick``: 3 seeds, single, MMoE and PLE, and a small synthetic study; else 5 seeds,
+every trunk, and the papers' input width.  Each part goes to a file of its own,
+``benchmarks/results/multitask_<part>.json`` (``_quick``), the plot to
+``docs/seesaw.svg``.  ``--resume`` takes up a study that was interrupted.  The last line
+is a JSON object; see ``headline``.
 """
 
 import argparse
+import functools
 import json
 import os
 import tempfile
@@ -29,6 +32,7 @@ import numpy as np
 import models  # noqa: F401  (sets the TensorFlow environment)
 from benchmarks import multitask_synthetic as synthetic
 from benchmarks.multitask_drawing import draw
+from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval, mean_auc
 from pipeline.config import Config, load_config
 from pipeline.storage import write_json
@@ -38,8 +42,16 @@ DATA = "STEADYRANK_DATA"
 PARTS = ("synthetic", "census", "kuairand", "seesaw")
 QUICK = synthetic.Study(width=64, rows=40_000, units=(32, 16), experts=4, epochs=12)
 FULL = synthetic.Study(width=512, rows=200_000, units=(64, 32), experts=4, epochs=12)
-GATED = ("single", "shared_bottom", "mmoe", "ple")
-OTHERS = ("asymmetric", "customized", "cross_stitch", "sluice", "omoe", "ml_mmoe")
+QUICK_MODELS = ("single", "mmoe", "ple")
+OTHERS = (
+    "shared_bottom",
+    "asymmetric",
+    "customized",
+    "cross_stitch",
+    "sluice",
+    "omoe",
+    "ml_mmoe",
+)
 FOLDERS = {"census": "census_income", "kuairand": "kuairand"}
 
 
@@ -52,12 +64,14 @@ def contest(name: str, options: argparse.Namespace, folder: Path) -> Contest:
 def real(name: str, options: argparse.Namespace, folder: Path) -> dict:
     """All models on one of the real data sets."""
     held = contest(name, options, folder)
-    names = GATED if options.quick else (*GATED, *OTHERS)
-    runs = [
-        held.run(model, seed, task_reading(held.config, model))
-        for seed in options.seeds
-        for model in names
-    ]
+    names = QUICK_MODELS if options.quick else (*QUICK_MODELS, *OTHERS)
+    own, runs = held.config.model_dump(mode="json"), []
+    for seed in options.seeds:
+        for model in names:
+            settings = {"config": own, "model": model, "seed": seed}
+            keys = task_reading(held.config, model)
+            train = functools.partial(held.run, model, seed, keys)
+            runs.append(options.ledger.run(settings, train))
     return summary(runs, names)
 
 
@@ -119,10 +133,14 @@ def seesaw(options: argparse.Namespace, folder: Path) -> dict:
     longer = Config.model_validate(
         {**document, "train": {**document["train"], "epochs": 6, "decay": "none"}}
     )
+    wanted = {"plain net": without, "shipped config, no decay": longer}
+    wanted["shipped config"] = held.config
     runs = {
-        "plain net": held.epochs(without),
-        "shipped config, no decay": held.epochs(longer),
-        "shipped config": held.epochs(held.config),
+        name: options.ledger.run(
+            {"seesaw": config.model_dump(mode="json")},
+            lambda c=config: {"epochs": held.epochs(c)},
+        )["epochs"]
+        for name, config in wanted.items()
     }
     for name, found in runs.items():
         for line in found:
@@ -140,7 +158,7 @@ def synthetic_part(options: argparse.Namespace) -> dict:
     """PLE's and MMoE's gain over single on the synthetic data, by correlation."""
     study = QUICK if options.quick else FULL
     correlations = (0.0, 0.5, 0.9) if options.quick else (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    runs = synthetic.run(study, correlations, options.seeds)
+    runs = synthetic.run(study, correlations, options.seeds, options.ledger)
     gains = {n: synthetic.gains(runs, n) for n in ("shared_bottom", "mmoe", "ple")}
     over = {
         c: [p - m for p, m in zip(gains["ple"][c], gains["mmoe"][c], strict=True)]
@@ -230,8 +248,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "benchmarks.multitask", description="PLE and the models that it beat."
     )
-    parser.add_argument("--quick", action="store_true", help="3 seeds, four models")
+    parser.add_argument("--quick", action="store_true", help="3 seeds, three models")
     parser.add_argument("--only", choices=PARTS, action="append", help="a part; repeatable")
+    parser.add_argument("--resume", action="store_true", help="keep runs done before")
     parser.add_argument("--seeds", type=int, nargs="+", help="1 2 3, or 1 2 3 4 5 in full")
     parser.add_argument("--data", type=Path, default=Path(beside))
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
@@ -244,6 +263,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Run the study."""
     options, began, found = parse(arguments), time.monotonic(), {}
+    options.ledger = Ledger(options.results / "multitask_runs.json", options.resume)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as temporary:
         folder = Path(temporary)
         for part in options.only or PARTS:
@@ -259,14 +279,16 @@ def main(arguments: list[str] | None = None) -> None:
     if "synthetic" in found:
         print_synthetic(found["synthetic"])
     last = {**headline(found), "seconds": time.monotonic() - began}
-    write_all(options, found, last)
+    write_all(options, found)
     print(json.dumps(rounded(last)))
 
 
-def write_all(options: argparse.Namespace, found: dict, last: dict) -> None:
+def write_all(options: argparse.Namespace, found: dict) -> None:
     options.results.mkdir(parents=True, exist_ok=True)
-    name = f"multitask{'_quick' if options.quick else ''}.json"
-    write_json(options.results / name, rounded({"headline": last, **found}))
+    size = "_quick" if options.quick else ""
+    for part, results in found.items():
+        content = {"headline": headline({part: results}), **results}
+        write_json(options.results / f"multitask_{part}{size}.json", rounded(content))
     if "seesaw" in found:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         options.plot.write_text(draw(found["seesaw"]["runs"]), encoding="utf-8")

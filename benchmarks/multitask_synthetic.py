@@ -1,11 +1,13 @@
 """The synthetic data of MMoE and PLE: two regressions whose likeness is dialled in."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.multitask_ledger import Ledger
 from components.mlp import MLP
 from models.build import TRUNKS
 
@@ -161,8 +163,10 @@ def fit(make: Callable, parts: dict, study: Study, rate: float, seed: int) -> di
     return {**found, "parameters": count}
 
 
-def run(study: Study, correlations, seeds, names=None) -> list[dict]:
-    """Every model at every correlation and seed, at its better rate by validation.
+def run(study: Study, correlations, seeds, ledger: Ledger, names=None) -> list[dict]:
+    """Every model at every correlation and seed.
+
+    A model's rate is the one that does better by validation in its first run.
 
     Returns:
         One dictionary a run: correlation, seed, model, rate, errors, label correlation.
@@ -174,13 +178,16 @@ def run(study: Study, correlations, seeds, names=None) -> list[dict]:
             for name, make in models(study).items():
                 if names and name not in names:
                     continue
-                rates = [chosen[name]] if name in chosen else RATES
-                runs = {rate: fit(make, parts, study, rate, seed) for rate in rates}
+                place = {"correlation": correlation, "seed": seed, "model": name}
+                runs = {}
+                for rate in [chosen[name]] if name in chosen else RATES:
+                    settings = {**place, "rate": rate, "study": asdict(study)}
+                    train = functools.partial(fit, make, parts, study, rate, seed)
+                    runs[rate] = ledger.run(settings, train)
                 rate = min(runs, key=lambda r: sum(runs[r]["validation"].values()))
                 chosen.setdefault(name, rate)
-                best = {"model": name, "rate": rate, "pearson": pearson, **runs[rate]}
-                found.append({"correlation": correlation, "seed": seed, **best})
-                errors = ", ".join(f"{e:.4f}" for e in best["test"].values())
+                found.append({**place, "rate": rate, "pearson": pearson, **runs[rate]})
+                errors = ", ".join(f"{e:.4f}" for e in found[-1]["test"].values())
                 print(f"synthetic p {correlation} seed {seed} {name}: {errors}", flush=True)
     return found
 

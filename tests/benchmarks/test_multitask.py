@@ -10,6 +10,7 @@ import pytest
 from benchmarks import multitask
 from benchmarks import multitask_synthetic as synthetic
 from benchmarks.multitask_drawing import draw
+from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval
 from components.mlp import MLP
 from pipeline.config import parse_config
@@ -58,9 +59,14 @@ def test_the_synthetic_models_are_of_like_size():
     assert max(sizes.values()) < 1.4 * min(sizes.values()), sizes
 
 
-def test_a_synthetic_run_keeps_its_best_epoch_and_gains_are_over_single(monkeypatch):
+def test_synthetic_gains_are_over_single_and_no_run_is_done_twice(monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic, "RATES", (3e-3,))
-    runs = synthetic.run(STUDY, (0.5,), (1,), ("single", "ple"))
+    ledger = Ledger(tmp_path / "runs.json", resume=False)
+    runs = synthetic.run(STUDY, (0.5,), (1,), ledger, ("single", "ple"))
+    monkeypatch.setattr(synthetic, "fit", None)
+    again = Ledger(tmp_path / "runs.json", resume=True)
+    assert synthetic.run(STUDY, (0.5,), (1,), again, ("single", "ple")) == runs
+    assert not Ledger(tmp_path / "runs.json", resume=False).runs
     single, ple = (run["test"] for run in runs)
     expected = np.mean([single[task] - ple[task] for task in synthetic.TASKS])
     assert synthetic.gains(runs, "ple") == {0.5: [pytest.approx(expected)]}
@@ -84,7 +90,7 @@ def contest(tmp_path_factory):
     return Contest.prepare(parse_config(document, "c"), folder / "log", folder / "out")
 
 
-@pytest.mark.parametrize("model", [*multitask.GATED, *multitask.OTHERS])
+@pytest.mark.parametrize("model", [*multitask.QUICK_MODELS, *multitask.OTHERS])
 def test_every_model_is_built_as_large_as_the_configs(contest, model):
     keys = multitask.task_reading(contest.config, model)
     settings = contest.settings(model) | keys
@@ -125,6 +131,6 @@ def test_the_plot_is_one_and_results_are_written(tmp_path):
     found = {"seesaw": {"runs": runs, "shipped": best}}
     last = multitask.headline(found)
     assert last == {"is_click": 0.72, "is_like": 0.79}
-    multitask.write_all(options, found, last)
-    written = json.loads((tmp_path / "multitask_quick.json").read_text())
+    multitask.write_all(options, found)
+    written = json.loads((tmp_path / "multitask_seesaw_quick.json").read_text())
     assert written["headline"] == last and options.plot.exists()

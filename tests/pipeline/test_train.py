@@ -14,6 +14,7 @@ from pipeline.train import train
 from tests.pipeline import tiny
 
 SETTINGS = {"batch_size": 32, "shuffle_rows": 64, "epochs": 2, "checkpoint_every": 5}
+SETTINGS |= {"task_weights": {"method": "pcgrad"}}  # whose step must be resumed, too
 MODEL = {
     "trunk": "shared_bottom",
     "embedding_dim": 4,
