@@ -52,8 +52,10 @@ class LoggedStep:
         def first(value):
             return strategy.experimental_local_results(value)[0]
 
-        numbers = [total(logs["loss"])]
-        numbers += [total(logs["losses"][task]) for task in self.tasks]
+        losses = {task.name: total(logs["losses"][task.name]) for task in self.model.tasks}
+        # what is watched for divergence: weights that move with the losses would hide it
+        by_own_weights = [task.weight * losses[task.name] for task in self.model.tasks]
+        numbers = [tf.add_n(by_own_weights), *losses.values()]
         numbers += [first(value) for value in logs["clipping"]]
         numbers += [first(value) for value in logs["clipped_rows"]]
         numbers += [first(logs["nonfinite"]), rows, latest, *self._rates()]
