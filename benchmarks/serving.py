@@ -10,7 +10,10 @@ NumPy arrays to NumPy arrays.
 Last line (JSON), at one thread: ``p50_ms_500`` and ``p99_ms_500`` of the candidate
 signature, ``candidate_over_raw_speedup`` (p50 of the raw signature, which is sent the
 user with every candidate, over that) and ``raw_overhead`` (raw over encoded), both at 500
-candidates; ``runs`` holds every measurement.
+candidates.  Handing NumPy arrays to a session costs Python about the same for every
+input, and a model has dozens: ``client_ms_500`` is what a call with the candidates'
+inputs takes that computes nothing, ``graph_speedup`` the speed-up without it.  ``runs``
+holds every measurement.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from pathlib import Path
 CANDIDATE_COUNTS = (100, 500, 2000)
 THREADS = (1, 2)
 WARM_UP = 5
+GRAPH, CLIENT = "graph", "client"  # the call; the handing over of its inputs alone
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "kuairand.yaml"
 DATA = CONFIG.parent.parent.parent / "shared" / "data" / "kuairand"
 
@@ -100,15 +104,17 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
     shared = export.card["config"]["serving"]["shared"]
     call, runs = session_calls(export.path, threads), []
     for count in CANDIDATE_COUNTS:
-        requests = requests_of(raw, encoded, shared, count, tuple(call))
-        seconds = {name: [] for name in requests}
+        names = tuple(name for name, what in call if what == GRAPH)
+        requests = requests_of(raw, encoded, shared, count, names)
+        seconds = {(name, what): [] for name, what in call if name in requests}
         for repetition in range(repetitions + WARM_UP):
-            for name, inputs in requests.items():
+            for (name, what), taken in seconds.items():
                 start = time.perf_counter()
-                call[name](inputs)
+                call[name, what](requests[name])
                 if repetition >= WARM_UP:
-                    seconds[name].append(time.perf_counter() - start)
-        for name, taken in seconds.items():
+                    taken.append(time.perf_counter() - start)
+        for name in requests:
+            taken = seconds[name, GRAPH]
             p50, p99 = (float(np.percentile(taken, p)) for p in (50, 99))
             runs.append(
                 {
@@ -117,6 +123,7 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
                     "signature": name,
                     "p50_ms": 1e3 * p50,
                     "p99_ms": 1e3 * p99,
+                    "client_ms": 1e3 * float(np.median(seconds[name, CLIENT])),
                     "rows_per_s": count / p50,
                 }
             )
@@ -124,7 +131,11 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
 
 
 def session_calls(path: Path, threads: int) -> dict:
-    """Signature -> a call as TensorFlow Serving makes it: one run of a session."""
+    """(signature, what) -> a call as TensorFlow Serving makes it: one run of a session.
+
+    ``GRAPH`` runs the signature; ``CLIENT`` hands over the same inputs to a run that
+    reads none of them.
+    """
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
@@ -136,26 +147,36 @@ def session_calls(path: Path, threads: int) -> dict:
         session = tf.compat.v1.Session(config=settings)
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
 
-    def calling(signature):
+        nothing = tf.constant(0.0)
+
+    def calling(signature, what):
         names = list(signature.inputs)
+        outputs = [info.name for info in signature.outputs.values()]
         run = session.make_callable(
-            [info.name for info in signature.outputs.values()],
+            outputs if what == GRAPH else [nothing],
             feed_list=[signature.inputs[name].name for name in names],
         )
         return lambda inputs: run(*[inputs[name] for name in names])
 
     served = {name: s for name, s in loaded.signature_def.items() if s.inputs}
-    return {name: calling(signature) for name, signature in served.items()}
+    return {
+        (name, what): calling(signature, what)
+        for name, signature in served.items()
+        for what in (GRAPH, CLIENT)
+    }
 
 
 def summary(runs: list[dict]) -> dict:
     """The promised keys, at one thread and 500 candidates."""
     at = {r["signature"]: r for r in runs if (r["threads"], r["rows"]) == (1, 500)}
     candidates, raw = at["candidates"]["p50_ms"], at["serving_default"]["p50_ms"]
+    graph = {name: run["p50_ms"] - run["client_ms"] for name, run in at.items()}
     return {
         "p50_ms_500": candidates,
         "p99_ms_500": at["candidates"]["p99_ms"],
         "candidate_over_raw_speedup": raw / candidates,
+        "graph_speedup": graph["serving_default"] / graph["candidates"],
+        "client_ms_500": at["candidates"]["client_ms"],
         "raw_overhead": raw / at["encoded"]["p50_ms"],
         "runs": runs,
     }
