@@ -154,9 +154,8 @@ class TaskWeighting(tf.Module):
         self._state["w"].assign(w)
 
     def _without_conflicts(self, gradients, variables: Sequence) -> dict:
-        keys = tf.range(len(self.names))
         seed = tf.stack([tf.cast(self._state["step"], tf.int32), 0])
-        draws = tf.random.stateless_uniform([len(keys), len(keys)], seed)
+        draws = tf.random.stateless_uniform([len(self.names)] * 2, seed)
         gradients *= self._fixed[:, tf.newaxis]
         flat = task_weights.pcgrad(gradients, tf.argsort(draws, axis=1))
         replica = tf.distribute.get_replica_context()

@@ -63,14 +63,15 @@ def test_synthetic_gains_are_over_single_and_no_run_is_done_twice(monkeypatch, t
     monkeypatch.setattr(synthetic, "RATES", (3e-3,))
     ledger = Ledger(tmp_path / "runs.json", resume=False)
     runs = synthetic.run(STUDY, (0.5,), (1,), ledger, ("single", "ple"))
-    monkeypatch.setattr(synthetic, "fit", None)
+    monkeypatch.setattr(synthetic, "fit", lambda *_: pytest.fail("trained again"))
     again = Ledger(tmp_path / "runs.json", resume=True)
     assert synthetic.run(STUDY, (0.5,), (1,), again, ("single", "ple")) == runs
     assert not Ledger(tmp_path / "runs.json", resume=False).runs
     single, ple = (run["test"] for run in runs)
     expected = np.mean([single[task] - ple[task] for task in synthetic.TASKS])
     assert synthetic.gains(runs, "ple") == {0.5: [pytest.approx(expected)]}
-    assert 0.2 < runs[0]["pearson"] < 0.5
+    _, y = synthetic.generate(0.5, STUDY.width, 560, 1)  # 400 rows and two fifths
+    assert runs[0]["pearson"] == pytest.approx(np.corrcoef(y.T)[0, 1], abs=1e-5)
 
 
 def test_students_interval_by_hand():

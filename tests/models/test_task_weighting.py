@@ -127,17 +127,17 @@ def test_pcgrad_of_one_task_is_plain_training():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("method", ["uncertainty", "gradnorm", "dwa", "pcgrad"])
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "fixed"])
 def test_two_replicas_equal_one(two_replicas, method):
     one = build(method)
     with two_replicas.scope():
         two = build(method)
 
-    @tf.function(input_signature=[SPECS])
+    @tf.function(input_signature=[SPECS], autograph=False)  # as training compiles it
     def step_one(batch):
         return one.train_step(batch)
 
-    @tf.function(input_signature=[SPECS])
+    @tf.function(input_signature=[SPECS], autograph=False)  # as training compiles it
     def step_two(batch):
         return two_replicas.run(lambda: two.train_step(half(batch)))
 
