@@ -179,7 +179,7 @@ def small():
         train={
             "batch_size": 8,
             "dense": {"learning_rate": 50.0},
-            "task_weights": {"method": "uncertainty"},
+            "task_weights": {"method": "decay", "gamma": {"like": 0.99}, "per": "step"},
         },
     )
     features, tasks = document["features"], document["tasks"]
