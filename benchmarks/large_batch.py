@@ -257,7 +257,11 @@ def headline(shaped: list[Run], factor: int) -> dict:
     mark = f"_{factor}x"
     shipped = [found[SHIPPED], found[f"{SHIPPED}, clip off"]]
     times = {
-        size: statistics.median(r.seconds for r in shaped if r.batch_size == size)
+        size: statistics.median(
+            r.seconds
+            for r in shaped
+            if r.batch_size == size and (size == BASE_BATCH or r.recipe.name == SHIPPED)
+        )
         for size in (BASE_BATCH, factor * BASE_BATCH)
     }
     return {
