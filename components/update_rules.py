@@ -66,8 +66,7 @@ class AdagradRule:
 class RowWiseAdagradRule(AdagradRule):
     """Adagrad with one accumulator a row, which takes the mean of the row's squares.
 
-    A quarter of Adam's memory at most.  The form of the DLRM family (fbgemm's
-    "exact row-wise Adagrad").
+    One number a row beside its D weights, as fbgemm's "exact row-wise Adagrad" has it.
     """
 
     width = 1  # of the slot
