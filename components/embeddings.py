@@ -262,10 +262,14 @@ def pool(ids, embedded, pooling):
     Returns:
         `[B, D]`; where all ids are 0 the embedding of id 0, once.
     """
-    present = tf.cast(ids != PADDING_ID, embedded.dtype)
-    count = tf.reduce_sum(present, axis=1, keepdims=True)
-    first = tf.one_hot(0, tf.shape(ids)[1], dtype=embedded.dtype)
-    weights = tf.where(count > 0, present, first)
+    weights = present(ids, embedded.dtype)
     if pooling == "mean":
-        weights /= tf.maximum(count, 1.0)
+        weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
     return tf.linalg.matvec(embedded, weights, transpose_a=True)
+
+
+def present(ids, dtype=tf.float32):
+    """Where there is a value: 1 and 0 `[B, L]`; the first place counts if none is."""
+    found = tf.cast(ids != PADDING_ID, dtype)
+    first = tf.one_hot(0, tf.shape(ids)[1], dtype=dtype)
+    return tf.where(tf.reduce_sum(found, axis=1, keepdims=True) > 0, found, first)

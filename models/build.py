@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from components import dense_optimizers, row_optimizers
+from components.history import MeanHistory, TargetAttention
 from models.bottoms import Bottoms
 from models.ctr import CrossAndDeep, Wide
 from models.features import Feature, Task
@@ -88,9 +89,14 @@ TRUNKS = {
         name="ple",
     ),
 }
+HISTORIES = {
+    "attention": lambda seed, **s: TargetAttention(seed=seed, name="attention"),
+    "mean": lambda seed, **s: MeanHistory(name="mean"),
+}
 WIDE = ("lr", "fm", "wide_deep", "deepfm", "dcn", "dcn_v2")  # have linear weights
 PRODUCTS = ("fm", "deepfm")
 TOWER_SEEDS = 500_000_000
+HISTORY_SEEDS = 600_000_000
 
 
 def build_model(
@@ -121,9 +127,10 @@ def build_model(
     tower_seed = seed + TOWER_SEEDS
     units = settings.get("tower_units", [])
     front = build_front(features, settings, seed)
+    encoders = build_encoders(features, settings, seed)
     name = "ranking_model"  # fixed: weights are saved under it
     model = RankingModel(
-        features, tasks, trunk, units, score, tower_seed, front, wide, name=name
+        features, tasks, trunk, units, score, tower_seed, front, wide, encoders, name=name
     )
     model(empty_batch(features))
     return model
@@ -155,6 +162,16 @@ def build_front(features: Sequence[Feature], settings: dict, seed: int):
         widths = [dim or 2 for dim in dims]  # a plain number is two columns
         return DotFront(widths, dims, name="dot_front")
     return None
+
+
+def build_encoders(features: Sequence[Feature], settings: dict, seed: int) -> dict:
+    """Sequence's name -> the layer that makes its events one vector."""
+    settings = settings.get("history", {})
+    sequences = [f for f in features if f.kind == "sequence"] if settings else []
+    return {
+        feature.name: HISTORIES[settings["encoder"]](seed + HISTORY_SEEDS * (i + 1), **settings)
+        for i, feature in enumerate(sequences)
+    }
 
 
 def empty_batch(features: Sequence[Feature]) -> dict:

@@ -18,12 +18,15 @@ class Feature:
 
     Attributes:
         name: The feature's name, and its key in every batch.
-        kind: ``"categorical"`` or ``"numeric"``.
+        kind: ``"categorical"``, ``"numeric"``, or ``"sequence"``: what came before, oldest
+            first, as values of another feature, ``table``.
         dim: Width of the embedding; for a numeric feature 0, unless it is bucketized.
         raw: Type of the raw value: ``"string"``, ``"integer"`` or ``"float"``.
         separator: Splits a raw string into several values; ``""``: it is one value.
-        max_values: Values kept of a multi-valued feature, the first ones; 0: single-valued.
-        pooling: ``"mean"`` or ``"sum"`` over the values of a multi-valued feature.
+        max_values: Values kept of a multi-valued feature, the first ones, of a sequence
+            the last ones; 0: single-valued.
+        pooling: ``"mean"`` or ``"sum"`` over the values of a multi-valued feature; a
+            sequence is not pooled, but encoded.
         oov_buckets: Rows shared by values outside of the vocabulary.
         vocabulary_size: Known values; ids are 0 missing, then ``oov_buckets`` rows,
             then the known values in the order of the vocabulary file.
@@ -54,7 +57,7 @@ class Feature:
     @property
     def rows(self) -> int:
         """Rows of the feature's embedding table; 0 where it has none."""
-        if self.kind == "categorical":
+        if self.kind != "numeric":
             return 1 + self.oov_buckets + self.vocabulary_size
         return len(self.boundaries) + 2 if self.boundaries else 0  # row 0: missing
 

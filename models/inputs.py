@@ -27,6 +27,8 @@ class FeatureInputs(tf.keras.layers.Layer):
         linear_units: K; above 0 every value of every feature has K linear weights, too,
             which start at 0: see ``linear``.
         vectors: Whether features are embedded: a linear model reads no vectors.
+        encoders: Sequence's name -> the layer that makes its events one vector; see
+            ``components/history.py``.
 
     Attributes:
         tables: Table name -> its layer.
@@ -48,10 +50,12 @@ class FeatureInputs(tf.keras.layers.Layer):
         seed: int,
         linear_units: int = 0,
         vectors: bool = True,
+        encoders: Mapping | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.features = tuple(features)
+        self.encoders = dict(encoders or {})
         self.embedded = tuple(f for f in self.features if f.rows)
         self.linear_units, self.vectors = linear_units, vectors
         self.groups = {
@@ -115,22 +119,35 @@ class FeatureInputs(tf.keras.layers.Layer):
 
         Returns:
             What a trunk takes in place of the vectors: each shared feature was embedded
-            once; None without ``vectors``.
+            once.  A shared history that is seen from each item differs from row to row.
+            None without ``vectors``.
         """
         if not self.vectors:
             return None
         parts, columns, start = self.parts(batch), {True: [], False: []}, 0
+        constant = self._constant(shared)
+        if not constant:
+            return tf.concat(list(parts.values()), axis=1)
         for name, part in parts.items():
             end = start + part.shape[1]
-            columns[name in shared].extend(range(start, end))
+            columns[name in constant].extend(range(start, end))
             start = end
         return SplitInput(
-            tf.concat([p for name, p in parts.items() if name in shared], axis=1),
-            tf.concat([p for name, p in parts.items() if name not in shared], axis=1),
+            tf.concat([p for name, p in parts.items() if name in constant], axis=1),
+            tf.concat([p for name, p in parts.items() if name not in constant], axis=1),
             tuple(columns[True]),
             tuple(columns[False]),
             cuts,
         )
+
+    def _constant(self, shared: Collection[str]) -> set[str]:
+        """The shared features whose vector is the same in every row."""
+        seen_from = {
+            f.name: f.table
+            for f in self.features
+            if f.name in self.encoders and self.encoders[f.name].reads_target
+        }
+        return {name for name in shared if seen_from.get(name, name) in shared}
 
     def fields(
         self,
@@ -149,11 +166,11 @@ class FeatureInputs(tf.keras.layers.Layer):
             ``[B, F, d]``.
         """
         ((dim, group),) = self.groups.items()
-        table, ids = self.tables[dim], _ids(group, batch)
-        rows = gathered[dim] if gathered else table.gather(table.locate(ids))
-        if not shared:
+        if not (shared or self.encoders):
+            table, ids = self.tables[dim], _ids(group, batch)
+            rows = gathered[dim] if gathered else table.gather(table.locate(ids))
             return tf.reshape(table.joined(ids, rows), [-1, len(group), int(dim)])
-        vectors = table.assemble(ids, rows)
+        vectors = list(self._embedded(batch, gathered).values())
         count = tf.reduce_max([tf.shape(vector)[0] for vector in vectors])
         return tf.stack([tf.broadcast_to(v, [count, int(dim)]) for v in vectors], axis=1)
 
@@ -178,11 +195,15 @@ class FeatureInputs(tf.keras.layers.Layer):
         for dim, group in self.groups.items():
             table, ids = self.tables[dim], _ids(group, batch)
             rows = gathered[dim] if gathered else table.gather(table.locate(ids))
-            if run and _is_run(group, self.features):
+            encoded = any(f.name in self.encoders for f in group)
+            if run and not encoded and _is_run(group, self.features):
                 embedded[group[0].name] = table.joined(ids, rows)
             else:
                 vectors = table.assemble(ids, rows)
                 embedded.update(zip((f.name for f in group), vectors, strict=True))
+        for f in (f for f in self.embedded if f.name in self.encoders):
+            encode, events = self.encoders[f.name], embedded[f.name]
+            embedded[f.name] = encode(events, batch[f.name], embedded[f.table])
         return embedded
 
     def linear(
@@ -238,11 +259,15 @@ def _fused(features, dim: int, initializer, name: str, pooling: str = "") -> Fus
     return FusedEmbedding(
         [feature.rows for feature in own],
         dim,
-        [(pooling or f.pooling) if f.max_values else None for f in features],
+        [pooling or _pooling(f) if f.max_values else None for f in features],
         [places[f.table or f.name] for f in features],
         initializer=initializer,
         name=name,
     )
+
+
+def _pooling(feature: Feature) -> str | None:
+    return None if feature.kind == "sequence" else feature.pooling
 
 
 def _normal(seed: int):
@@ -261,7 +286,7 @@ def _is_run(group, features) -> bool:
 
 def row_ids(feature: Feature, values):
     """Rows of a feature's table: ids as they are, numbers by their bucket (0: missing)."""
-    if feature.kind == "categorical":
+    if feature.kind != "numeric":
         return values
     known = tf.where(tf.math.is_finite(values), values, 0.0)
     boundaries = tf.constant(feature.boundaries, tf.float32)

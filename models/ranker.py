@@ -46,6 +46,7 @@ class RankingModel(tf.keras.Model):
         seed: Start of the towers' and tables' seeds.
         front: Layer between the features' vectors and the trunk; None: there is none.
         wide: Logits to add to those of the towers; None: none.
+        encoders: Sequence's name -> the layer that makes its events one vector.
 
     Call arguments:
         features: Feature name -> tensor, as the examples hold it.
@@ -64,6 +65,7 @@ class RankingModel(tf.keras.Model):
         seed: int,
         front: tf.keras.layers.Layer | None = None,
         wide: Wide | None = None,
+        encoders: Mapping | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -73,6 +75,7 @@ class RankingModel(tf.keras.Model):
             seed,
             linear_units=len(self.tasks) if wide is not None else 0,
             vectors=trunk is not None or bool(wide and wide.product_dim),
+            encoders=encoders,
             name="inputs",
         )
         self.front, self.trunk, self.wide = front, trunk, wide

@@ -56,7 +56,7 @@ def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:
 
 
 def _feature(item, feature: Feature, config: Config) -> Feature:
-    dim = (item.dim or config.model.embedding_dim) if feature.rows else 0
+    dim = (config.owner(item).dim or config.model.embedding_dim) if feature.rows else 0
     pooling = getattr(item, "pooling", feature.pooling)
     return dataclasses.replace(feature, dim=dim, pooling=pooling)
 

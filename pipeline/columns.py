@@ -40,19 +40,19 @@ def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
         if not several:
             raise InputError(
                 f"{where} is {column}: say with max_values how many values to keep "
-                "(kind must be categorical)."
+                "(kind must be categorical; or sequence, with of and length)."
             )
         value = column.value_type
     number = is_number(value)
     if kind == "numeric" and (number or is_text(value) or pa.types.is_null(value)):
         return "float"
-    if kind == "categorical" and number:
+    if kind != "numeric" and number:
         return "integer"
-    if kind == "categorical" and not (pa.types.is_nested(value) or is_bytes(value)):
+    if kind != "numeric" and not (pa.types.is_nested(value) or is_bytes(value)):
         return "string"
     raise InputError(
         f"{where} is {column}, which a {kind} feature or label cannot read. Allowed: "
-        "numbers, booleans and strings; for categorical also dates, and lists of these."
+        "numbers, booleans and strings; for ids also dates, and lists of these."
     )
 
 

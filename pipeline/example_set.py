@@ -84,7 +84,7 @@ def compute_fingerprint(schema: Schema, vocab: Path) -> str:
     document = {**schema.to_dict(), "fingerprint": ""}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for feature in schema.features:
-        if feature.kind == "categorical":
+        if feature.kind != "numeric":
             digest.update(vocab_path(vocab, feature.name).read_bytes())
     return digest.hexdigest()
 
@@ -122,7 +122,7 @@ class ExampleSet:
         if schema.fingerprint != manifest["fingerprint"]:
             raise InputError(f"{path}: schema.json does not belong to manifest.json.")
         for feature in schema.features:
-            if feature.kind == "categorical":
+            if feature.kind != "numeric":
                 _check_there(vocab_path(path / "vocab", feature.name))
         if compute_fingerprint(schema, path / "vocab") != schema.fingerprint:
             raise InputError(

@@ -4,7 +4,7 @@ A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
 ``BLOCK_ROWS`` rows in matrices, row by row, little-endian, each one bytes feature:
 
 - ``ids``, int32: of each categorical feature its id, or ``max_values`` ids with 0 after
-  the last;
+  the last, of a sequence the latest ones, oldest first;
 - ``numbers``, float32: numeric features in raw units, NaN where missing; then labels in
   raw units, NaN where there is none; then true probabilities, where the log knows them;
   then the weights of rows in a task's loss, where the log has them;
@@ -52,7 +52,7 @@ class Layout:
         group: bool,
     ) -> "Layout":
         features, tasks = tuple(features), tuple(tasks)
-        ids = [(f.name, f.max_values) for f in features if f.kind == "categorical"]
+        ids = [(f.name, f.max_values) for f in features if f.kind != "numeric"]
         numbers = [f"feature/{f.name}" for f in features if f.kind == "numeric"]
         numbers += [f"label/{task.name}" for task in tasks]
         numbers += [f"truth/{name}" for name in truths]

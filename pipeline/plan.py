@@ -80,7 +80,7 @@ def make_plan(config: Config, folder: Path) -> Plan:
             )
         path, kind = types[config.data.time]
         require_time(kind, f"data.time: column {config.data.time!r} of {path}")
-    features = tuple(_feature(item, types) for item in config.features)
+    features = tuple(_feature(item, types, config) for item in config.features)
     _require_same_values(features)
     return Plan(
         config=config,
@@ -160,24 +160,25 @@ def _open_side(join: Join, config: Config, folder: Path) -> Log:
     return side
 
 
-def _feature(item, types: dict[str, tuple[str, pa.DataType]]) -> Feature:
+def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:
     path, kind = types[column(item)]
     where = f"features.{item.name}: column {column(item)!r} of {path}"
     several = getattr(item, "max_values", 0) > 0
     raw = raw_type(item.kind, kind, where, several)
     if item.kind == "numeric":
         return Feature(item.name, "numeric", transform=item.transform)
+    count = "length" if item.kind == "sequence" else "max_values"
     if several and not item.separator and not pa.types.is_nested(kind):
         raise InputError(
-            f"{where} is {kind}: max_values needs a list, or a separator to split by."
+            f"{where} is {kind}: {count} needs a list, or a separator to split by."
         )
     return Feature(
         item.name,
-        "categorical",
+        item.kind,
         raw="string" if item.separator else raw,
         separator=item.separator,
         max_values=item.max_values,
-        oov_buckets=item.oov_buckets,
+        oov_buckets=config.owner(item).oov_buckets,
         table=item.table,
     )
 
@@ -188,9 +189,10 @@ def _require_same_values(features: tuple[Feature, ...]) -> None:
     for feature in features:
         if feature.table and raw[feature.table] != feature.raw:
             raise InputError(
-                f"features.{feature.name}.table: holds values of type {feature.raw}, but "
-                f"{feature.table} of type {raw[feature.table]}: no value would be found. "
-                "Give one of them another type in the log, or leave table out."
+                f"features.{feature.name}.{'of' if feature.kind == 'sequence' else 'table'}: holds values of type "
+                f"{feature.raw}, but {feature.table} of type {raw[feature.table]}: no "
+                "value would be found. Give one of them another type in the log, or let "
+                "them share no table."
             )
 
 

@@ -259,7 +259,10 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
             "out_of_vocabulary": int(((ids > 0) & (ids <= feature.oov_buckets)).sum())
         }
         if is_list(values.type):
-            ids, counts["beyond_max_values"] = pad_lists(values, ids, feature.max_values)
+            latest = feature.kind == "sequence"
+            ids, counts["beyond_max_values"] = pad_lists(
+                values, ids, feature.max_values, latest
+            )
         arrays[key], unknown[feature.name] = ids, counts
     for name in table.column_names:
         if name.startswith(("label/", "truth/", "weight/")):
@@ -269,8 +272,16 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
     return arrays, unknown
 
 
-def pad_lists(lists: pa.Array, ids: np.ndarray, width: int) -> tuple[np.ndarray, int]:
+def pad_lists(
+    lists: pa.Array, ids: np.ndarray, width: int, latest: bool = False
+) -> tuple[np.ndarray, int]:
     """The first ``width`` ids of each list as a matrix, 0 after the last.
+
+    Args:
+        lists: Whose lengths say which ids are in which list.
+        ids: Of all lists' values.
+        width: Of the matrix.
+        latest: Whether it is the last ids of a list that are kept.
 
     Returns:
         int32 ``[rows, width]``, and how many ids were cut off.
@@ -278,7 +289,9 @@ def pad_lists(lists: pa.Array, ids: np.ndarray, width: int) -> tuple[np.ndarray,
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     rows = np.repeat(np.arange(len(lists)), lengths)
     place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = place < width
+    if latest:
+        place -= np.repeat(np.maximum(lengths - width, 0), lengths)
+    kept = (place >= 0) & (place < width)
     matrix = np.zeros((len(lists), width), np.int32)
     matrix[rows[kept], place[kept]] = ids[kept]
     return matrix, int((~kept).sum())

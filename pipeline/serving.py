@@ -67,7 +67,7 @@ class ServingModule(tf.Module):
         self.tables = {
             feature.name: _table(feature, vocab_path(vocab, feature.name))
             for feature in schema.features
-            if feature.kind == "categorical" and feature.vocabulary_size
+            if feature.kind != "numeric" and feature.vocabulary_size
         }
         self.functions = {
             RAW: self._function(self._from_raw, _raw_specs(schema.features)),
@@ -130,10 +130,12 @@ class ServingModule(tf.Module):
         return encoded
 
     def _several(self, feature: Feature, values):
-        """Several values of a row: those that are there, the first ones, padded."""
+        """Several values of a row: those that are there, as many as are kept, padded."""
         if feature.separator:
             values = tf.strings.split(values, feature.separator)
         values = tf.ragged.boolean_mask(values, values != _missing(feature))
+        if feature.kind == "sequence":
+            values = values[:, -feature.max_values :]
         ids = tf.ragged.map_flat_values(lambda v: self._ids([feature], [v])[0], values)
         return ids.to_tensor(MISSING_ID, shape=[None, feature.max_values])
 
@@ -192,7 +194,7 @@ def _table(feature: Feature, path: Path) -> tf.lookup.StaticHashTable:
 
 def raw_type(feature: Feature) -> tf.DType:
     """The type in which a feature is sent."""
-    return TYPES[feature.raw] if feature.kind == "categorical" else tf.float32
+    return tf.float32 if feature.kind == "numeric" else TYPES[feature.raw]
 
 
 def _raw_specs(features: Sequence[Feature], shared: Collection[str] = ()) -> dict:
@@ -216,6 +218,6 @@ def _encoded_specs(schema: Schema) -> dict:
     specs = {}
     for feature in schema.features:
         shape = [None, feature.max_values] if feature.max_values else [None]
-        kind = tf.int32 if feature.kind == "categorical" else tf.float32
+        kind = tf.float32 if feature.kind == "numeric" else tf.int32
         specs[feature.name] = tf.TensorSpec(shape, kind, feature.name)
     return specs

@@ -102,7 +102,7 @@ def analyse(table: pa.Table, plan: Plan) -> Analysis:
     drawn = (table[LOW].to_numpy() >> np.uint64(32)) % np.uint64(rate) == 0
     for feature, item in zip(plan.features, plan.config.features, strict=True):
         values = table[f"feature/{feature.name}"].combine_chunks()
-        if feature.kind == "categorical":
+        if feature.kind != "numeric":
             result.counts[feature.name] = _count(values)
             continue
         numbers = as_float32(values)
@@ -143,9 +143,10 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
     """Fix vocabularies, standardisation and buckets."""
     features, vocabularies, statistics = [], {}, {}
     for feature, item in zip(plan.features, plan.config.features, strict=True):
-        if feature.kind == "categorical":
+        if feature.kind != "numeric":
             counts = analysis.counts.get(feature.name)
-            known, summary = _vocabulary(counts, item.min_count, feature)
+            least = plan.config.owner(item).min_count
+            known, summary = _vocabulary(counts, least, feature)
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
         else:

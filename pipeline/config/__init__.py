@@ -33,6 +33,7 @@ from pipeline.config.sections import (
     FeatureConfig,
     Join,
     NumericFeature,
+    SequenceFeature,
     Serving,
     Split,
     TaskConfig,
@@ -40,7 +41,7 @@ from pipeline.config.sections import (
     column,
 )
 from pipeline.config.task_weights import METHODS
-from pipeline.config.trunks import TRUNKS
+from pipeline.config.trunks import TRUNKS, History
 from pipeline.errors import InputError, near
 
 
@@ -121,7 +122,8 @@ class Config(Section):
             owner = getattr(feature, "table", "")
             if not owner:
                 continue
-            where, other = f"features.{feature.name}.table", features.get(owner)
+            key = "of" if feature.kind == "sequence" else "table"
+            where, other = f"features.{feature.name}.{key}", features.get(owner)
             if other is None or other.kind != "categorical" or other.table:
                 own = [f.name for f in self.features if not getattr(f, "table", "x")]
                 raise ValueError(
@@ -129,12 +131,23 @@ class Config(Section):
                     f"own. {near(owner, own)}"
                 )
             for key in ("dim", "oov_buckets"):
-                if getattr(feature, key) != getattr(other, key):
+                value = getattr(feature, key, getattr(other, key))
+                if value != getattr(other, key):
                     raise ValueError(
                         f"{where}: shares a table with {owner}, so {key} must be "
-                        f"{getattr(other, key)}, too. Received: {getattr(feature, key)}"
+                        f"{getattr(other, key)}, too. Received: {value}"
                     )
+            if feature.kind == "sequence" and other.max_values:
+                raise ValueError(
+                    f"{where}: {owner} holds several values of a row; a sequence is one of "
+                    "a feature of a single value"
+                )
         return self
+
+    def owner(self, feature: FeatureConfig) -> CategoricalFeature:
+        """The feature whose vocabulary and table one reads: mostly its own."""
+        named = {item.name: item for item in self.features}
+        return named.get(getattr(feature, "table", ""), feature)
 
     @model_validator(mode="after")
     def _shared_weights(self):
@@ -158,7 +171,7 @@ class Config(Section):
                     f"embeddings, which must be as wide as model.embedding_dim "
                     f"({self.model.embedding_dim}). Received: {dim}"
                 )
-        embedded = [f for f in self.features if f.kind == "categorical" or f.buckets > 1]
+        embedded = [f for f in self.features if getattr(f, "buckets", 2) > 1]
         if len(embedded) < 2:
             raise ValueError(
                 f"model.trunk: {self.model.trunk} multiplies embedded features, of which "
@@ -363,6 +376,8 @@ def _keys(location: tuple) -> list[str]:
     kinds = {
         "categorical": CategoricalFeature,
         "numeric": NumericFeature,
+        "sequence": SequenceFeature,
+        "history": History,
         **{name_of(section, "trunk"): section for section in TRUNKS},
         **{name_of(section, "method"): section for section in METHODS},
         "data": Data,

@@ -160,6 +160,28 @@ class CategoricalFeature(Section):
         return self
 
 
+class SequenceFeature(Section):
+    """What came before, oldest first: values of a categorical feature, and encoded.
+
+    A list column, or strings with a separator; of a longer one the last values are kept.
+    """
+
+    name: Name
+    column: str = ""
+    kind: Literal["sequence"]
+    of: str  # the categorical feature whose vocabulary and embeddings it shares
+    length: Annotated[int, Field(ge=1)]
+    separator: str = ""
+
+    @property
+    def table(self) -> str:
+        return self.of
+
+    @property
+    def max_values(self) -> int:
+        return self.length
+
+
 class NumericFeature(Section):
     """A number: transformed and scaled in the model, or bucketized and embedded."""
 
@@ -181,7 +203,9 @@ class NumericFeature(Section):
         return self
 
 
-FeatureConfig = Annotated[CategoricalFeature | NumericFeature, Field(discriminator="kind")]
+FeatureConfig = Annotated[
+    CategoricalFeature | NumericFeature | SequenceFeature, Field(discriminator="kind")
+]
 
 
 class TaskConfig(Section):

@@ -10,10 +10,17 @@ Size = Annotated[int, Field(ge=1)]
 Units = Annotated[list[Size], Field(min_length=1)]
 
 
+class History(Section):
+    """How the events of a ``sequence`` feature become one vector."""
+
+    encoder: Literal["attention", "mean"] = "attention"
+
+
 class Model(Section):
     """What all of them have."""
 
     embedding_dim: Size = 16
+    history: History = History()
     # between the features' vectors and the trunk: nothing, DCN-v2, or dot products
     front: Literal["concatenation", "cross", "dot"] = "concatenation"
     front_layers: Size | None = None  # of the cross; null: 1
@@ -153,6 +160,7 @@ class FactorizationMachine(Section):
 
     trunk: Literal["fm"]
     embedding_dim: Size = 10
+    history: History = History()
 
 
 class WideDeep(Model):

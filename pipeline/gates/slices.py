@@ -58,7 +58,7 @@ def slices_of(
 
 def encode(feature: Feature, values: np.ndarray) -> np.ndarray:
     """A feature's values as small integers: ids, or bucket numbers and 0 where missing."""
-    if feature.kind == "categorical":
+    if feature.kind != "numeric":
         return values.astype(np.int64)
     bucket = 1 + np.searchsorted(np.float32(feature.boundaries), values, "right")
     return np.where(np.isnan(values), 0, bucket)
