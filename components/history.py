@@ -9,7 +9,7 @@ import tensorflow as tf
 from components.embeddings import pool, present
 
 ATTENTION_UNITS = 36  # of the published model
-STDDEV = 0.05
+STDDEV = 0.01  # as that of the events' embeddings
 
 
 def target_attention(history, ids, target, score):
@@ -39,8 +39,12 @@ def last_state(states, ids):
         states: Of each place of the sequence.
         ids: int ``[B, L]``, 0 after the last event.
     """
-    last = tf.reduce_sum(tf.cast(present(ids, states.dtype), tf.int32), axis=1) - 1
-    return tf.gather(states, last, axis=1, batch_dims=1)
+    return tf.gather(states, event_counts(ids) - 1, axis=1, batch_dims=1)
+
+
+def event_counts(ids):
+    """How many events there are, int32 `[B]`; none count as one, of id 0."""
+    return tf.reduce_sum(present(ids, tf.int32), axis=1)
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
@@ -116,3 +120,68 @@ class MeanHistory(tf.keras.layers.Layer):
     def call(self, history, ids, target=None):
         """Pools the events."""
         return pool(ids, history, "mean")
+
+
+@tf.keras.utils.register_keras_serializable("steadyrank")
+class LastState(tf.keras.layers.Layer):
+    """What residual sequence blocks make of the events, at the latest one.
+
+    Args:
+        blocks: Causal layers ``[B, L, D]`` to ``[B, L, D]``, applied in order.
+        positions: L, where each place, counted back from the latest event, has a vector of
+            its own, added to the event (self-attention knows no order); 0: none.
+        seed: Of these vectors' start.
+
+    Call arguments:
+        history: ``[B, L, D]``.
+        ids: int ``[B, L]``, 0 after the last event.
+
+    Output shape:
+        ``[B, D]``.
+
+    Example:
+
+    >>> layer = LastState([tf.keras.layers.Dense(4)], positions=3)
+    >>> layer(tf.ones([2, 3, 4]), tf.constant([[5, 7, 0], [0, 0, 0]])).shape
+    TensorShape([2, 4])
+    """
+
+    reads_target = False
+
+    def __init__(self, blocks, positions=0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.blocks, self.positions, self.seed = list(blocks), positions, seed
+
+    def build(self, input_shape):
+        """Creates the vectors of the places, if there are any."""
+        if self.positions:
+            self.places = self.add_weight(
+                "places",
+                [self.positions, input_shape[-1]],
+                initializer=tf.keras.initializers.TruncatedNormal(0.0, STDDEV, self.seed),
+            )
+        super().build(input_shape)
+
+    def call(self, history, ids, target=None):
+        """Runs the blocks and takes the latest state."""
+        if self.positions:
+            places = tf.broadcast_to(self.places, tf.shape(history))
+            history = history + tf.reverse_sequence(places, event_counts(ids), 1)
+        for block in self.blocks:
+            history = block(history)
+        return last_state(history, ids)
+
+    def get_config(self):
+        """Every argument of `__init__`."""
+        return {
+            **super().get_config(),
+            "blocks": [tf.keras.layers.serialize(block) for block in self.blocks],
+            "positions": self.positions,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The layer, its blocks too."""
+        blocks = [tf.keras.layers.deserialize(block) for block in config["blocks"]]
+        return cls(**{**config, "blocks": blocks})

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from components import dense_optimizers, row_optimizers
-from components.history import MeanHistory, TargetAttention
+from components.blocks import NextItNetBlock, SASRecBlock
+from components.history import LastState, MeanHistory, TargetAttention
 from models.bottoms import Bottoms
 from models.ctr import CrossAndDeep, Wide
 from models.features import Feature, Task
@@ -90,13 +91,27 @@ TRUNKS = {
     ),
 }
 HISTORIES = {
-    "attention": lambda seed, **s: TargetAttention(seed=seed, name="attention"),
-    "mean": lambda seed, **s: MeanHistory(name="mean"),
+    "attention": lambda name, length, seed, blocks: TargetAttention(seed=seed, name=name),
+    "mean": lambda name, length, seed, blocks: MeanHistory(name=name),
+    "nextitnet": lambda name, length, seed, blocks: LastState(
+        [
+            NextItNetBlock(4 if i % 2 else 1, seed=seed + 100 * i, name=f"block_{i}")
+            for i in range(blocks)
+        ],
+        name=name,
+    ),
+    "sasrec": lambda name, length, seed, blocks: LastState(
+        [SASRecBlock(seed=seed + 100 * i, name=f"block_{i}") for i in range(blocks)],
+        positions=length,
+        seed=seed - 1,
+        name=name,
+    ),
 }
 WIDE = ("lr", "fm", "wide_deep", "deepfm", "dcn", "dcn_v2")  # have linear weights
 PRODUCTS = ("fm", "deepfm")
 TOWER_SEEDS = 500_000_000
 HISTORY_SEEDS = 600_000_000
+HISTORY_BLOCKS = 2
 
 
 def build_model(
@@ -166,10 +181,15 @@ def build_front(features: Sequence[Feature], settings: dict, seed: int):
 
 def build_encoders(features: Sequence[Feature], settings: dict, seed: int) -> dict:
     """Sequence's name -> the layer that makes its events one vector."""
-    settings = settings.get("history", {})
-    sequences = [f for f in features if f.kind == "sequence"] if settings else []
+    history = settings.get("history")  # none of a model without embeddings
+    sequences = [f for f in features if history and f.kind == "sequence"]
     return {
-        feature.name: HISTORIES[settings["encoder"]](seed + HISTORY_SEEDS * (i + 1), **settings)
+        feature.name: HISTORIES[history["encoder"]](
+            f"history_{feature.name}",
+            feature.max_values,
+            seed + HISTORY_SEEDS + 10_000 * i,
+            history["blocks"] or HISTORY_BLOCKS,
+        )
         for i, feature in enumerate(sequences)
     }
 

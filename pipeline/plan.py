@@ -189,10 +189,9 @@ def _require_same_values(features: tuple[Feature, ...]) -> None:
     for feature in features:
         if feature.table and raw[feature.table] != feature.raw:
             raise InputError(
-                f"features.{feature.name}.{'of' if feature.kind == 'sequence' else 'table'}: holds values of type "
-                f"{feature.raw}, but {feature.table} of type {raw[feature.table]}: no "
-                "value would be found. Give one of them another type in the log, or let "
-                "them share no table."
+                f"features.{feature.name}: shares {feature.table}'s table, but its values "
+                f"are of type {feature.raw}, not {raw[feature.table]}: none would be "
+                "found. Give one of them another type in the log, or tables of their own."
             )
 
 

@@ -13,7 +13,14 @@ Units = Annotated[list[Size], Field(min_length=1)]
 class History(Section):
     """How the events of a ``sequence`` feature become one vector."""
 
-    encoder: Literal["attention", "mean"] = "attention"
+    encoder: Literal["attention", "mean", "nextitnet", "sasrec"] = "attention"
+    blocks: Size | None = None  # of nextitnet and sasrec; null: 2
+
+    @model_validator(mode="after")
+    def _blocks(self):
+        if self.blocks is not None and self.encoder in ("attention", "mean"):
+            raise ValueError(f"encoder {self.encoder!r} has no blocks; remove it")
+        return self
 
 
 class Model(Section):

@@ -71,7 +71,10 @@ def test_a_shared_table_has_one_vocabulary(examples):
 def test_values_of_another_type_are_refused(log, tmp_path):
     wrong = document()
     wrong["features"][-1] |= {"table": "user", "oov_buckets": 1}
-    with pytest.raises(InputError, match="recent.table: holds values of type string"):
+    with pytest.raises(
+        InputError,
+        match="recent: shares user's table, but its values are of type string",
+    ):
         preprocess(parse_config(wrong, "c"), log, tmp_path / "examples")
 
 
