@@ -246,7 +246,9 @@ def print_synthetic(found: dict) -> None:
         "dense weights: " + ", ".join(f"{n} {p:,d}" for n, p in found["parameters"].items())
     )
     for name, by_c in found["gains"].items():
-        cells = "  ".join(f"p {float(c):g}: {gain['mean']:+.4f}" for c, gain in by_c.items())
+        cells = "  ".join(
+            f"p {float(c):g}: {gain['mean']:+.4f}" for c, gain in by_c.items()
+        )
         print(f"{name:13s} {cells}")
 
 
