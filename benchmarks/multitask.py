@@ -13,7 +13,9 @@ rates and sizes in the configs.  Test rows are looked at once.  Gains are paired
 intervals are Student's at 95 % over the seeds.
 
 ``--quick``: 3 seeds, single, MMoE and PLE, and a small synthetic study; else 5 seeds,
-every trunk, and the papers' input width.  Each part goes to a file of its own,
+every trunk, and the papers' input width.  Parts have processes of their own, one thread
+each, side by side on as many cores as there are: two small models at once are faster
+than two threads in one.  Each part goes to a file of its own,
 ``benchmarks/results/multitask_<part>.json`` (``_quick``), the plot to
 ``docs/seesaw.svg``.  ``--resume`` takes up a study that was interrupted.  The last line
 is a JSON object; see ``headline``.
@@ -23,8 +25,12 @@ import argparse
 import functools
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +41,12 @@ from benchmarks.multitask_drawing import draw
 from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval, mean_auc
 from pipeline.config import Config, load_config
-from pipeline.storage import write_json
+from pipeline.storage import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"
-PARTS = ("synthetic", "census", "kuairand", "seesaw")
+PARTS = ("kuairand", "census", "seesaw", "synthetic")  # the longest first
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 QUICK = synthetic.Study(width=64, rows=40_000, units=(32, 16), experts=4, epochs=12)
 FULL = synthetic.Study(width=512, rows=200_000, units=(64, 32), experts=4, epochs=12)
 QUICK_MODELS = ("single", "mmoe", "ple")
@@ -239,7 +246,9 @@ def print_synthetic(found: dict) -> None:
         "dense weights: " + ", ".join(f"{n} {p:,d}" for n, p in found["parameters"].items())
     )
     for name, by_c in found["gains"].items():
-        cells = "  ".join(f"p {c:g}: {gain['mean']:+.4f}" for c, gain in by_c.items())
+        cells = "  ".join(
+            f"p {float(c):g}: {gain['mean']:+.4f}" for c, gain in by_c.items()
+        )
         print(f"{name:13s} {cells}")
 
 
@@ -262,33 +271,63 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the study."""
-    options, began, found = parse(arguments), time.monotonic(), {}
-    options.ledger = Ledger(options.results / "multitask_runs.json", options.resume)
-    with tempfile.TemporaryDirectory(prefix="steadyrank-") as temporary:
-        folder = Path(temporary)
-        for part in options.only or PARTS:
-            if part == "synthetic":
-                found[part] = synthetic_part(options)
-            elif part == "seesaw":
-                found[part] = seesaw(options, folder)
-            else:
-                found[part] = real(part, options, folder)
+    options, began = parse(arguments), time.monotonic()
+    parts = options.only or PARTS
+    if len(parts) == 1:
+        found = {parts[0]: run_part(parts[0], options)}
+        write_all(options, found)
+    else:
+        found = side_by_side(parts, options)
     for part in ("census", "kuairand"):
         if part in found:
             print_models(part, found[part])
     if "synthetic" in found:
         print_synthetic(found["synthetic"])
-    last = {**headline(found), "seconds": time.monotonic() - began}
-    write_all(options, found)
-    print(json.dumps(rounded(last)))
+    print(json.dumps(rounded({**headline(found), "seconds": time.monotonic() - began})))
+
+
+def run_part(part: str, options: argparse.Namespace) -> dict:
+    """One part's results, in this process."""
+    ledger = options.results / f"multitask_runs_{part}.json"
+    options.ledger = Ledger(ledger, options.resume)
+    if part == "synthetic":
+        return synthetic_part(options)
+    with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
+        if part == "seesaw":
+            return seesaw(options, Path(folder))
+        return real(part, options, Path(folder))
+
+
+def side_by_side(parts: Iterable[str], options: argparse.Namespace) -> dict:
+    """Several parts' results, each from a process of its own.
+
+    Raises:
+        subprocess.CalledProcessError: A part failed; what it printed says why.
+    """
+    command = [sys.executable, "-m", "benchmarks.multitask"]
+    command += ["--data", options.data, "--results", options.results]
+    command += ["--plot", options.plot, "--seeds", *options.seeds]
+    command += [f"--{key}" for key in ("quick", "resume") if getattr(options, key)]
+
+    def in_process(part: str) -> None:
+        own = [*map(str, command), "--only", part]
+        subprocess.run(own, check=True, cwd=ROOT, env={**os.environ, **ONE_THREAD})
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(in_process, parts))
+    return {part: read_json(results_of(part, options), "a study") for part in parts}
+
+
+def results_of(part: str, options: argparse.Namespace) -> Path:
+    size = "_quick" if options.quick else ""
+    return options.results / f"multitask_{part}{size}.json"
 
 
 def write_all(options: argparse.Namespace, found: dict) -> None:
     options.results.mkdir(parents=True, exist_ok=True)
-    size = "_quick" if options.quick else ""
     for part, results in found.items():
         content = {"headline": headline({part: results}), **results}
-        write_json(options.results / f"multitask_{part}{size}.json", rounded(content))
+        write_json(results_of(part, options), rounded(content))
     if "seesaw" in found:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         options.plot.write_text(draw(found["seesaw"]["runs"]), encoding="utf-8")

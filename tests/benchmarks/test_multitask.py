@@ -135,3 +135,27 @@ def test_the_plot_is_one_and_results_are_written(tmp_path):
     multitask.write_all(options, found)
     written = json.loads((tmp_path / "multitask_seesaw_quick.json").read_text())
     assert written["headline"] == last and options.plot.exists()
+
+
+def test_parts_run_side_by_side_and_their_results_come_together(monkeypatch, tmp_path):
+    started = []
+
+    def child(command, check, cwd, env):
+        assert check and env["TF_NUM_INTRAOP_THREADS"] == "1"
+        options = multitask.parse(command[3:])
+        (part,) = options.only
+        started.append(part)
+        best = {"test": {"is_click": 0.75, "is_like": 0.86}}
+        found = {
+            "seesaw": {"runs": {}, "shipped": best},
+            "synthetic": {"mean_ple_over_mmoe": interval([1.0, 2.0]), "gains": {}},
+        }
+        multitask.write_json(multitask.results_of(part, options), found[part])
+
+    monkeypatch.setattr(multitask.subprocess, "run", child)
+    arguments = ["--quick", "--results", str(tmp_path), "--seeds", "4", "5"]
+    options = multitask.parse(arguments)
+    found = multitask.side_by_side(("seesaw", "synthetic"), options)
+    assert sorted(started) == ["seesaw", "synthetic"]
+    last = multitask.headline(found)
+    assert last["is_like"] == 0.86 and last["synthetic_gain_ple_over_mmoe"] == 1.5
