@@ -103,8 +103,9 @@ class NextItemModel(tf.keras.Model):
         self.xla = xla
         dense_optimizer.build(self.dense_variables)
         embedding_optimizer.build(self.embedding_variables)
-        compute = self._loss_and_gradients
-        self._compute = tf.function(compute, jit_compile=xla, autograph=False)
+        self._compute = self._loss_and_gradients
+        if xla:
+            self._compute = tf.function(self._compute, jit_compile=True, autograph=False)
 
     @property
     def tables(self) -> dict[str, tf.Variable]:

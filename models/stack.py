@@ -201,7 +201,7 @@ def named_weights(model: NextItemModel) -> dict[str, tf.Variable]:
 
 
 def _plan(names, sources, copied, keeps_blocks, silent):
-    """Each weight of the deep model -> that of the shallow one; None: stays at its start."""
+    """Weight of the deep model -> that of the shallow one; None: stays at its start."""
     plan = {}
     for name in names:
         block, local = _parts(name)
