@@ -65,6 +65,10 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
         size, index = len(self._rule.slots), self._index(variable)
         return self._slots[index * size : (index + 1) * size]
 
+    def state_of(self, variable):
+        """Variables that hold what this optimizer remembers of one model variable."""
+        return list(self._slots_of(variable))
+
     def _report(self, variable, statistic, nonfinite):
         index = self._index(variable)
         self._statistics[index].assign(tf.cast(statistic, tf.float32))

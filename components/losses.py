@@ -55,6 +55,37 @@ def squared_error(labels, predictions):
     return tf.where(missing, _nan(loss), loss)
 
 
+def sampled_softmax(states, true, sampled, labels, ids, log_expected):
+    """`-log softmax` over the label and some sampled classes, logits less `log Q`.
+
+    A sampled class that is the example's label counts once: its sample is left out.
+
+    Reference: Jean et al. (ACL 2015), section 3; as TensorFlow's of the same name, from
+    rows that were gathered before.
+
+    Args:
+        states: float `[N, D]`.
+        true: float `[N, D + 1]`, weights and bias of each label.
+        sampled: float `[S, D + 1]`, of the sampled classes.
+        labels: int `[N]`.
+        ids: int `[S]`, the sampled classes.
+        log_expected: `(float [N], float [S])`, the logarithm of how often the sampler is
+            expected to draw each.
+
+    Returns:
+        `[N]`.
+    """
+    of_true = tf.reduce_sum(states * true[:, :-1], axis=1) + true[:, -1] - log_expected[0]
+    bias = sampled[:, -1] - log_expected[1]
+    logits = tf.nn.bias_add(tf.matmul(states, sampled[:, :-1], transpose_b=True), bias)
+    hit = labels[:, tf.newaxis] == ids[tf.newaxis, :]
+    logits = tf.where(hit, tf.constant(-1e9, logits.dtype), logits)
+    largest = tf.maximum(tf.reduce_max(tf.stop_gradient(logits), axis=1), of_true)
+    largest = tf.stop_gradient(largest)
+    others = tf.reduce_sum(tf.exp(logits - largest[:, tf.newaxis]), axis=1)
+    return tf.math.log(others + tf.exp(of_true - largest)) + largest - of_true
+
+
 def _split(labels, dtype):
     labels = tf.cast(labels, dtype)
     missing = tf.math.is_nan(labels)

@@ -126,6 +126,11 @@ class RowOptimizer(BaseOptimizer):
             seen = self._add(variable, "last_passed", tf.zeros([rows], tf.float32))
             self._clocks.append((passed, last, seen))
 
+    def state_of(self, variable):
+        """Slots, and where rows catch up the clocks that say how far behind they are."""
+        clocks = self._clocks[self._index(variable)] if self.catches_up else ()
+        return [*super().state_of(variable), *clocks]
+
     def read(self, variable, rows):
         """Rows as a forward pass is to see them.
 

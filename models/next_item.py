@@ -1,0 +1,266 @@
+"""Next-item models: a sequence of items in, a score of every item of the catalogue out.
+
+B batch, T positions, oldest first, left-padded with 0; V items, their ids 1 to V; D width.
+"""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from components.blocks import StochasticSharedIds
+from components.losses import masked_mean, sampled_softmax
+from components.sequence_encoder import SequenceEncoder
+from models.batch_rows import BatchRows
+
+ITEMS, USER, TARGETS, SOFTMAX = "items", "user", "targets", "softmax"
+SOFTMAX_BIAS = 0.1  # at the start, as published
+SHARED_USERS, SHARED_ITEMS = 0.8, 0.01  # rates of SSE-PT in StackRec's code
+
+
+class NextItemModel(tf.keras.Model):
+    """Item embedding, a sequence encoder, a softmax over the catalogue.
+
+    Padding is left out of the loss and of what the blocks see.  StackRec's code does
+    neither: there id 0 is an item like others.
+
+    NextItNet and SASRec are this with their encoders.  GRec is NextItNet with
+    ``masked_inputs=0.2``: a fifth of the items that it reads are hidden in training.
+    SSE-PT is SASRec with ``users``: each item's vector is followed by the user's, and ids
+    are shared at random in training.
+
+    Args:
+        encoder: Between embedding and softmax.
+        items: V.
+        dim: Width of the embedding; the states are as wide, with users twice.
+        sampled: Share of the catalogue in the training softmax, .2 as published; None:
+            all of it.
+        masked_inputs: Rate at which inputs are hidden in training.
+        users: Number of users, ids 1 to this, for SSE-PT; None: no users.
+        seed: Start of the tables' seeds.
+
+    Call arguments:
+        features: ``"items"`` int ``[B, T]``; with users also ``"user"`` int ``[B]``.
+
+    Output shape:
+        States ``[B, T, D]``.
+    """
+
+    def __init__(
+        self,
+        encoder: SequenceEncoder,
+        items: int,
+        dim: int = 64,
+        sampled: float | None = None,
+        masked_inputs: float = 0.0,
+        users: int | None = None,
+        seed: int = 1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if sampled is not None and not 0 < sampled <= 1:
+            raise ValueError(
+                f"sampled must lie in (0, 1]. Received: sampled={sampled}. "
+                "Use None for the full softmax."
+            )
+        self.encoder, self.items, self.dim = encoder, items, dim
+        self.sampled, self.masked_inputs = sampled, masked_inputs
+        self.users, self.seed = users, seed
+        self.item_table = self._table("item", items + 1, dim, 0)
+        self.user_table = self._table("user", users + 1, dim, 1) if users else None
+        item_rate = SHARED_ITEMS if users else 0.0
+        self._shared_items = StochasticSharedIds(items + 1, item_rate, seed)
+        self._shared_users = StochasticSharedIds((users or 0) + 1, SHARED_USERS, seed + 2)
+        width = dim * (2 if users else 1)
+        start = tf.keras.initializers.RandomNormal(stddev=0.01, seed=seed + 3)
+        # One row a class, its bias the last number: a row is then read in one gather.
+        self.softmax_table = self.add_weight(
+            "softmax",
+            [items, width + 1],
+            initializer=lambda shape, dtype=None, **_: tf.concat(
+                [start([items, width], dtype), tf.fill([items, 1], SOFTMAX_BIAS)], axis=1
+            ),
+        )
+        self({ITEMS: tf.zeros([1, 1], tf.int32), USER: tf.zeros([1], tf.int32)})  # builds
+
+    def _table(self, name, rows, dim, number):
+        start = tf.keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed + number)
+        return self.add_weight(f"{name}_embedding", [rows, dim], initializer=start)
+
+    def compile(self, dense_optimizer, embedding_optimizer, xla=False, **kwargs):
+        """Takes two optimizers, which together update every weight exactly once.
+
+        Args:
+            dense_optimizer: For the encoder, and a full softmax.
+            embedding_optimizer: For the tables, of which a batch reads some rows; a
+                sampled softmax is among them.
+            xla: Whether XLA compiles loss and gradients: a third faster on a CPU, after
+                seconds of compilation for each shape.
+            **kwargs: Passed to Keras.
+        """
+        super().compile(**kwargs)
+        self.dense_optimizer = dense_optimizer
+        self.embedding_optimizer = embedding_optimizer
+        self.xla = xla
+        dense_optimizer.build(self.dense_variables)
+        embedding_optimizer.build(self.embedding_variables)
+        self._compute = self._loss_and_gradients
+        if xla:
+            self._compute = tf.function(self._compute, jit_compile=True, autograph=False)
+
+    @property
+    def tables(self) -> dict[str, tf.Variable]:
+        """The tables of which a training step reads the batch's rows alone, by name."""
+        found = {ITEMS: self.item_table}
+        if self.users:
+            found[USER] = self.user_table
+        if self.sampled is not None:
+            found[SOFTMAX] = self.softmax_table
+        return found
+
+    @property
+    def embedding_variables(self) -> list[tf.Variable]:
+        """The same as a list."""
+        return list(self.tables.values())
+
+    @property
+    def dense_variables(self) -> list[tf.Variable]:
+        """All trainable weights but these."""
+        tables = {id(variable) for variable in self.embedding_variables}
+        return [v for v in self.trainable_variables if id(v) not in tables]
+
+    def settle(self) -> None:
+        """Bring all rows of the tables up to date, before the weights are looked at."""
+        for table in self.embedding_variables:
+            self.embedding_optimizer.settle(table)
+
+    def call(self, features: Mapping):
+        """Computes the states."""
+        ids = features[ITEMS]
+        rows = {ITEMS: tf.gather(self.item_table, tf.reshape(ids, [-1]))}
+        if self.users:
+            rows[USER] = tf.gather(self.user_table, features[USER])
+        return self.encoder(self.embed(ids, rows), mask=ids > 0)
+
+    def embed(self, ids, rows: Mapping):
+        """Vectors ``[B, T, D]`` from gathered rows.
+
+        Args:
+            ids: int ``[B, T]``.
+            rows: ``"items"`` ``[B * T, dim]``; with users also ``"user"`` ``[B, dim]``.
+        """
+        shape = tf.shape(ids)
+        x = tf.reshape(rows[ITEMS], [shape[0], shape[1], self.dim])
+        if not self.users:
+            return x
+        user = tf.repeat(rows[USER][:, tf.newaxis], shape[1], axis=1)
+        return tf.concat([x, user], axis=2)
+
+    def scores(self, features: Mapping):
+        """Logits of all items after the newest position: ``[B, V]``, item i at i - 1."""
+        return self._logits(self(features)[:, -1])
+
+    def _logits(self, states):
+        kernel, bias = self.softmax_table[:, :-1], self.softmax_table[:, -1]
+        return tf.nn.bias_add(tf.matmul(states, kernel, transpose_b=True), bias)
+
+    def train_step(self, data):
+        """One step: mean cross-entropy of the item that follows each position.
+
+        Args:
+            data: Features as for ``call``, whose ``"items"`` are ``[B, T + 1]``: the last
+                T are what the first T are to foretell.  Where ``"targets"`` ``[B, T]``
+                are given they are instead, 0 for none, and ``"items"`` are ``[B, T]``.
+
+        Returns:
+            ``loss``, a replica's share.
+        """
+        ids, targets = data[ITEMS], data.get(TARGETS)
+        if targets is None:
+            ids, targets = ids[:, :-1], ids[:, 1:]
+        seen = self._hide(self._shared_items(ids, training=True))
+        located = {ITEMS: tf.reshape(seen, [-1])}
+        if self.users:
+            located[USER] = self._shared_users(data[USER], training=True)
+        sample = () if self.sampled is None else self._sample(targets)
+        if sample:
+            located[SOFTMAX] = tf.concat([_classes(targets), sample[0]], axis=0)
+        rows = BatchRows(self.tables, located, self.embedding_optimizer)
+        count = _global_sum(tf.math.count_nonzero(targets, dtype=tf.float32))
+        loss, of_dense, of_rows = self._compute(seen, targets, rows.gathered, sample, count)
+        dense = zip(of_dense, self.dense_variables, strict=True)
+        self.dense_optimizer.apply_gradients(dense)
+        rows.apply(of_rows)
+        return {"loss": loss}
+
+    def _hide(self, ids):
+        if not self.masked_inputs:
+            return ids
+        hidden = tf.random.uniform(tf.shape(ids), seed=self.seed) < self.masked_inputs
+        return tf.where(hidden, 0, ids)
+
+    def _sample(self, targets):
+        """Distinct classes, and the logarithm of how often labels and they are expected.
+
+        Log-uniform as published: ids are to be in the order of their frequency.
+        """
+        drawn = tf.random.log_uniform_candidate_sampler(
+            tf.cast(_classes(targets), tf.int64)[:, tf.newaxis],
+            num_true=1,
+            num_sampled=max(1, round(self.sampled * self.items)),
+            unique=True,
+            range_max=self.items,
+            seed=self.seed,
+        )
+        return (
+            tf.cast(drawn.sampled_candidates, targets.dtype),
+            tf.math.log(drawn.true_expected_count[:, 0]),
+            tf.math.log(drawn.sampled_expected_count),
+        )
+
+    def _loss_and_gradients(self, seen, targets, gathered, sample, count):
+        dense = self.dense_variables
+        with tf.GradientTape() as tape:
+            tape.watch(gathered)
+            x = self.embed(seen, gathered)
+            states = self.encoder(x, mask=seen > 0, training=True)
+            flat = tf.reshape(states, [-1, states.shape[-1]])
+            losses = self._cross_entropy(flat, _classes(targets), gathered, sample)
+            weights = tf.cast(tf.reshape(targets, [-1]) > 0, losses.dtype)
+            loss = masked_mean(losses, weights, count)
+        return loss, *tape.gradient(loss, (dense, gathered))
+
+    def _cross_entropy(self, states, classes, gathered, sample):
+        if not sample:
+            logits = self._logits(states)
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+        ids, *log_expected = sample
+        sizes = [tf.size(classes), tf.size(ids)]
+        true, sampled = tf.split(gathered[SOFTMAX], sizes)
+        return sampled_softmax(states, true, sampled, classes, ids, log_expected)
+
+    def get_config(self):
+        """Every argument of `__init__`."""
+        names = ("items", "dim", "sampled", "masked_inputs", "users", "seed")
+        return {
+            "name": self.name,
+            "encoder": tf.keras.layers.serialize(self.encoder),
+            **{name: getattr(self, name) for name in names},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The model of a config, its weights at their start."""
+        encoder = tf.keras.layers.deserialize(config["encoder"])
+        return cls(**{**config, "encoder": encoder})
+
+
+def _classes(targets):
+    """Row of the softmax of each target, ``[B * T]``; padding reads the first."""
+    return tf.reshape(tf.maximum(targets - 1, 0), [-1])
+
+
+def _global_sum(count):
+    replica = tf.distribute.get_replica_context()
+    if replica is not None and replica.num_replicas_in_sync > 1:
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    return count
