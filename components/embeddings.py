@@ -269,7 +269,8 @@ def pool(ids, embedded, pooling):
 
 
 def present(ids, dtype=tf.float32):
-    """Where there is a value: 1 and 0 `[B, L]`; the first place counts if none is."""
-    found = tf.cast(ids != PADDING_ID, dtype)
-    first = tf.one_hot(0, tf.shape(ids)[1], dtype=dtype)
-    return tf.where(tf.reduce_sum(found, axis=1, keepdims=True) > 0, found, first)
+    """Where there is a value: `[B, L]` of a type; the last place counts if none is."""
+    found = ids != PADDING_ID
+    last = tf.range(tf.shape(ids)[1]) == tf.shape(ids)[1] - 1
+    nothing = tf.logical_not(tf.reduce_any(found, axis=1, keepdims=True))
+    return tf.cast(tf.logical_or(found, tf.logical_and(nothing, last)), dtype)

@@ -1,15 +1,15 @@
 """One vector of what a user did before: encoders of a sequence of embedded events.
 
-B batch, L events, D width, H hidden units.  Events stand oldest first, padding after the
-last one: an encoder that looks back only never sees it.
+B batch, L places, D width, H hidden units.  Events stand oldest first, the latest one in
+the last place, padding, id 0, before the first; no event at all is one of id 0.
 """
 
 import tensorflow as tf
 
 from components.embeddings import pool, present
+from components.sequence_encoder import SequenceEncoder  # noqa: F401  (an example's)
 
 ATTENTION_UNITS = 36  # of the published model
-STDDEV = 0.01  # as that of the events' embeddings
 
 
 def target_attention(history, ids, target, score):
@@ -20,7 +20,7 @@ def target_attention(history, ids, target, score):
 
     Args:
         history: Events e ``[B, L, D]``, or ``[1, L, D]``: one user, many items.
-        ids: int ``[B, L]`` or ``[1, L]``, 0 after the last event.
+        ids: int ``[B, L]`` or ``[1, L]``, 0 before the first event.
         target: Items v_A ``[B, D]``.
         score: The function a: ``(e [*, L, D], v_A [B, 1, D])`` to ``[B, L, 1]``.
 
@@ -30,21 +30,6 @@ def target_attention(history, ids, target, score):
     weights = score(history, target[:, tf.newaxis])[..., 0]
     weights *= present(ids, weights.dtype)
     return tf.reduce_sum(weights[..., tf.newaxis] * history, axis=1)
-
-
-def last_state(states, ids):
-    """The state ``[B, D]`` after the last event, of states ``[B, L, D]``.
-
-    Args:
-        states: Of each place of the sequence.
-        ids: int ``[B, L]``, 0 after the last event.
-    """
-    return tf.gather(states, event_counts(ids) - 1, axis=1, batch_dims=1)
-
-
-def event_counts(ids):
-    """How many events there are, int32 `[B]`; none count as one, of id 0."""
-    return tf.reduce_sum(present(ids, tf.int32), axis=1)
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
@@ -70,7 +55,7 @@ class TargetAttention(tf.keras.layers.Layer):
     Example:
 
     >>> layer = TargetAttention(8, seed=1)
-    >>> events, ids = tf.ones([1, 3, 4]), tf.constant([[5, 7, 0]])
+    >>> events, ids = tf.ones([1, 3, 4]), tf.constant([[0, 5, 7]])
     >>> layer(events, ids, tf.ones([10, 4])).shape
     TensorShape([10, 4])
     """
@@ -127,61 +112,39 @@ class LastState(tf.keras.layers.Layer):
     """What residual sequence blocks make of the events, at the latest one.
 
     Args:
-        blocks: Causal layers ``[B, L, D]`` to ``[B, L, D]``, applied in order.
-        positions: L, where each place, counted back from the latest event, has a vector of
-            its own, added to the event (self-attention knows no order); 0: none.
-        seed: Of these vectors' start.
+        encoder: A `SequenceEncoder`.
 
     Call arguments:
         history: ``[B, L, D]``.
-        ids: int ``[B, L]``, 0 after the last event.
+        ids: int ``[B, L]``, 0 before the first event.
 
     Output shape:
         ``[B, D]``.
 
     Example:
 
-    >>> layer = LastState([tf.keras.layers.Dense(4)], positions=3)
-    >>> layer(tf.ones([2, 3, 4]), tf.constant([[5, 7, 0], [0, 0, 0]])).shape
+    >>> layer = LastState(SequenceEncoder("sasrec", blocks=2, max_length=3, seed=1))
+    >>> layer(tf.ones([2, 3, 4]), tf.constant([[0, 5, 7], [0, 0, 0]])).shape
     TensorShape([2, 4])
     """
 
     reads_target = False
 
-    def __init__(self, blocks, positions=0, seed=None, **kwargs):
+    def __init__(self, encoder, **kwargs):
         super().__init__(**kwargs)
-        self.blocks, self.positions, self.seed = list(blocks), positions, seed
-
-    def build(self, input_shape):
-        """Creates the vectors of the places, if there are any."""
-        if self.positions:
-            self.places = self.add_weight(
-                "places",
-                [self.positions, input_shape[-1]],
-                initializer=tf.keras.initializers.TruncatedNormal(0.0, STDDEV, self.seed),
-            )
-        super().build(input_shape)
+        self.encoder = encoder
 
     def call(self, history, ids, target=None):
-        """Runs the blocks and takes the latest state."""
-        if self.positions:
-            places = tf.broadcast_to(self.places, tf.shape(history))
-            history = history + tf.reverse_sequence(places, event_counts(ids), 1)
-        for block in self.blocks:
-            history = block(history)
-        return last_state(history, ids)
+        """Encodes the events and takes the latest state."""
+        return self.encoder(history, mask=present(ids, tf.bool))[:, -1]
 
     def get_config(self):
         """Every argument of `__init__`."""
-        return {
-            **super().get_config(),
-            "blocks": [tf.keras.layers.serialize(block) for block in self.blocks],
-            "positions": self.positions,
-            "seed": self.seed,
-        }
+        encoder = tf.keras.layers.serialize(self.encoder)
+        return {**super().get_config(), "encoder": encoder}
 
     @classmethod
     def from_config(cls, config):
-        """The layer, its blocks too."""
-        blocks = [tf.keras.layers.deserialize(block) for block in config["blocks"]]
-        return cls(**{**config, "blocks": blocks})
+        """The layer, its encoder too."""
+        encoder = tf.keras.layers.deserialize(config["encoder"])
+        return cls(**{**config, "encoder": encoder})

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from components import dense_optimizers, row_optimizers
-from components.blocks import NextItNetBlock, SASRecBlock
 from components.history import LastState, MeanHistory, TargetAttention
+from components.sequence_encoder import SequenceEncoder
 from models.bottoms import Bottoms
 from models.ctr import CrossAndDeep, Wide
 from models.features import Feature, Task
@@ -94,16 +94,10 @@ HISTORIES = {
     "attention": lambda name, length, seed, blocks: TargetAttention(seed=seed, name=name),
     "mean": lambda name, length, seed, blocks: MeanHistory(name=name),
     "nextitnet": lambda name, length, seed, blocks: LastState(
-        [
-            NextItNetBlock(4 if i % 2 else 1, seed=seed + 100 * i, name=f"block_{i}")
-            for i in range(blocks)
-        ],
-        name=name,
+        SequenceEncoder("nextitnet", blocks, seed=seed, name="encoder"), name=name
     ),
     "sasrec": lambda name, length, seed, blocks: LastState(
-        [SASRecBlock(seed=seed + 100 * i, name=f"block_{i}") for i in range(blocks)],
-        positions=length,
-        seed=seed - 1,
+        SequenceEncoder("sasrec", blocks, max_length=length, seed=seed, name="encoder"),
         name=name,
     ),
 }
@@ -187,7 +181,7 @@ def build_encoders(features: Sequence[Feature], settings: dict, seed: int) -> di
         feature.name: HISTORIES[history["encoder"]](
             f"history_{feature.name}",
             feature.max_values,
-            seed + HISTORY_SEEDS + 10_000 * i,
+            seed + HISTORY_SEEDS + 1_000_000 * i,
             history["blocks"] or HISTORY_BLOCKS,
         )
         for i, feature in enumerate(sequences)

@@ -4,7 +4,7 @@ A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
 ``BLOCK_ROWS`` rows in matrices, row by row, little-endian, each one bytes feature:
 
 - ``ids``, int32: of each categorical feature its id, or ``max_values`` ids with 0 after
-  the last, of a sequence the latest ones, oldest first;
+  the last, of a sequence the latest ones, oldest first, after 0s;
 - ``numbers``, float32: numeric features in raw units, NaN where missing; then labels in
   raw units, NaN where there is none; then true probabilities, where the log knows them;
   then the weights of rows in a task's loss, where the log has them;

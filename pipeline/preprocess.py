@@ -281,7 +281,7 @@ def pad_lists(
         lists: Whose lengths say which ids are in which list.
         ids: Of all lists' values.
         width: Of the matrix.
-        latest: Whether it is the last ids of a list that are kept.
+        latest: Whether it is the last ids of a list that are kept, 0 before the first.
 
     Returns:
         int32 ``[rows, width]``, and how many ids were cut off.
@@ -290,7 +290,7 @@ def pad_lists(
     rows = np.repeat(np.arange(len(lists)), lengths)
     place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     if latest:
-        place -= np.repeat(np.maximum(lengths - width, 0), lengths)
+        place += np.repeat(width - lengths, lengths)
     kept = (place >= 0) & (place < width)
     matrix = np.zeros((len(lists), width), np.int32)
     matrix[rows[kept], place[kept]] = ids[kept]

@@ -137,7 +137,10 @@ class ServingModule(tf.Module):
         if feature.kind == "sequence":
             values = values[:, -feature.max_values :]
         ids = tf.ragged.map_flat_values(lambda v: self._ids([feature], [v])[0], values)
-        return ids.to_tensor(MISSING_ID, shape=[None, feature.max_values])
+        padded = ids.to_tensor(MISSING_ID, shape=[None, feature.max_values])
+        if feature.kind == "sequence":  # the latest one to the end
+            return tf.reverse(tf.reverse_sequence(padded, ids.row_lengths(), 1), [1])
+        return padded
 
     def _ids(self, features: Sequence[Feature], values: Sequence) -> list:
         """Flat raw values of some features to ids: missing, unknown, or known."""

@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.blocks import NextItNetBlock, SASRecBlock
-from components.history import (
-    LastState,
-    MeanHistory,
-    TargetAttention,
-    last_state,
-    target_attention,
-)
+from components.history import LastState, MeanHistory, TargetAttention, target_attention
+from components.sequence_encoder import SequenceEncoder
 
-IDS = np.array([[4, 2, 9, 0], [7, 0, 0, 0], [0, 0, 0, 0], [1, 3, 3, 5]], np.int32)
+IDS = np.array([[0, 4, 2, 9], [0, 0, 0, 7], [0, 0, 0, 0], [1, 3, 3, 5]], np.int32)
 
 
 def draw(*shape):
@@ -28,7 +22,7 @@ def events_of(ids):
 def naive_attention(history, ids, target, weight):
     rows = np.zeros((len(target), history.shape[2]))
     for row in range(len(target)):
-        for place in range(events_of(ids[row])):
+        for place in range(4 - events_of(ids[row]), 4):
             event = history[row, place]
             rows[row] += weight(event, target[row]) * event
     return rows
@@ -67,9 +61,9 @@ def test_the_weights_are_those_of_an_mlp_on_both_sides_and_their_product():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def last_state_of(block):
+def last_state_of(kind):
     """Blocks that are not the identity: alphas away from their start."""
-    layer = LastState([block], positions=4, seed=1)
+    layer = LastState(SequenceEncoder(kind, 2, max_length=4, seed=1))
     layer(draw(4, 4, 3), IDS)
     for weight in layer.weights:
         weight.assign(weight + draw(*weight.shape) * 0.3 + 0.1)
@@ -79,50 +73,47 @@ def last_state_of(block):
 LAYERS = {
     "mean": MeanHistory,
     "attention": lambda: TargetAttention(5, seed=3),
-    "convolution": lambda: last_state_of(NextItNetBlock(seed=1)),
-    "self-attention": lambda: last_state_of(SASRecBlock(seed=1)),
+    "convolution": lambda: last_state_of("nextitnet"),
+    "self-attention": lambda: last_state_of("sasrec"),
 }
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_padding_changes_nothing_and_gets_no_gradient(kind):
-    layer = LAYERS[kind]()
-    history, target = tf.Variable(draw(4, 4, 3)), draw(4, 3)
+    layer, history, target = LAYERS[kind](), tf.constant(draw(4, 4, 3)), draw(4, 3)
     with tf.GradientTape() as tape:
+        tape.watch(history)
         found = layer(history, IDS, target)
         total = tf.reduce_sum(found**2)
-    padding = np.array([[place >= events_of(ids) for place in range(4)] for ids in IDS])
+    padding = np.array([[place < 4 - events_of(ids) for place in range(4)] for ids in IDS])
     gradient = tape.gradient(total, history).numpy()
     assert not gradient[padding].any() and np.abs(gradient[~padding]).max(1).min() > 0
-    history.assign(np.where(padding[..., None], 9.0, history))
+    history = np.where(padding[..., None], np.float32(9.0), history)
     np.testing.assert_array_equal(layer(history, IDS, target), found)
 
 
-def test_the_last_state_is_that_of_the_latest_event():
-    states = draw(4, 4, 3)
-    expected = [states[row, events_of(IDS[row]) - 1] for row in range(4)]
-    np.testing.assert_array_equal(last_state(states, IDS), expected)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_longer_padding_changes_nothing(kind):
+    layer, history, target = LAYERS[kind](), draw(4, 4, 3), draw(4, 3)
+    short = layer(history[:2, 1:], IDS[:2, 1:], target[:2])
+    whole = layer(history[:2], IDS[:2], target[:2])
+    np.testing.assert_allclose(short, whole, rtol=1e-5, atol=1e-6)
 
 
-def test_places_count_back_from_the_latest_event():
-    layer, history = LastState([], positions=4), draw(4, 4, 3)
-    layer(history, IDS)
-    layer.places.assign(np.arange(12.0).reshape(4, 3))
-    expected = last_state(history, IDS) + [0.0, 1.0, 2.0]
-    np.testing.assert_allclose(layer(history, IDS), expected)
-    sums = LastState([tf.keras.layers.Lambda(tf.cumsum, arguments={"axis": 1})], 4)
-    sums(history, IDS)
-    sums.places.assign(layer.places)
-    counts = [events_of(ids) for ids in IDS]
-    expected = [
-        history[row, :count].sum(0) + np.arange(12.0).reshape(4, 3)[:count].sum(0)
-        for row, count in enumerate(counts)
-    ]
-    np.testing.assert_allclose(sums(history, IDS), expected, rtol=1e-5)
+def test_blocks_start_as_the_latest_event():
+    history = draw(4, 4, 3)
+    layer = LastState(SequenceEncoder("nextitnet", 3, seed=1))
+    np.testing.assert_array_equal(layer(history, IDS), history[:, -1])
 
 
-def test_a_layer_is_rebuilt_from_its_config():
-    layer = TargetAttention(5, seed=3)
-    again = TargetAttention.from_config(layer.get_config())
+@pytest.mark.parametrize(
+    "layer",
+    [
+        TargetAttention(5, seed=3),
+        LastState(SequenceEncoder("sasrec", 2, max_length=4, seed=2)),
+    ],
+)
+def test_a_layer_is_rebuilt_from_its_config(layer):
+    again = type(layer).from_config(layer.get_config())
     inputs = draw(4, 4, 3), IDS, draw(4, 3)
     np.testing.assert_array_equal(layer(*inputs), again(*inputs))

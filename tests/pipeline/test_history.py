@@ -88,13 +88,13 @@ def trained(examples):
 
 
 def naive(values, lines, length, buckets):
-    """The last known values' ids, oldest first, then nothing; unknown ones by bucket."""
+    """Nothing, then the last known values' ids, oldest first; unknown ones by bucket."""
     known = [value for value in values or () if value][-length:]
     ids = [
         lines.index(v) + 1 + buckets if v in lines else 1 if buckets == 1 else -1
         for v in known
     ]
-    return ids + [0] * (length - len(ids))
+    return [0] * (length - len(ids)) + ids
 
 
 def test_the_last_values_are_kept_in_their_order(rows, examples):
