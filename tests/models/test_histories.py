@@ -17,7 +17,7 @@ FEATURES = (
     Feature("item", "categorical", dim=4, vocabulary_size=ITEMS),
     Feature("price", "numeric", mean=1.0, std=2.0),
 )
-TASKS = (Task("click", mean=0.3), Task("like", mean=0.1))
+TASKS = (Task("click", mean=0.3),)
 TRUNKS = {
     "deepfm": {"trunk": "deepfm", "embedding_dim": 4, "deep_units": [4]},
     "shared_bottom": {
@@ -32,7 +32,7 @@ TRUNKS = {
 def build(trunk, encoder, blocks=None):
     settings = {**TRUNKS[trunk], "tower_units": [4]}
     settings["history"] = {"encoder": encoder, "blocks": blocks}
-    return build_model(FEATURES, TASKS, "click * like", settings, 3)
+    return build_model(FEATURES, TASKS, "click", settings, 3)
 
 
 def batch(seed=0):
@@ -113,7 +113,9 @@ def test_two_replicas_equal_one(two_replicas):
     with two_replicas.scope():
         two = compiled("attention")
     started = [v.numpy() for v in one.dense_variables]
-    step = tf.function(lambda data: two_replicas.run(two.train_step, (data,)))
+    step = tf.function(
+        lambda data: two_replicas.run(two.train_step, (data,)), autograph=False
+    )
     half = ROWS // 2
     for seed in range(3):
         data = labelled(seed)

@@ -36,6 +36,8 @@ SEQUENCES = [
 
 def document(**changes):
     base = tiny.config_document(
+        model={"trunk": "shared_bottom", "embedding_dim": 4, "bottom_units": [8]},
+        tasks=[{"name": "click"}],
         serving={"shared": SHARED},
         gates={"divergence": {"max_micro": 9}, "skew": {"max_difference": 1e-9}},
         **changes,
