@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -347,6 +348,55 @@ def stability(
 
 
 @app.command()
+def sweep(
+    config: ConfigPath,
+    examples: Examples,
+    output: Output,
+    sweep: Annotated[
+        Path | None, typer.Option(help="A file with the sweep, such as configs/sweeps.")
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="For a score: what `train` wrote.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at once.")] = 1,
+    settings: Settings = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+):
+    """Try settings, and write the best as a config; `--resume` keeps the finished trials.
+
+    Example: `steadyrank sweep --config c.yaml --sweep configs/sweeps/clipping.yaml
+    --examples examples --output sweep --workers 2`
+    """
+    from pipeline.sweep import read_sweep, worker_command
+    from pipeline.sweep import sweep as stage
+
+    space = read_sweep(config, sweep, settings or [])
+    command = ["--config", config, "--examples", examples, "--output", output]
+    command += ["--sweep", sweep] if sweep else []
+    command += ["--train", train] if train else []
+    command += [part for text in settings or [] for part in ("--set", text)]
+    with Live(console=console, refresh_per_second=1) as live:
+        found = stage(
+            space,
+            examples,
+            output,
+            train_path=train,
+            command=worker_command(command),
+            workers=workers,
+            resume=resume,
+            overwrite=overwrite,
+            progress=lambda rows: live.update(_trials_table(rows)),
+        )
+    if found is None:
+        return
+    own = found["own_value"]
+    beside = "" if own is None else f"; the config's own settings {own:.5f}"
+    _say(f"{found['objective']}: best {found['best_value']:.5f}{beside}")
+    _say(f"best settings: {output / 'best.yaml'}, report: {output / 'report.html'}")
+
+
+@app.command()
 def inspect(path: Annotated[Path, typer.Argument(help="A folder of any stage.")]):
     """Say what an example set, a trained model, an export or an evaluation holds."""
     from pipeline.inspect import describe
@@ -480,6 +530,24 @@ def _cell(value) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _trials_table(rows: list[dict]) -> Table:
+    keys = list(dict.fromkeys(key for row in rows for key in row["values"]))
+    table = Table(title=f"{len(rows)} trials")
+    for name in ("trial", "outcome", "objective", "seconds", *keys):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        step = f", step {row['step']}" if row["step"] else ""
+        cells = [row["trial"], row["status"] + step, _cell(row["value"])]
+        cells += [_cell(row["seconds"]), *(_setting(row["values"].get(k)) for k in keys)]
+        table.add_row(*[escape(cell) for cell in cells])
+    return table
+
+
+def _setting(value) -> str:
+    number = isinstance(value, float)
+    return "" if value is None else f"{value:.4g}" if number else str(value)
 
 
 def _progress() -> Progress:
