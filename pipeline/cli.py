@@ -8,6 +8,7 @@ import logging
 import shutil
 import sys
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from rich.table import Table
 
 from components.environment import leave
 from pipeline.errors import DivergenceError, InputError
+from pipeline.json_console import JsonConsole, JsonProgress, LogFormat
 from pipeline.storage import finite
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
@@ -60,6 +62,21 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option("--input", help="Instead of the config's data.input. Repeatable."),
 ]
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="json: a JSON object a line, on stdout.")
+    ] = LogFormat.text,
+):
+    """Raw engagement logs in; a multitask ranking model that passed its gates out."""
+    global console, errors
+    if log_format == LogFormat.json:
+        console = errors = JsonConsole(context.invoked_subcommand)
+    elif isinstance(console, JsonConsole):  # another command in the same process
+        console, errors = Console(), Console(stderr=True)
 
 
 @app.command()
@@ -376,7 +393,7 @@ def sweep(
     command += ["--sweep", sweep] if sweep else []
     command += ["--train", train] if train else []
     command += [part for text in settings or [] for part in ("--set", text)]
-    with Live(console=console, refresh_per_second=1) as live:
+    with _live() as live:
         found = stage(
             space,
             examples,
@@ -535,7 +552,9 @@ def _cell(value) -> str:
 def _trials_table(rows: list[dict]) -> Table:
     keys = list(dict.fromkeys(key for row in rows for key in row["values"]))
     table = Table(title=f"{len(rows)} trials")
-    for name in ("trial", "outcome", "objective", "seconds", *keys):
+    for name in ("trial", "outcome", "objective", "seconds"):
+        table.add_column(name, no_wrap=True)
+    for name in _short_names(keys):
         table.add_column(name, overflow="fold")
     for row in rows:
         step = f", step {row['step']}" if row["step"] else ""
@@ -545,12 +564,27 @@ def _trials_table(rows: list[dict]) -> Table:
     return table
 
 
+def _short_names(keys: list[str]) -> list[str]:
+    """The ends of the keys that tell them apart."""
+    ends = [key.rpartition(".")[2] for key in keys]
+    longer = [".".join(key.split(".")[-2:]) for key in keys]
+    return [b if ends.count(a) > 1 else a for a, b in zip(ends, longer, strict=True)]
+
+
 def _setting(value) -> str:
     number = isinstance(value, float)
     return "" if value is None else f"{value:.4g}" if number else str(value)
 
 
-def _progress() -> Progress:
+def _live() -> Live | AbstractContextManager:
+    if isinstance(console, JsonConsole):
+        return console.status("sweep")
+    return Live(console=console, refresh_per_second=1)
+
+
+def _progress() -> Progress | JsonProgress:
+    if isinstance(console, JsonConsole):
+        return JsonProgress(console)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -40,7 +40,6 @@ from pipeline.sweep.chief import (
 )
 from pipeline.sweep.oracles import make_oracle
 from pipeline.sweep.results import Results, best_document, rows_of
-from pipeline.sweep.score import ScoreTrials
 from pipeline.sweep.space import Space
 from pipeline.sweep.trial import run_trial, weights_of
 from pipeline.sweep.tuner import FATAL, PROJECT, SweepTuner, TrialFunction
@@ -182,6 +181,8 @@ def _trial_function(space: Space, examples_path: Path, train: Path | None) -> Tr
     if space.sweep.score:
         if train is None:
             raise InputError("sweep.score ranks by a trained model: pass --train DIR.")
+        from pipeline.sweep.score import ScoreTrials  # TensorFlow, which others spare
+
         return ScoreTrials(space, examples, Path(train))
     if train is not None:
         raise InputError("--train is for a sweep with a score; this one trains.")
@@ -289,7 +290,7 @@ def _work(tuner: SweepTuner) -> None:
 
 def _conclude(space: Space, results: Results, run, output: Path) -> dict:
     """Write what the sweep found."""
-    reference = run.of_config() if isinstance(run, ScoreTrials) else None
+    reference = run.of_config() if space.sweep.score else None
     found = results.document(space.sweep, reference)
     write_json(output / "results.json", found)
     write_sweep_report(output / "report.html", found)

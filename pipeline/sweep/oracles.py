@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping
 
 import keras_tuner as kt
 from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.src.engine import conditions
 
 from pipeline.config.sweep import Sweep
 from pipeline.errors import InputError
+
+conditions.print = lambda *_: None  # 1.4.8 prints each condition that it sends
 
 NAME = "objective"
 RETRIES = 1  # of a trial that crashed, or whose worker died
