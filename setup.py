@@ -42,6 +42,7 @@ setup(
         "pipeline.config",
         "pipeline.gates",
         "pipeline.report",
+        "pipeline.sweep",
         "pipeline.synthetic",
         "models",
         "components",
@@ -55,7 +56,7 @@ setup(
         "tensorflow-recommenders>=0.7.7",
         "tensorflow-serving-api>=2.16.1",  # the protos of warm-up requests
         "tensorflow-io>=0.37.1",
-        "keras-tuner>=1.4.8",
+        "keras-tuner[bayesian]>=1.4.8",
         "apache-beam[aws,tfrecord]>=2.77.0",
         "google-crc32c",  # without it Beam checks TFRecords in slow Python
         "numpy<2",

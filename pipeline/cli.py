@@ -8,11 +8,13 @@ import logging
 import shutil
 import sys
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -25,6 +27,7 @@ from rich.table import Table
 
 from components.environment import leave
 from pipeline.errors import DivergenceError, InputError
+from pipeline.json_console import JsonConsole, JsonProgress, LogFormat
 from pipeline.storage import finite
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
@@ -59,6 +62,21 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option("--input", help="Instead of the config's data.input. Repeatable."),
 ]
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="json: a JSON object a line, on stdout.")
+    ] = LogFormat.text,
+):
+    """Raw engagement logs in; a multitask ranking model that passed its gates out."""
+    global console, errors
+    if log_format == LogFormat.json:
+        console = errors = JsonConsole(context.invoked_subcommand)
+    elif isinstance(console, JsonConsole):  # another command in the same process
+        console, errors = Console(), Console(stderr=True)
 
 
 @app.command()
@@ -347,6 +365,55 @@ def stability(
 
 
 @app.command()
+def sweep(
+    config: ConfigPath,
+    examples: Examples,
+    output: Output,
+    sweep: Annotated[
+        Path | None, typer.Option(help="A file with the sweep, such as configs/sweeps.")
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="For a score: what `train` wrote.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at once.")] = 1,
+    settings: Settings = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+):
+    """Try settings, and write the best as a config; `--resume` keeps the finished trials.
+
+    Example: `steadyrank sweep --config c.yaml --sweep configs/sweeps/clipping.yaml
+    --examples examples --output sweep --workers 2`
+    """
+    from pipeline.sweep import read_sweep, worker_command
+    from pipeline.sweep import sweep as stage
+
+    space = read_sweep(config, sweep, settings or [])
+    command = ["--config", config, "--examples", examples, "--output", output]
+    command += ["--sweep", sweep] if sweep else []
+    command += ["--train", train] if train else []
+    command += [part for text in settings or [] for part in ("--set", text)]
+    with _live() as live:
+        found = stage(
+            space,
+            examples,
+            output,
+            train_path=train,
+            command=worker_command(command),
+            workers=workers,
+            resume=resume,
+            overwrite=overwrite,
+            progress=lambda rows: live.update(_trials_table(rows)),
+        )
+    if found is None:
+        return
+    own = found["own_value"]
+    beside = "" if own is None else f"; the config's own settings {own:.5f}"
+    _say(f"{found['objective']}: best {found['best_value']:.5f}{beside}")
+    _say(f"best settings: {output / 'best.yaml'}, report: {output / 'report.html'}")
+
+
+@app.command()
 def inspect(path: Annotated[Path, typer.Argument(help="A folder of any stage.")]):
     """Say what an example set, a trained model, an export or an evaluation holds."""
     from pipeline.inspect import describe
@@ -482,7 +549,42 @@ def _cell(value) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _progress() -> Progress:
+def _trials_table(rows: list[dict]) -> Table:
+    keys = list(dict.fromkeys(key for row in rows for key in row["values"]))
+    table = Table(title=f"{len(rows)} trials")
+    for name in ("trial", "outcome", "objective", "seconds"):
+        table.add_column(name, no_wrap=True)
+    for name in _short_names(keys):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        step = f", step {row['step']}" if row["step"] else ""
+        cells = [row["trial"], row["status"] + step, _cell(row["value"])]
+        cells += [_cell(row["seconds"]), *(_setting(row["values"].get(k)) for k in keys)]
+        table.add_row(*[escape(cell) for cell in cells])
+    return table
+
+
+def _short_names(keys: list[str]) -> list[str]:
+    """The ends of the keys that tell them apart."""
+    ends = [key.rpartition(".")[2] for key in keys]
+    longer = [".".join(key.split(".")[-2:]) for key in keys]
+    return [b if ends.count(a) > 1 else a for a, b in zip(ends, longer, strict=True)]
+
+
+def _setting(value) -> str:
+    number = isinstance(value, float)
+    return "" if value is None else f"{value:.4g}" if number else str(value)
+
+
+def _live() -> Live | AbstractContextManager:
+    if isinstance(console, JsonConsole):
+        return console.status("sweep")
+    return Live(console=console, refresh_per_second=1)
+
+
+def _progress() -> Progress | JsonProgress:
+    if isinstance(console, JsonConsole):
+        return JsonProgress(console)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -15,7 +15,7 @@ import tensorflow as tf
 import yaml
 
 from pipeline.agree import agree
-from pipeline.config import Config
+from pipeline.config import Config, load_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
 from pipeline.storage import read_json, refuse_existing, replace, write_json
@@ -39,7 +39,8 @@ def train(
         config: The run's config.
         examples_path: The example set.
         output: Where the trained model shall stand.
-        resume: Whether to go on with an interrupted run: on a CPU it ends with the very
+        resume: Whether to go on with an interrupted run, or with one that has ended and
+            whose ``train.epochs`` were raised since: on a CPU it ends with the very
             weights of one that was never interrupted.
         overwrite: Whether a trained model, or an interrupted run, may be replaced.
         strategy: The devices; None: all GPUs, or the CPU.
@@ -55,7 +56,10 @@ def train(
     """
     examples = ExampleSet.open(examples_path)
     schema = agree(config, examples.schema)
-    refuse_existing(output, overwrite)
+    goes_on = resume and Path(output).exists()
+    refuse_existing(output, overwrite or goes_on)
+    if goes_on:
+        _reopen(config, Path(output))
     work = _work_folder(Path(output), resume, overwrite)
     if not (work / "train.json").exists():
         _write_inputs(config, schema, examples, work, resume)
@@ -64,6 +68,42 @@ def train(
         write_json(work / "train.json", run.train())
     replace(work, Path(output))
     return read_json(Path(output) / "train.json", "a trained model")
+
+
+def _reopen(config: Config, output: Path) -> None:
+    """Make an interrupted run of one that has ended, for it to go on to more epochs.
+
+    Raises:
+        InputError: Anything but ``train.epochs`` is another than it was, or there are no
+            more of them, or the rates fell to 0 at the end of what was trained.
+    """
+    before = load_config(output / "config.yaml")
+    epochs, after = before.train.epochs, config.train.epochs
+    wanted = before.train.model_copy(update={"epochs": after})
+    if config != before.model_copy(update={"train": wanted}) or after <= epochs:
+        raise InputError(
+            f"{output} has ended. --resume goes on with it where train.epochs is above "
+            f"{epochs} and all else is as {output / 'config.yaml'} says. Received: "
+            f"{after} epochs. Else choose another --output, or --overwrite."
+        )
+    if config.train.decay != "none":
+        raise InputError(
+            f"{output} has ended, and train.decay {config.train.decay} ended its rates "
+            "with it: more epochs need a training from the start (--overwrite)."
+        )
+    work = output.with_name(output.name + ".partial")
+    if work.exists():
+        return  # this very step was interrupted
+    fresh = work.with_name(work.name + ".fresh")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(output, fresh)
+    (fresh / "train.json").unlink()
+    (fresh / "config.yaml").write_text(_text(config), encoding="utf-8")
+    fresh.rename(work)
+
+
+def _text(config: Config) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def _work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
@@ -82,7 +122,7 @@ def _work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
 
 def _write_inputs(config: Config, schema: Schema, examples, work: Path, resume: bool):
     """Put beside the weights what they belong to; refuse to go on with something else."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    text = _text(config)
     if resume:
         found = read_json(work / "schema.json", "an interrupted run")["fingerprint"]
         if found != schema.fingerprint:

@@ -231,11 +231,16 @@ class TrainingRun:
     def _measure(self, split: str, window: str | None = None) -> dict:
         with self.strategy.scope():
             self.model.settle()
+        with_group = split == "validation" and self.examples.schema.group
         dataset = evaluation_dataset(
-            self.examples, split, EVALUATION_ROWS, windows=window and [window]
+            self.examples,
+            split,
+            EVALUATION_ROWS,
+            windows=window and [window],
+            extra=with_group,
         )
-        labels, masks, outputs, _ = predict(self.predict_tasks, dataset)
-        return measure(self.schema.tasks, labels, masks, outputs)
+        labels, masks, outputs, extra = predict(self.predict_tasks, dataset)
+        return measure(self.schema.tasks, labels, masks, outputs, extra.get("group"))
 
     def _expert_use(self) -> dict:
         """How the gates use the experts; a collapse is said aloud."""

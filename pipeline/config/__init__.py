@@ -40,6 +40,7 @@ from pipeline.config.sections import (
     Train,
     column,
 )
+from pipeline.config.sweep import Constraint, Objective, Parameter, Sweep, When
 from pipeline.config.task_weights import METHODS
 from pipeline.config.trunks import TRUNKS, History
 from pipeline.errors import InputError, near
@@ -72,6 +73,7 @@ class Config(Section):
     serving: Serving = Serving()
     export: Export = Export()
     gates: Gates = Gates()
+    sweep: Sweep | None = None
 
     @model_validator(mode="after")
     def _names(self):
@@ -296,6 +298,11 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         InputError: The file is missing, is not YAML or says what is not possible;
             the message names the key and the fix.
     """
+    return parse_config(read_document(path, overrides), str(path))
+
+
+def read_document(path: Path, overrides: list[str] | None = None) -> dict:
+    """Read and override a config file, unchecked; see ``load_config``."""
     try:
         document = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except OSError as error:
@@ -306,7 +313,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         raise InputError(f"config {path} must hold keys such as data, features, tasks.")
     for override in overrides or []:
         _override(document, override)
-    return parse_config(document, str(path))
+    return document
 
 
 def parse_config(document: dict, source: str) -> Config:
@@ -322,20 +329,35 @@ def _override(document: dict, override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals:
         raise InputError(f"--set must be key.path=value. Received: {override!r}")
-    *parents, last = path.split(".")
-    node = document
-    for part in parents:
-        node = _child(node, part, path)
     try:
         value = yaml.load(text, Loader)
     except yaml.YAMLError as error:
         raise InputError(f"--set {path}: the value is not YAML: {error}") from None
+    set_key(document, path, value, "--set")
+
+
+def set_key(document: dict, path: str, value: object, source: str) -> None:
+    """Set a key of a config that is still a dictionary.
+
+    Args:
+        document: It is changed.
+        path: Such as ``train.batch_size``; items of a list go by name or number.
+        value: The key's value.
+        source: Who asks, for the message: ``"--set"``.
+
+    Raises:
+        InputError: The path leads through what is no section.
+    """
+    *parents, last = path.split(".")
+    node = document
+    for part in parents:
+        node = _child(node, part, path, source)
     if not isinstance(node, dict):
-        raise InputError(f"--set {path}: set a key of an item, such as {path}.dim=8")
+        raise InputError(f"{source} {path}: set a key of an item, such as {path}.dim=8")
     node[last] = value
 
 
-def _child(node, part: str, path: str):
+def _child(node, part: str, path: str, source: str):
     if isinstance(node, dict):
         return node.setdefault(part, {})
     if isinstance(node, list):
@@ -344,8 +366,8 @@ def _child(node, part: str, path: str):
             return named[part]
         if part.isdigit() and int(part) < len(node):
             return node[int(part)]
-        raise InputError(f"--set {path}: there is no {part!r}. {near(part, named)}")
-    raise InputError(f"--set {path}: {part!r} is not a section.")
+        raise InputError(f"{source} {path}: there is no {part!r}. {near(part, named)}")
+    raise InputError(f"{source} {path}: {part!r} is not a section.")
 
 
 def _explain(error: dict, document: dict) -> str:
@@ -408,6 +430,11 @@ def _keys(location: tuple) -> list[str]:
         "stability": StabilityGate,
         "skew": SkewGate,
         "divergence": DivergenceGate,
+        "sweep": Sweep,
+        "space": Parameter,
+        "when": When,
+        "objective": Objective,
+        "constraint": Constraint,
     }
     section = Config
     for part in location[:-1]:

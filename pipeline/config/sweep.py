@@ -1,0 +1,142 @@
+"""The section ``sweep``: which settings to try, how, and by what to choose."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config.section import Section
+
+LOWER_IS_BETTER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
+OF_VALUES = ("rmse", "mse", "mae")  # metrics of regression tasks; the others of binary
+Positive = Annotated[float, Field(gt=0)]
+
+
+class When(Section):
+    """A parameter is tried only where another one has one of some values."""
+
+    key: str
+    values: Annotated[list[Any], Field(min_length=1)]
+
+
+class Parameter(Section):
+    """A key of the config, and its choices or its range."""
+
+    key: str
+    values: Annotated[list[Any], Field(min_length=1)] | None = None
+    low: int | float | None = None  # both whole: whole numbers are tried
+    high: int | float | None = None
+    step: Annotated[int | float, Field(gt=0)] | None = None
+    scale: Literal["linear", "log"] = "linear"
+    when: When | None = None
+
+    @model_validator(mode="after")
+    def _choices_or_range(self):
+        ends = (self.low, self.high)
+        if self.values is not None:
+            given = [n for n in ("low", "high", "step") if getattr(self, n) is not None]
+            if given or self.scale != "linear":
+                raise ValueError("give values, or low and high with step or scale")
+            if any(self.values.index(value) != i for i, value in enumerate(self.values)):
+                raise ValueError(f"values must differ. Received: {self.values}")
+        elif None in ends:
+            raise ValueError("give values, or low and high")
+        elif not self.low < self.high:
+            raise ValueError(
+                f"low must be below high, or the range is empty. Received: {ends}"
+            )
+        elif self.scale == "log" and (self.low <= 0 or self.step is not None):
+            raise ValueError(
+                "scale log needs low above 0, and takes no step. Received: "
+                f"low={self.low}, step={self.step}"
+            )
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether the range is of whole numbers."""
+        numbers = [n for n in (self.low, self.high, self.step) if n is not None]
+        return all(isinstance(number, int) for number in numbers)
+
+
+class Objective(Section):
+    """A metric on the validation split: the weighted mean over tasks."""
+
+    metric: Literal[
+        "auc",
+        "gauc",
+        "pr_auc",
+        "log_loss",
+        "normalized_entropy",
+        "rmse",
+        "mse",
+        "mae",
+    ] = "auc"
+    tasks: dict[str, Positive] = {}  # weight by task; none: all that have the metric
+
+    @property
+    def direction(self) -> str:
+        return "min" if self.metric in LOWER_IS_BETTER else "max"
+
+
+class Constraint(Section):
+    """What a trial must keep to count, whatever its objective."""
+
+    max_micro: Annotated[int, Field(ge=0)] | None = None  # jumps of the loss in training
+    # probes of ``steadyrank stability`` with the trial's settings; costs more training
+    min_margin: Positive | None = None
+    windows: Annotated[int, Field(ge=1)] = 1
+    steps: Annotated[int, Field(ge=1)] = 50
+
+
+class Sweep(Section):
+    """A sweep: trials of settings, chosen by an objective."""
+
+    method: Literal["random", "bayesian", "hyperband"] = "random"
+    trials: Annotated[int, Field(ge=1)] = 20  # of random and bayesian
+    max_epochs: Annotated[int, Field(ge=2)] | None = None  # of hyperband
+    factor: Annotated[int, Field(ge=2)] = 3  # hyperband keeps one in so many
+    seed: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    objective: Objective = Objective()
+    constraint: Constraint = Constraint()
+    # a formula with {names} for numbers: they are tried on one trained model's
+    # predictions, and the space has their names for keys
+    score: str = ""
+    space: Annotated[list[Parameter], Field(min_length=1)]
+
+    @field_validator("space")
+    @classmethod
+    def _space(cls, value):
+        seen: dict[str, Parameter] = {}
+        for item in value:
+            if item.key in seen:
+                raise ValueError(f"keys must differ. Received twice: {item.key}")
+            if item.when:
+                _check_condition(item, seen)
+            seen[item.key] = item
+        return value
+
+    @model_validator(mode="after")
+    def _method(self):
+        keys = [parameter.key for parameter in self.space]
+        if (self.method == "hyperband") != (self.max_epochs is not None):
+            raise ValueError("max_epochs belongs to method hyperband, which needs it")
+        if self.method == "hyperband" and (self.score or "train.epochs" in keys):
+            raise ValueError(
+                "hyperband gives its trials their epochs: it takes neither train.epochs "
+                "in the space nor a score, which needs no training"
+            )
+        return self
+
+
+def _check_condition(item: Parameter, seen: dict[str, Parameter]) -> None:
+    parent = seen.get(item.when.key)
+    if parent is None or parent.values is None:
+        raise ValueError(
+            f"{item.key}.when.key must name a parameter with values, before it in the "
+            f"space. Received: {item.when.key!r}"
+        )
+    unknown = [value for value in item.when.values if value not in parent.values]
+    if unknown:
+        raise ValueError(
+            f"{item.key}.when.values must be among {parent.values}. Received: {unknown}"
+        )

@@ -1,0 +1,190 @@
+"""The page about a sweep: its trials, and how the objective depends on each setting."""
+
+import html
+import json
+import math
+from pathlib import Path
+
+from pipeline.report import document, write_page
+from pipeline.report import figures as draw
+from pipeline.report.curves import clean
+from pipeline.report.elements import (
+    Column,
+    Markup,
+    code,
+    figure,
+    is_number,
+    join,
+    number,
+    paragraph,
+    table,
+)
+
+TITLE = "steadyrank sweep"
+STYLES = {"completed": "good", "diverged": "bad", "crashed": "bad"}  # else held
+SCALE = [[0, draw.GREY], [1, draw.COLOURS[0]]]
+
+
+def write_sweep_report(path: Path, found: dict) -> None:
+    """Write the page.
+
+    Args:
+        path: The file to write.
+        found: What ``results.json`` holds.
+    """
+    sections = {
+        "Trials": trials(found),
+        "Parallel coordinates": figure(
+            "Settings and objective",
+            coordinates(found),
+            "A line a completed trial. Drag along an axis to pick some of them.",
+            "tall",
+        ),
+        "Objective against each setting": join(
+            figure(key, against(found, key)) for key in found["keys"]
+        ),
+    }
+    top = Markup(f"<h1>{TITLE}</h1>\n{paragraph(sentence(found))}")
+    write_page(path, document(top, sections, TITLE))
+
+
+def sentence(found: dict) -> str:
+    """What was looked for, and what was found."""
+    counts = ", ".join(f"{count} {status}" for status, count in found["counts"].items())
+    said = f"{found['objective']} on validation, {found['method']}: {counts}. "
+    if found["best"] is None:
+        return said + "No trial was completed."
+    said += f"Best: trial {found['best']}, {found['best_value']:.5f}."
+    if is_number(found["own_value"]):
+        said += f" The config's own settings: {found['own_value']:.5f}."
+    return said
+
+
+def trials(found: dict) -> Markup:
+    """A row a trial, the best first."""
+    columns = [Column("Trial", False), Column("Outcome", False), Column("Objective")]
+    columns += [Column("Seconds"), *(Column(key) for key in found["keys"])]
+    if any(row["epochs"] for row in found["trials"]):
+        columns += [Column("Epochs"), Column("Goes on from", False)]
+    columns.append(Column("Why", False))
+    rows = []
+    for row in ranked(found):
+        cells = [name(row, found), outcome(row), number(row["value"], ".5f")]
+        cells += [number(row["seconds"], ".1f")]
+        cells += [shown(row["values"].get(key)) for key in found["keys"]]
+        if len(columns) > len(cells) + 1:
+            cells += [shown(row["epochs"]), row["from"]]
+        rows.append([*cells, row["message"]])
+    return table(columns, rows)
+
+
+def ranked(found: dict) -> list[dict]:
+    """Trials: completed ones from best to worst, then the others."""
+    sign = -1 if found["direction"] == "max" else 1
+
+    def place(row: dict) -> tuple:
+        done = row["status"] == "completed"
+        return (not done, sign * row["value"] if done else 0.0, row["trial"])
+
+    return sorted(found["trials"], key=place)
+
+
+def name(row: dict, found: dict) -> Markup:
+    """A trial's number, and whether it is the best or the config's own."""
+    notes = {"best": "best", "own": "the config's own"}
+    said = [note for key, note in notes.items() if found[key] == row["trial"]]
+    return join([code(row["trial"]), *map(Markup, said)], " ")
+
+
+def outcome(row: dict) -> Markup:
+    style = STYLES.get(row["status"], "held")
+    return Markup(f'<span class="{style}">{html.escape(row["status"])}</span>')
+
+
+def shown(value: object) -> str | None:
+    """A setting in a cell; None where its condition did not hold."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return format(value, ".4g")
+    return json.dumps(value)
+
+
+def coordinates(found: dict) -> dict | None:
+    """Parallel coordinates: an axis a setting, the last one the objective."""
+    rows = [row for row in found["trials"] if row["status"] == "completed"]
+    axes = [axis(rows, key, key in found["logarithmic"]) for key in found["keys"]]
+    axes = [found_axis for found_axis in axes if found_axis]
+    if not rows or not axes:
+        return None
+    values = clean([row["value"] for row in rows])
+    objective = {"label": html.escape(found["objective"], quote=False), "values": values}
+    line = {"color": values, "colorscale": SCALE, "showscale": False}
+    line["reversescale"] = found["direction"] == "min"
+    trace = {"type": "parcoords", "dimensions": [*axes, objective], "line": line}
+    drawn = draw.drawing([trace], "", "")
+    drawn["layout"]["margin"] |= {"l": 80, "r": 60, "t": 60}
+    return drawn
+
+
+def axis(rows: list[dict], key: str, logarithmic: bool) -> dict | None:
+    """A setting's axis; choices stand at whole numbers, absent ones below all."""
+    found = [row["values"].get(key) for row in rows]
+    known = [value for value in found if value is not None]
+    label = html.escape(key, quote=False)
+    if not known:
+        return None
+    plain = all(is_number(value) for value in found)
+    if plain and logarithmic:
+        places = [math.log10(value) for value in found]
+        marks = sorted({min(known), max(known)})
+        ticks = [math.log10(mark) for mark in marks]
+        return dimension(label, places, ticks, [format(m, ".3g") for m in marks])
+    if plain:
+        return {"label": label, "values": clean(found)}
+    names = list(dict.fromkeys(text_of(value) for value in found))
+    places = [names.index(text_of(value)) for value in found]
+    return dimension(label, places, list(range(len(names))), names)
+
+
+def dimension(label: str, places: list, ticks: list, names: list[str]) -> dict:
+    texts = [html.escape(name, quote=False) for name in names]
+    return {"label": label, "values": places, "tickvals": ticks, "ticktext": texts}
+
+
+def text_of(value: object) -> str:
+    return shown(value) or "(not set)"
+
+
+def against(found: dict, key: str) -> dict | None:
+    """The objective over one setting, a point a completed trial."""
+    rows = [row for row in found["trials"] if row["status"] == "completed"]
+    rows = [row for row in rows if row["values"].get(key) is not None]
+    if not rows:
+        return None
+    values = [row["values"][key] for row in rows]
+    numbers = all(is_number(value) for value in values)
+    x = values if numbers else [html.escape(text_of(v), quote=False) for v in values]
+    traces = []
+    for index, (title, wanted) in enumerate(groups(found)):
+        at = [i for i, row in enumerate(rows) if wanted(row)]
+        trace = draw.points(title, [], draw.COLOURS[index], "circle")
+        trace["x"], trace["y"] = [x[i] for i in at], [rows[i]["value"] for i in at]
+        trace["text"] = [f"trial {html.escape(rows[i]['trial'])}" for i in at]
+        traces.append(trace)
+    drawn = draw.drawing([t for t in traces if t["x"]], "", "objective")
+    drawn["layout"]["xaxis"]["title"]["text"] = html.escape(key, quote=False)
+    if not numbers:
+        drawn["layout"]["xaxis"]["type"] = "category"
+    elif key in found["logarithmic"]:
+        drawn["layout"]["xaxis"] |= draw.logarithmic(values)
+    return drawn
+
+
+def groups(found: dict):
+    """Which trials share a colour: the best, the config's own, the others."""
+    special = {found["best"], found["own"]}
+    yield "trials", lambda row: row["trial"] not in special
+    yield "best", lambda row: row["trial"] == found["best"]
+    own = found["own"] if found["own"] != found["best"] else None
+    yield "the config's own", lambda row: row["trial"] == own

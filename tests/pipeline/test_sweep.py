@@ -1,0 +1,466 @@
+"""Sweeps: the space, trials that fail in every way, resume, workers, and a real one."""
+
+import json
+import math
+import os
+import threading
+import time
+
+import pytest
+import yaml
+
+from pipeline.cli import main
+from pipeline.config import load_config, parse_config
+from pipeline.config.sweep import Objective, Sweep
+from pipeline.errors import DivergenceError, InputError
+from pipeline.sweep import chief, read_sweep, sweep
+from pipeline.sweep.oracles import make_oracle
+from pipeline.sweep.space import Space
+from pipeline.sweep.trial import Outcome, objective_value, validated, weights_of
+from pipeline.sweep.tuner import SweepTuner
+from tests.pipeline import tiny
+
+# KerasTuner 1.4.8 asks threads for their names in a way of old
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
+]
+RATE = {"key": "train.dense.learning_rate", "low": 0.1, "high": 10.0, "scale": "log"}
+DIM = {"key": "model.embedding_dim", "values": [2, 4, 8]}
+UNITS = {"key": "model.expert_units", "values": [[8], [16, 8], [4]]}
+CLIP = {"key": "train.dense.clip", "values": ["clippy", "norm", "none"]}
+THRESHOLD = {
+    "key": "train.dense.threshold",
+    "low": 0.01,
+    "high": 1.0,
+    "scale": "log",
+    "when": {"key": "train.dense.clip", "values": ["norm"]},
+}
+
+
+def make_space(*parameters, **settings) -> Space:
+    section = {"space": list(parameters or (RATE, DIM)), "trials": 6, **settings}
+    return Space(tiny.config_document(), Sweep.model_validate(section))
+
+
+class Fake:
+    """A trial function: counts its calls, and fails as it is told."""
+
+    def __init__(self, **fails):
+        self.calls, self.fails = [], fails
+
+    def __call__(self, folder, values, epochs, source, beat):
+        beat()
+        self.calls.append((folder.name[-1], dict(values), epochs))
+        fail = self.fails.get(f"trial_{folder.name[-1]}")
+        if isinstance(fail, BaseException):
+            raise fail
+        if fail:
+            return Outcome(fail, message="<script>")
+        return Outcome("completed", score_of(values), "", {}, 0.1)
+
+
+def score_of(values) -> float:
+    """Best at a rate of 1."""
+    return 0.8 - 0.1 * abs(math.log10(values.get("train.dense.learning_rate", 1.0)))
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A config's file, and a function that writes a sweep's."""
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(tiny.config_document()))
+
+    def write(*parameters, **settings):
+        other = tmp_path / "sweep.yaml"
+        content = {"sweep": {"space": list(parameters), **settings}}
+        other.write_text(yaml.safe_dump(content))
+        return path, other
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ({"key": "train.epoch", "values": [1]}, "train.epoch: unknown key. Did you mean"),
+        ({"key": "train.epoch", "values": [1]}, "'epochs'"),
+        ({"key": "features.usr.dim", "values": [4]}, "no 'usr'. Did you mean 'user'"),
+        ({"key": "train.epochs", "values": [1, "many"]}, 'train.epochs = "many"'),
+        ({"key": "train.epochs", "low": 0, "high": 3}, "train.epochs = 0"),
+        ({"key": "train.epochs", "low": 1.5, "high": 2.0}, "train.epochs = 1.5"),
+        ({"key": "train.epochs", "low": 3, "high": 3}, "the range is empty"),
+        ({"key": "train.epochs", "low": 3}, "give values, or low and high"),
+        ({"key": "train.epochs", "values": []}, "at least 1 item"),
+        ({"key": "train.epochs", "values": [1, 1]}, "values must differ"),
+        ({"key": "train.epochs", "values": [1], "low": 1}, "give values, or"),
+        ({**RATE, "low": 0.0}, "low above 0"),
+        ({**RATE, "scael": "log"}, "scael: unknown key. Did you mean 'scale'"),
+        ({**RATE, "when": {"key": "x", "values": [1]}}, "must name a parameter"),
+        ({**CLIP, "values": ["norm"]}, "needs threshold"),
+    ],
+)
+def test_a_wrong_space_is_refused_with_its_key(written, parameter, said):
+    with pytest.raises(InputError) as refused:
+        read_sweep(*written(parameter), [])
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": "hyperband"}, "max_epochs belongs to"),
+        ({"max_epochs": 3}, "max_epochs belongs to"),
+        ({"objective": {"metric": "rmse"}}, ""),
+        ({"objective": {"tasks": {"watch": 1}}}, "auc is of binary tasks: click, like"),
+        ({"objective": {"metric": "mae", "tasks": {"clik": 1}}}, "regression tasks: watch"),
+        ({"score": "click ** {b}"}, "names in braces"),
+    ],
+)
+def test_a_sweep_fits_its_config(written, settings, said):
+    files = written(RATE, **settings)
+    if not said:
+        assert read_sweep(*files, []).sweep.objective.direction == "min"
+        return
+    with pytest.raises(InputError, match=said):
+        read_sweep(*files, [])
+
+
+def test_hyperband_wants_rates_that_do_not_end_with_a_rung(written):
+    files = written(RATE, method="hyperband", max_epochs=4)
+    with pytest.raises(InputError, match="Set train.decay to none"):
+        read_sweep(*files, ["train.decay=linear"])
+
+
+def test_values_reach_the_config_and_come_back():
+    space = make_space(UNITS, CLIP, THRESHOLD)
+    values = {
+        "model.expert_units": [16, 8],
+        "train.dense.clip": "norm",
+        "train.dense.threshold": 0.25,
+    }
+    assert space.decode(space.encode(values)) == values
+    config = space.checked(values)
+    assert config.model.expert_units == [16, 8]
+    assert config.train.dense.threshold == 0.25
+    # the condition does not hold: what was drawn is left out
+    assert space.decode(space.encode(values | {"train.dense.clip": "none"})) == {
+        "model.expert_units": [16, 8],
+        "train.dense.clip": "none",
+    }
+
+
+def test_every_draw_is_a_config_and_conditions_hold(tmp_path):
+    space, fake = make_space(UNITS, CLIP, THRESHOLD, trials=25), Fake()
+    sweep(space, None, tmp_path / "out", run=fake)
+    for _, values, _ in fake.calls:
+        assert ("train.dense.threshold" in values) == (values["train.dense.clip"] == "norm")
+        space.checked(values)
+    assert {v["train.dense.clip"] for _, v, _ in fake.calls} == set(CLIP["values"])
+
+
+def test_the_objective_is_a_weighted_mean_over_tasks():
+    metrics = {
+        "click": {"kind": "binary", "auc": 0.7, "log_loss": 0.2},
+        "like": {"kind": "binary", "auc": 0.9, "log_loss": None},
+        "watch": {"kind": "regression", "rmse": 3.0},
+    }
+    mean = Objective.model_validate({"tasks": {"click": 3, "like": 1}})
+    assert objective_value(metrics, mean) == pytest.approx(0.75)
+    assert objective_value(metrics, Objective()) == pytest.approx(0.8)
+    assert objective_value(metrics, Objective(metric="rmse")) == 3.0
+    assert math.isnan(objective_value(metrics, Objective(metric="log_loss")))
+    with pytest.raises(InputError, match="none here"):
+        weights_of(Objective(metric="mae"), {"click": "binary"})
+
+
+def test_a_trial_is_measured_at_the_epoch_that_was_kept(tmp_path):
+    areas = [0.6, 0.8, 0.7]
+    lines = [
+        {"step": i, "epoch": i, "validation": {"click": {"kind": "binary", "auc": area}}}
+        for i, area in enumerate(areas)
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    assert validated(tmp_path, "click")["click"]["auc"] == 0.8
+
+
+def test_the_best_is_written_as_a_config_that_run_takes(tmp_path):
+    fake = Fake(trial_2="diverged", trial_3="refused")
+    found = sweep(make_space(), None, tmp_path / "out", run=fake)
+    assert found["counts"] == {"completed": 4, "diverged": 1, "refused": 1}
+    first = fake.calls[0][1]  # the config's own settings
+    assert first == {"train.dense.learning_rate": 0.2, "model.embedding_dim": 4}
+    assert found["own"] == "0" and found["own_value"] == pytest.approx(score_of(first))
+    best = max((score_of(v), v) for n, v, _ in fake.calls if n not in "23")
+    assert found["best_value"] == pytest.approx(best[0])
+    config = load_config(tmp_path / "out" / "best.yaml")
+    assert config.train.dense.learning_rate == best[1]["train.dense.learning_rate"]
+    expected = make_space().checked(best[1])
+    assert config == expected and config.sweep is None
+
+
+def test_the_report_shows_every_trial_and_escapes(tmp_path):
+    space = make_space(UNITS, RATE)
+    sweep(space, None, tmp_path / "out", run=Fake(trial_1="diverged"))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;script&gt;" in page and "<td><script>" not in page
+    figures = page.split('<script type="application/json">')[1:]
+    figures = [json.loads(f.partition("</script>")[0]) for f in figures]
+    axes = figures[0]["data"][0]["dimensions"]
+    assert [a["label"] for a in axes] == [
+        UNITS["key"],
+        RATE["key"],
+        "mean auc over all tasks",
+    ]
+    assert len(axes[-1]["values"]) == 5
+    assert "[16, 8]" in axes[0]["ticktext"]
+    assert sum(len(t["x"]) for t in figures[2]["data"]) == 5
+
+
+def test_a_crash_is_tried_again_once_and_a_divergence_is_not(tmp_path):
+    fake = Fake(trial_1="crashed", trial_2="diverged")
+    found = sweep(make_space(), None, tmp_path / "out", run=fake)
+    counts = {n: [c[0] for c in fake.calls].count(n) for n in "012345"}
+    assert counts == {"0": 1, "1": 2, "2": 1, "3": 1, "4": 1, "5": 1}
+    assert found["counts"]["crashed"] == 1
+
+
+def test_where_all_diverge_the_command_says_so(tmp_path):
+    fake = Fake(**{f"trial_{n}": "diverged" for n in range(6)})
+    with pytest.raises(DivergenceError, match="6 diverged"):
+        sweep(make_space(), None, tmp_path / "out", run=fake)
+    assert (tmp_path / "out" / "report.html").exists()
+    assert not (tmp_path / "out" / "best.yaml").exists()
+
+
+@pytest.mark.parametrize("fault", [InputError("train.epochs: no"), TypeError("a fault")])
+def test_a_config_error_or_a_fault_of_ours_stops_the_sweep(tmp_path, fault):
+    fake = Fake(trial_2=fault)
+    with pytest.raises(InputError, match=str(fault)):
+        sweep(make_space(), None, tmp_path / "out", run=fake)
+    assert len(fake.calls) == 3
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
+    whole = Fake()
+    expected = sweep(make_space(), None, tmp_path / "whole", run=whole)
+    interrupted = Fake(trial_3=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        sweep(make_space(), None, tmp_path / "out", run=interrupted)
+    with pytest.raises(InputError, match="--resume"):
+        sweep(make_space(), None, tmp_path / "out", run=whole)
+    with pytest.raises(InputError, match="another config or sweep"):
+        sweep(make_space(DIM), None, tmp_path / "out", run=whole, resume=True)
+    rest = Fake()
+    found = sweep(make_space(), None, tmp_path / "out", run=rest, resume=True)
+    assert [name for name, *_ in rest.calls] == ["3", "4", "5"]
+    assert found["trials"][3]["values"] == interrupted.calls[3][1]
+    keys = ("trial", "value", "values")
+    assert [[t[k] for k in keys] for t in found["trials"]] == [
+        [t[k] for k in keys] for t in expected["trials"]
+    ]
+    with pytest.raises(InputError, match="no sweep to go on with"):
+        sweep(make_space(), None, tmp_path / "other", run=rest, resume=True)
+
+
+def test_hyperband_goes_on_with_the_best_and_drops_what_diverged(tmp_path):
+    fake = Fake(trial_1="diverged", trial_2="diverged")
+    space = make_space(method="hyperband", max_epochs=4, factor=2)
+    found = sweep(space, None, tmp_path / "out", run=fake)
+    by_name = {row["trial"]: row for row in found["trials"]}
+    rungs = [row for row in found["trials"] if row["from"]]
+    assert rungs and max(row["epochs"] for row in rungs) == 4
+    for row in rungs:
+        before = by_name[row["from"]]
+        assert row["values"] == before["values"] and row["epochs"] > before["epochs"]
+    config = load_config(tmp_path / "out" / "best.yaml")
+    assert config.train.epochs == by_name[found["best"]]["epochs"]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_bayesian_optimization_learns_from_trials(tmp_path):
+    fake = Fake(trial_2="diverged")
+    found = sweep(
+        make_space(RATE, method="bayesian", trials=8), None, tmp_path / "out", run=fake
+    )
+    later = [abs(math.log10(v[RATE["key"]])) for _, v, _ in fake.calls[4:]]
+    assert len(later) == 4 and min(later) < 0.2
+    assert found["best_value"] > 0.78
+
+
+def resident_mb() -> float:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def test_memory_stays_flat_over_fifty_trials(tmp_path):
+    seen = []
+
+    def run(folder, values, epochs, source, beat):
+        seen.append(resident_mb())
+        return Outcome("completed", score_of(values))
+
+    sweep(make_space(RATE, trials=50), None, tmp_path / "out", run=run)
+    assert len(seen) == 50
+    assert seen[-1] - seen[9] < 20
+
+
+def with_workers(space, output, runs, monkeypatch, lease=1.0, died=None):
+    """A chief here, and a worker in a thread for each of the functions."""
+    monkeypatch.setattr(chief, "LEAVE_SECONDS", 3.0)
+    monkeypatch.setenv(chief.ADDRESS, "127.0.0.1")
+    monkeypatch.setenv(chief.PORT, str(chief.free_port()))
+    monkeypatch.setenv(chief.TUNER_ID, "worker")
+    first = space.encode(space.own())
+    oracle = make_oracle(space.sweep, space.hyperparameters(), first)
+    oracle._set_project_dir(str(output), "trials")
+
+    def work(number, run):
+        tuner = SweepTuner(
+            make_oracle(space.sweep, space.hyperparameters(), first), space, run, output
+        )
+        tuner.tuner_id = f"worker-{number}"
+        try:
+            tuner.search()
+        except SystemExit:
+            died.append(tuner.tuner_id)
+
+    threads = [
+        threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(runs)
+    ]
+    for thread in threads:
+        thread.start()
+    chief.serve(oracle, output, lease=lease)
+    for thread in threads:
+        thread.join(5)
+    return oracle
+
+
+def slow(fake):
+    def run(*arguments):
+        time.sleep(0.05)
+        return fake(*arguments)
+
+    return run
+
+
+def test_a_chief_and_two_workers_share_the_trials(tmp_path, monkeypatch):
+    fakes = [Fake(), Fake(trial_3="diverged")]
+    oracle = with_workers(make_space(), tmp_path, [slow(f) for f in fakes], monkeypatch)
+    names = sorted(name for fake in fakes for name, *_ in fake.calls)
+    assert names == list("012345")
+    assert all(fake.calls for fake in fakes)
+    assert len(oracle.trials) == len(oracle.end_order) == 6
+    assert not oracle.ongoing_trials
+
+
+def test_the_trial_of_a_dead_worker_is_run_by_another(tmp_path, monkeypatch):
+    died, fake = [], Fake()
+
+    def dies(folder, values, epochs, source, beat):
+        died.append(folder.name[-1])
+        raise SystemExit(9)
+
+    oracle = with_workers(
+        make_space(), tmp_path, [dies, slow(fake)], monkeypatch, 0.6, died
+    )
+    lost, _ = died
+    assert lost in [name for name, *_ in fake.calls]
+    assert sorted(name for name, *_ in fake.calls) == list("012345")
+    assert {trial.status for trial in oracle.trials.values()} == {"COMPLETED"}
+
+
+def test_a_trial_that_kills_every_worker_fails_in_the_end(tmp_path):
+    space = make_space()
+    oracle = make_oracle(space.sweep, space.hyperparameters(), None)
+    oracle._set_project_dir(str(tmp_path), "trials")
+    for _ in range(2):
+        assert oracle.create_trial("a").trial_id == "0"
+        assert oracle.give_up("a") == "0"
+    assert oracle.create_trial("a").trial_id == "1"
+    assert oracle.trials["0"].status == "FAILED"
+    assert oracle.give_up("b") is None  # it had none
+    late = oracle.trials["0"]
+    late.status = "COMPLETED"
+    oracle.end_trial(late)  # a late report of a worker that was given up
+    assert oracle.end_order.count("0") == 1
+
+
+def test_a_dead_process_is_replaced_and_leaves_no_training_behind(tmp_path):
+    script = "sleep 60 & echo $! > child; exit 9"
+    worker = chief.Worker(
+        "w", ["sh", "-c", f"cd {tmp_path}; {script}"], {}, tmp_path / "log"
+    )
+
+    class Oracle:
+        gone = []
+
+        def give_up(self, name):
+            self.gone.append(name)
+
+    worker.process.wait(10)
+    child = int((tmp_path / "child").read_text())
+    chief._revive(worker, Oracle())
+    assert Oracle.gone == ["w"] and worker.starts == 2
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{child}") or zombie(child):
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("the child of the dead worker lives")
+    for _ in range(chief.RESTARTS):
+        worker.process.wait(10)
+        chief._revive(worker, Oracle())
+    worker.process.wait(10)
+    with pytest.raises(InputError, match="all workers died"):
+        chief._stop_if_all_died([worker])
+    worker.end()
+
+
+def zombie(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_the_message_of_a_fatal_trial_reaches_the_chief(tmp_path, monkeypatch):
+    fake = Fake(trial_0=InputError("train.epochs: no"), trial_1=InputError("again"))
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    with pytest.raises(InputError, match="train.epochs: no|again"):
+        with_workers(make_space(), tmp_path, [fake], monkeypatch)
+
+
+def test_half_of_the_variables_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(chief.ADDRESS, "127.0.0.1")
+    with pytest.raises(InputError, match="KERASTUNER_ORACLE_PORT and KERASTUNER_TUNER_ID"):
+        sweep(make_space(), None, tmp_path, run=Fake())
+
+
+def run_cli(*arguments) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return left.value.code
+
+
+def test_a_real_sweep_of_two_workers(examples, tmp_path, capfd):
+    """Two trainings in processes of their own, one of which diverges."""
+    document = tiny.config_document(train__epochs=3, train__batch_size=16)
+    document["train"]["dense"] = {"optimizer": "adagrad", "clip": "none"}
+    document["sweep"] = {
+        "trials": 2,
+        "space": [{"key": "train.dense.learning_rate", "values": [0.2, 1e20]}],
+    }
+    config, output = tmp_path / "config.yaml", tmp_path / "out"
+    config.write_text(yaml.safe_dump(document))
+    arguments = ("--config", config, "--examples", examples, "--output", output)
+    assert run_cli("sweep", *arguments, "--workers", 2) == 0
+    found = json.loads((output / "results.json").read_text())
+    assert found["counts"] == {"completed": 1, "diverged": 1}
+    assert found["best"] == found["own"] == "0"
+    areas = found["trials"][0]["metrics"]
+    mean = (areas["click"]["auc"] + areas["like"]["auc"]) / 2
+    assert found["best_value"] == pytest.approx(mean)
+    assert areas["click"]["gauc"] is not None
+    assert found["trials"][1]["message"].startswith("Training diverged: at step")
+    best = parse_config(yaml.safe_load((output / "best.yaml").read_text()), "best.yaml")
+    assert best.train.dense.learning_rate == 0.2
+    assert best.train.on_divergence == "rollback"  # a trial's own way was to stop
