@@ -7,7 +7,6 @@ the last place, padding, id 0, before the first; no event at all is one of id 0.
 import tensorflow as tf
 
 from components.embeddings import pool, present
-from components.sequence_encoder import SequenceEncoder  # noqa: F401  (an example's)
 
 ATTENTION_UNITS = 36  # of the published model
 
@@ -123,6 +122,7 @@ class LastState(tf.keras.layers.Layer):
 
     Example:
 
+    >>> from components.sequence_encoder import SequenceEncoder
     >>> layer = LastState(SequenceEncoder("sasrec", blocks=2, max_length=3, seed=1))
     >>> layer(tf.ones([2, 3, 4]), tf.constant([[0, 5, 7], [0, 0, 0]])).shape
     TensorShape([2, 4])

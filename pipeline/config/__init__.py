@@ -139,10 +139,15 @@ class Config(Section):
                         f"{where}: shares a table with {owner}, so {key} must be "
                         f"{getattr(other, key)}, too. Received: {value}"
                     )
-            if feature.kind == "sequence" and other.max_values:
+        return self
+
+    @model_validator(mode="after")
+    def _sequences(self):
+        for feature in self.features:
+            if feature.kind == "sequence" and self.owner(feature).max_values:
                 raise ValueError(
-                    f"{where}: {owner} holds several values of a row; a sequence is one of "
-                    "a feature of a single value"
+                    f"features.{feature.name}.of: {feature.of} holds several values of a "
+                    "row; a sequence is of a feature of a single value"
                 )
         return self
 
