@@ -6,9 +6,11 @@ or input; 3 training diverged.
 
 import logging
 import shutil
+import signal
 import sys
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -393,7 +395,7 @@ def sweep(
     command += ["--sweep", sweep] if sweep else []
     command += ["--train", train] if train else []
     command += [part for text in settings or [] for part in ("--set", text)]
-    with _live() as live:
+    with _ended_by_sigterm(), _live() as live:
         found = stage(
             space,
             examples,
@@ -574,6 +576,20 @@ def _short_names(keys: list[str]) -> list[str]:
 def _setting(value) -> str:
     number = isinstance(value, float)
     return "" if value is None else f"{value:.4g}" if number else str(value)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """What ends a container ends its workers, too, as Ctrl-C does."""
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _live() -> Live | AbstractContextManager:

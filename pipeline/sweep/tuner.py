@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalRuntimeError
 from keras_tuner.src import config as keras_tuner_config
@@ -96,6 +97,8 @@ class SweepTuner(BaseTuner):
                 outcome = self.run(
                     folder, values, drawn.get(EPOCHS), source, lambda: self._beat(trial)
                 )
+            except grpc.RpcError:
+                raise  # the chief is gone; what was trained stays for --resume
             except Exception as error:  # KerasTuner would call any fault a bad trial
                 said = str(error)
                 if not isinstance(error, InputError):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.cli import main
+from pipeline import cli
 from pipeline.config import load_config
 from pipeline.config.sweep import Objective, Sweep
 from pipeline.errors import DivergenceError, InputError
@@ -453,7 +454,7 @@ def test_half_of_the_variables_is_refused(tmp_path, monkeypatch):
 
 def run_cli(*arguments) -> int:
     with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
+        cli.main([str(argument) for argument in arguments])
     return left.value.code
 
 
@@ -622,6 +623,14 @@ def naive_gauc(labels, scores, groups) -> float:
             total += ours.sum() * won / (len(good) * len(bad))
             rows += ours.sum()
     return total / rows
+
+
+def test_what_ends_a_container_interrupts_the_sweep():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), cli._ended_by_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.yaml"))
