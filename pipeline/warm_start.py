@@ -18,7 +18,7 @@ from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectG
 
 from models.ranker import RankingModel
 from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet, Schema, vocab_path
+from pipeline.example_set import Schema, vocab_path
 from pipeline.storage import read_json, write_json
 
 FILE = "warm_start.json"
@@ -232,9 +232,3 @@ def _write_rows(variable: tf.Variable, rows, values) -> None:
         args=(values, rows),
         group=False,
     )
-
-
-def windows_of(examples: ExampleSet, last: int | None) -> tuple[str, ...]:
-    """The last training windows, or all of them."""
-    found = tuple(examples.windows("train"))
-    return found if last is None else found[-last:]
