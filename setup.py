@@ -70,7 +70,16 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "scikit-learn", "ruff"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "scikit-learn",
+            "ruff",
+            "moto[s3]",  # a local S3 server; its extra "server" adds forty more packages
+            "flask",
+            "flask-cors",
+        ],
         "bench": [],  # what the benchmarks measure against comes here
     },
     entry_points={"console_scripts": ["steadyrank = pipeline.cli:main"]},

@@ -262,6 +262,16 @@ class RowOptimizer(BaseOptimizer):
             (variable, *self._slots_of(variable)), (held.w, *held.slots), strict=True
         ):
             _write(target, rows, value)
+        self._note_now(variable, rows)
+
+    def begin_rows(self, variable, rows):
+        """Notes that rows `[U]` begin now: no step that was taken is one they missed."""
+        if self.catches_up:
+            tf.distribute.get_strategy().extended.update(
+                variable, self._note_now, args=(rows,), group=False
+            )
+
+    def _note_now(self, variable, rows):
         passed, last, seen = self._clocks[self._index(variable)]
         t = tf.cast(self.iterations, tf.float32)
         _write(last, rows, tf.fill([tf.size(rows)], t))

@@ -18,9 +18,11 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         steps: Length of the warm-up; 0: none. One epoch in CowClip's published runs.
         start: Rate of step 0; 1e-8 as there.
         end: Step at which the rate has fallen to 0; None: it stays.
+        begin: Steps that do not count: an optimizer that goes on after an earlier run
+            keeps its own.
     """
 
-    def __init__(self, learning_rate, steps, start=1e-8, end=None):
+    def __init__(self, learning_rate, steps, start=1e-8, end=None, begin=0):
         super().__init__()
         if steps < 0:
             raise ValueError(
@@ -35,18 +37,20 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.steps = steps
         self.start = start
         self.end = end
+        self.begin = begin
 
     def __call__(self, step):
+        step = tf.cast(step, tf.int64) - self.begin
         done = tf.cast(step, tf.float32) / max(self.steps, 1)
         warming = self.start + (self.learning_rate - self.start) * done
-        finished = tf.cast(step, tf.int64) >= self.steps
+        finished = step >= self.steps
         return tf.where(finished, self._after(step), warming)
 
     def _after(self, step):
         rate = tf.cast(self.learning_rate, tf.float32)
         if self.end is None:
             return rate
-        left = tf.cast(self.end - tf.cast(step, tf.int64), tf.float32)
+        left = tf.cast(self.end - step, tf.float32)
         return rate * tf.maximum(left / (self.end - self.steps), 0.0)
 
     def get_config(self):
@@ -56,6 +60,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
             "steps": self.steps,
             "start": self.start,
             "end": self.end,
+            "begin": self.begin,
         }
 
 

@@ -5,7 +5,6 @@ or input; 3 training diverged.
 """
 
 import logging
-import shutil
 import signal
 import sys
 import warnings
@@ -30,6 +29,14 @@ from rich.table import Table
 from components.environment import leave
 from pipeline.errors import DivergenceError, InputError
 from pipeline.json_console import JsonConsole, JsonProgress, LogFormat
+from pipeline.object_storage import (
+    Snapshots,
+    Staging,
+    any_version,
+    clear,
+    exists,
+    locate,
+)
 from pipeline.storage import finite
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
@@ -47,15 +54,22 @@ console = Console()
 errors = Console(stderr=True)
 BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-ConfigPath = Annotated[Path, typer.Option("--config", help="The run's YAML file.")]
-Output = Annotated[Path, typer.Option(help="Where the result shall stand.")]
-Examples = Annotated[Path, typer.Option(help="What `preprocess` wrote.")]
+
+def place(help: str, *names: str, kind=Path):
+    """An option that takes a local path or a URL."""
+    return Annotated[kind, typer.Option(*names, help=help, parser=locate, metavar="PATH")]
+
+
+ConfigPath = place("The run's YAML file.", "--config")
+Output = place("Where the result shall stand.")
+Examples = place("What `preprocess` wrote.")
+Model = place("An export, or a folder of versions.")
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")]
-DataFolder = Annotated[
-    Path | None,
-    typer.Option(help="What the config's paths are relative to. Default: its folder."),
-]
+DataFolder = place(
+    "What the config's paths are relative to. Default: its folder.", kind=Path | None
+)
+Baseline = place("The export that min_gain compares with.", kind=Path | None)
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key: train.batch_size=65536. Repeatable."),
@@ -94,11 +108,11 @@ def synthesize(
     """
     from pipeline.synthetic import synthesize as stage
 
-    with console.status("synthesize") as status:
+    with console.status("synthesize") as status, Staging() as staging:
         stage(
             rows,
             seed,
-            output,
+            staging.write(output, overwrite),
             overwrite=overwrite,
             progress=lambda done, what: status.update(f"synthesize: {what}"),
         )
@@ -114,14 +128,25 @@ def preprocess(
     input: Inputs = None,
     settings: Settings = None,
     overwrite: Overwrite = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add to what is there what came since.")
+    ] = False,
 ):
     """Turn a raw log into packed examples with Apache Beam.
+
+    With `--append`, training windows that --output holds stay as they are, vocabularies
+    grow without moving an id, and later windows of the log are read.
 
     What follows `--` goes to Beam:
     `steadyrank preprocess --config c.yaml --output examples -- --runner=FlinkRunner`
     """
-    loaded = _load(config, settings, input)
-    _preprocess(loaded, config, data, output, context.args, overwrite)
+    from pipeline.plan import Addition
+
+    loaded, flags, replaced = _load(config, settings, input), context.args, overwrite
+    with Staging() as staging:
+        addition = Addition(staging.read(output) if append else None)
+        replaced = overwrite or append
+        _preprocess(loaded, config, data, output, flags, replaced, addition)
 
 
 @app.command()
@@ -143,7 +168,7 @@ def train(
 @app.command()
 def export(
     config: ConfigPath,
-    train: Annotated[Path, typer.Option(help="What `train` wrote.")],
+    train: place("What `train` wrote."),
     output: Output,
     settings: Settings = None,
 ):
@@ -158,18 +183,14 @@ def export(
 def evaluate(
     config: ConfigPath,
     examples: Examples,
-    model: Annotated[Path, typer.Option(help="An export, or a folder of versions.")],
+    model: Model,
     output: Output,
-    baseline: Annotated[
-        Path | None, typer.Option(help="The export that min_gain compares with.")
-    ] = None,
+    baseline: Baseline = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     force: Annotated[
         str | None, typer.Option(help="Exit with 0 whatever the verdict; say why.")
     ] = None,
-    stability: Annotated[
-        Path | None, typer.Option(help="What `stability` found, for its gate.")
-    ] = None,
+    stability: place("What `stability` found, for its gate.", kind=Path | None) = None,
     settings: Settings = None,
     overwrite: Overwrite = False,
 ):
@@ -186,13 +207,9 @@ def evaluate(
 
 @app.command()
 def release(
-    to: Annotated[Path, typer.Option(help="The folder that is served.")],
-    model: Annotated[
-        Path | None, typer.Option(help="An export, or a folder of versions.")
-    ] = None,
-    evaluation: Annotated[
-        Path | None, typer.Option(help="What `evaluate` wrote about it.")
-    ] = None,
+    to: place("The folder that is served."),
+    model: place("An export, or a folder of versions.", kind=Path | None) = None,
+    evaluation: place("What `evaluate` wrote about it.", kind=Path | None) = None,
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Go back to the version before.")
     ] = False,
@@ -203,14 +220,16 @@ def release(
     """
     from pipeline import release as stage
 
-    if rollback:
-        if model or evaluation:
-            raise InputError("--rollback takes neither --model nor --evaluation.")
-        current = stage.roll_back(to)
-    else:
-        if model is None or evaluation is None:
-            raise InputError("release needs --model and --evaluation, or --rollback.")
-        current = stage.release(model, evaluation, to)
+    if rollback and (model or evaluation):
+        raise InputError("--rollback takes neither --model nor --evaluation.")
+    if not rollback and (model is None or evaluation is None):
+        raise InputError("release needs --model and --evaluation, or --rollback.")
+    with Staging() as staging, staging.served(to) as local:
+        if rollback:
+            current = stage.roll_back(local)
+        else:
+            folders = staging.read_model(model), staging.read(evaluation)
+            current = stage.release(*folders, local)
     forced = f", forced: {current['forced']['reason']}" if current["forced"] else ""
     _say(f"version {current['version']} ({current['verdict']}{forced}) in {to}")
 
@@ -237,9 +256,7 @@ def run(
     output: Output,
     data: DataFolder = None,
     input: Inputs = None,
-    baseline: Annotated[
-        Path | None, typer.Option(help="The export that min_gain compares with.")
-    ] = None,
+    baseline: Baseline = None,
     settings: Settings = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -253,16 +270,40 @@ def run(
     examples, trained = output / "examples", output / "train"
     if overwrite:
         for stage in ("examples", "train", "train.partial", "export", "evaluation"):
-            shutil.rmtree(output / stage, ignore_errors=True)
-    if not (resume and examples.exists()):
+            clear(output / stage)
+    if not (resume and exists(examples)):
         _preprocess(loaded, config, data, examples, context.args, overwrite)
-    if not (resume and trained.exists()):
-        halfway = resume and (output / "train.partial").exists()
+    if not (resume and exists(trained)):
+        halfway = resume and any_version(output / "train.partial")
         _train(loaded, examples, trained, halfway, overwrite)
-    if not (resume and (output / "export").exists()):
+    if not (resume and any_version(output / "export")):
         _export(loaded, trained, output / "export")
     folders = examples, output / "export", output / "evaluation"
     if not _evaluate(loaded, *folders, baseline, "test", overwrite or resume):
+        raise typer.Exit(REFUSED)
+
+
+@app.command(context_settings=BEAM)
+def nightly(
+    context: typer.Context,
+    config: ConfigPath,
+    day: Annotated[str, typer.Option(help="The day to judge on: 2022-05-06.")],
+    store: Annotated[Path, typer.Option(help="The folder of nights and releases.")],
+    data: DataFolder = None,
+    input: Inputs = None,
+    settings: Settings = None,
+):
+    """One more day: add it, train on from the last blessed model, release or refuse.
+
+    Example: `steadyrank nightly --config c.yaml --day 2022-05-06 --store store`
+    """
+    from pipeline.nightly import nightly as stage
+
+    loaded, folder = _load(config, settings, input), data or config.parent
+    with _progress() as bar:
+        night = stage(loaded, folder, day, store, context.args, _shown(bar))
+    _say_night(night, store)
+    if night["verdict"] != "PASS":
         raise typer.Exit(REFUSED)
 
 
@@ -270,7 +311,7 @@ def run(
 def serve_check(
     config: ConfigPath,
     examples: Examples,
-    model: Annotated[Path, typer.Option(help="An export, or a folder of versions.")],
+    model: Model,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
     output: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
     settings: Settings = None,
@@ -283,8 +324,9 @@ def serve_check(
     from pipeline.storage import write_json
 
     shared = _load(config, settings).serving.shared
-    with console.status("serve-check"):
-        result = stage(examples, model, split=split, shared=shared)
+    with console.status("serve-check"), Staging() as staging:
+        folders = staging.read_examples(examples), staging.read_model(model)
+        result = stage(*folders, split=split, shared=shared)
     table = Table(title=f"{result['rows']:,} raw rows, from NumPy to NumPy")
     for name in ("signature", "difference", "rows", "p50 ms", "p99 ms", "rows/s"):
         table.add_column(name, justify="left" if name == "signature" else "right")
@@ -305,7 +347,7 @@ def serve_check(
 def replay(
     config: ConfigPath,
     examples: Examples,
-    train: Annotated[Path, typer.Option(help="What `train` wrote, or its .partial.")],
+    train: place("What `train` wrote, or its .partial."),
     epoch: Annotated[int, typer.Option(help="As in log.jsonl.")],
     batch: Annotated[int, typer.Option(help="As in log.jsonl.")],
     settings: Settings = None,
@@ -317,7 +359,10 @@ def replay(
     """
     from pipeline.diagnosis import replay as stage
 
-    result = stage(_load(config, settings), examples, train, epoch, batch)
+    loaded = _load(config, settings)
+    with Staging() as staging:
+        folders = staging.read_examples(examples), staging.read(train)
+        result = stage(loaded, *folders, epoch, batch)
     console.print_json(data=finite(result))
 
 
@@ -344,11 +389,11 @@ def stability(
     from pipeline.stability import stability as stage
 
     loaded, wanted = _load(config, settings), [method_of(m) for m in methods.split(",")]
-    with console.status("stability") as status:
+    with console.status("stability") as status, Staging() as staging:
         result = stage(
             loaded,
-            examples,
-            output,
+            staging.read_examples(examples),
+            staging.write(output, overwrite),
             wanted,
             windows=windows,
             steps=steps,
@@ -390,6 +435,9 @@ def sweep(
     from pipeline.sweep import read_sweep, worker_command
     from pipeline.sweep import sweep as stage
 
+    for folder in (config, examples, output):
+        if not isinstance(folder, Path):
+            raise InputError(f"sweep works in local folders. Received: {folder}.")
     space = read_sweep(config, sweep, settings or [])
     command = ["--config", config, "--examples", examples, "--output", output]
     command += ["--sweep", sweep] if sweep else []
@@ -416,11 +464,16 @@ def sweep(
 
 
 @app.command()
-def inspect(path: Annotated[Path, typer.Argument(help="A folder of any stage.")]):
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A folder of any stage.", parser=locate)],
+):
     """Say what an example set, a trained model, an export or an evaluation holds."""
     from pipeline.inspect import describe
 
-    for title, rows in describe(path).items():
+    with Staging() as staging:
+        whole = exists(path) and staging.read_examples(path)
+        described = describe(whole or staging.read_model(path))
+    for title, rows in described.items():
         table = Table(title=escape(title), title_justify="left", show_header=False)
         for name, value in rows:
             table.add_row(escape(str(name)), escape(str(value)))
@@ -432,16 +485,22 @@ def _load(path: Path, settings: list[str] | None, inputs: list[str] | None = Non
 
     overrides = list(settings or [])
     if inputs:
-        overrides.append(f"data.input={[str(Path(i).absolute()) for i in inputs]}")
-    return load_config(path, overrides)
+        paths = [locate(text) for text in inputs]
+        absolute = [str(p.absolute()) if isinstance(p, Path) else str(p) for p in paths]
+        overrides.append(f"data.input={absolute}")
+    with Staging() as staging:
+        return load_config(staging.read_file(path), overrides)
 
 
-def _preprocess(loaded, config: Path, data, output, beam_flags, overwrite) -> None:
+def _preprocess(
+    loaded, config: Path, data, output, beam_flags, overwrite, *addition
+) -> None:
     from pipeline.preprocess import preprocess as stage
 
     folder = data or config.parent
-    with console.status("preprocess"):
-        manifest = stage(loaded, folder, output, beam_flags, overwrite)
+    with console.status("preprocess"), Staging() as staging:
+        local = staging.write(output, overwrite)
+        manifest = stage(loaded, folder, local, beam_flags, overwrite, *addition)
     rows = manifest["rows"]
     rejected = sum(rows["rejected"].values())
     parts = ", ".join(f"{s} {c['rows']:,}" for s, c in manifest["splits"].items())
@@ -454,18 +513,21 @@ def _preprocess(loaded, config: Path, data, output, beam_flags, overwrite) -> No
 def _train(loaded, examples, output, resume, overwrite) -> None:
     from pipeline.train import train as stage
 
-    with _progress() as bar:
-        task = bar.add_task("train", total=None)
-
-        def show(step: int, total: int, text: str):
-            if total:
-                bar.update(task, completed=step, total=total, description=f"train: {text}")
-            else:
-                bar.console.print(escape(text))
-
+    snapshots = Snapshots(output)
+    with _progress() as bar, Staging() as staging:
+        local = staging.write(output, overwrite)
+        if resume:
+            staging.resumable(output, local)
         summary = stage(
-            loaded, examples, output, resume=resume, overwrite=overwrite, progress=show
+            loaded,
+            staging.read_examples(examples),
+            local,
+            resume=resume,
+            overwrite=overwrite,
+            progress=_shown(bar),
+            saved=snapshots,
         )
+    snapshots.clear()
     best = summary["best"]
     value = "was not defined" if best is None else f"{best:.4f}"
     _say(
@@ -477,9 +539,10 @@ def _train(loaded, examples, output, resume, overwrite) -> None:
 def _export(loaded, train: Path, output: Path) -> None:
     from pipeline.export import export as stage
 
-    with console.status("export"):
-        version = stage(loaded, train, output)
-    _say(f"SavedModel in {version}")
+    with console.status("export"), Staging() as staging:
+        version = stage(loaded, staging.read(train), staging.write_version(output))
+        staging.send_version(version, output)
+    _say(f"SavedModel in {output / version.name}")
 
 
 def _evaluate(
@@ -496,14 +559,14 @@ def _evaluate(
     """Evaluate, say how it went, and whether the model may go on."""
     from pipeline.evaluate import evaluate as stage
 
-    with console.status("evaluate"):
+    with console.status("evaluate"), Staging() as staging:
         result = stage(
             loaded,
-            examples,
-            model,
-            output,
-            baseline_path=baseline,
-            stability_path=stability,
+            staging.read_examples(examples),
+            staging.read_model(model),
+            staging.write(output, overwrite),
+            baseline_path=staging.read_model(baseline),
+            stability_path=staging.read(stability),
             split=split,
             force=force,
             overwrite=overwrite,
@@ -596,6 +659,38 @@ def _live() -> Live | AbstractContextManager:
     if isinstance(console, JsonConsole):
         return console.status("sweep")
     return Live(console=console, refresh_per_second=1)
+
+
+def _say_night(night: dict, store: Path) -> None:
+    """What a night trained on, how it did beside the model it started from, and why."""
+    table = Table(title=f"AUC on {night['day']}")
+    for name in ("task", "blessed", "new"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for task, auc in night["auc"].items():
+        before = (night["base_auc"] or {}).get(task)
+        table.add_row(escape(task), _cell(before), _cell(auc))
+    console.print(table)
+    base = night["base"] or "fresh weights"
+    _say(f"trained on {', '.join(night['trained_on'])}, from {base}")
+    for reason in night["reasons"]:
+        _say(f"{night['verdict']}: {reason}")
+    if night["left_out"]:
+        _say(f"{night['left_out']} is left out of training from now on")
+    console.print(f"[bold {COLOURS[night['verdict']]}]{night['verdict']}[/]")
+    _say(f"report: {store / 'nights' / night['day'] / 'evaluation' / 'report.html'}")
+
+
+def _shown(bar: Progress | JsonProgress):
+    """What training calls to show how it goes."""
+    task = bar.add_task("train", total=None)
+
+    def show(step: int, total: int, text: str):
+        if total:
+            bar.update(task, completed=step, total=total, description=f"train: {text}")
+        else:
+            bar.console.print(escape(text))
+
+    return show
 
 
 def _progress() -> Progress | JsonProgress:

@@ -107,7 +107,7 @@ def file_dataset(
 ) -> tf.data.Dataset:
     """The rows of some of the files, in their order; see ``evaluation_dataset``."""
     schema = examples.schema
-    blocks = tf.data.TFRecordDataset([str(path) for path in paths])
+    blocks = tf.data.TFRecordDataset([examples.readable(path) for path in paths])
     rows = blocks.map(lambda r: parse_block(r, schema.layout, extra), tf.data.AUTOTUNE)
 
     def form(matrices):
@@ -129,7 +129,7 @@ def naming_damage(examples: ExampleSet) -> Iterator[None]:
         yield
     except tf.errors.DataLossError as error:
         for file in examples.manifest["files"]:
-            path = examples.path / file["path"]
+            path = examples.readable(examples.path / file["path"])
             if not _is_whole(path):
                 raise InputError(
                     f"{path} is corrupt: a record's checksum does not match. "
@@ -138,9 +138,9 @@ def naming_damage(examples: ExampleSet) -> Iterator[None]:
         raise InputError(f"{examples.path}: a file is corrupt: {error}") from None
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: str) -> bool:
     try:
-        for _ in tf.data.TFRecordDataset([str(path)]):
+        for _ in tf.data.TFRecordDataset([path]):
             pass
     except tf.errors.DataLossError:
         return False
@@ -159,7 +159,8 @@ def _shuffled_files(examples: ExampleSet, epoch: int, seed: int, windows):
         if windows is None or window in windows:
             random = np.random.default_rng([seed, epoch, number])
             numbers.append(number)
-            rows.append([str(paths[i]) for i in random.permutation(len(paths))])
+            order = random.permutation(len(paths))
+            rows.append([examples.readable(paths[i]) for i in order])
     widest = max((len(row) for row in rows), default=0)
     padded = [row + [""] * (widest - len(row)) for row in rows]
     return np.array(numbers, np.int64), np.array(padded, object).reshape(len(rows), widest)

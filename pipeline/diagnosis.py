@@ -19,6 +19,7 @@ from pipeline.dataset import training_dataset
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet
 from pipeline.model import compiled_model, load_weights
+from pipeline.warm_start import WarmStart
 
 WORST = 5
 
@@ -183,6 +184,8 @@ def replay(
         What ``diagnose`` gives, and the batch's window.
     """
     examples = ExampleSet.open(examples_path)
+    start = WarmStart.read(Path(train_path))
+    examples = examples.only(start.windows) if start else examples
     model = compiled_model(config, agree(config, examples.schema))
     load_weights(model, Path(train_path) / "best")
     data, window = read_batch(config, examples, epoch, batch)

@@ -22,6 +22,7 @@ from pipeline.export import CARD, EXTRA, find_version
 from pipeline.gates import judge
 from pipeline.gates.drift import measure_drift
 from pipeline.gates.scored import compare, measure_slices, score_split, sliced_features
+from pipeline.growth import earlier_ids
 from pipeline.latency import measure_latency
 from pipeline.raw_rows import raw_features, raw_path
 from pipeline.report import write_report
@@ -52,6 +53,7 @@ class Export:
         self.path = find_version(path)
         self.card = read_json(self.path / EXTRA / CARD, "an export of this project")
         self.schema = Schema.from_dict(self.card["schema"], self.path / EXTRA / CARD)
+        self._ids: dict[str, tf.Tensor] = {}
         try:
             self._loaded = tf.saved_model.load(str(self.path))
         except (OSError, tf.errors.OpError, ValueError) as error:
@@ -60,6 +62,8 @@ class Export:
     def encoded(self, features: dict) -> dict:
         """Score encoded features; names that the model does not know are left out."""
         wanted = {f.name: features[f.name] for f in self.schema.features}
+        for name, ids in self._ids.items():
+            wanted[name] = tf.gather(ids, wanted[name])
         return self._loaded.signatures["encoded"](**wanted)
 
     def raw(self, features: dict) -> dict:
@@ -67,9 +71,20 @@ class Export:
         return self._loaded.signatures["serving_default"](**features)
 
     def require(self, examples: ExampleSet, role: str) -> None:
-        """Raise InputError unless the export was trained on these examples' schema."""
+        """Raise InputError unless the export knows the examples' ids.
+
+        It was trained on these examples, or on some that they grew from: ids of values
+        that came since become those of unknown ones.
+        """
         found, wanted = self.schema.fingerprint, examples.schema.fingerprint
-        if found != wanted:
+        if found in examples.schema.ancestors:
+            now = {f.name: f for f in examples.schema.features}
+            self._ids = {
+                f.name: tf.constant(earlier_ids(f, now[f.name], examples.path))
+                for f in self.schema.features
+                if f.rows < now[f.name].rows
+            }
+        elif found != wanted:
             raise InputError(
                 f"{role} {self.path} was trained on examples with fingerprint "
                 f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "

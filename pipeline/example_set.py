@@ -2,19 +2,24 @@
 
 ``manifest.json`` (files, rows, counts; written last), ``schema.json`` (features and
 tasks with what was learned), ``statistics.json``, ``vocab/<feature>.txt`` (one value a
-line, in the order of the ids), ``train|validation|test/<window>-<shard>.tfrecord``,
+line, in the order of the ids), ``counts/<feature>.parquet`` (how often each value was
+seen in training rows, for the set to grow from),
+``train|validation|test/<window>-<shard>.tfrecord``,
 ``raw/<split>/…parquet`` (raw values of the first rows of evaluation files) and
 ``rejected/``.
 """
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.features import Feature, Task
 from pipeline.errors import InputError
 from pipeline.examples import Layout
+from pipeline.object_storage import SOURCE, stream_with_tensorflow
 from pipeline.storage import read_json
 
 FORMAT = 1
@@ -30,6 +35,8 @@ class Schema:
         truths: Tasks whose true probability the examples hold.
         group: Whether rows have a group.
         fingerprint: SHA-256 over all of this, the vocabularies and the format.
+        ancestors: Fingerprints of the sets that this one grew from, the first one first:
+            their ids mean the same here.
     """
 
     features: tuple[Feature, ...]
@@ -38,13 +45,17 @@ class Schema:
     truths: tuple[str, ...]
     group: bool
     fingerprint: str = ""
+    ancestors: tuple[str, ...] = ()
 
     @property
     def layout(self) -> Layout:
         return Layout.of(self.features, self.tasks, self.truths, self.group)
 
     def to_dict(self) -> dict:
+        """Without ancestors where there are none: so do older examples read."""
+        later = {"ancestors": list(self.ancestors)} if self.ancestors else {}
         return {
+            **later,
             "format": FORMAT,
             "features": [feature.to_dict() for feature in self.features],
             "tasks": [task.to_dict() for task in self.tasks],
@@ -74,9 +85,28 @@ class Schema:
                 tuple(document["truths"]),
                 document["group"],
                 document["fingerprint"],
+                tuple(document.get("ancestors", ())),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"{source} is corrupt: {error}") from None
+
+
+def seal(schema: Schema, vocab: Path, base: Schema | None = None) -> Schema:
+    """A schema with its fingerprint and, if it differs from its base, that as ancestor.
+
+    Args:
+        schema: Without either.
+        vocab: The folder of its vocabularies.
+        base: What it grew from.
+    """
+    before = base.ancestors if base else ()
+    sealed = dataclasses.replace(schema, ancestors=before, fingerprint="")
+    found = compute_fingerprint(sealed, vocab)
+    if base and found != base.fingerprint:
+        line = (*before, base.fingerprint)
+        sealed = dataclasses.replace(sealed, ancestors=line)
+        found = compute_fingerprint(sealed, vocab)
+    return dataclasses.replace(sealed, fingerprint=found)
 
 
 def compute_fingerprint(schema: Schema, vocab: Path) -> str:
@@ -87,6 +117,11 @@ def compute_fingerprint(schema: Schema, vocab: Path) -> str:
         if feature.kind != "numeric":
             digest.update(vocab_path(vocab, feature.name).read_bytes())
     return digest.hexdigest()
+
+
+def counts_path(path: Path, feature: str) -> Path:
+    """The file of the counts of a feature's values."""
+    return path / "counts" / f"{feature.replace('/', '_')}.parquet"
 
 
 def vocab_path(vocab: Path, feature: str) -> Path:
@@ -102,11 +137,13 @@ class ExampleSet:
         path: Its folder.
         schema: Its schema.
         manifest: What preprocessing counted.
+        source: Where the examples are, if they were left on object storage; ``""``: here.
     """
 
     path: Path
     schema: Schema
     manifest: dict
+    source: str = ""
 
     @classmethod
     def open(cls, path: Path) -> "ExampleSet":
@@ -117,8 +154,7 @@ class ExampleSet:
         """
         path = Path(path)
         manifest = read_json(path / "manifest.json", "an example set")
-        document = read_json(path / "schema.json", "an example set")
-        schema = Schema.from_dict(document, path / "schema.json")
+        schema = cls.read_schema(path)
         if schema.fingerprint != manifest["fingerprint"]:
             raise InputError(f"{path}: schema.json does not belong to manifest.json.")
         for feature in schema.features:
@@ -129,10 +165,42 @@ class ExampleSet:
                 f"{path}: schema.json or a file of vocab/ was changed after it was "
                 "written; ids would mean other values. Preprocess the log again."
             )
-        for file in manifest["files"]:
+        source = (path / SOURCE).read_text() if (path / SOURCE).exists() else ""
+        if source:  # of which the sizes were checked when the rest was fetched
+            stream_with_tensorflow()
+        for file in () if source else manifest["files"]:
             _check_size(path / file["path"], file["bytes"])
         _check_rows(path, manifest)
-        return cls(path, schema, manifest)
+        return cls(path, schema, manifest, source)
+
+    @staticmethod
+    def read_schema(path: Path) -> Schema:
+        """The schema of an example set alone."""
+        document = read_json(path / "schema.json", "an example set")
+        return Schema.from_dict(document, path / "schema.json")
+
+    def only(self, windows: Collection[str]) -> "ExampleSet":
+        """The same set with some of its training windows alone.
+
+        Raises:
+            InputError: It holds no such windows.
+        """
+        held = self.windows("train")
+        unknown = [window for window in windows if window not in held]
+        if unknown or not windows:
+            raise InputError(
+                f"{self.path} holds the training windows {', '.join(held)}. "
+                f"Received: {', '.join(unknown) or 'none'}."
+            )
+        files = [
+            file
+            for file in self.manifest["files"]
+            if file["split"] != "train" or file["window"] in windows
+        ]
+        rows = sum(file["rows"] for file in files if file["split"] == "train")
+        splits = {**self.manifest["splits"], "train": {"rows": rows}}
+        manifest = {**self.manifest, "files": files, "splits": splits}
+        return dataclasses.replace(self, manifest=manifest)
 
     def windows(self, split: str) -> dict[str, list[Path]]:
         """Window -> its files, windows and files in order."""
@@ -141,6 +209,12 @@ class ExampleSet:
             if file["split"] == split:
                 found.setdefault(file["window"], []).append(self.path / file["path"])
         return found
+
+    def readable(self, path: Path) -> str:
+        """The name by which TensorFlow reads one of the files."""
+        if not self.source:
+            return str(path)
+        return f"{self.source}/{path.relative_to(self.path).as_posix()}"
 
     def rows(self, split: str) -> int:
         return self.manifest["splits"][split]["rows"]

@@ -18,7 +18,11 @@ from pipeline.storage import replace
 
 
 def compiled_model(
-    config: Config, schema: Schema, backoff=1.0, steps: int | None = None
+    config: Config,
+    schema: Schema,
+    backoff=1.0,
+    steps: int | None = None,
+    begin: int = 0,
 ) -> RankingModel:
     """Build a model and its two optimizers, rates scaled to the batch size.
 
@@ -27,6 +31,7 @@ def compiled_model(
         schema: The model's schema.
         backoff: A variable that multiplies both learning rates, or a number.
         steps: Steps that training will take, for rates that decay.
+        begin: Steps that the optimizers took in the run that this one continues.
 
     Returns:
         The compiled model, its weights at their start.
@@ -43,7 +48,7 @@ def compiled_model(
 
     def rate(value: float) -> Backoff:
         end = steps if settings.decay == "linear" else None
-        return Backoff(WarmUp(value, settings.warmup, end=end), backoff)
+        return Backoff(WarmUp(value, settings.warmup, end=end, begin=begin), backoff)
 
     model = build_model(
         schema.features,

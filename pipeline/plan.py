@@ -12,9 +12,29 @@ from pipeline.columns import raw_type, require_time
 from pipeline.config import Config
 from pipeline.config.sections import Join, column
 from pipeline.errors import InputError, near
+from pipeline.object_storage import within
 from pipeline.readers import Log, open_log, read_all, require_columns
 
+DAY = len("2026-11-24")
 ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Which rows of a log are added to what, by the names of their windows.
+
+    Attributes:
+        base: The example set to add to; None: a new one is made.
+        until: The last day that is read; ``""``: all that there is.
+        without: Days that are left out.
+    """
+
+    base: Path | None = None
+    until: str = ""
+    without: tuple[str, ...] = ()
+
+
+WHOLE_LOG = Addition()
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,8 @@ class Plan:
         columns: Feature or task name -> its column.
         shards: Files of each window of each split.
         held_out: The files that ``data.split.files`` keeps from training.
+        addition: Which rows are added to what.
+        after: The last window that is not read, the base having it; ``""``: none.
     """
 
     config: Config
@@ -41,14 +63,26 @@ class Plan:
     columns: dict[str, str]
     shards: int
     held_out: frozenset[str] = frozenset()
+    addition: Addition = WHOLE_LOG
+    after: str = ""
+
+    def takes(self, window: str) -> bool:
+        """Whether rows of a window are read; a day is the start of its windows' names."""
+        day, added = window[:DAY], self.addition
+        early = not added.until or day <= added.until
+        return window > self.after and early and day not in added.without
 
 
-def make_plan(config: Config, folder: Path) -> Plan:
+def make_plan(
+    config: Config, folder: Path, addition: Addition = WHOLE_LOG, after: str = ""
+) -> Plan:
     """Look at every input file and check that it can serve.
 
     Args:
         config: The run's config.
         folder: What the config's paths are relative to.
+        addition: Which rows are added to what.
+        after: The last window that needs no reading: the base holds it.
 
     Raises:
         InputError: A file or a column is missing or does not suit.
@@ -62,7 +96,7 @@ def make_plan(config: Config, folder: Path) -> Plan:
     }
     needs = _needs(config)
     own = {name: key for name, key in needs.items() if name not in given_by_side}
-    patterns = [str(folder / pattern) for pattern in config.data.input]
+    patterns = [within(folder, pattern) for pattern in config.data.input]
     log = _open_log(patterns, config, own, given_by_side)
     both = set(given_by_side) & set(log.schema.names) & set(needs)
     if both:
@@ -92,6 +126,8 @@ def make_plan(config: Config, folder: Path) -> Plan:
         columns={i.name: column(i) for i in [*config.features, *config.tasks]},
         shards=1 + log.rows // ROWS_PER_SHARD,
         held_out=_held_out(config, folder, log),
+        addition=addition,
+        after=after,
     )
 
 
@@ -99,7 +135,7 @@ def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
     """The files of the log that are split into validation and test."""
     found = set()
     for pattern in config.data.split.files:
-        names = [f for f in log.files if fnmatch.fnmatch(f, str(folder / pattern))]
+        names = [f for f in log.files if fnmatch.fnmatch(f, within(folder, pattern))]
         if not names:
             raise InputError(
                 f"data.split.files: {pattern!r} is none of the log's files. "
@@ -148,7 +184,7 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
 
 
 def _open_side(join: Join, config: Config, folder: Path) -> Log:
-    patterns = [str(folder / join.input)]
+    patterns = [within(folder, join.input)]
     side = open_log(patterns, config.data.delimiter, {})
     require_columns(side.files[0], side.schema.names, {join.on: "data.join.on"})
     keys = read_all(side)[join.on]

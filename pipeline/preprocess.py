@@ -4,11 +4,12 @@ In: the log and side tables of a config.  Out: an example set (``example_set.py`
 what it holds).  Arrow tables go from end to end; between workers they travel in Arrow's
 own stream format.
 
-    steadyrank preprocess --config C --output DIR [-- BEAM FLAGS]
+    steadyrank preprocess --config C --output DIR [--append] [-- BEAM FLAGS]
 
     pieces ─ read, fingerprint, key ─ group by split/window/shard ─ dedupe, join, type ┐
        ┌───────────────────────────────────────────────────────────────────────────────┘
-       ├ training split: analyse ─ merge ─ learn ┐ (side input)
+       ├ training split: analyse ─ merge ─ learn ┐ (side input; with --append the
+       │                                         │ base's counts and vocabularies, too)
        └───────────────────────────────── encode ┴ write ─ summary
 """
 
@@ -25,17 +26,18 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.features import sample_space
-from pipeline import vocab
+from pipeline import growth, vocab
 from pipeline.columns import is_list
 from pipeline.config import Config
 from pipeline.errors import InputError
-from pipeline.example_set import Schema, compute_fingerprint, vocab_path
+from pipeline.example_set import ExampleSet, Schema, counts_path, seal, vocab_path
 from pipeline.examples import Layout, encode_blocks, write_records
-from pipeline.plan import Plan, make_plan
+from pipeline.growth import require_same_kind
+from pipeline.plan import WHOLE_LOG, Addition, Plan, make_plan
 from pipeline.readers import Piece, read_all
 from pipeline.rows import key_rows, settle_rows
-from pipeline.split import SPLITS
-from pipeline.storage import publish, write_json
+from pipeline.split import SPLITS, last_training_window
+from pipeline.storage import link_or_copy, publish, refuse_existing, write_json
 
 RAW_ROWS = 1000  # of each evaluation file, kept raw for the check of the raw signature
 DEFAULT_RUNNER = "--runner=FnApiRunner"  # local; DirectRunner would download an engine
@@ -47,8 +49,13 @@ def preprocess(
     output: Path,
     beam_flags: Iterable[str] = (),
     overwrite: bool = False,
+    addition: Addition = WHOLE_LOG,
 ) -> dict:
-    """Turn a raw log into an example set.
+    """Turn a raw log into an example set, or add to one what came since.
+
+    An addition takes over the training windows of its base as they are, to the byte.
+    The windows after them are read from the log: split by the config's moments, encoded
+    with the grown vocabularies.  Whatever the base had for evaluation is left behind.
 
     Args:
         config: The run's config.
@@ -56,6 +63,7 @@ def preprocess(
         output: Where the example set shall stand.
         beam_flags: Passed to Beam, such as ``--runner=FlinkRunner``.
         overwrite: Whether an example set that is there may be replaced.
+        addition: What to add to, and which days.
 
     Returns:
         The manifest.
@@ -63,7 +71,12 @@ def preprocess(
     Raises:
         InputError: The input does not suit, or too much of it had to be rejected.
     """
-    plan = make_plan(config, Path(folder))
+    refuse_existing(Path(output), overwrite)
+    base = None if addition.base is None else ExampleSet.open(addition.base)
+    after = "" if base is None else _last_window(base, config)
+    plan = make_plan(config, folder, addition, after)
+    if base:
+        require_same_kind(plan, base.schema)
     flags = list(beam_flags)
     if not any(flag.startswith("--runner") for flag in flags):
         flags.insert(0, DEFAULT_RUNNER)
@@ -71,7 +84,7 @@ def preprocess(
         _run_beam(plan, str(partial), PipelineOptions(flags))
         summary = json.loads((partial / "summary.json").read_text(encoding="utf-8"))
         (partial / "summary.json").unlink()
-        manifest = _manifest(plan, partial, summary)
+        manifest = _manifest(plan, partial, summary, base)
         write_json(partial / "manifest.json", manifest)
     return manifest
 
@@ -89,13 +102,15 @@ def _run_beam(plan: Plan, output: str, options: PipelineOptions) -> None:
             | "by shard" >> beam.GroupByKey()
             | "settle" >> beam.ParDo(Settle(plan)).with_outputs(*SIDE_OUTPUTS, main="rows")
         )
-        learned = (
+        analysed = (
             settled.rows
             | "training" >> beam.Filter(lambda item: item[0].startswith("train/"))
             | "analyse" >> beam.MapTuple(lambda _, t: vocab.analyse(from_bytes(t), plan))
             | "merge" >> beam.CombineGlobally(MergeAnalyses())
-            | "learn" >> beam.Map(vocab.learn, plan)
+            | "add the base's" >> beam.Map(growth.accumulate, plan)
         )
+        learned = analysed | "learn" >> beam.Map(growth.learn, plan)
+        counted = analysed | "write counts" >> beam.Map(write_counts, output)
         written = learned | "write learned" >> beam.Map(write_learned, output, plan)
         files = settled.rows | "encode" >> beam.ParDo(
             Encode(plan, output), beam.pvalue.AsSingleton(learned)
@@ -123,6 +138,7 @@ def _run_beam(plan: Plan, output: str, options: PipelineOptions) -> None:
                 files=beam.pvalue.AsList(files),
                 failed=beam.pvalue.AsList(read.failed),
                 schema=beam.pvalue.AsSingleton(written),
+                counted=beam.pvalue.AsSingleton(counted),
             )
         )
 
@@ -150,7 +166,11 @@ class Read(beam.DoFn):
                 if rejected is not None:
                     yield beam.pvalue.TaggedOutput("rejected", to_bytes(rejected))
                 for key, part in keyed.items():
-                    yield key, to_bytes(part)
+                    if self.plan.takes(key.split("/")[1]):
+                        yield key, to_bytes(part)
+                    else:
+                        counts["read"] -= len(part)
+                        counts["outside"] += len(part)
         except InputError as error:
             yield beam.pvalue.TaggedOutput("failed", str(error))
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
@@ -335,7 +355,16 @@ def write_rejected(tables: Iterable[bytes], output: str) -> dict[str, int]:
     return {f"rejected/{item['values'].as_py()}": item["counts"].as_py() for item in counts}
 
 
-def write_summary(_, output: str, counts, files, failed, schema) -> None:
+def write_counts(analysis: vocab.Analysis, output: str) -> int:
+    """Write how often each value was seen, for the set to grow from."""
+    for name, table in analysis.counts.items():
+        order = [("count", "descending"), ("value", "ascending")]
+        with _create(str(counts_path(Path(output), name))) as file:
+            pq.write_table(table.sort_by(order), file, compression="zstd")
+    return len(analysis.counts)
+
+
+def write_summary(_, output: str, counts, files, failed, schema, counted) -> None:
     """Leave for the launcher, which may be another machine, what the workers found."""
     content = {"counts": counts, "files": files, "failed": failed, "schema": schema}
     with _create(f"{output}/summary.json") as file:
@@ -374,7 +403,27 @@ def _create(path: str):
     return FileSystems.create(path, "application/octet-stream")
 
 
-def _manifest(plan: Plan, partial: Path, summary: dict) -> dict:
+def _last_window(base: ExampleSet, config: Config) -> str:
+    """The last training window of a base, which must be one by the config, too."""
+    last, ends = list(base.windows("train"))[-1], last_training_window(config.data)
+    if last > ends:
+        raise InputError(
+            f"data.split: training rows end with window {ends}, but {base.path} trains on "
+            f"windows up to {last}: models have seen them. Move data.split on."
+        )
+    return last
+
+
+def _take_over(base: ExampleSet, partial: Path) -> list[dict]:
+    """The base's training files, under a second name or copied; what it says of them."""
+    files = [file for file in base.manifest["files"] if file["split"] == "train"]
+    for file in files:
+        (partial / file["path"]).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(base.path / file["path"], partial / file["path"])
+    return files
+
+
+def _manifest(plan: Plan, partial: Path, summary: dict, base: ExampleSet | None) -> dict:
     """Check what the workers found, seal the schema, and sum everything up."""
     counts, files = summary["counts"], summary["files"]
     if summary["failed"]:
@@ -383,29 +432,39 @@ def _manifest(plan: Plan, partial: Path, summary: dict) -> dict:
     read, written = counts.get("read", 0), sum(file["rows"] for file in files)
     duplicates = counts.get("duplicates", 0)
     if not read:
-        raise InputError(f"{', '.join(plan.log.files)}: no rows.")
+        raise InputError(f"{', '.join(plan.log.files)}: no rows{_span(plan)}.")
     _check_rejected(plan, rejected, read)
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
+    taken = _take_over(base, partial) if base else []
+    old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
     schema = Schema.from_dict(summary["schema"], partial)
-    seal = compute_fingerprint(schema, partial / "vocab")
-    write_json(partial / "schema.json", {**schema.to_dict(), "fingerprint": seal})
+    schema = seal(schema, partial / "vocab", base and base.schema)
+    write_json(partial / "schema.json", schema.to_dict())
     return {
-        "fingerprint": seal,
+        "fingerprint": schema.fingerprint,
         "rows": {
-            "read": read,
-            "written": written,
+            "read": old + read,
+            "written": old + written,
             "duplicates": duplicates,
             "rejected": rejected,
         },
+        "taken_over": old,
+        "outside": counts.get("outside", 0),
         "unmatched": _under(counts, "unmatched/"),
         "splits": splits,
         "tasks": add_counts_by_task(files),
         "input": list(plan.log.files),
         "files": sorted(files, key=lambda file: file["path"]),
     }
+
+
+def _span(plan: Plan) -> str:
+    """Which days were asked for, for a message."""
+    parts = [(" after ", plan.after), (" up to ", plan.addition.until)]
+    return "".join(word + day for word, day in parts if day)
 
 
 def _under(counts: dict[str, int], prefix: str) -> dict[str, int]:

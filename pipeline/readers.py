@@ -16,6 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.columns import is_list, is_text
 from pipeline.errors import InputError, near
+from pipeline.object_storage import let_beam_read
 
 BATCH_ROWS = 65_536
 CSV_BLOCK_BYTES = 16 << 20
@@ -181,6 +182,7 @@ def require_columns(path: str, names: list[str], needs: dict[str, str]) -> None:
 
 
 def _match(pattern: str) -> list[str]:
+    let_beam_read(pattern)
     try:
         found = FileSystems.match([pattern])[0].metadata_list
     except Exception as error:  # each file system has errors of its own

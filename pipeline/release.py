@@ -16,10 +16,9 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.export import EXTRA, find_version, versions_of
 from pipeline.gates.rules import PASS
+from pipeline.object_storage import BLESSED, WITHDRAWN
 from pipeline.storage import hash_folder, publish, read_json, write_json
 
-BLESSED = "blessed.json"
-WITHDRAWN = "withdrawn"
 WHOLE = "an evaluation"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.columns import utc_offset_ms
 from pipeline.config.sections import Data
+from pipeline.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 ALL = "all"  # the only window of a log without time
@@ -29,8 +30,11 @@ def assign_split(
     split = data.split
     if split.files and not held_out:
         return np.zeros(len(hashed), np.int8)
+    uniform = (hashed >> np.uint64(11)).astype(np.float64) / 2.0**53
+    if split.within_test:
+        late = np.where(uniform < split.validation, 1, 2)
+        return np.where(ms < data.moment_ms(split.test), 0, late).astype(np.int8)
     if split.by_fraction:
-        uniform = (hashed >> np.uint64(11)).astype(np.float64) / 2.0**53
         bounds = [1 - split.validation - split.test, 1 - split.test]
         return np.searchsorted(bounds, uniform, side="right").astype(np.int8)
     bounds = [data.moment_ms(split.validation), data.moment_ms(split.test)]
@@ -42,6 +46,26 @@ def assign_window(data: Data, ms: np.ndarray | None, rows: int) -> np.ndarray:
     if ms is None or data.window_ms is None:
         return np.zeros(rows, np.int64)
     return (ms + utc_offset_ms(ms, data.timezone)) // data.window_ms
+
+
+def last_training_window(data: Data) -> str:
+    """The window before the moment at which training rows end.
+
+    Raises:
+        InputError: There are no such windows, or the moment cuts one in two.
+    """
+    if data.time is None or data.window_ms is None:
+        raise InputError(
+            "a log is only appended to by windows: data.time must name a column and "
+            f"data.window a length. Received: time={data.time}, window={data.window}."
+        )
+    ends = np.array([data.moment_ms(data.split.training_ends)])
+    if (ends + utc_offset_ms(ends, data.timezone))[0] % data.window_ms:
+        raise InputError(
+            f"data.split: {data.split.training_ends} is no border of windows of "
+            f"{data.window}; training rows must end with a window to be appended to."
+        )
+    return window_name(data, int(assign_window(data, ends, 1)[0]) - 1)
 
 
 def window_name(data: Data, window: int) -> str:

@@ -67,6 +67,14 @@ def replace(partial: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a finished file a second name; where a file system cannot, copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
 def hash_folder(path: Path, leave_out: str = "") -> str:
     """SHA-256 over names and contents of all files below a folder, in hex.
 

@@ -9,6 +9,7 @@ stands in ``<output>.partial``, where ``--resume`` finds it.
 """
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -21,6 +22,7 @@ from pipeline.example_set import ExampleSet, Schema
 from pipeline.storage import read_json, refuse_existing, replace, write_json
 from pipeline.strategy import make_strategy
 from pipeline.training_run import Progress, TrainingRun
+from pipeline.warm_start import WarmStart, require_ancestor
 
 
 def train(
@@ -32,6 +34,7 @@ def train(
     overwrite: bool = False,
     strategy: tf.distribute.Strategy | None = None,
     progress: Progress | None = None,
+    saved: Callable[[Path], None] | None = None,
 ) -> dict:
     """Train a model on an example set.
 
@@ -45,6 +48,7 @@ def train(
         overwrite: Whether a trained model, or an interrupted run, may be replaced.
         strategy: The devices; None: all GPUs, or the CPU.
         progress: Called with steps done, steps in all and a line about how it goes.
+        saved: Called after each checkpoint with the folder that ``resume`` goes on from.
 
     Returns:
         What ``train.json`` holds.
@@ -64,7 +68,7 @@ def train(
     if not (work / "train.json").exists():
         _write_inputs(config, schema, examples, work, resume)
         strategy = strategy or make_strategy()
-        run = TrainingRun(config, schema, examples, work, strategy, progress)
+        run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
         write_json(work / "train.json", run.train())
     replace(work, Path(output))
     return read_json(Path(output) / "train.json", "a trained model")
@@ -104,6 +108,39 @@ def _reopen(config: Config, output: Path) -> None:
 
 def _text(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def prepare_warm_start(
+    config: Config,
+    examples_path: Path,
+    trained: Path,
+    output: Path,
+    windows: Sequence[str] | None = None,
+) -> None:
+    """Make a run that starts from another's last checkpoint; ``train`` resumes it.
+
+    Args:
+        config: The run's config.
+        examples_path: The example set: the one of the other run, or one grown from it.
+        trained: What ``train`` published.
+        output: Where the trained model shall stand.
+        windows: The training windows to see; None: all.
+
+    Raises:
+        InputError: The examples did not grow from those of the other run, which has
+            another model, or no whole checkpoint; or the output is there already.
+    """
+    examples = ExampleSet.open(examples_path)
+    schema, trained = agree(config, examples.schema), Path(trained)
+    windows = tuple(examples.windows("train")) if windows is None else tuple(windows)
+    examples.only(windows)
+    start = WarmStart.of(trained, windows)
+    before = Schema.from_dict(start.schema, trained / "schema.json")
+    require_ancestor(before, schema, (trained / "vocab", examples.path / "vocab"))
+    refuse_existing(output, False)
+    work = _work_folder(Path(output), False, False)
+    _write_inputs(config, schema, examples, work, False)
+    start.write(work)
 
 
 def _work_folder(output: Path, resume: bool, overwrite: bool) -> Path:

@@ -26,6 +26,7 @@ from pipeline.predict import predict
 from pipeline.steps import LoggedStep
 from pipeline.storage import read_json, write_json
 from pipeline.versions import versions
+from pipeline.warm_start import WarmStart, grow_into
 
 FLUSH_STEPS = 50  # steps between looks at their losses: a look waits for the device
 EVALUATION_ROWS = 8192
@@ -41,6 +42,9 @@ class TrainingRun:
     checkpoint, beside weights, optimizers and counters.  All that is random depends on
     the seed and the place alone, so a run that is resumed ends as if never stopped.
 
+    A folder that ``warm_start.prepare`` made starts from another run's weights, and
+    sees the windows that it names alone.
+
     Windows are visited from old to new.  In the first epoch the model is measured on
     each window just before it trains on it (progressive validation).
 
@@ -55,6 +59,7 @@ class TrainingRun:
         work: The folder to write to.
         strategy: The devices.
         progress: Called with steps done, steps in all and a line about how it goes.
+        saved: Called with ``work`` after each checkpoint.
     """
 
     def __init__(
@@ -65,10 +70,14 @@ class TrainingRun:
         work: Path,
         strategy: tf.distribute.Strategy,
         progress: Progress | None = None,
+        saved: Callable[[Path], None] | None = None,
     ):
+        self.start = WarmStart.read(work)
+        examples = examples.only(self.start.windows) if self.start else examples
         self.config, self.schema, self.examples = config, schema, examples
         self.work, self.strategy = work, strategy
         self.progress = progress or (lambda *_: None)
+        self.saved = saved or (lambda _: None)
         self.windows = list(examples.windows("train"))
         per_epoch = batches_in_epoch(examples, config.train.batch_size)
         self.total_steps = per_epoch * config.train.epochs
@@ -79,7 +88,10 @@ class TrainingRun:
             )
         with strategy.scope():
             self.backoff = tf.Variable(1.0, trainable=False, name="backoff")
-            self.model = compiled_model(config, schema, self.backoff, self.total_steps)
+            begin = self.start.steps if self.start else 0
+            self.model = compiled_model(
+                config, schema, self.backoff, self.total_steps, begin
+            )
         names = ("epoch", "batch", "step", "window", "stale")
         self.place = {
             name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
@@ -275,12 +287,16 @@ class TrainingRun:
         """Take a checkpoint, unless the loss is high: only healthy ones are worth it."""
         if not self.detector.in_episode:
             self.manager.save()
+            self.saved(self.work)
 
     def _restore(self) -> list[dict]:
         """Go to the last checkpoint, or start one; returns what the log held beyond it."""
         if self.manager.latest_checkpoint:
             self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
         else:
+            if self.start:
+                with self.strategy.scope():
+                    grow_into(self.model, self.schema, self.start)
             self.manager.save()
         self.backoff.assign(self.config.train.rollback_factor ** len(self.rollbacks))
         self.step.reset()

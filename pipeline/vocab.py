@@ -5,6 +5,7 @@ the sum into features and tasks that know their vocabulary, mean and boundaries.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -139,14 +140,23 @@ def merge(analyses: list[Analysis]) -> Analysis:
     return result
 
 
-def learn(analysis: Analysis, plan: Plan) -> Learned:
-    """Fix vocabularies, standardisation and buckets."""
+def learn(
+    analysis: Analysis, plan: Plan, old: Mapping[str, pa.Array] | None = None
+) -> Learned:
+    """Fix vocabularies, standardisation and buckets.
+
+    Args:
+        analysis: The sum over the training split.
+        plan: The plan.
+        old: Categorical feature -> known values that must keep their ids: new ones
+            come after them.
+    """
     features, vocabularies, statistics = [], {}, {}
     for feature, item in zip(plan.features, plan.config.features, strict=True):
         if feature.kind != "numeric":
             counts = analysis.counts.get(feature.name)
-            least = plan.config.owner(item).min_count
-            known, summary = _vocabulary(counts, least, feature)
+            least, kept = plan.config.owner(item).min_count, (old or {}).get(feature.name)
+            known, summary = _vocabulary(counts, least, feature, kept)
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
         else:
@@ -239,8 +249,10 @@ def _count(values: pa.Array) -> pa.Table:
     return pa.table({"value": counts.field("values"), "count": counts.field("counts")})
 
 
-def _vocabulary(counts: pa.Table | None, min_count: int, feature: Feature):
-    """Values seen often enough, the most frequent first, ties by value."""
+def _vocabulary(
+    counts: pa.Table | None, min_count: int, feature: Feature, old: pa.Array | None
+):
+    """Values seen often enough, the most frequent first, ties by value; after old ones."""
     kind = pa.int64() if feature.raw == "integer" else pa.string()
     if counts is None:
         counts = pa.table({"value": pa.array([], kind), "count": pa.array([], pa.int64())})
@@ -251,15 +263,18 @@ def _vocabulary(counts: pa.Table | None, min_count: int, feature: Feature):
             pc.invert(pc.match_substring_regex(counts["value"], r"[\r\n]"))
         )
     counts = counts.sort_by([("count", "descending"), ("value", "ascending")])
-    known = int(pc.sum(counts["count"]).as_py() or 0)
+    known, total = counts["value"].combine_chunks(), pc.sum(counts["count"]).as_py()
+    if old is not None:
+        new = pc.invert(pc.is_in(known, value_set=old))
+        known = pa.concat_arrays([old, known.filter(new)])
     summary = {
         "values_seen": seen,
         "distinct": values,
-        "vocabulary": len(counts),
-        "out_of_vocabulary": seen - known,
+        "vocabulary": len(known),
+        "out_of_vocabulary": seen - int(total or 0),
         "most_frequent": [str(v) for v in counts["value"][:5].to_pylist()],
     }
-    return counts["value"].combine_chunks(), summary
+    return known, summary
 
 
 def _boundaries(sample: np.ndarray, buckets: int) -> tuple[float, ...]:
@@ -293,6 +308,7 @@ def _describe(moments: Moments) -> dict:
         "missing": moments.missing,
         "mean": moments.mean,
         "std": moments.std,
+        "m2": moments.m2,
         "min": moments.low,
         "max": moments.high,
     }

@@ -32,6 +32,7 @@ from pipeline.config.sections import (
     Export,
     FeatureConfig,
     Join,
+    Nightly,
     NumericFeature,
     SequenceFeature,
     Serving,
@@ -74,6 +75,7 @@ class Config(Section):
     export: Export = Export()
     gates: Gates = Gates()
     sweep: Sweep | None = None
+    nightly: Nightly = Nightly()
 
     @model_validator(mode="after")
     def _names(self):
@@ -414,6 +416,7 @@ def _keys(location: tuple) -> list[str]:
         "train": Train,
         "serving": Serving,
         "export": Export,
+        "nightly": Nightly,
         "dense": DenseOptimizer,
         "embedding": EmbeddingOptimizer,
         "gates": Gates,

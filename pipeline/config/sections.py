@@ -25,7 +25,8 @@ class Split(Section):
     """Either the first moment of each evaluation split, or random fractions of the rows.
 
     Where ``files`` names some of the input, the fractions are of their rows, none of
-    which is trained on.
+    which is trained on.  Where only ``test`` is a moment, ``validation`` is a fraction of
+    the rows from there on; the others of them test.
     """
 
     validation: float | datetime.datetime | datetime.date
@@ -34,9 +35,11 @@ class Split(Section):
 
     @model_validator(mode="after")
     def _consistent(self):
-        kinds = {isinstance(v, float) for v in (self.validation, self.test)}
-        if len(kinds) == 2:
-            raise ValueError("validation and test must both be moments, or fractions")
+        if isinstance(self.test, float) and not isinstance(self.validation, float):
+            raise ValueError(
+                "validation and test must both be moments, or fractions; or validation "
+                "a fraction of the rows from the moment test on"
+            )
         if self.files and not self.by_fraction:
             raise ValueError("files needs fractions: what share of their rows is which")
         if self.files:
@@ -48,6 +51,12 @@ class Split(Section):
         elif self.by_fraction:
             if not (min(self.validation, self.test) > 0 < 1 - self.validation - self.test):
                 raise ValueError("fractions must be above 0 and leave rows to train on")
+        elif self.within_test:
+            if not 0 < self.validation < 1:
+                raise ValueError(
+                    "validation, a fraction of the rows from test on, must be above 0 and "
+                    f"below 1. Received: validation={self.validation}"
+                )
         elif (_moment(self.validation).tzinfo is None) != (
             _moment(self.test).tzinfo is None
         ):
@@ -61,7 +70,17 @@ class Split(Section):
 
     @property
     def by_fraction(self) -> bool:
-        return isinstance(self.validation, float)
+        return isinstance(self.test, float)
+
+    @property
+    def within_test(self) -> bool:
+        """Whether validation rows are drawn from those that follow the moment of test."""
+        return isinstance(self.validation, float) and not self.by_fraction
+
+    @property
+    def training_ends(self) -> datetime.date:
+        """The moment before which all rows train; only where there are moments."""
+        return self.test if self.within_test else self.validation
 
 
 def _moment(value: datetime.date) -> datetime.datetime:
@@ -329,6 +348,12 @@ class Export(Section):
     """How the export is stored."""
 
     embedding_dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
+
+
+class Nightly(Section):
+    """What the nightly job trains on, after its first night."""
+
+    train_days: Annotated[int, Field(ge=1)] | None = 1  # the last ones; null: all
 
 
 def column(item: FeatureConfig | TaskConfig) -> str:

@@ -15,12 +15,18 @@ def test_warm_up_is_linear_then_constant():
     assert float(WarmUp(0.5, steps=0)(0)) == 0.5
 
 
+def test_earlier_steps_do_not_count():
+    schedule = WarmUp(0.8, steps=2, start=0.0, end=6, begin=100)
+    found = [float(schedule(tf.constant(100 + t, tf.int64))) for t in range(8)]
+    assert found == pytest.approx([0.0, 0.4, 0.8, 0.6, 0.4, 0.2, 0.0, 0.0])
+
+
 def test_warm_up_serialises():
     schedules = tf.keras.optimizers.schedules
-    config = schedules.serialize(WarmUp(0.5, steps=4, start=0.1))
+    config = schedules.serialize(WarmUp(0.5, steps=4, start=0.1, begin=9))
     revived = schedules.deserialize(config)
     assert isinstance(revived, WarmUp)
-    expected = {"learning_rate": 0.5, "steps": 4, "start": 0.1, "end": None}
+    expected = {"learning_rate": 0.5, "steps": 4, "start": 0.1, "end": None, "begin": 9}
     assert revived.get_config() == expected
 
 

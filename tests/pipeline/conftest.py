@@ -41,3 +41,38 @@ def exported(config, trained):
     from pipeline.export import export
 
     return export(config, trained, trained.parent / "export")
+
+
+@pytest.fixture(scope="session")
+def rows():
+    """Sixty rows a day."""
+    return tiny.make_rows(360)
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("days") / "log"
+    tiny.write_log(folder, rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first(log):
+    """Trained on three days, tested on the fourth; later rows are not read."""
+    from pipeline.plan import Addition
+    from pipeline.preprocess import preprocess
+
+    output, day = log.parent / "first", tiny.DATES[3]
+    preprocess(tiny.config_on(day), log, output, addition=Addition(until=day))
+    return output
+
+
+@pytest.fixture(scope="session")
+def second(log, first):
+    """The fourth and fifth day added, tested on the sixth."""
+    from pipeline.plan import Addition
+    from pipeline.preprocess import preprocess
+
+    output = log.parent / "second"
+    preprocess(tiny.config_on(tiny.DATES[5]), log, output, addition=Addition(first))
+    return output

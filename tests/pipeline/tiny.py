@@ -8,9 +8,12 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config import parse_config
+
 START = datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc)
 DAYS = 6  # four to train on, one to validate, one to test
 HOUR = 3_600_000
+DATES = [f"2024-03-0{day + 1}" for day in range(DAYS)]
 
 CONFIG = {
     "data": {
@@ -84,6 +87,12 @@ def config_document(**changes) -> dict:
             node = node.setdefault(part, {})
         node[last] = value
     return document
+
+
+def config_on(day: str, **changes):
+    """The config of one day of a log that grows: it tests, what was before it trains."""
+    split = {"validation": 0.3, "test": day}
+    return parse_config(config_document(data__split=split, **changes), "tiny")
 
 
 def make_rows(count=600, seed=1, unseen=True) -> list[dict]:

@@ -1,0 +1,93 @@
+"""Reading training batches over S3 against local files.
+
+    python -m benchmarks.object_storage [--rows 200000] [--repetitions 5]
+
+The same example set is read, shuffled and batched as training does it, from a local
+folder and streamed by TensorFlow from a local S3 server (moto's, on this machine's
+loopback, written in Python: what it adds is the server's time, not a network's).  The two
+take turns.  The last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+
+# isort: split
+from benchmarks.log import CONFIG, write_log
+from components.environment import leave
+from pipeline.config import load_config
+from pipeline.dataset import training_dataset
+from pipeline.example_set import ExampleSet
+from pipeline.object_storage import Staging, Url, send
+from pipeline.preprocess import preprocess
+
+BATCH, SHUFFLE = 4096, 262_144
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def serve() -> Url:
+    """A local S3 server with a bucket, and the environment that leads to it."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ.update(KEYS, AWS_DEFAULT_REGION="us-east-1")
+    os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
+    boto3.client("s3").create_bucket(Bucket="bench")
+    return Url("s3://bench/examples")
+
+
+def rows_per_second(examples: ExampleSet, seed: int) -> float:
+    start = time.perf_counter()
+    batches = training_dataset(
+        examples, epoch=0, batch_size=BATCH, seed=seed, shuffle_rows=SHUFFLE
+    )
+    rows = sum(int(batch[-1].shape[0]) for batch in batches)
+    assert rows == examples.rows("train"), rows  # noqa: S101
+    return rows / (time.perf_counter() - start)
+
+
+def measure(rows: int, repetitions: int) -> dict:
+    with tempfile.TemporaryDirectory() as folder, Staging() as staging:
+        log, local = write_log(rows, Path(folder)), Path(folder) / "examples"
+        preprocess(load_config(CONFIG), log, local)
+        url = serve()
+        start = time.perf_counter()
+        send(local, url)
+        sent = time.perf_counter() - start
+        here = ExampleSet.open(local)
+        there = ExampleSet.open(staging.read_examples(url))
+        rates = [
+            (rows_per_second(here, seed), rows_per_second(there, seed))
+            for seed in range(repetitions + 1)
+        ][1:]  # the first round starts threads and connections
+        size = sum(file["bytes"] for file in here.manifest["files"])
+    return {
+        "rows": here.rows("train"),
+        "megabytes": size / 1e6,
+        "send_seconds": sent,
+        "local_rows_per_s": statistics.median(local for local, _ in rates),
+        "s3_rows_per_s": statistics.median(remote for _, remote in rates),
+        "s3_over_local": statistics.median(remote / local for local, remote in rates),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--repetitions", type=int, default=5)
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.rows, arguments.repetitions)))
+    leave(0)
+
+
+if __name__ == "__main__":
+    main()

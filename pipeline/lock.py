@@ -1,0 +1,57 @@
+"""One process at a time, by a lock that dies with the process that holds it."""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock; its content says who does.
+
+    The kernel lets go of the lock when its process ends, however it ends: what a dead
+    process left in the file is overwritten.  The file itself stays.
+
+    Args:
+        path: The lock file.
+
+    Raises:
+        InputError: Another process holds the lock; it is named.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise InputError(
+                f"{path.parent} is in use by {_holder(file.read())}. One at a time: wait "
+                "for it, or end it."
+            ) from None
+        file.truncate(0)
+        json.dump(_ourselves(), file)
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _ourselves() -> dict:
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+
+
+def _holder(text: str) -> str:
+    try:
+        found = json.loads(text)
+        return f"process {found['pid']} on {found['host']} since {found['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,301 @@
+"""The nightly job: one more day of the log, from raw rows to a release or a refusal.
+
+In: the log, and a store.  Out: ``<store>/nights/<day>/`` with ``examples/``, ``train/``,
+``export/``, ``evaluation/`` and ``night.json``, and, if the model passed its gates, a new
+version in ``<store>/served/``.
+
+    steadyrank nightly --config C --day 2022-05-06 --store DIR
+
+The day is the test: a fraction of its rows (``data.split.validation``) chooses the epoch,
+the others judge.  Training rows are of the days before it.  A night starts from the
+last blessed one: from its examples, which grow, and from its checkpoint, which trains on
+the last ``nightly.train_days`` days.  The new model is judged on the rows of the
+day, against the blessed one.  The first night trains afresh on all days there are.
+
+A day that is to blame for a refusal is left out of all later training: the day
+itself, if the blessed model does not keep the absolute limits of its metrics there
+either, else the newest day that the refused model was trained on.
+
+A night's folder appears whole, and what is released follows from it: a night that died
+leaves nothing but a hidden folder, which the next one removes.
+"""
+
+import contextlib
+import datetime
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.errors import InputError
+from pipeline.evaluate import evaluate
+from pipeline.example_set import ExampleSet
+from pipeline.export import EXTRA, export, versions_of
+from pipeline.gates.rules import PASS, REFUSE
+from pipeline.gates.task_gates import METRICS, metric_gates
+from pipeline.lock import locked
+from pipeline.plan import DAY, Addition
+from pipeline.preprocess import preprocess
+from pipeline.release import BLESSED, WITHDRAWN, release
+from pipeline.storage import publish, read_json, write_json
+from pipeline.train import prepare_warm_start, train
+from pipeline.training_run import Progress
+
+RECORD = "night.json"
+DAY_MARK = "{day}"
+DAY_MS = 86_400_000
+JUDGED_BY_ROWS = (*METRICS, "calibration", "slices", "drift")
+
+
+def nightly(
+    config: Config,
+    folder: Path,
+    day: str,
+    store: Path,
+    beam_flags: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> dict:
+    """Do one night; a night that was done is only looked up.
+
+    Args:
+        config: The run's config; ``data.split.validation`` must be a fraction.  In
+            ``data.input``, ``{day}`` stands for each day that has to be read.
+        folder: What the config's paths are relative to.
+        day: The day to judge on, ``YYYY-MM-DD`` in ``data.timezone``.
+        store: The folder of nights and releases.
+        beam_flags: Passed to Beam.
+        progress: Of training; called as ``train`` calls it.
+
+    Returns:
+        What ``night.json`` holds.
+
+    Raises:
+        InputError: The day comes before one that was done, the log does not hold it,
+            or another night runs in this store.
+        DivergenceError: Training diverged; the night leaves nothing behind.
+    """
+    store, day = Path(store), _checked(config, day)
+    with locked(store / "lock"):
+        _clear(store)
+        nights = _nights(store)
+        _release_if_due(store, nights)
+        if day in nights:
+            return nights[day]
+        if nights and day < max(nights):
+            raise InputError(
+                f"{store} has done {max(nights)} already: nights go from day to day. "
+                f"Received: {day}."
+            )
+        base = blessed(store, nights)
+        left_out = sorted({night["left_out"] for night in nights.values()} - {None})
+        addition = Addition(base and base / "examples", day, tuple(left_out))
+        with publish(store / "nights" / day) as work:
+            seconds = {}
+            with _timed(seconds, "preprocess"):
+                settings = _on_day(config, day, addition)
+                preprocess(settings, folder, work / "examples", beam_flags, False, addition)
+            record = _train_and_judge(settings, work, base, seconds, progress)
+            write_json(work / RECORD, record)
+        _release_if_due(store, {day: record})
+    return record
+
+
+def _train_and_judge(
+    config: Config, work: Path, base: Path | None, seconds: dict, progress
+) -> dict:
+    """From the examples of a night to its verdict; gives the night's record."""
+    examples = ExampleSet.open(work / "examples")
+    windows = _windows(config, examples, base)
+    with _timed(seconds, "train"):
+        if base:
+            folders = examples.path, base / "train", work / "train"
+            prepare_warm_start(config, *folders, windows)
+        warm = base is not None
+        train(config, examples.path, work / "train", resume=warm, progress=progress)
+    with _timed(seconds, "export"):
+        version = export(config, work / "train", work / "export")
+    judged = config if base else _without_baseline(config)
+    with _timed(seconds, "evaluate"):
+        folders = examples.path, version, work / "evaluation"
+        result = evaluate(judged, *folders, baseline_path=base and base / "export")
+    metrics = result["metrics"]
+    theirs = metrics["baseline"] and metrics["baseline"]["tasks"]
+    return {
+        "day": work_day(examples),
+        "verdict": result["verdict"],
+        "base": base and base.name,
+        "trained_on": list(windows),
+        "left_out": _to_blame(judged, result, work_day(examples), windows),
+        "content": metrics["content"],
+        "fingerprint": examples.schema.fingerprint,
+        "auc": _aucs(metrics["tasks"]),
+        "base_auc": theirs and _aucs(theirs),
+        "reasons": [gate["reason"] for gate in result["gates"] if not gate["passed"]],
+        "seconds": {stage: round(n, 3) for stage, n in seconds.items()},
+    }
+
+
+def work_day(examples: ExampleSet) -> str:
+    """The day that an example set tests on."""
+    return next(iter(examples.windows("test")))[:DAY]
+
+
+def _windows(config: Config, examples: ExampleSet, base: Path | None) -> tuple[str, ...]:
+    """The training windows of a night: all of its first one, then the last days'."""
+    windows = tuple(examples.windows("train"))
+    if base is None or config.nightly.train_days is None:
+        return windows
+    days = sorted({window[:DAY] for window in windows})[-config.nightly.train_days :]
+    return tuple(window for window in windows if window[:DAY] in days)
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict, stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
+
+
+def _aucs(tasks: dict) -> dict:
+    return {name: found["auc"] for name, found in tasks.items() if "auc" in found}
+
+
+def blessed(store: Path, nights: dict[str, dict]) -> Path | None:
+    """The folder of the night whose model is served; None: nothing was released yet.
+
+    Raises:
+        InputError: What is served was not made by a night of this store.
+    """
+    if not (store / "served" / BLESSED).exists():
+        return None
+    content = read_json(store / "served" / BLESSED, "a release folder")["content"]
+    for day, night in nights.items():
+        if night["content"] == content and night["verdict"] == PASS:
+            return store / "nights" / day
+    raise InputError(
+        f"{store / 'served'} serves a model that no night of {store} made, so there is no "
+        "checkpoint to go on from. Roll the release back, or begin another store."
+    )
+
+
+def _nights(store: Path) -> dict[str, dict]:
+    """Day -> record, of all nights that were done, in order."""
+    paths = sorted((store / "nights").glob(f"*/{RECORD}"))
+    return {path.parent.name: read_json(path, "a night") for path in paths}
+
+
+def _clear(store: Path) -> None:
+    """Remove what nights left that died: nobody else is at work, we hold the lock."""
+    for folder in (store / "nights", store / "served"):
+        for path in folder.glob(".*"):
+            shutil.rmtree(path)
+
+
+def _release_if_due(store: Path, nights: dict[str, dict]) -> None:
+    """Release the last night's model if it passed and was not released before."""
+    if not nights:
+        return
+    day = max(nights)
+    night, served = store / "nights" / day, store / "served"
+    if nights[day]["verdict"] == PASS and nights[day]["content"] not in _released(served):
+        release(night / "export", night / "evaluation", served)
+
+
+def _released(served: Path) -> set[str]:
+    """What stands among the releases, or was withdrawn from them."""
+    paths = [
+        served / WITHDRAWN / str(version) / EXTRA / "metrics.json"
+        for version in versions_of(served / WITHDRAWN)
+    ]
+    contents = {read_json(path, "a release")["content"] for path in paths}
+    if (served / BLESSED).exists():
+        entries = read_json(served / BLESSED, "a release folder")["releases"]
+        contents |= {entry["content"] for entry in entries}
+    return contents
+
+
+def _checked(config: Config, day: str) -> str:
+    """The day, if it is one, and the config can be used for nights.
+
+    Raises:
+        InputError: It is not, or cannot.
+    """
+    try:
+        day = datetime.date.fromisoformat(day).isoformat()
+    except ValueError:
+        raise InputError(
+            f"--day must be a date such as 2022-05-06. Received: {day!r}."
+        ) from None
+    data = config.data
+    if not data.split.within_test:
+        raise InputError(
+            "data.split.validation must be a fraction, of the rows of the day, and "
+            f"data.split.test a date, which --day replaces. Received: "
+            f"validation={data.split.validation}, test={data.split.test}."
+        )
+    if data.window_ms is None or DAY_MS % data.window_ms:
+        raise InputError(
+            "data.window must be a day, or part one into equal parts: 1d, 6h. Received: "
+            f"{data.window}."
+        )
+    return day
+
+
+def _on_day(config: Config, day: str, addition: Addition) -> Config:
+    """The config of one night: its day tests, and the files with its rows are read."""
+    split = config.data.split.model_copy(update={"test": datetime.date.fromisoformat(day)})
+    days = _unread(addition)
+    patterns = config.data.input
+    paths = dict.fromkeys(p.replace(DAY_MARK, unread) for p in patterns for unread in days)
+    update = {"split": split, "input": list(paths)}
+    data = config.data.model_copy(update=update)
+    return config.model_copy(update={"data": data})
+
+
+def _unread(addition: Addition) -> list[str]:
+    """The days to read after the base's training days; any, where there is no base."""
+    if addition.base is None:
+        return ["*"]
+    last = list(ExampleSet.open(addition.base).windows("train"))[-1][:DAY]
+    first = datetime.date.fromisoformat(last)
+    count = (datetime.date.fromisoformat(addition.until) - first).days
+    days = [(first + datetime.timedelta(n)).isoformat() for n in range(count + 1)]
+    return [day for day in days if day not in addition.without]
+
+
+def _without_baseline(config: Config) -> Config:
+    """The config of the first night: there is nothing to gain over."""
+    gates = config.gates
+    update = {metric: _absolute(getattr(gates, metric)) for metric in METRICS}
+    slices = [s.model_copy(update={"auc": _absolute(s.auc)}) for s in gates.slices]
+    update |= {"drift": None, "slices": [s for s in slices if s.auc or s.calibration]}
+    return config.model_copy(update={"gates": gates.model_copy(update=update)})
+
+
+def _absolute(limits: dict) -> dict:
+    """The limits that need no baseline, by task."""
+    kept = {
+        task: gate.model_copy(update={"min_gain": None}) for task, gate in limits.items()
+    }
+    return {task: gate for task, gate in kept.items() if any(gate.model_dump().values())}
+
+
+def _to_blame(
+    config: Config, result: dict, day: str, windows: tuple[str, ...]
+) -> str | None:
+    """The day that no later night shall train on, where there is one.
+
+    What the rows of the day refuse may be the day's own fault.  It is, if the baseline,
+    which passed on an earlier day, does not keep the absolute limits on them either.
+    """
+    refused = [gate for gate in result["gates"] if gate["verdict"] == REFUSE]
+    baseline = result["metrics"]["baseline"]
+    if baseline is None or not any(gate["gate"] in JUDGED_BY_ROWS for gate in refused):
+        return None
+    absolute = _without_baseline(config).gates.model_dump()
+    bands = {t: g for t, g in absolute["calibration"].items() if g["min"] is not None}
+    absolute |= {"confidence": None, "calibration": bands}
+    found = metric_gates({"tasks": baseline["tasks"], "baseline": None}, absolute)
+    bad_day = any(gate["verdict"] == REFUSE for gate in found)
+    return day if bad_day else windows[-1][:DAY]

@@ -1,0 +1,241 @@
+"""A store over a few days: releases, a poisoned day, a killed night, the lock."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import cli
+from pipeline import nightly as module
+from pipeline.config import parse_config
+from pipeline.errors import InputError
+from pipeline.example_set import ExampleSet
+from pipeline.lock import locked
+from pipeline.nightly import nightly
+from pipeline.release import BLESSED, roll_back
+from tests.pipeline import tiny
+from tests.pipeline.tiny import DATES
+
+ROOT = Path(__file__).resolve().parents[2]
+POISONED = 3
+ROWS = 240  # a day
+CONFIG = {
+    "data": {
+        "input": ["{day}.parquet"],
+        "time": "time_ms",
+        "split": {"validation": 0.2, "test": "2024-03-02"},
+        "group": "user",
+    },
+    "features": [
+        {"name": "user", "kind": "categorical"},
+        {"name": "item", "kind": "categorical"},
+    ],
+    "tasks": [{"name": "click"}],
+    "model": {"trunk": "lr"},
+    "train": {"batch_size": 64, "embedding": {"learning_rate": 0.02}},
+    "gates": {"auc": {"click": {"min": 0.6, "min_gain": -0.5}}},
+}
+
+
+def rows_of(day: int, seed: int = 0) -> list[dict]:
+    """Items with odd numbers are clicked; on the poisoned day it is the even ones."""
+    draw, rows = random.Random(100 * seed + day), []
+    for number in range(ROWS):
+        item = draw.randrange(10 + 5 * day)
+        odd = (item + (day == POISONED)) % 2
+        moment = (day * 24 + draw.random() * 24) * tiny.HOUR
+        rows.append(
+            {
+                "user": draw.randrange(20),
+                "item": item,
+                "click": int(draw.random() < (0.9 if odd else 0.1)),
+                "time_ms": int(tiny.START.timestamp() * 1000 + moment),
+                "number": number,
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nightly")
+    for day, date in enumerate(DATES):
+        tiny.write_parquet(rows_of(day), folder / f"{date}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config():
+    return parse_config(CONFIG, "nightly")
+
+
+@pytest.fixture(scope="module")
+def store(days, config):
+    """After the nights of the third, the fourth (poisoned) and the fifth day."""
+    path = days / "store"
+    for day in DATES[2:5]:
+        nightly(config, days, day, path)
+    return path
+
+
+def night_of(store, day: str) -> dict:
+    return json.loads((store / "nights" / day / "night.json").read_text())
+
+
+def current(store) -> dict:
+    return json.loads((store / "served" / BLESSED).read_text())
+
+
+def contents(store) -> dict:
+    paths = [p for p in store.rglob("*") if p.is_file() and p.name != "lock"]
+    return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in paths}
+
+
+def test_a_poisoned_day_is_refused_and_the_next_goes_on_from_the_blessed(store):
+    before, poisoned, after = (night_of(store, day) for day in DATES[2:5])
+    verdicts = [night["verdict"] for night in (before, poisoned, after)]
+    assert verdicts == ["PASS", "REFUSE", "PASS"]
+    assert poisoned["auc"]["click"] < 0.5 < 0.7 < before["auc"]["click"]
+    assert poisoned["left_out"] == DATES[POISONED]
+    assert [night["base"] for night in (before, poisoned, after)] == [
+        None,
+        DATES[2],
+        DATES[2],
+    ]
+    # what was tested is trained on next, the poisoned day never
+    assert before["trained_on"] == DATES[:2]
+    assert after["trained_on"] == [DATES[2]]
+    examples = ExampleSet.open(store / "nights" / DATES[4] / "examples")
+    assert list(examples.windows("train")) == DATES[:3]
+    entries = current(store)["releases"]
+    assert [entry["content"] for entry in entries] == [before["content"], after["content"]]
+    assert after["base_auc"]["click"] > 0.7  # the blessed one, on rows of new items
+
+
+def test_the_night_starts_where_the_blessed_one_ended(store):
+    start = json.loads(
+        (store / "nights" / DATES[4] / "train" / "warm_start.json").read_text()
+    )
+    assert f"nights/{DATES[2]}/train/checkpoints/" in start["checkpoint"]
+    assert start["steps"] > 0
+    fingerprint = night_of(store, DATES[4])["fingerprint"]
+    schema = ExampleSet.read_schema(store / "nights" / DATES[4] / "examples")
+    assert schema.fingerprint == fingerprint
+    assert schema.ancestors == (night_of(store, DATES[2])["fingerprint"],)
+
+
+def test_the_same_night_twice_changes_nothing(store, days, config):
+    before = contents(store)
+    for day in (DATES[POISONED], DATES[4]):
+        assert nightly(config, days, day, store) == night_of(store, day)
+    assert contents(store) == before
+
+
+def test_the_command_exits_with_the_verdict(store, days, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(CONFIG))
+    flags = ["--config", tmp_path / "c.yaml", "--data", days, "--store", store]
+    command = ["nightly", *map(str, flags), "--day"]
+    assert cli.app([*command, DATES[POISONED]], standalone_mode=False) == 1
+    assert f"{DATES[POISONED]} is left out of training" in capsys.readouterr().out
+    assert not cli.app([*command, DATES[4]], standalone_mode=False)
+    assert f"trained on {DATES[2]}, from {DATES[2]}" in capsys.readouterr().out
+
+
+def test_days_go_forward(store, days, config):
+    with pytest.raises(InputError, match="go from day to day"):
+        nightly(config, days, DATES[1], store)
+    with pytest.raises(InputError, match="no such file"):
+        nightly(config, days, "2024-03-09", store)
+
+
+def test_a_night_that_died_leaves_no_trace(store, days, config, monkeypatch):
+    """Killed after training, then between the night and its release."""
+    before, day = contents(store), DATES[5]
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "preprocess", killed)
+        with pytest.raises(KeyboardInterrupt):
+            nightly(config, days, day, store)
+    left = store / "nights" / f".{day}.partial-1"
+    (left / "train.partial").mkdir(parents=True)
+    assert contents(store) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "release", killed)
+        with pytest.raises(KeyboardInterrupt):
+            nightly(config, days, day, store)
+    assert not left.exists()
+    assert len(current(store)["releases"]) == 2
+    record = nightly(config, days, day, store)
+    assert record["verdict"] == "PASS" and record["base"] == DATES[4]
+    assert current(store)["content"] == record["content"]
+
+    # What an operator takes back stays back, and the next night starts from before it.
+    roll_back(store / "served")
+    nightly(config, days, day, store)
+    assert current(store)["content"] == night_of(store, DATES[4])["content"]
+    assert module.blessed(store, module._nights(store)).name == DATES[4]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipeline.lock import locked
+
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_night_at_a_time_and_a_dead_one_holds_nothing(tmp_path, days, config):
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "lock")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match=f"in use by process {process.pid} on"):
+            nightly(config, days, DATES[2], tmp_path)
+        process.kill()
+    assert json.loads((tmp_path / "lock").read_text())["pid"] == process.pid
+    with locked(tmp_path / "lock"):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("changes", "day", "said"),
+    [
+        ({}, "yesterday", "--day must be a date"),
+        ({"split": {"validation": "2024-03-01", "test": "2024-03-02"}}, DATES[2], "frac"),
+        ({"window": "7d"}, DATES[2], "data.window must be a day"),
+    ],
+)
+def test_what_cannot_be_a_night_is_refused(tmp_path, days, changes, day, said):
+    document = {**CONFIG, "data": CONFIG["data"] | changes}
+    with pytest.raises(InputError, match=said):
+        nightly(parse_config(document, "c"), days, day, tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "gate", "blamed"),
+    [
+        (0.4, "auc", DATES[2]),  # the blessed model does not do well on the day either
+        (0.8, "auc", DATES[1]),  # the new one alone does not
+        (0.8, "latency", None),  # and that is no day's fault
+    ],
+)
+def test_who_is_to_blame(theirs, gate, blamed):
+    gates = {"auc": {"click": {"min": 0.6}}, "gauc": {"click": {"min_gain": 0.1}}}
+    gates["calibration"] = {"click": {"deciles": {"max_error": 0.5}}}
+    config = parse_config({**CONFIG, "gates": gates}, "c")
+    found = {"rows": 100, "auc": theirs, "gauc": theirs}
+    result = {
+        "gates": [{"gate": gate, "verdict": "REFUSE"}],
+        "metrics": {"baseline": {"tasks": {"click": found}}},
+    }
+    assert module._to_blame(config, result, DATES[2], tuple(DATES[:2])) == blamed
