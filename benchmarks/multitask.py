@@ -117,14 +117,15 @@ def summary(runs: list[dict], names) -> dict:
 def seesaw(options: argparse.Namespace, folder: Path) -> dict:
     """AUC of is_click and is_like after each epoch: a plain net's, and the shipped one's.
 
-    The plain net is a shared bottom with Adam for all weights and without the users'
-    histories; the shipped config goes on training for as long.
+    The plain net is a shared bottom with Adam for all weights, all tasks alike and
+    without the users' histories; the shipped config goes on training for as long.
     """
     held = contest("kuairand", options, folder)
     document = held.config.model_dump(mode="json")
     features = [f for f in document["features"] if not f["name"].startswith("past_")]
     plain = {
         "features": features,
+        "tasks": [{**task, "weight": 1.0} for task in document["tasks"]],
         "serving": {"shared": []},
         "model": {"trunk": "shared_bottom", "bottom_units": [128, 64]},
         "train": {

@@ -1,6 +1,6 @@
 """Prints what setup.py requires, one requirement a line, for a layer of its own.
 
-    python3 docker/requirements.py cpu|gpu
+    python docker/requirements.py cpu|gpu
 
 The packages of the project need not be there: a change of the code leaves the layer as
 it is.

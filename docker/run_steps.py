@@ -1,13 +1,13 @@
 """Runs a Dockerfile's steps in order without a Docker engine, in clean Debian roots.
 
     debootstrap --variant=minbase bookworm BASE
-    python3 docker/run_steps.py --base BASE --root ROOT [--also PATH ...] -- ARGUMENTS
+    python3 docker/run_steps.py --base BASE --root ROOT [--also FILE:PATH ...] -- ARGS
 
 Needs root, chroot and unshare. Each FROM is a copy of BASE, each RUN a shell in it, as the
 user and with the environment that the Dockerfile has set by then. At the end the entry
-point runs in the last root with ARGUMENTS, and its exit status is this script's. ``--also``
-copies this machine's own files (a package registry's settings and certificates) into each
-root; they are no part of the image.
+point runs in the last root with ARGS, and its exit status is this script's. ``--also``
+copies a file of this machine (a package registry's settings or certificates) to a path of
+each root; it is no part of the image.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def instructions(text: str) -> list[tuple[str, str]]:
 class Steps:
     """The state of a build: roots by stage, and what the instructions have set."""
 
-    def __init__(self, base: Path, roots: Path, also: list[Path], arguments: dict):
+    def __init__(self, base: Path, roots: Path, also: list[str], arguments: dict):
         self.base, self.roots, self.also = base, roots, also
         self.given, self.stages = arguments, {}
         self.command, self.entry = [], []
@@ -49,11 +49,11 @@ class Steps:
         self.root = self.stages[name] = self.roots / name
         print(f"--- {image}: a copy of {self.base}", flush=True)
         subprocess.run(["cp", "-a", self.base, self.root], check=True)
-        for path in self.also:
-            target = self.root / path.relative_to("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            copy = shutil.copytree if path.is_dir() else shutil.copy
-            copy(path, target)
+        for pair in self.also:
+            source, _, target = pair.partition(":")
+            place = self.root / target.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, place)
         self.folder, self.user, self.arguments = "/", "0:0", {}
         self.environment = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -113,7 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--also", type=Path, action="append", default=[])
+    parser.add_argument("--also", action="append", default=[])
     parser.add_argument("--build-arg", action="append", default=[])
     parser.add_argument("arguments", nargs="*")
     options = parser.parse_args()

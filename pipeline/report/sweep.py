@@ -22,7 +22,6 @@ from pipeline.report.elements import (
 
 TITLE = "steadyrank sweep"
 STYLES = {"completed": "good", "diverged": "bad", "crashed": "bad"}  # else held
-SCALE = [[0, draw.GREY], [1, draw.COLOURS[0]]]
 
 
 def write_sweep_report(path: Path, found: dict) -> None:
@@ -37,8 +36,7 @@ def write_sweep_report(path: Path, found: dict) -> None:
         "Parallel coordinates": figure(
             "Settings and objective",
             coordinates(found),
-            "A line a completed trial. Drag along an axis to pick some of them.",
-            "tall",
+            "A line a completed trial.",
         ),
         "Objective against each setting": join(
             figure(key, against(found, key)) for key in found["keys"]
@@ -111,20 +109,57 @@ def shown(value: object) -> str | None:
 
 
 def coordinates(found: dict) -> dict | None:
-    """Parallel coordinates: an axis a setting, the last one the objective."""
+    """Parallel coordinates: an axis a setting, the last one the objective.
+
+    They are plain lines: Plotly's own kind needs WebGL, which not every browser has.
+    """
     rows = [row for row in found["trials"] if row["status"] == "completed"]
     axes = [axis(rows, key, key in found["logarithmic"]) for key in found["keys"]]
     axes = [found_axis for found_axis in axes if found_axis]
     if not rows or not axes:
         return None
     values = clean([row["value"] for row in rows])
-    objective = {"label": html.escape(found["objective"], quote=False), "values": values}
-    line = {"color": values, "colorscale": SCALE, "showscale": False}
-    line["reversescale"] = found["direction"] == "min"
-    trace = {"type": "parcoords", "dimensions": [*axes, objective], "line": line}
-    drawn = draw.drawing([trace], "", "")
-    drawn["layout"]["margin"] |= {"l": 80, "r": 60, "t": 60}
+    axes.append({"label": "objective", "values": values})
+    traces = [line(index, row, axes, found) for index, row in enumerate(rows)]
+    traces.sort(key=lambda trace: trace["line"]["width"])  # the best on top
+    drawn = draw.drawing(traces, "", "")
+    places = list(range(len(axes)))
+    names = [one["label"].replace(".", ".<br>") for one in axes]
+    drawn["layout"]["xaxis"] |= {"tickvals": places, "ticktext": names, "zeroline": False}
+    drawn["layout"]["yaxis"] |= {"visible": False, "range": [-0.06, 1.06]}
+    drawn["layout"]["annotations"] = [mark for i in places for mark in marks(i, axes[i])]
     return drawn
+
+
+def line(index: int, row: dict, axes: list[dict], found: dict) -> dict:
+    """A trial's line; the best one and the config's own stand out."""
+    styles = {found["own"]: (draw.COLOURS[2], 2.4), found["best"]: (draw.COLOURS[1], 3.0)}
+    colour, width = styles.get(row["trial"], (draw.GREY, 1.0))
+    heights = [height(one, one["values"][index]) for one in axes]
+    title = {found["own"]: "the config's own", found["best"]: "best"}.get(row["trial"])
+    trace = draw.curve(title or "", list(range(len(axes))), heights, colour)
+    trace["line"]["width"] = width
+    trace["showlegend"] = title is not None
+    said = f"trial {row['trial']}: {row['value']:.5f}"
+    return trace | {"hoverinfo": "text", "text": [html.escape(said)] * len(axes)}
+
+
+def height(one: dict, value: float) -> float:
+    """Where a value stands on its axis, from 0 to 1."""
+    low, high = min(one["values"]), max(one["values"])
+    return (value - low) / ((high - low) or 1)
+
+
+def marks(place: int, one: dict) -> list[dict]:
+    """The names of an axis's values, or of its ends."""
+    ends = [min(one["values"]), max(one["values"])]
+    ticks = one.get("tickvals", ends)
+    names = one.get("ticktext", [format(end, ".4g") for end in ends])
+    plain = {"showarrow": False, "xanchor": "left", "x": place}
+    return [
+        plain | {"y": height(one, tick), "text": text}
+        for tick, text in zip(ticks, names, strict=True)
+    ]
 
 
 def axis(rows: list[dict], key: str, logarithmic: bool) -> dict | None:

@@ -3,21 +3,28 @@
 import json
 import math
 import os
+import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline.cli import main
-from pipeline.config import load_config, parse_config
+from pipeline.config import load_config
 from pipeline.config.sweep import Objective, Sweep
 from pipeline.errors import DivergenceError, InputError
-from pipeline.sweep import chief, read_sweep, sweep
+from pipeline.example_set import ExampleSet
+from pipeline.storage import write_json
+from pipeline.sweep import chief, read_sweep, sweep, trial
 from pipeline.sweep.oracles import make_oracle
+from pipeline.sweep.score import ScoreTrials
 from pipeline.sweep.space import Space
 from pipeline.sweep.trial import Outcome, objective_value, validated, weights_of
 from pipeline.sweep.tuner import SweepTuner
+from pipeline.train import train
+from pipeline.train_log import read_lines
 from tests.pipeline import tiny
 
 # KerasTuner 1.4.8 asks threads for their names in a way of old
@@ -206,14 +213,16 @@ def test_the_report_shows_every_trial_and_escapes(tmp_path):
     assert "&lt;script&gt;" in page and "<td><script>" not in page
     figures = page.split('<script type="application/json">')[1:]
     figures = [json.loads(f.partition("</script>")[0]) for f in figures]
-    axes = figures[0]["data"][0]["dimensions"]
-    assert [a["label"] for a in axes] == [
+    axes = figures[0]["layout"]["xaxis"]["ticktext"]
+    assert [name.replace("<br>", "") for name in axes] == [
         UNITS["key"],
         RATE["key"],
-        "mean auc over all tasks",
+        "objective",
     ]
-    assert len(axes[-1]["values"]) == 5
-    assert "[16, 8]" in axes[0]["ticktext"]
+    lines = figures[0]["data"]
+    assert len(lines) == 5 and all(len(line["y"]) == 3 for line in lines)
+    assert max(line["y"][2] for line in lines) == lines[-1]["y"][2] == 1.0  # the best
+    assert "[16, 8]" in {mark["text"] for mark in figures[0]["layout"]["annotations"]}
     assert sum(len(t["x"]) for t in figures[2]["data"]) == 5
 
 
@@ -278,14 +287,21 @@ def test_hyperband_goes_on_with_the_best_and_drops_what_diverged(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_bayesian_optimization_learns_from_trials(tmp_path):
-    fake = Fake(trial_2="diverged")
-    found = sweep(
-        make_space(RATE, method="bayesian", trials=8), None, tmp_path / "out", run=fake
-    )
-    later = [abs(math.log10(v[RATE["key"]])) for _, v, _ in fake.calls[4:]]
-    assert len(later) == 4 and min(later) < 0.2
-    assert found["best_value"] > 0.78
+def test_bayesian_optimization_learns_from_trials_that_failed(tmp_path):
+    fake = Fake(trial_1="diverged")
+    space = make_space(RATE, method="bayesian", trials=4)
+    found = sweep(space, None, tmp_path / "out", run=fake)
+    assert found["counts"] == {"completed": 3, "diverged": 1}
+    oracle = make_oracle(space.sweep, space.hyperparameters(), None)
+    oracle._set_project_dir(str(tmp_path / "out"), "trials")
+    oracle.reload()
+    with oracle._failed_as_worst():
+        x, y = oracle._vectorize_trials()
+    scores = [row["value"] for row in found["trials"] if row["value"]]
+    worst = min(scores) - (max(scores) - min(scores))
+    assert x.shape == (4, 1)
+    assert y.max() == pytest.approx(-worst)  # it minimises
+    assert [t.status for t in oracle.trials.values()].count("FAILED") == 1
 
 
 def resident_mb() -> float:
@@ -441,26 +457,179 @@ def run_cli(*arguments) -> int:
     return left.value.code
 
 
-def test_a_real_sweep_of_two_workers(examples, tmp_path, capfd):
-    """Two trainings in processes of their own, one of which diverges."""
-    document = tiny.config_document(train__epochs=3, train__batch_size=16)
-    document["train"]["dense"] = {"optimizer": "adagrad", "clip": "none"}
-    document["sweep"] = {
-        "trials": 2,
-        "space": [{"key": "train.dense.learning_rate", "values": [0.2, 1e20]}],
-    }
-    config, output = tmp_path / "config.yaml", tmp_path / "out"
+@pytest.fixture(scope="module")
+def swept(examples, tmp_path_factory):
+    """A sweep of one training in a process of its own, from the command line."""
+    document = tiny.config_document()
+    document["model"] = {"trunk": "lr"}  # compiles fast
+    key = "train.dense.learning_rate"
+    document["sweep"] = {"trials": 1, "space": [{"key": key, "values": [0.2, 0.1]}]}
+    folder = tmp_path_factory.mktemp("swept")
+    config, output = folder / "config.yaml", folder / "out"
     config.write_text(yaml.safe_dump(document))
     arguments = ("--config", config, "--examples", examples, "--output", output)
-    assert run_cli("sweep", *arguments, "--workers", 2) == 0
-    found = json.loads((output / "results.json").read_text())
-    assert found["counts"] == {"completed": 1, "diverged": 1}
-    assert found["best"] == found["own"] == "0"
+    assert run_cli("sweep", *arguments) == 0
+    return output
+
+
+def test_a_real_sweep(swept):
+    found = json.loads((swept / "results.json").read_text())
+    assert found["counts"] == {"completed": 1}
     areas = found["trials"][0]["metrics"]
     mean = (areas["click"]["auc"] + areas["like"]["auc"]) / 2
-    assert found["best_value"] == pytest.approx(mean)
+    assert found["best_value"] == found["own_value"] == pytest.approx(mean)
     assert areas["click"]["gauc"] is not None
-    assert found["trials"][1]["message"].startswith("Training diverged: at step")
-    best = parse_config(yaml.safe_load((output / "best.yaml").read_text()), "best.yaml")
+    best = load_config(swept / "best.yaml")
     assert best.train.dense.learning_rate == 0.2
     assert best.train.on_divergence == "rollback"  # a trial's own way was to stop
+
+
+def test_a_rung_goes_on_to_the_weights_of_one_long_training(swept, examples, tmp_path):
+    config = load_config(swept / "trials" / "trial_0" / "config.yaml")
+    longer = config.model_copy(update={"train": config.train.model_copy(update=TWO)})
+    output = tmp_path / "train"
+    shutil.copytree(swept / "trials" / "trial_0" / "train", output)
+    with pytest.raises(InputError, match="train.epochs is above 1"):
+        train(config, examples, output, resume=True)
+    decaying = longer.train.model_copy(update={"decay": "linear"})
+    with pytest.raises(InputError, match="all else is as"):
+        train(longer.model_copy(update={"train": decaying}), examples, output, resume=True)
+    assert train(longer, examples, output, resume=True)["epochs"] == 2
+    train(longer, examples, tmp_path / "whole")
+    logs = [list(read_lines(tmp_path / n / "log.jsonl")) for n in ("train", "whole")]
+    for log in logs:
+        for line in log:
+            line.pop("seconds", None)
+    assert logs[0] == logs[1] and logs[0][-1]["epoch"] == 1
+
+
+TWO = {"epochs": 2}
+
+
+@pytest.fixture
+def stage(monkeypatch, tmp_path):
+    """A trial whose process ends as it is told, having written a model or not."""
+    calls = []
+
+    def run(status, said="", micro=0, margin=None, goes_on=False, **constraint):
+        def run_stage(arguments, log, beat):
+            calls.append([str(argument) for argument in arguments])
+            output = arguments[arguments.index("--output") + 1]
+            output.mkdir(parents=True, exist_ok=True)
+            if arguments[0] == "stability":
+                write_json(output / "stability.json", {"margin": margin})
+            elif status == 0:
+                lines = {"step": 1, "epoch": 0, "validation": VALIDATION}
+                (output / "log.jsonl").write_text(json.dumps(lines) + "\n")
+                divergence = {"diverged": False, "micro": [{}] * micro}
+                write_json(output / "train.json", {"divergence": divergence})
+            return (0, "") if arguments[0] == "stability" else (status, said)
+
+        monkeypatch.setattr(trial, "run_stage", run_stage)
+        space = make_space(constraint=constraint)
+        document = space.apply(space.own())
+        config = space.config.model_copy(update={"sweep": space.sweep})
+        if goes_on:
+            trial.write_config(tmp_path / "t" / "train.partial" / "config.yaml", document)
+        return trial.run_trial(tmp_path / "t", document, config, tmp_path), calls
+
+    return run
+
+
+VALIDATION = {
+    "click": {"kind": "binary", "auc": 0.7},
+    "like": {"kind": "binary", "auc": 0.8},
+    "watch": {"kind": "regression", "rmse": 1.0},
+}
+
+
+def test_exit_statuses_become_outcomes(stage, tmp_path):
+    done, calls = stage(0)
+    assert (done.status, done.value) == ("completed", pytest.approx(0.75))
+    written = yaml.safe_load((tmp_path / "t" / "config.yaml").read_text())
+    assert written["train"]["on_divergence"] == "stop"  # early, not after rollbacks
+    assert stage(3, "at step 9")[0].status == "diverged"
+    crashed, _ = stage(-9)
+    assert crashed.status == "crashed" and "status -9" in crashed.message
+    with pytest.raises(InputError, match="unknown key"):
+        stage(2, "train.epoch: unknown key")
+    assert "--overwrite" in calls[-1]
+    _, calls = stage(0, goes_on=True)
+    assert "--resume" in calls[-1] and "--overwrite" not in calls[-1]
+
+
+def test_a_trial_must_keep_the_constraint(stage):
+    assert stage(0, micro=1)[0].status == "completed"
+    jumped, calls = stage(0, micro=1, max_micro=0)
+    assert jumped.status == "refused" and "jumped 1 times" in jumped.message
+    assert [call[0] for call in calls] == ["train", "train"]
+    near, calls = stage(0, margin=2.0, min_margin=4)
+    assert near.status == "refused" and "margin 2 is below" in near.message
+    assert calls[-1][0] == "stability" and near.value == pytest.approx(0.75)
+    assert stage(0, margin=8.0, min_margin=4)[0].status == "completed"
+    assert stage(0, margin=None, min_margin=4)[0].status == "completed"
+
+
+def test_a_stage_runs_in_a_process_of_its_own_and_ends_with_the_sweep(tmp_path):
+    status, said = trial.run_stage(["--no-such"], tmp_path / "log", lambda: None)
+    assert status == 2 and "No such option" in said
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        trial.run_stage(["--help"], tmp_path / "log", interrupt)
+    assert time.monotonic() - started < 20
+
+
+def test_a_score_is_ranked_on_the_predictions_of_one_model(swept, examples, tmp_path):
+    trained = swept / "trials" / "trial_0" / "train"
+    document = tiny.config_document(score="click")
+    document["model"] = {"trunk": "lr"}
+    section = {
+        "score": "click ** {a} * like ** {b}",
+        "trials": 5,
+        "objective": {"metric": "gauc", "tasks": {"click": 3, "like": 1}},
+        "space": [{"key": "a", "values": [1, 0]}, {"key": "b", "low": 0.0, "high": 2.0}],
+    }
+    space = Space(document, Sweep.model_validate(section))
+    with pytest.raises(InputError, match="pass --train"):
+        sweep(space, examples, tmp_path / "out")
+    found = sweep(space, examples, tmp_path / "out", train_path=trained)
+    assert found["counts"] == {"completed": 5} and found["best_value"] > 0.3
+    config = load_config(tmp_path / "out" / "best.yaml")
+    assert config.score.startswith("click ** ") and "{" not in config.score
+    trials = ScoreTrials(space, ExampleSet.open(examples), trained)
+    scored = trials.scored
+    score = 2 * scored.outputs["click"].astype(float) + scored.outputs["like"]
+    for task, area in trials.areas("2 * click + like").items():
+        inside = scored.masks[task] > 0
+        columns = scored.labels[task][inside], score[inside], scored.groups[inside]
+        assert area == pytest.approx(naive_gauc(*columns))
+    mean = trials.mean({"click": 0.7, "like": 0.5})
+    assert mean == pytest.approx((3 * 0.7 + 0.5) / 4)
+
+
+def naive_gauc(labels, scores, groups) -> float:
+    """Pairs counted by hand, users weighted by their rows; users of one class left out."""
+    total = rows = 0.0
+    for group in set(groups.tolist()):
+        ours = groups == group
+        good, bad = scores[ours & (labels > 0.5)], scores[ours & (labels < 0.5)]
+        if len(good) and len(bad):
+            won = sum((g > b) + 0.5 * (g == b) for g in good for b in bad)
+            total += ours.sum() * won / (len(good) * len(bad))
+            rows += ours.sum()
+    return total / rows
+
+
+SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_shipped_sweeps_fit_the_shipped_configs(path):
+    config = path.parents[1] / "kuairand.yaml"
+    space = read_sweep(config, path, ["train.decay=none", "train.base_batch_size=1024"])
+    space.hyperparameters()
+    assert space.sweep.space

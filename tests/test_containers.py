@@ -1,0 +1,178 @@
+"""Dockerfile and manifests: what they name exists, and agrees with the command line."""
+
+import json
+import logging
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+import pipeline
+from pipeline import cli
+from pipeline.json_console import JsonConsole, JsonProgress
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCKER = ROOT / "docker"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+def compose() -> dict:
+    return yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def manifests() -> dict[str, dict]:
+    found = sorted((DOCKER / "k8s").glob("*.yaml"))
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in found}
+
+
+def check_options(arguments: list[str]) -> None:
+    """Each option is one of the command, or of the command line before it."""
+    index = next(i for i, word in enumerate(arguments) if not word.startswith("-"))
+    assert all(word.startswith("--log-format=") for word in arguments[:index])
+    command = COMMANDS[arguments[index]]
+    known = {option for item in command.params for option in item.opts}
+    given = {word.split("=")[0] for word in arguments[index + 1 :] if word[:2] == "--"}
+    assert given and given <= known
+
+
+@pytest.mark.parametrize("name", ["preprocess", "train", "export", "evaluate", "release"])
+def test_a_service_calls_its_stage_with_options_that_it_has(name):
+    service = compose()["services"][name]
+    assert name in service["command"] and service["restart"] == "no"
+    check_options(service["command"])
+
+
+def test_the_stages_wait_for_one_another():
+    services = compose()["services"]
+    order = ["preprocess", "train", "export", "evaluate", "release"]
+    for before, after in zip(order, order[1:], strict=False):
+        condition = services[after]["depends_on"][before]["condition"]
+        assert condition == "service_completed_successfully"
+
+
+def job(name: str) -> dict:
+    spec = manifests()[name]["spec"]
+    return spec.get("jobTemplate", {}).get("spec", spec)
+
+
+@pytest.mark.parametrize("name", ["nightly", "sweep"])
+def test_a_job_does_not_try_again_what_would_end_the_same(name):
+    spec = job(name)
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    rule, disrupted = spec["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob" and disrupted["action"] == "Ignore"
+    assert rule["onExitCodes"]["containerName"] == container["name"]
+    statuses = [cli.REFUSED, cli.BAD_INPUT, cli.DIVERGED]
+    assert rule["onExitCodes"]["values"] == statuses
+    assert pod["restartPolicy"] == "Never" and spec["backoffLimit"] > 0
+    assert container["image"] == f"steadyrank:{pipeline.__version__}"
+    user = re.search(r"^USER (\d+):", DOCKERFILE, re.MULTILINE).group(1)
+    assert pod["securityContext"]["runAsUser"] == int(user) and user != "0"
+    assert {"requests", "limits"} <= set(container["resources"])
+
+
+def test_the_jobs_call_commands_that_exist():
+    script = job("sweep")["template"]["spec"]["containers"][0]["args"][0]
+    words = shlex.split(script.partition("python -m pipeline ")[2])
+    check_options([word for word in words if word != "$resume"])
+
+
+def test_the_dockerfile_copies_what_is_there_and_ignores_the_rest():
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n")
+    kept = {line[1:] for line in ignored if line.startswith("!")}
+    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists()
+            assert {source, source.split("/")[0]} & kept
+    assert DOCKERFILE.count("FROM ") == 2 and "build-essential" not in final_stage()
+
+
+def final_stage() -> str:
+    return DOCKERFILE.rpartition("\nFROM ")[2]
+
+
+def test_the_images_requirements_are_those_of_setup(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("setuptools.setup", lambda **_: None)
+    module = runpy.run_path(str(DOCKER / "requirements.py"))
+    found = module["requirements"]("cpu")
+    assert "tensorflow>=2.16.2" in found and len(found) >= 14
+    assert set(module["requirements"]("gpu")) - set(found) == {"tensorflow[and-cuda]"}
+    with pytest.raises(SystemExit, match="must be cpu or gpu"):
+        module["requirements"]("tpu")
+
+
+def test_the_steps_are_read_as_docker_reads_them():
+    module = runpy.run_path(str(DOCKER / "run_steps.py"))
+    text = "# a\nFROM x AS y\nRUN a \\\n    # not this\n    && b\nUSER 1:1\n"
+    expected = [("FROM", "x AS y"), ("RUN", "a  && b"), ("USER", "1:1")]
+    found = module["instructions"](text)
+    assert [(n, re.sub(" +", " ", a)) for n, a in found] == [
+        (n, re.sub(" +", " ", a)) for n, a in expected
+    ]
+    with pytest.raises(SystemExit, match="HEALTHCHECK"):
+        module["instructions"]("HEALTHCHECK NONE\n")
+
+
+@pytest.fixture
+def json_console(capsys):
+    """A JSON console, and a function that gives what it wrote."""
+    before = logging.root.handlers[:], logging.root.level
+    console = JsonConsole("train")
+
+    def lines() -> list[dict]:
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    yield console, lines
+    logging.root.handlers[:], level = before
+    logging.root.setLevel(level)
+
+
+def test_json_lines_hold_messages_tables_errors_and_progress(json_console):
+    console, lines = json_console
+    with console.status("preprocess") as status:
+        status.update("half")
+        status.update("too soon to say again")
+    table = cli.Table(title="gates")
+    table.add_column("gate")
+    table.add_column("auc")
+    table.add_row("[bold]auc[/]", "0.7")
+    console.print(table)
+    console.print("[bold red]error[/] no \\[file]")
+    progress = JsonProgress(console)
+    with progress as bar:
+        bar.add_task("train", total=None)
+        bar.update(0, completed=1, total=2, description="soon")
+        bar.console.print("epoch 1")
+    console.print_json(data={"nan": float("nan")})
+    found = lines()
+    assert [line["message"] for line in found] == [
+        "preprocess",
+        "half",
+        "gates",
+        "no [file]",
+        "train",
+        "epoch 1",
+        "result",
+    ]
+    assert found[2]["columns"] == ["gate", "auc"] and found[2]["rows"] == [["auc", "0.7"]]
+    assert [line["level"] for line in found].count("error") == 1
+    assert {line["command"] for line in found} == {"train"}
+    assert found[-1]["result"] == {"nan": None}
+
+
+def test_the_log_format_reaches_a_command(json_console, monkeypatch, tmp_path):
+    _, lines = json_console
+    monkeypatch.setattr(cli, "console", cli.console)
+    monkeypatch.setattr(cli, "errors", cli.errors)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--log-format", "json", "inspect", str(tmp_path)])
+    assert left.value.code == cli.BAD_INPUT
+    (line,) = lines()
+    assert line["level"] == "error" and "holds no example set" in line["message"]
