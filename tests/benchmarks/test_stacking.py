@@ -78,6 +78,27 @@ def test_costs_by_hand():
     assert stacking.ratio(costs, "never", "flops") == 0
 
 
+def test_the_headline_is_the_mean_over_the_seeds():
+    def seed(adjacent):
+        costs = {name: {"flops": 30, "seconds": 3} for name in ("scratch", *NAMES)}
+        costs["adjacent"] = {"flops": adjacent, "seconds": 1}
+        run = {"test": {"mrr@5": 0.5}}
+        runs = {name: run for name in costs}
+        runs["cross"] = {"test": {"mrr@5": 0.4}}
+        return {"costs": costs, "runs": runs, "similarities": [0.8, 0.7]}
+
+    stages = {"scratch": {"flops": 30, "seconds": 3}}
+    stages["adjacent"] = {"flops": 20, "seconds": 3}
+    stages["unchanged"] = {"flops": None, "seconds": None}
+    found = {"cl": {"nextitnet": [seed(10), seed(None)]}, "ts": {"nextitnet": [stages]}}
+    last = stacking.headline(found)
+    assert last["cl_speedup"] == 1.5 and last["ts_speedup"] == 1.5
+    assert last["cl_speedup_unchanged"] == 1 and last["ts_speedup_unchanged"] == 0
+    assert last["cl_seconds_speedup_nextitnet_adjacent"] == [3, 3]
+    assert last["cl_test_mrr_gain_nextitnet_cross"] == [pytest.approx(-0.1)] * 2
+    assert last["similarity_nextitnet"] == [0.7, 0.7]
+
+
 def test_a_run_keeps_its_best_weights_and_grows_from_them(monkeypatch):
     """Without XLA's compilation, which the study wants and a test does not."""
     split = stacking.planted_split(PLANTED, {"train": 64, "validation": 32, "test": 32})
