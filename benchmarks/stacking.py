@@ -188,6 +188,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", choices=PARTS, action="append", help="a part; repeatable")
     parser.add_argument("--kind", choices=KINDS, action="append", help="repeatable")
     parser.add_argument("--resume", action="store_true", help="keep runs done before")
+    parser.add_argument("--blocks", type=int, help="of CL's shallow net; 2, or 8 in full")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, default=Path(beside))
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
@@ -203,7 +204,7 @@ def study(options: argparse.Namespace, ledger: Ledger) -> dict:
     planted = QUICK if options.quick else FULL
     split = planted_split(planted, QUICK_SIZES if options.quick else FULL_SIZES)
     settings = Settings() if options.quick else Settings(64, 128, 1e-3, 500, 8, 40_000, 0.2)
-    blocks = 2 if options.quick else 8
+    blocks = options.blocks or (2 if options.quick else 8)
     stages = [(1, 150), (2, 150), (4, None)]
     if not options.quick:
         stages = [(4, 2000), (8, 4000), (16, None)]

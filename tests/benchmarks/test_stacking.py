@@ -99,12 +99,12 @@ def test_the_headline_is_the_mean_over_the_seeds():
     assert last["similarity_nextitnet"] == [0.7, 0.7]
 
 
-def test_a_run_keeps_its_best_weights_and_grows_from_them(monkeypatch):
+@pytest.mark.parametrize(("kind", "sampled"), [("nextitnet", None), ("sasrec", 0.3)])
+def test_a_run_keeps_its_best_weights_and_grows(kind, sampled, monkeypatch):
     """Without XLA's compilation, which the study wants and a test does not."""
     split = stacking.planted_split(PLANTED, {"train": 64, "validation": 32, "test": 32})
-    trials = Trials(
-        "nextitnet", split, Settings(dim=4, batch=8, evaluate_every=2, patience=1)
-    )
+    settings = Settings(dim=4, batch=8, evaluate_every=2, sampled=sampled)
+    trials = Trials(kind, split, settings)
     monkeypatch.setattr("models.next_item.tf.function", lambda f, **_: f)
     start = stacking.values_of(trials.fresh(1, 1))
     run, weights = trials.run(1, start, 64, 1, steps=4)
@@ -116,7 +116,8 @@ def test_a_run_keeps_its_best_weights_and_grows_from_them(monkeypatch):
     assert trials.similarities(1, weights) == []
     grown = trials.grown(weights, 1, 1, "unchanged")
     assert set(grown) == set(named_weights(trials.fresh(2, 1)))
-    np.testing.assert_array_equal(grown["block_1/kernel_0"], weights["block_0/kernel_0"])
+    local = {"nextitnet": "kernel_0", "sasrec": "query_key_value"}[kind]
+    np.testing.assert_array_equal(grown[f"block_1/{local}"], weights[f"block_0/{local}"])
     np.testing.assert_array_equal(grown["softmax"], weights["softmax"])
 
 
