@@ -73,8 +73,10 @@ def expected_source(name, sources):
     return None if source is None else f"block_{source}/{local}"
 
 
-@pytest.mark.parametrize("kind", ["nextitnet", "sasrec"])
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize(
+    ("operator", "kind"),
+    [*((operator, "nextitnet") for operator in OPERATORS), ("adjacent", "sasrec")],
+)
 def test_copied_weights_are_equal_and_all_others_at_their_start(operator, kind):
     """By default as in the published code, and with all switches on."""
     shallow = model(kind=kind)
