@@ -77,8 +77,9 @@ def test_a_job_does_not_try_again_what_would_end_the_same(name):
     assert {"requests", "limits"} <= set(container["resources"])
 
 
-def test_the_jobs_call_commands_that_exist():
-    script = job("sweep")["template"]["spec"]["containers"][0]["args"][0]
+@pytest.mark.parametrize("name", ["sweep", "nightly"])
+def test_the_jobs_call_commands_that_exist(name):
+    script = job(name)["template"]["spec"]["containers"][0]["args"][0]
     words = shlex.split(script.partition("python -m pipeline ")[2])
     check_options([word for word in words if word != "$resume"])
 
