@@ -132,8 +132,8 @@ def jumping(monkeypatch):
     """A rate that turns wild after twenty steps, the loss being known by then."""
     original = training_run.compiled_model
 
-    def compiled(config, schema, backoff, steps):
-        model = original(config, schema, backoff, steps)
+    def compiled(*arguments):
+        model = original(*arguments)
         backoff_schedule = model.dense_optimizer._learning_rate
         steady = backoff_schedule.schedule
         backoff_schedule.schedule = lambda step: (
