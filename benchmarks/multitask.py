@@ -130,7 +130,7 @@ def seesaw(options: argparse.Namespace, folder: Path) -> dict:
         "model": {"trunk": "shared_bottom", "bottom_units": [128, 64]},
         "train": {
             **document["train"],
-            "epochs": 6,
+            "epochs": 5,
             "batch_size": 512,
             "decay": "none",
             "dense": {"optimizer": "adam", "clip": "none", "learning_rate": 1e-3},
@@ -139,7 +139,7 @@ def seesaw(options: argparse.Namespace, folder: Path) -> dict:
     }
     without = Config.model_validate({**document, **plain})
     longer = Config.model_validate(
-        {**document, "train": {**document["train"], "epochs": 6, "decay": "none"}}
+        {**document, "train": {**document["train"], "epochs": 5, "decay": "none"}}
     )
     wanted = {"plain net": without, "shipped config, no decay": longer}
     wanted["shipped config"] = held.config

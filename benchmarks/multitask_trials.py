@@ -70,6 +70,15 @@ class Trial:
             self.model.predict_tasks, autograph=False, reduce_retracing=True
         )
 
+    def begin_again(self, seed: int) -> None:
+        """Go back to the start of a run with another seed, by the same graphs."""
+        train = self.config.train.model_copy(update={"seed": seed})
+        self.config = self.config.model_copy(update={"train": train})
+        steps = self.per_epoch * train.epochs
+        fresh = compiled_model(self.config, self.schema, steps=steps)
+        for ours, theirs in zip(_state(self.model), _state(fresh), strict=True):
+            ours.assign(theirs)
+
     def _step_on(self, rows):
         batch = tf.nest.map_structure(
             lambda values: tf.gather(values, rows), self.columns["train"]
@@ -109,6 +118,12 @@ class Trial:
         return measure(self.schema.tasks, labels, masks, self.outputs(split))
 
 
+def _state(model: RankingModel) -> list[tf.Variable]:
+    """All that training changes."""
+    parts = (model, model.dense_optimizer, model.embedding_optimizer)
+    return [variable for part in parts for variable in part.variables]
+
+
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # 97.5 % quantiles by freedom
 
 
@@ -139,6 +154,7 @@ class Contest:
 
     def __init__(self, config: Config, examples: ExampleSet):
         self.config, self.examples = config, examples
+        self.trials: dict[str, Trial] = {}
         self.columns = {
             split: Columns.read(examples, split)
             for split in ("train", "validation", "test")
@@ -168,8 +184,7 @@ class Contest:
         found = {"model": model, "seed": seed, "test": {}, "validation": {}, "epochs": []}
         found |= {"parameters": {"dense": 0, "embedding": 0}, "seconds": 0.0}
         for group in groups:
-            config = self.variant(settings, seed, group)
-            trial = Trial(config, agree(config, self.examples.schema), self.columns)
+            trial = self._trial(self.variant(settings, seed, group))
             lines = [areas_of(line) for line in trial.epochs()]
             best = max(lines, key=lambda line: mean_auc(line["validation"]))
             found["test"] |= best["test"]
@@ -181,6 +196,18 @@ class Contest:
         cells = " ".join(f"{task} {area:.4f}" for task, area in found["test"].items())
         print(f"{model} seed {seed}: {cells} ({found['seconds']:.0f} s)", flush=True)
         return found
+
+    def _trial(self, config: Config) -> Trial:
+        """A trial at its start; one of other seeds is used again, for its graphs."""
+        key = config.model_copy(
+            update={"train": config.train.model_copy(update={"seed": 0})}
+        ).model_dump_json()
+        if key in self.trials:
+            self.trials[key].begin_again(config.train.seed)
+        else:
+            schema = agree(config, self.examples.schema)
+            self.trials[key] = Trial(config, schema, self.columns)
+        return self.trials[key]
 
     def epochs(self, config: Config) -> list[dict]:
         """AUC by split and task after each epoch of a config."""

@@ -60,6 +60,17 @@ def place(help: str, *names: str, kind=Path):
     return Annotated[kind, typer.Option(*names, help=help, parser=locate, metavar="PATH")]
 
 
+def local(*places: Path) -> None:
+    """Refuse URLs, for what needs the locks, links and renames of a local folder.
+
+    Raises:
+        InputError: A place is a URL.
+    """
+    for found in places:
+        if not isinstance(found, Path):
+            raise InputError(f"this works in local folders only. Received: {found}.")
+
+
 ConfigPath = place("The run's YAML file.", "--config")
 Output = place("Where the result shall stand.")
 Examples = place("What `preprocess` wrote.")
@@ -236,8 +247,8 @@ def release(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that `run` wrote.")],
-    output: Annotated[Path, typer.Option(help="The page.")] = Path("compare.html"),
+    runs: Annotated[list[str], typer.Argument(help="Folders that `run` wrote.")],
+    output: place("The page.") = Path("compare.html"),
 ):
     """Write one page that shows several runs side by side.
 
@@ -245,7 +256,9 @@ def compare(
     """
     from pipeline.compare import compare as stage
 
-    stage(runs, output)
+    folders = [locate(run) for run in runs]
+    local(*folders, output)
+    stage(folders, output)
     _say(f"{len(runs)} runs in {output}")
 
 
@@ -288,7 +301,7 @@ def nightly(
     context: typer.Context,
     config: ConfigPath,
     day: Annotated[str, typer.Option(help="The day to judge on: 2022-05-06.")],
-    store: Annotated[Path, typer.Option(help="The folder of nights and releases.")],
+    store: place("The folder of nights and releases."),
     data: DataFolder = None,
     input: Inputs = None,
     settings: Settings = None,
@@ -299,6 +312,7 @@ def nightly(
     """
     from pipeline.nightly import nightly as stage
 
+    local(store)
     loaded, folder = _load(config, settings, input), data or config.parent
     with _progress() as bar:
         night = stage(loaded, folder, day, store, context.args, _shown(bar))
@@ -435,9 +449,7 @@ def sweep(
     from pipeline.sweep import read_sweep, worker_command
     from pipeline.sweep import sweep as stage
 
-    for folder in (config, examples, output):
-        if not isinstance(folder, Path):
-            raise InputError(f"sweep works in local folders. Received: {folder}.")
+    local(config, examples, output)
     space = read_sweep(config, sweep, settings or [])
     command = ["--config", config, "--examples", examples, "--output", output]
     command += ["--sweep", sweep] if sweep else []

@@ -118,6 +118,18 @@ def test_a_contest_ends_in_a_table_and_a_headline(contest, capsys):
     assert "mmoe" in capsys.readouterr().out
 
 
+def test_a_second_seed_by_the_same_graphs_ends_as_by_its_own(contest):
+    contest.trials.clear()
+    own = contest.run("ple", 2)
+    contest.trials.clear()
+    other = contest.run("ple", 1)
+    (trial,) = contest.trials.values()
+    again = contest.run("ple", 2)
+    assert list(contest.trials.values()) == [trial]
+    assert again["test"] == own["test"] != other["test"]
+    assert again["validation"] == own["validation"]
+
+
 def test_the_plot_is_one_and_results_are_written(tmp_path):
     runs = {
         "plain <net>": [

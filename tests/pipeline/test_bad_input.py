@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pipeline.cli import app
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.preprocess import preprocess
@@ -385,3 +386,18 @@ def test_the_command_line_names_a_truncated_record_file(folder, config, examples
     path.write_bytes(path.read_bytes()[:-5])
     flags = ["--config", write_config(folder), "--examples", copy]
     assert str(path) in failed("train", *flags, "--output", folder / "train")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["nightly", "--config", "c.yaml", "--day", "2024-03-05", "--store", "s3://b/s"],
+        ["sweep", "--config", "c.yaml", "--examples", "s3://b/e", "--output", "o"],
+        ["compare", "s3://b/run", "--output", "page.html"],
+    ],
+)
+def test_what_needs_local_folders_says_so(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"local folders only. Received: s3://b/"):
+        app(command, standalone_mode=False)
+    assert not list(tmp_path.iterdir())
