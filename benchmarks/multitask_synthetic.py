@@ -119,48 +119,76 @@ class Network(tf.keras.Model):
         return tf.concat([self.towers[task](states[task]) for task in TASKS], axis=1)
 
 
-def fit(make: Callable, parts: dict, study: Study, rate: float, seed: int) -> dict:
-    """Train one model; the epoch with the least validation loss counts.
+class Fitting:
+    """A model's graphs, which all its runs use: seeds and rates differ in values alone.
 
     Args:
         make: From ``models``.
-        parts: ``train``, ``validation`` and ``test``: ``(x, y)``, y standardised.
         study: The study.
-        rate: Adam's learning rate.
-        seed: Of weights and order.
-
-    Returns:
-        ``validation`` and ``test`` mean squared errors by task, ``parameters``.
     """
-    network = Network(make(TASKS, seed), seed)
-    network(parts["train"][0][:1])
-    optimizer = tf.keras.optimizers.Adam(rate)
-    x, y = (tf.constant(each) for each in parts["train"])
 
-    @tf.function(autograph=False)
-    def step(rows):
+    def __init__(self, make: Callable, study: Study):
+        self.make, self.study = make, study
+        self.network = self._network(0)
+        self.optimizer = tf.keras.optimizers.Adam()
+        self.optimizer.build(self.network.trainable_variables)
+        self._epoch = tf.function(self._epoch_of, reduce_retracing=True)
+        self._predict = tf.function(self.network, reduce_retracing=True)
+
+    def _network(self, seed: int) -> Network:
+        network = Network(self.make(TASKS, seed), seed)
+        network(tf.zeros([1, self.study.width]))
+        return network
+
+    def _start(self, rate: float, seed: int) -> None:
+        fresh = self._network(seed)
+        for ours, theirs in zip(self.network.variables, fresh.variables, strict=True):
+            ours.assign(theirs)
+        for variable in self.optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+        self.optimizer.learning_rate = rate
+
+    def _epoch_of(self, x, y, order):
+        for rows in order:  # [steps, B]
+            self._step(tf.gather(x, rows), tf.gather(y, rows))
+
+    @tf.autograph.experimental.do_not_convert
+    def _step(self, x, y):
         with tf.GradientTape() as tape:
-            error = network(tf.gather(x, rows)) - tf.gather(y, rows)
+            error = self.network(x) - y
             loss = tf.reduce_sum(tf.reduce_mean(tf.square(error), axis=0))
-        variables = network.trainable_variables
+        variables = self.network.trainable_variables
         gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
-    predict, best = tf.function(network), None
-    random = np.random.default_rng(seed)
-    for _ in range(study.epochs):
-        order = tf.constant(random.permutation(len(y)), tf.int32)
-        for start in range(0, len(y) - study.batch + 1, study.batch):
-            step(order[start : start + study.batch])
-        errors = {
-            name: np.mean((predict(parts[name][0]).numpy() - parts[name][1]) ** 2, axis=0)
-            for name in ("validation", "test")
-        }
-        if best is None or errors["validation"].sum() < best["validation"].sum():
-            best = errors
-    found = {name: dict(zip(TASKS, map(float, e), strict=True)) for name, e in best.items()}
-    count = sum(int(np.prod(v.shape)) for v in network.trainable_variables)
-    return {**found, "parameters": count}
+    def fit(self, parts: dict, rate: float, seed: int) -> dict:
+        """Train; the epoch with the least validation loss counts.
+
+        Args:
+            parts: ``train``, ``validation`` and ``test``: ``(x, y)``, y standardised.
+            rate: Adam's learning rate.
+            seed: Of weights and order.
+
+        Returns:
+            ``validation`` and ``test`` mean squared errors by task, ``parameters``.
+        """
+        self._start(rate, seed)
+        parts = {name: tuple(map(tf.constant, pair)) for name, pair in parts.items()}
+        random, batch, best = np.random.default_rng(seed), self.study.batch, None
+        rows = len(parts["train"][1])
+        for _ in range(self.study.epochs):
+            order = random.permutation(rows)[: rows // batch * batch]
+            order = tf.constant(order.reshape(-1, batch), tf.int32)
+            self._epoch(*parts["train"], order)
+            errors = {
+                name: np.mean((self._predict(x) - y).numpy() ** 2, axis=0)
+                for name, (x, y) in parts.items()
+                if name != "train"
+            }
+            if best is None or errors["validation"].sum() < best["validation"].sum():
+                best = errors
+        found = {n: dict(zip(TASKS, map(float, e), strict=True)) for n, e in best.items()}
+        return {**found, "parameters": self.network.count_params()}
 
 
 def run(study: Study, correlations, seeds, ledger: Ledger, names=None) -> list[dict]:
@@ -172,17 +200,20 @@ def run(study: Study, correlations, seeds, ledger: Ledger, names=None) -> list[d
         One dictionary a run: correlation, seed, model, rate, errors, label correlation.
     """
     found, chosen = [], {}
+    made = {
+        name: Fitting(make, study)
+        for name, make in models(study).items()
+        if not names or name in names
+    }
     for correlation in correlations:
         for seed in seeds:
             parts, pearson = splits_of(correlation, study, seed)
-            for name, make in models(study).items():
-                if names and name not in names:
-                    continue
+            for name, fitting in made.items():
                 place = {"correlation": correlation, "seed": seed, "model": name}
                 runs = {}
                 for rate in [chosen[name]] if name in chosen else RATES:
                     settings = {**place, "rate": rate, "study": asdict(study)}
-                    train = functools.partial(fit, make, parts, study, rate, seed)
+                    train = functools.partial(fitting.fit, parts, rate, seed)
                     runs[rate] = ledger.run(settings, train)
                 rate = min(runs, key=lambda r: sum(runs[r]["validation"].values()))
                 chosen.setdefault(name, rate)

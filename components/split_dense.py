@@ -10,8 +10,9 @@ class KernelCuts:
     """The kernels of the layers that read a `SplitInput`, cut once and for all.
 
     For a model whose weights do not change any more.  A first, eager call notes the
-    layers; `cut` then stores, for each, the rows that its own columns meet, and for all
-    of them together, side by side, those that the shared columns meet.
+    layers; `cut` then stores, for all that have one activation together, side by side,
+    the rows that the columns of each row meet, those that the shared columns meet, and
+    the biases: however many experts and gates there are, they are one matrix product.
 
     Attributes:
         variables: What was stored, after `cut`.
@@ -19,30 +20,40 @@ class KernelCuts:
 
     def __init__(self):
         self.layers, self.variables = [], []
-        self._kernels, self._shared, self._bias = {}, None, None
+        self._alike, self._cuts = [], []
 
     def cut(self, columns, shared_columns):
         """Stores the parts of the kernels of the layers noted."""
+        by_activation = {}
         for layer in self.layers:
-            part = tf.gather(layer.kernel, columns)
-            self._kernels[layer] = tf.Variable(part, trainable=False)
-        shared = [tf.gather(layer.kernel, shared_columns) for layer in self.layers]
-        bias = [
-            layer.bias if layer.use_bias else tf.zeros(layer.units) for layer in self.layers
-        ]
-        self._shared = tf.Variable(tf.concat(shared, axis=1), trainable=False)
-        self._bias = tf.Variable(tf.concat(bias, axis=0), trainable=False)
-        self.variables = [*self._kernels.values(), self._shared, self._bias]
+            by_activation.setdefault(layer.activation, []).append(layer)
+        self._alike = list(by_activation.values())
+        for layers in self._alike:
+            kernel = tf.concat([layer.kernel for layer in layers], axis=1)
+            biases = [x.bias if x.use_bias else tf.zeros(x.units) for x in layers]
+            parts = (
+                tf.gather(kernel, columns),
+                tf.gather(kernel, shared_columns),
+                tf.concat(biases, axis=0),
+            )
+            self._cuts.append([tf.Variable(part, trainable=False) for part in parts])
+        self.variables = [variable for cut in self._cuts for variable in cut]
 
-    def kernel(self, layer):
-        """The stored rows of a layer's kernel; None where none are."""
-        return self._kernels.get(layer)
+    def outputs(self, shared, each) -> dict:
+        """What every layer gives: layer to `[B, units]`; empty before `cut`.
 
-    def products(self, shared) -> dict:
-        """`W_s x_s + b` of every layer, in one product: layer to `[units]`."""
-        whole = tf.matmul(shared, self._shared)[0] + self._bias
-        parts = tf.split(whole, [layer.units for layer in self.layers])
-        return dict(zip(self.layers, parts, strict=True))
+        Args:
+            shared: `[1, S]`.
+            each: `[B, E]`.
+        """
+        outputs = {}
+        for layers, (kernel, of_shared, bias) in zip(self._alike, self._cuts, strict=True):
+            bias = tf.matmul(shared, of_shared)[0] + bias
+            whole = layers[0].activation(tf.nn.bias_add(tf.matmul(each, kernel), bias))
+            units = [layer.units for layer in layers]
+            parts = tf.split(whole, units, axis=1) if len(units) > 1 else [whole]
+            outputs.update(zip(layers, parts, strict=True))
+        return outputs
 
 
 class SplitInput:
@@ -60,20 +71,21 @@ class SplitInput:
         self.shared, self.each = shared, each
         self.shared_columns, self.columns = tuple(shared_columns), tuple(columns)
         self.cuts = cuts
-        self._products = None
+        self._outputs = None
 
-    def parts_for(self, layer: "Dense"):
-        """`W_s x_s + b` ``[units]``, and the kernel for the columns of each row."""
-        kernel = self.cuts.kernel(layer) if self.cuts else None
-        if kernel is not None:
-            self._products = self._products or self.cuts.products(self.shared)
-            return self._products[layer], kernel
+    def output_of(self, layer: "Dense"):
+        """What a layer gives, `[B, units]`."""
+        if self.cuts and self._outputs is None:
+            self._outputs = self.cuts.outputs(self.shared, self.each)
+        if self._outputs and layer in self._outputs:
+            return self._outputs[layer]
         if self.cuts and layer not in self.cuts.layers:
             self.cuts.layers.append(layer)
         kernel = tf.convert_to_tensor(layer.kernel)
         bias = tf.matmul(self.shared, tf.gather(kernel, self.shared_columns))[0]
         bias = bias + layer.bias if layer.use_bias else bias
-        return bias, tf.gather(kernel, self.columns)
+        own = tf.matmul(self.each, tf.gather(kernel, self.columns))
+        return layer.activation(tf.nn.bias_add(own, bias))
 
     def joined(self) -> tf.Tensor:
         """The whole ``[B, D]``, for a layer that cannot use the split."""
@@ -110,10 +122,5 @@ class Dense(tf.keras.layers.Dense):
     def __call__(self, inputs, *args, **kwargs):
         """Applies the layer; Keras' own way in takes nothing but tensors."""
         if isinstance(inputs, SplitInput):
-            return self._call_split(inputs)
+            return inputs.output_of(self)
         return super().__call__(inputs, *args, **kwargs)
-
-    def _call_split(self, inputs: SplitInput):
-        bias, kernel = inputs.parts_for(self)
-        outputs = tf.nn.bias_add(tf.matmul(inputs.each, kernel), bias)
-        return outputs if self.activation is None else self.activation(outputs)

@@ -63,7 +63,8 @@ def test_synthetic_gains_are_over_single_and_no_run_is_done_twice(monkeypatch, t
     monkeypatch.setattr(synthetic, "RATES", (3e-3,))
     ledger = Ledger(tmp_path / "runs.json", resume=False)
     runs = synthetic.run(STUDY, (0.5,), (1,), ledger, ("single", "ple"))
-    monkeypatch.setattr(synthetic, "fit", lambda *_: pytest.fail("trained again"))
+    refuse = lambda *_: pytest.fail("trained again")  # noqa: E731
+    monkeypatch.setattr(synthetic.Fitting, "fit", refuse)
     again = Ledger(tmp_path / "runs.json", resume=True)
     assert synthetic.run(STUDY, (0.5,), (1,), again, ("single", "ple")) == runs
     assert not Ledger(tmp_path / "runs.json", resume=False).runs
