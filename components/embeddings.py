@@ -3,6 +3,8 @@
 B batch, L values of a multi-valued input, D width.
 """
 
+from itertools import groupby
+
 import numpy as np
 import tensorflow as tf
 
@@ -158,23 +160,50 @@ class FusedEmbedding(tf.keras.layers.Layer):
             inputs: As for `call`.
             gathered: `[N, D]`, the embeddings of `locate(inputs)`.
         """
-        embedded = {}
+        pieces = self.pieces(inputs, gathered, range(len(inputs)))
+        by_input = {first: vectors for (first, *_), vectors in pieces}
+        return [by_input[i] for i in range(len(inputs))]
+
+    def pieces(self, inputs, gathered, runs):
+        """The same, but inputs of one run stay side by side where they were gathered so.
+
+        To take apart what is then put together again costs copies, and in a training step
+        copies of gradients, too.
+
+        Args:
+            inputs: As for `call`.
+            gathered: As for `assemble`.
+            runs: A label for each input; equal ones make a run.
+
+        Returns:
+            Pairs `(indices of inputs, [B, indices * D])`, the inputs in this order; for
+            an input `[B, L]` without pooling `((index,), [B, L, D])`.
+        """
+        pieces = []
         for group, block in self._blocks(inputs, gathered):
-            embedded.update(zip(group, tf.unstack(block, axis=1), strict=True))
-        each = zip(inputs, self.poolings, strict=True)
-        return [
-            embedded[i] if pooling is None else pool(ids, embedded[i], pooling)
-            for i, (ids, pooling) in enumerate(each)
-        ]
+            pooling = self.poolings[group[0]]
+            if pooling is not None:
+                ids = tf.stack([inputs[i] for i in group], axis=1)
+                block = pool(ids, block, pooling)
+            if block.shape.rank == 4:
+                alone = tf.unstack(block, axis=1)
+                pieces += [((i,), x) for i, x in zip(group, alone, strict=True)]
+                continue
+            parts = [tuple(run) for _, run in groupby(group, key=lambda i: runs[i])]
+            flat = tf.reshape(block, [-1, len(group) * self.dim])
+            sizes = [len(part) * self.dim for part in parts]
+            cut = tf.split(flat, sizes, axis=1) if len(parts) > 1 else [flat]
+            pieces += zip(parts, cut, strict=True)
+        return pieces
 
     def joined(self, inputs, gathered):
-        """The same side by side, `[B, inputs * D]`, of inputs that are one id a row each.
+        """The embeddings of all inputs side by side, `[B, inputs * D]`.
 
         A reshape where the inputs are alike: what was gathered lies in this order.
         """
-        blocks = list(self._blocks(inputs, gathered))
-        if len(blocks) == 1 and blocks[0][1].shape.rank == 3:
-            return tf.reshape(blocks[0][1], [-1, len(inputs) * self.dim])
+        pieces = self.pieces(inputs, gathered, [0] * len(inputs))
+        if len(pieces) == 1:
+            return pieces[0][1]
         return tf.concat(self.assemble(inputs, gathered), axis=1)
 
     def _blocks(self, inputs, gathered):
@@ -194,14 +223,14 @@ class FusedEmbedding(tf.keras.layers.Layer):
             yield group, block
 
     def _alike(self, inputs):
-        """Inputs of one shape and type: what is done to them is done to all at once.
+        """Inputs of one shape, type and pooling: what is done to one is done to all.
 
         An unknown number of rows is B in all of them; lists of unknown length may differ.
         """
         groups = {}
         for i, ids in enumerate(inputs):
             unknown = None in ids.shape.as_list()[1:]
-            key = ids.dtype, str(ids.shape), i if unknown else None
+            key = ids.dtype, str(ids.shape), self.poolings[i], i if unknown else None
             groups.setdefault(key, []).append(i)
         return list(groups.values())
 
@@ -252,25 +281,25 @@ class FusedEmbedding(tf.keras.layers.Layer):
 
 
 def pool(ids, embedded, pooling):
-    """Pools `[B, L, D]` over L, leaving padding out.
+    """Pools `[..., L, D]` over L, leaving padding out.
 
     Args:
-        ids: int `[B, L]`, 0 where there is no value.
-        embedded: `[B, L, D]`, the embeddings of these ids.
+        ids: int `[..., L]`, 0 where there is no value.
+        embedded: `[..., L, D]`, the embeddings of these ids.
         pooling: `"mean"` or `"sum"`.
 
     Returns:
-        `[B, D]`; where all ids are 0 the embedding of id 0, once.
+        `[..., D]`; where all ids are 0 the embedding of id 0, once.
     """
     weights = present(ids, embedded.dtype)
     if pooling == "mean":
-        weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
+        weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)
     return tf.linalg.matvec(embedded, weights, transpose_a=True)
 
 
 def present(ids, dtype=tf.float32):
-    """Where there is a value: `[B, L]` of a type; the last place counts if none is."""
+    """Where there is a value: `[..., L]` of a type; the last place counts if none is."""
     found = ids != PADDING_ID
-    last = tf.range(tf.shape(ids)[1]) == tf.shape(ids)[1] - 1
-    nothing = tf.logical_not(tf.reduce_any(found, axis=1, keepdims=True))
+    last = tf.range(tf.shape(ids)[-1]) == tf.shape(ids)[-1] - 1
+    nothing = tf.logical_not(tf.reduce_any(found, axis=-1, keepdims=True))
     return tf.cast(tf.logical_or(found, tf.logical_and(nothing, last)), dtype)

@@ -94,12 +94,23 @@ class FeatureInputs(tf.keras.layers.Layer):
         """Computes the vector of each row."""
         if not self.vectors:
             return None
-        embedded = self._embedded(batch, gathered, run=True)
+        pieces = self._pieces(batch, gathered, self._neighbours(batch))
+        embedded = {names[0]: vectors for names, vectors in pieces}
         parts = [
             embedded.get(f.name) if f.rows else standardise(f, batch[f.name])
             for f in self.features
         ]
         return tf.concat([part for part in parts if part is not None], axis=1)
+
+    def _neighbours(self, batch: Mapping) -> dict:
+        """Name -> a label that features share which follow one another and are alike."""
+        labels, label, last = {}, 0, None
+        for feature in self.features:
+            ids = batch[feature.name]
+            kind = feature.dim, feature.pooling, ids.dtype, str(ids.shape)
+            label += kind != last or not feature.rows
+            labels[feature.name], last = label, kind if feature.rows else None
+        return labels
 
     def parts(self, batch: Mapping) -> dict:
         """Every feature's share of the vector: name -> float32 ``[B, d]``, in order."""
@@ -124,21 +135,37 @@ class FeatureInputs(tf.keras.layers.Layer):
         """
         if not self.vectors:
             return None
-        parts, columns, start = self.parts(batch), {True: [], False: []}, 0
         constant = self._constant(shared)
         if not constant:
-            return tf.concat(list(parts.values()), axis=1)
-        for name, part in parts.items():
-            end = start + part.shape[1]
-            columns[name in constant].extend(range(start, end))
-            start = end
+            return tf.concat(list(self.parts(batch).values()), axis=1)
+        pieces = self._pieces(
+            batch, None, {f.name: f.name in constant for f in self.features}
+        )
+        pieces += [
+            ((f.name,), standardise(f, batch[f.name])) for f in self.features if not f.rows
+        ]
+        places = self._columns()
+        parts, columns = {True: [], False: []}, {True: [], False: []}
+        for names, part in pieces:
+            parts[names[0] in constant].append(part)
+            columns[names[0] in constant] += [c for name in names for c in places[name]]
         return SplitInput(
-            tf.concat([p for name, p in parts.items() if name in constant], axis=1),
-            tf.concat([p for name, p in parts.items() if name not in constant], axis=1),
+            tf.concat(parts[True], axis=1),
+            tf.concat(parts[False], axis=1),
             tuple(columns[True]),
             tuple(columns[False]),
             cuts,
         )
+
+    def _columns(self) -> dict:
+        """Name -> where its share of the vector is."""
+        places, start = {}, 0
+        for feature in self.features:
+            places[feature.name] = range(
+                start, start + (feature.dim if feature.rows else 2)
+            )
+            start = places[feature.name].stop
+        return places
 
     def _constant(self, shared: Collection[str]) -> set[str]:
         """The shared features whose vector is the same in every row."""
@@ -189,22 +216,36 @@ class FeatureInputs(tf.keras.layers.Layer):
             located[LINEAR] = self.tables[LINEAR].locate(_ids(self.embedded, batch))
         return located
 
-    def _embedded(self, batch: Mapping, gathered, run: bool = False) -> dict:
-        """Name -> ``[B, dim]``; with ``run`` like neighbours together under the first."""
-        embedded = {}
+    def _embedded(self, batch: Mapping, gathered) -> dict:
+        """Name -> ``[B, dim]``."""
+        pieces = self._pieces(batch, gathered, {f.name: f.name for f in self.features})
+        return {names[0]: vectors for names, vectors in pieces}
+
+    def _pieces(self, batch: Mapping, gathered, runs: Mapping) -> list:
+        """Pairs of features' names and their ``[B, names * dim]``.
+
+        Args:
+            batch: As for ``call``.
+            gathered: Likewise.
+            runs: Name -> a label; those of one label may stay side by side.
+        """
+        pieces, targets = [], {f.table for f in self.features if f.name in self.encoders}
         for dim, group in self.groups.items():
             table, ids = self.tables[dim], _ids(group, batch)
             rows = gathered[dim] if gathered else table.gather(table.locate(ids))
-            encoded = any(f.name in self.encoders for f in group)
-            if run and not encoded and _is_run(group, self.features):
-                embedded[group[0].name] = table.joined(ids, rows)
-            else:
-                vectors = table.assemble(ids, rows)
-                embedded.update(zip((f.name for f in group), vectors, strict=True))
-        for f in (f for f in self.embedded if f.name in self.encoders):
-            encode, events = self.encoders[f.name], embedded[f.name]
-            embedded[f.name] = encode(events, batch[f.name], embedded[f.table])
-        return embedded
+            names = [f.name for f in group]
+            labels = [name if name in targets else (runs[name],) for name in names]
+            found = table.pieces(ids, rows, labels)
+            pieces += [(tuple(names[i] for i in run), vectors) for run, vectors in found]
+        embedded = {names[0]: vectors for names, vectors in pieces}
+        return [(names, self._encoded(names[0], batch, embedded)) for names, _ in pieces]
+
+    def _encoded(self, name: str, batch: Mapping, embedded: Mapping):
+        """A sequence's events as one vector; anything else as it is."""
+        if name not in self.encoders:
+            return embedded[name]
+        target = next(f.table for f in self.features if f.name == name)
+        return self.encoders[name](embedded[name], batch[name], embedded[target])
 
     def linear(
         self,
@@ -276,12 +317,6 @@ def _normal(seed: int):
 
 def _ids(features, batch: Mapping) -> list:
     return [row_ids(feature, batch[feature.name]) for feature in features]
-
-
-def _is_run(group, features) -> bool:
-    """Whether features follow one another."""
-    first = features.index(group[0])
-    return tuple(features[first : first + len(group)]) == tuple(group)
 
 
 def row_ids(feature: Feature, values):
