@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from benchmarks.criteo import CriteoShaped
 from components import metrics
+from components.batch_function import BatchFunction
 from models.build import build_model
 from models.features import Feature, Task, transform_numbers
 from models.ranker import RankingModel
@@ -61,12 +62,8 @@ class Trainer:
 
     def __init__(self, model: RankingModel, data: CriteoShaped):
         self.model, self.data = model, data
-        self._step = tf.function(self._take, autograph=False, reduce_retracing=True)
-        self._score = tf.function(
-            lambda ids, numbers: model(named(ids, numbers))[TASK],
-            autograph=False,
-            reduce_retracing=True,
-        )
+        self._step = BatchFunction(self._take)
+        self._score = BatchFunction(lambda ids, numbers: model(named(ids, numbers))[TASK])
 
     def _take(self, ids, numbers, labels):
         masks = {TASK: tf.ones_like(labels)}

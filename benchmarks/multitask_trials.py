@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.multitask_synthetic import widened
+from components.batch_function import BatchFunction
 from models.ranker import RankingModel
 from pipeline.agree import agree
 from pipeline.config import Config
@@ -65,10 +66,8 @@ class Trial:
         self.per_epoch = -(-self.rows // settings.batch_size)
         steps = self.per_epoch * settings.epochs
         self.model: RankingModel = compiled_model(config, schema, steps=steps)
-        self._step = tf.function(self._step_on, autograph=False, reduce_retracing=True)
-        self._predict = tf.function(
-            self.model.predict_tasks, autograph=False, reduce_retracing=True
-        )
+        self._step = BatchFunction(self._step_on)
+        self._predict = BatchFunction(self.model.predict_tasks)
 
     def begin_again(self, seed: int) -> None:
         """Go back to the start of a run with another seed, by the same graphs."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from components.batch_function import BatchFunction
 from models.ranker import RankingModel
 
 UNUSED = 0.01  # an expert that no gate gives more than this, on average
@@ -20,7 +21,7 @@ class ExpertUse:
 
     def __init__(self, model: RankingModel):
         self._model, self._labels = model, {}
-        self._function = tf.function(self._sums, autograph=False, reduce_retracing=True)
+        self._function = BatchFunction(self._sums)
 
     def _sums(self, features: Mapping) -> dict:
         found = self._model.gate_weights(features)

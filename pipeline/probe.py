@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from components.batch_function import BatchFunction
 from components.dense_optimizers import CLIPS
 from components.divergence import DivergenceDetector
 from components.schedules import Backoff
@@ -131,9 +132,7 @@ class Prober:
         self._dense_settings = self.model.dense_optimizer.get_config()
         self._table_slots = _starts(self.model.embedding_optimizer)
         self._table_slots += _starts(self.model.weighting)
-        self._predict = tf.function(
-            self.model.predict_tasks, autograph=False, reduce_retracing=True
-        )
+        self._predict = BatchFunction(self.model.predict_tasks)
         self._methods: dict[str, tuple] = {}
         self._weights: dict[int, list[np.ndarray]] = {}
         self._batches: dict[tuple, list] = {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from components.batch_function import BatchFunction
 from models.ranker import RankingModel
 
 
@@ -25,7 +26,7 @@ class LoggedStep:
         self.dense = [_short(v) for v in model.dense_variables]
         self.tables = [_short(v) for v in model.embedding_variables]
         self._nonfinite = 0
-        self._function = tf.function(self._run, autograph=False, reduce_retracing=True)
+        self._function = BatchFunction(self._run)
 
     def reset(self) -> None:
         """Read the count of skipped updates anew, after a checkpoint was restored."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from components.batch_function import BatchFunction
 from components.divergence import DivergenceDetector
 from pipeline import train_log
 from pipeline.config import Config
@@ -105,9 +106,7 @@ class TrainingRun:
             self.checkpoint, work / "checkpoints", max_to_keep=2
         )
         self.step = LoggedStep(self.model, strategy)
-        self.predict_tasks = tf.function(
-            self.model.predict_tasks, autograph=False, reduce_retracing=True
-        )
+        self.predict_tasks = BatchFunction(self.model.predict_tasks)
         self.expert_use = ExpertUse(self.model)
         self.started = self.looked = time.monotonic()
         self.rollbacks: list[dict] = []

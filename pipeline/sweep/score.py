@@ -5,9 +5,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from components import metrics
+from components.batch_function import BatchFunction
 from models.build import build_model
 from models.score import evaluate_score, names_in, parse_score, score_names
 from models.score_numbers import raw_mean
@@ -129,6 +129,6 @@ class ScoreTrials:
             config.train.seed,
         )
         load_weights(model, self.train / "best")
-        predict = tf.function(model.predict_tasks, autograph=False, reduce_retracing=True)
+        predict = BatchFunction(model.predict_tasks)
         numbers = [f.name for f in self.schema.features if f.kind == "numeric"]
         return score_split(predict, self.examples, "validation", numbers)
