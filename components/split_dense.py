@@ -5,14 +5,17 @@ B batch, S columns shared by all rows, E columns of each row; D = S + E.
 
 import tensorflow as tf
 
+NARROW = 32  # units; a gate has as many as experts
+
 
 class KernelCuts:
     """The kernels of the layers that read a `SplitInput`, cut once and for all.
 
     For a model whose weights do not change any more.  A first, eager call notes the
-    layers; `cut` then stores, for all that have one activation together, side by side,
-    the rows that the columns of each row meet, those that the shared columns meet, and
-    the biases: however many experts and gates there are, they are one matrix product.
+    layers; `cut` then stores the rows of their kernels that the columns of each row
+    meet, those that the shared columns meet, and the biases.  Narrow layers of one
+    activation, such as gates, are stored side by side and are one matrix product; for
+    wide ones it would cost more to take the product apart again.
 
     Attributes:
         variables: What was stored, after `cut`.
@@ -24,10 +27,11 @@ class KernelCuts:
 
     def cut(self, columns, shared_columns):
         """Stores the parts of the kernels of the layers noted."""
-        by_activation = {}
-        for layer in self.layers:
-            by_activation.setdefault(layer.activation, []).append(layer)
-        self._alike = list(by_activation.values())
+        alike = {}
+        for i, layer in enumerate(self.layers):
+            key = i if layer.units > NARROW else layer.activation
+            alike.setdefault(key, []).append(layer)
+        self._alike = list(alike.values())
         for layers in self._alike:
             kernel = tf.concat([layer.kernel for layer in layers], axis=1)
             biases = [x.bias if x.use_bias else tf.zeros(x.units) for x in layers]
