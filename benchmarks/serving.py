@@ -4,16 +4,16 @@
 
 Without ``--model`` the KuaiRand PLE model is made first: one pass over the log.  Each
 thread count has a process of its own, in which the signatures take turns, so that a busy
-machine slows all of them.  A call is a session's run, as in TensorFlow Serving, from
-NumPy arrays to NumPy arrays.
+machine slows all of them.  A call is a prepared run of a session, from NumPy arrays to
+NumPy arrays: what TensorFlow Serving does, less protocol buffers.  (`Session.run` itself
+looks at every input in Python, some 60 us each of 42; no server does.)
 
 Last line (JSON), at one thread: ``p50_ms_500`` and ``p99_ms_500`` of the candidate
 signature, ``candidate_over_raw_speedup`` (p50 of the raw signature, which is sent the
 user with every candidate, over that) and ``raw_overhead`` (raw over encoded), both at 500
-candidates.  Handing NumPy arrays to a session costs Python about the same for every
-input, and a model has dozens: ``client_ms_500`` is what a call with the candidates'
-inputs takes that computes nothing, ``graph_speedup`` the speed-up without it.  ``runs``
-holds every measurement.
+candidates.  ``client_ms_500`` is what a call with the candidates' inputs takes that
+computes nothing, ``graph_speedup`` the speed-up without it.  ``runs`` holds every
+measurement.
 """
 
 import argparse
@@ -157,7 +157,6 @@ def session_calls(path: Path, threads: int) -> dict:
             feed=[signature.inputs[name].name for name in names],
             fetch=outputs if what == GRAPH else [nothing.name],
         )
-        # `Session.run` looks at every input in Python, some 60 us each: no server does
         run = session._make_callable_from_options(options)
         return lambda inputs: run(*[inputs[name] for name in names])
 
