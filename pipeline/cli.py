@@ -601,12 +601,15 @@ def _evaluate(
 def _metrics_table(metrics: dict) -> Table:
     table = Table(title=f"{metrics['split']}: {metrics['rows']:,} rows")
     names = ("rows", "auc", "reachable_auc", "gauc", "rmse", "calibration")
-    shown = [n for n in names if any(n in r for r in metrics["tasks"].values())]
+    names += ("mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20")
+    popular = {name: metrics[name] for name in ("popularity",) if name in metrics}
+    results = {**metrics["tasks"], **popular}
+    shown = [n for n in names if any(n in r for r in results.values())]
     table.add_column("task", no_wrap=True)
     for name in shown:
         title = "reachable" if name == "reachable_auc" else name
         table.add_column(title, justify="right", no_wrap=True)
-    for task, result in metrics["tasks"].items():
+    for task, result in results.items():
         table.add_row(task, *[_cell(result.get(name)) for name in shown])
     return table
 

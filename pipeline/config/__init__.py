@@ -343,8 +343,14 @@ def parse_sequence_config(document: dict, source: str) -> SequenceConfig:
 def _kind(document: dict) -> type[Section]:
     """The one place that tells the two kinds of configs apart."""
     model = document.get("model")
-    is_sequence = isinstance(model, dict) and model.get("kind") == KIND
-    return SequenceConfig if is_sequence else Config
+    if not isinstance(model, dict) or "kind" not in model:
+        return Config
+    if model["kind"] != KIND:
+        raise InputError(
+            f"model.kind must be {KIND}; a ranking model has model.trunk in its place. "
+            f"Received: {model['kind']!r}."
+        )
+    return SequenceConfig
 
 
 def _parse(section: type[Section], document: dict, source: str):

@@ -67,7 +67,7 @@ class SequenceSplit(Section):
         if value != LAST:
             raise ValueError(
                 f"must be {LAST}, or name validation and test: two moments, or two "
-                f"fractions. Received: {value!r}"
+                "fractions"
             )
         return {LAST: True}
 
