@@ -110,9 +110,10 @@ def _run(config, schema, work, number, parts, offset, strategy, progress) -> Non
     setting = (config, schema, number, model, folder, work / FILE, strategy)
     total = _steps(config, number, len(parts[0]))
 
-    def report(step: int, text: str):
+    def report(step: int, text: str, passing: bool = False):
         name = f"phase {number + 1} of {len(config.train.phases)}, {phase.blocks} blocks"
-        progress(step, offset + total if total else 0, f"{name}: {text}")
+        end = offset + total if total else step
+        progress(step, end if passing else 0, f"{name}: {text}")
 
     write_json(folder / DONE, PhaseRun(*setting).train(*parts, offset, report))
 

@@ -10,14 +10,14 @@ import tensorflow as tf
 from components.divergence import DivergenceDetector
 from components.top_k import TopKMetrics, target_ranks
 from models.next_item import NextItemModel
-from models.stack import named_weights
 from pipeline import train_log
 from pipeline.config.sequences import SequenceConfig
 from pipeline.errors import DivergenceError
 from pipeline.model import save_weights
 from pipeline.sequences.example_set import SequenceSchema
 from pipeline.sequences.gates import TASK
-from pipeline.sequences.model import compile_model, training_inputs
+from pipeline.sequences.model import compile_model
+from pipeline.sequences.steps import NextItemStep
 from pipeline.storage import read_json, write_json
 
 MONITOR = "mrr@5"
@@ -72,11 +72,8 @@ class PhaseRun:
             self.checkpoint, folder / "checkpoints", max_to_keep=2
         )
         ids = tf.TensorSpec([None, schema.length], tf.int32)
-        self._step = tf.function(self._run, autograph=False, reduce_retracing=True)
+        self.step = NextItemStep(model, strategy, schema.unknown)
         self._ranks = tf.function(self._rank, input_signature=[ids], autograph=False)
-        names = {v.ref(): name for name, v in named_weights(model).items()}
-        self.dense = [names[v.ref()] for v in model.dense_variables]
-        self.tables = list(model.tables)
         self.rollbacks: list[dict] = []
         if (folder / ROLLBACKS).exists():
             found = read_json(folder / ROLLBACKS, "an interrupted run")
@@ -91,7 +88,8 @@ class PhaseRun:
             rows: The training sequences, ``[N, length]``.
             validation: The validation sequences.
             offset: Steps of the phases before.
-            report: Called with a step and a line about how it goes.
+            report: Called with a step, a line about how it goes, and whether that soon
+                is out of date.
 
         Returns:
             What ``train.json`` says of the phase.
@@ -159,35 +157,7 @@ class PhaseRun:
             random = np.random.default_rng([seed, self.number, epoch])
             self._order = epoch, random.permutation(len(self.rows))
         chosen = self.rows[self._order[1][batch * size : (batch + 1) * size]]
-        return self._step(self._distributed(chosen)), len(chosen)
-
-    def _distributed(self, rows: np.ndarray):
-        """The rows as they are, or parted among the replicas."""
-        count = self.strategy.num_replicas_in_sync
-        parts = [tf.constant(part) for part in np.array_split(rows, count)]
-        if count == 1:
-            return parts[0]
-        return self.strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group]
-        )
-
-    def _run(self, ids):
-        """A step on all replicas, and what the log says of it in one small tensor."""
-        logs = self.strategy.run(self._replica_step, (ids,))
-
-        def first(value):
-            return self.strategy.experimental_local_results(value)[0]
-
-        loss = self.strategy.reduce(tf.distribute.ReduceOp.SUM, logs[0], axis=None)
-        return tf.stack([tf.cast(v, tf.float64) for v in (loss, *map(first, logs[1:]))])
-
-    def _replica_step(self, ids):
-        model = self.model
-        loss = model.train_step(training_inputs(ids, self.schema.unknown))["loss"]
-        dense, rows = model.dense_optimizer, model.embedding_optimizer
-        factors = [dense.clipping_factor(v) + 0.0 for v in model.dense_variables]
-        clipped = [rows.clipped_fraction(v) + 0.0 for v in model.embedding_variables]
-        return loss, dense.nonfinite_count + rows.nonfinite_count, *factors, *clipped
+        return self.step(chosen), len(chosen)
 
     def _flush(self, pending: list) -> list:
         """Log the steps that were taken since the last look, and judge their losses."""
@@ -195,7 +165,7 @@ class PhaseRun:
         train_log.append_lines(self.log, lines)
         if lines:
             mean = np.mean([line["loss"] for line in lines])
-            self.report(lines[-1]["step"], f"loss {mean:.4f}")
+            self.report(lines[-1]["step"], f"loss {mean:.4f}", True)
         for line in lines:
             event = train_log.watch(self.detector, line)
             stays = self.config.train.on_divergence == "continue"
@@ -204,19 +174,12 @@ class PhaseRun:
         return []
 
     def _line(self, step, epoch, batch, values, examples) -> dict:
-        loss, skipped, *numbers = np.asarray(values).tolist()
-        count = len(self.dense)
-        nonfinite, self.nonfinite = int(skipped) - self.nonfinite, int(skipped)
         return {
             "step": self.offset + step,
             "phase": self.number,
             "epoch": epoch,
             "batch": batch,
-            "loss": loss,
-            "losses": {TASK: loss},
-            "clipping": dict(zip(self.dense, numbers[:count], strict=True)),
-            "clipped_rows": dict(zip(self.tables, numbers[count:], strict=True)),
-            "nonfinite": nonfinite,
+            **self.step.line(values),
             "examples": examples,
             "batch_size": self.config.train.batch_size,
             "seconds": round(time.monotonic() - self.began, 3),
@@ -259,8 +222,7 @@ class PhaseRun:
         if not self.manager.latest_checkpoint:
             self._start()
         self.backoff.assign(self.config.train.rollback_factor ** len(self.rollbacks))
-        dense, rows = self.model.dense_optimizer, self.model.embedding_optimizer
-        self.nonfinite = int(dense.nonfinite_count) + int(rows.nonfinite_count)
+        self.step.reset()
         self.detector = DivergenceDetector()
         for line in train_log.read_lines(self.log) if self.log.exists() else ():
             if line["phase"] == self.number:
