@@ -57,10 +57,15 @@ class NextItemModule(tf.Module):
         self.values = _table(to_value, MISSING[schema.raw])
         raw = tf.TensorSpec([None, None], kind, HISTORY)
         ids = tf.TensorSpec([None, schema.history], tf.int32, HISTORY)
-        self.signatures = {
+        self.functions = {
             RAW: _function(self._answer, raw),
             ENCODED: _function(self._score, ids),
         }
+
+    @property
+    def signatures(self) -> dict:
+        """Name -> concrete function, for ``tf.saved_model.save``."""
+        return dict(self.functions)
 
     def _answer(self, inputs: dict) -> dict:
         ids = self.encode(inputs[HISTORY])

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from models.next_item import NextItemModel
 from models.stack import named_weights
+from pipeline.sequences.example_set import SequenceSchema
 from pipeline.sequences.gates import TASK
 from pipeline.sequences.model import training_inputs
 
@@ -15,18 +16,23 @@ class NextItemStep:
     Args:
         model: A compiled model.
         strategy: The strategy that it was built under.
-        unknown: The id that is no target.
+        schema: Of the sequences.
     """
 
     def __init__(
-        self, model: NextItemModel, strategy: tf.distribute.Strategy, unknown: int
+        self,
+        model: NextItemModel,
+        strategy: tf.distribute.Strategy,
+        schema: SequenceSchema,
     ):
-        self.model, self.strategy, self.unknown = model, strategy, unknown
+        self.model, self.strategy, self.unknown = model, strategy, schema.unknown
         names = {v.ref(): name for name, v in named_weights(model).items()}
         self.dense = [names[v.ref()] for v in model.dense_variables]
         self.tables = list(model.tables)
         self._nonfinite = 0
-        self._function = tf.function(self._run, autograph=False, reduce_retracing=True)
+        alone = strategy.num_replicas_in_sync == 1
+        ids = [tf.TensorSpec([None, schema.length], tf.int32)] if alone else None
+        self._function = tf.function(self._run, ids, autograph=False, reduce_retracing=True)
 
     def reset(self) -> None:
         """Read the count of skipped updates anew, after a checkpoint was restored."""

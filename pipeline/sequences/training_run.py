@@ -72,7 +72,7 @@ class PhaseRun:
             self.checkpoint, folder / "checkpoints", max_to_keep=2
         )
         ids = tf.TensorSpec([None, schema.length], tf.int32)
-        self.step = NextItemStep(model, strategy, schema.unknown)
+        self.step = NextItemStep(model, strategy, schema)
         self._ranks = tf.function(self._rank, input_signature=[ids], autograph=False)
         self.rollbacks: list[dict] = []
         if (folder / ROLLBACKS).exists():
