@@ -106,7 +106,7 @@ def _run(config, schema, work, number, parts, offset, strategy, progress) -> Non
     folder, phase = work / "phases" / str(number), config.train.phases[number]
     folder.mkdir(parents=True, exist_ok=True)
     with strategy.scope():
-        model = grown(_start(config, schema, work, number), phase)
+        model = grown(start(config, schema, work, number), phase)
     setting = (config, schema, number, model, folder, work / FILE, strategy)
     total = _steps(config, number, len(parts[0]))
 
@@ -118,7 +118,7 @@ def _run(config, schema, work, number, parts, offset, strategy, progress) -> Non
     write_json(folder / DONE, PhaseRun(*setting).train(*parts, offset, report))
 
 
-def _start(config: SequenceConfig, schema: SequenceSchema, work: Path, number: int):
+def start(config: SequenceConfig, schema: SequenceSchema, work: Path, number: int):
     """What a phase grows from: fresh weights, another run's, or the phase before."""
     phases = config.train.phases
     if number:

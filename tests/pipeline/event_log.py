@@ -26,11 +26,11 @@ CONFIG = {
     "model": {"kind": "next_item", "dim": 8},
     "train": {
         "batch_size": 32,
-        "dense": {"optimizer": "adam", "learning_rate": 0.01, "clip": "none"},
-        "embedding": {"learning_rate": 0.01, "clip": "none"},
+        "dense": {"optimizer": "adam", "learning_rate": 0.03, "clip": "none"},
+        "embedding": {"learning_rate": 0.03, "clip": "none"},
         "phases": [
-            {"blocks": 1, "epochs": 3, "data_fraction": 0.5},
-            {"blocks": 2, "grow": "unchanged", "epochs": 3},
+            {"blocks": 1, "epochs": 4, "data_fraction": 0.5},
+            {"blocks": 2, "grow": "unchanged", "epochs": 4},
         ],
     },
     "serving": {"k": 4},
