@@ -601,7 +601,7 @@ def _evaluate(
 def _metrics_table(metrics: dict) -> Table:
     table = Table(title=f"{metrics['split']}: {metrics['rows']:,} rows")
     names = ("rows", "auc", "reachable_auc", "gauc", "rmse", "calibration")
-    names += ("mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20")
+    names += ("mrr@5", "hr@5", "ndcg@5", "hr@20")
     popular = {name: metrics[name] for name in ("popularity",) if name in metrics}
     results = {**metrics["tasks"], **popular}
     shown = [n for n in names if any(n in r for r in results.values())]
