@@ -330,7 +330,7 @@ def parse_config(document: dict, source: str) -> Config:
     if _kind(document) is SequenceConfig:
         raise InputError(
             f"config {source}: model.kind is {KIND}, and this is for ranking models. Next-"
-            "item models have preprocess, train, export, evaluate, run and release."
+            "item models have preprocess, train, export, evaluate, run, release, inspect."
         )
     return _parse(Config, document, source)
 

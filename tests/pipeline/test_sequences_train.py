@@ -15,11 +15,12 @@ from pipeline.config import parse_sequence_config
 from pipeline.errors import DivergenceError, InputError
 from pipeline.model import load_weights
 from pipeline.release import release
-from pipeline.sequences.evaluate import evaluate
+from pipeline.sequences.evaluate import NextItemExport, evaluate
 from pipeline.sequences.example_set import SequenceSet
 from pipeline.sequences.export import export
 from pipeline.sequences.model import build, trained_before
 from pipeline.sequences.preprocess import preprocess
+from pipeline.sequences.skew import measure_skew
 from pipeline.sequences.train import start, train
 from tests.pipeline import event_log
 
@@ -173,6 +174,23 @@ def test_a_verdict_a_report_and_a_release(folder, exported, evaluated):
     assert "phase 2" in page and "ndcg@20" in page and "min_length" in page
     entry = release(exported, path, folder / "served")
     assert entry["metrics"]["next_item"]["mrr@5"] == ours
+
+
+@pytest.mark.parametrize(("wrong", "gap"), [(0.0, 0.0), (0.5, 0.5)])
+def test_skew_sees_a_signature_that_answers_otherwise(folder, exported, wrong, gap):
+    examples = SequenceSet.open(folder / "examples")
+    export_ = NextItemExport(exported, examples, "model")
+    signatures = export_.signatures
+    served = signatures["serving_default"]
+
+    def answer(history):
+        found = served(history=history)
+        return {**found, "scores": found["scores"] + wrong}
+
+    export_.signatures = {"serving_default": answer, "encoded": signatures["encoded"]}
+    found = measure_skew(export_, examples, "test")
+    assert found["rows"] == examples.manifest["splits"]["test"]["sequences"]
+    assert found["max_difference"] == pytest.approx(gap, abs=1e-4)
 
 
 def test_gains_are_over_the_baseline_given(folder, exported):
