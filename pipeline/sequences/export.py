@@ -15,9 +15,8 @@ import tensorflow as tf
 from pipeline.config.sequences import KIND, SequenceConfig
 from pipeline.example_set import vocab_path
 from pipeline.export import CARD, EXTRA, next_version
-from pipeline.model import load_weights
 from pipeline.sequences.example_set import ITEM, SequenceSchema
-from pipeline.sequences.model import TRAINED, build
+from pipeline.sequences.model import TRAINED, build, load_weights
 from pipeline.sequences.serving import HISTORY, NextItemModule
 from pipeline.serving import RAW
 from pipeline.storage import publish, read_json, write_json

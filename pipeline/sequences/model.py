@@ -15,7 +15,7 @@ from pipeline.config import parse_sequence_config
 from pipeline.config.sequences import Phase, SequenceConfig
 from pipeline.errors import InputError
 from pipeline.example_set import vocab_path
-from pipeline.model import load_weights
+from pipeline.model import load_variables, save_variables
 from pipeline.sequences.example_set import ITEM, SequenceSchema
 from pipeline.storage import read_json
 
@@ -36,6 +36,20 @@ def build(config: SequenceConfig, schema: SequenceSchema, blocks: int) -> NextIt
         seed=seed * BLOCK_SEEDS,
     )
     return NextItemModel(encoder, schema.unknown, settings.dim, settings.sampled, seed=seed)
+
+
+def save_weights(model: NextItemModel, folder: Path) -> None:
+    """Save a model's weights, by names that a grown model has like any other."""
+    save_variables(named_weights(model), folder)
+
+
+def load_weights(model: NextItemModel, folder: Path) -> None:
+    """Load what ``save_weights`` saved.
+
+    Raises:
+        InputError: Nothing, or something else, is there.
+    """
+    load_variables(named_weights(model), folder)
 
 
 def compile_model(model: NextItemModel, config: SequenceConfig, backoff=1.0) -> None:

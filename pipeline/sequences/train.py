@@ -18,10 +18,10 @@ import tensorflow as tf
 
 from pipeline.config.sequences import SequenceConfig
 from pipeline.errors import InputError
-from pipeline.model import load_weights, parameter_counts
+from pipeline.model import parameter_counts
 from pipeline.sequences.example_set import SequenceSchema, SequenceSet
 from pipeline.sequences.gates import divergence_by_phase
-from pipeline.sequences.model import build, grown, trained_before
+from pipeline.sequences.model import build, grown, load_weights, trained_before
 from pipeline.sequences.training_run import MONITOR, PhaseRun, Progress
 from pipeline.storage import read_json, refuse_existing, replace, write_json
 from pipeline.strategy import make_strategy

@@ -13,10 +13,9 @@ from models.next_item import NextItemModel
 from pipeline import train_log
 from pipeline.config.sequences import SequenceConfig
 from pipeline.errors import DivergenceError
-from pipeline.model import save_weights
 from pipeline.sequences.example_set import SequenceSchema
 from pipeline.sequences.gates import TASK
-from pipeline.sequences.model import compile_model
+from pipeline.sequences.model import compile_model, save_weights
 from pipeline.sequences.steps import NextItemStep
 from pipeline.storage import read_json, write_json
 

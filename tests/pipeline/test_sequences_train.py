@@ -8,18 +8,24 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 from models.stack import named_weights
 from pipeline import train_log
 from pipeline.config import parse_sequence_config
 from pipeline.errors import DivergenceError, InputError
-from pipeline.model import load_weights
 from pipeline.release import release
 from pipeline.sequences.evaluate import NextItemExport, evaluate
-from pipeline.sequences.example_set import SequenceSet
+from pipeline.sequences.example_set import SequenceSchema, SequenceSet
 from pipeline.sequences.export import export
 from pipeline.sequences.gates import judge_sequences
-from pipeline.sequences.model import build, trained_before
+from pipeline.sequences.model import (
+    build,
+    grown,
+    load_weights,
+    save_weights,
+    trained_before,
+)
 from pipeline.sequences.preprocess import preprocess
 from pipeline.sequences.skew import measure_skew
 from pipeline.sequences.train import start, train
@@ -175,6 +181,37 @@ def test_a_verdict_a_report_and_a_release(folder, exported, evaluated):
     assert "phase 2" in page and "ndcg@20" in page and "min_length" in page
     entry = release(exported, path, folder / "served")
     assert entry["metrics"]["next_item"]["mrr@5"] == ours
+
+
+@pytest.mark.parametrize("softmax", ["full", "sampled"])
+@pytest.mark.parametrize("block", ["nextitnet", "sasrec"])
+def test_weights_of_a_grown_model_are_those_of_one_built_as_deep(block, softmax, tmp_path):
+    settings = {"kind": "next_item", "dim": 4, "block": block, "softmax": softmax}
+    phases = [{"blocks": 1, "epochs": 1}, {"blocks": 2, "grow": "cross", "epochs": 1}]
+    config = parsed(model=settings, train__phases=phases)
+    schema = SequenceSchema(items=9, raw="string", length=5)
+    deep = grown(build(config, schema, 1), config.train.phases[1])
+    random = np.random.default_rng(1)
+    for variable in deep.trainable_variables:
+        variable.assign(random.normal(size=variable.shape))
+    save_weights(deep, tmp_path / "weights")
+    other, rows = build(config, schema, 2), {"items": tf.constant([[0, 3, 1, 9]])}
+    load_weights(other, tmp_path / "weights")
+    np.testing.assert_array_equal(other.scores(rows), deep.scores(rows))
+    with pytest.raises(InputError, match="does not hold this model's weights"):
+        load_weights(build(config, schema, 3), tmp_path / "weights")
+
+
+def test_warm_up_requests_are_answered(exported):
+    served = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    path = exported / "assets.extra" / "tf_serving_warmup_requests"
+    rows = []
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        history = tf.constant(tf.make_ndarray(request.inputs["history"]))
+        rows.append(len(served(history=history)["items"]))
+    assert rows == [1, 100]
 
 
 @pytest.mark.parametrize(("wrong", "gap"), [(0.0, 0.0), (0.5, 0.5)])
