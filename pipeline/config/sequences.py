@@ -189,7 +189,8 @@ class RankingGate(Section):
 
     @model_validator(mode="after")
     def _threshold(self):
-        if self.min is self.min_gain is self.min_gain_over_popularity is None:
+        limits = (self.min, self.min_gain, self.min_gain_over_popularity)
+        if all(limit is None for limit in limits):
             raise ValueError(
                 "needs min, min_gain or min_gain_over_popularity: a gate without one "
                 "refuses"
