@@ -42,6 +42,7 @@ setup(
         "pipeline.config",
         "pipeline.gates",
         "pipeline.report",
+        "pipeline.sequences",
         "pipeline.sweep",
         "pipeline.synthetic",
         "models",

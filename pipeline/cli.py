@@ -37,6 +37,7 @@ from pipeline.object_storage import (
     exists,
     locate,
 )
+from pipeline.stages import stage_of
 from pipeline.storage import finite
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
@@ -153,7 +154,7 @@ def preprocess(
     """
     from pipeline.plan import Addition
 
-    loaded, flags, replaced = _load(config, settings, input), context.args, overwrite
+    loaded, flags, replaced = _load_any(config, settings, input), context.args, overwrite
     with Staging() as staging:
         addition = Addition(staging.read(output) if append else None)
         replaced = overwrite or append
@@ -173,7 +174,7 @@ def train(
 
     Example: `steadyrank train --config c.yaml --examples examples --output train`
     """
-    _train(_load(config, settings), examples, output, resume, overwrite)
+    _train(_load_any(config, settings), examples, output, resume, overwrite)
 
 
 @app.command()
@@ -187,7 +188,7 @@ def export(
 
     Example: `steadyrank export --config c.yaml --train train --output export`
     """
-    _export(_load(config, settings), train, output)
+    _export(_load_any(config, settings), train, output)
 
 
 @app.command()
@@ -210,7 +211,7 @@ def evaluate(
     Example: `steadyrank evaluate --config c.yaml --examples examples --model export
     --output evaluation`
     """
-    loaded = _load(config, settings)
+    loaded = _load_any(config, settings)
     folders = examples, model, output
     if not _evaluate(loaded, *folders, baseline, split, overwrite, force, stability):
         raise typer.Exit(REFUSED)
@@ -279,7 +280,7 @@ def run(
     Example: `steadyrank run --config configs/kuairand.yaml --data kuairand
     --output runs/kuairand --set train.epochs=2`
     """
-    loaded = _load(config, settings, input)
+    loaded = _load_any(config, settings, input)
     examples, trained = output / "examples", output / "train"
     if overwrite:
         for stage in ("examples", "train", "train.partial", "export", "evaluation"):
@@ -492,7 +493,14 @@ def inspect(
         console.print(table)
 
 
-def _load(path: Path, settings: list[str] | None, inputs: list[str] | None = None):
+def _load_any(path: Path, settings: list[str] | None, inputs: list[str] | None = None):
+    """A config of either kind of model; ``_load``: of a ranking model alone."""
+    from pipeline.config import load_any_config
+
+    return _load(path, settings, inputs, load_any_config)
+
+
+def _load(path: Path, settings: list[str] | None, inputs=None, load=None):
     from pipeline.config import load_config
 
     overrides = list(settings or [])
@@ -501,31 +509,30 @@ def _load(path: Path, settings: list[str] | None, inputs: list[str] | None = Non
         absolute = [str(p.absolute()) if isinstance(p, Path) else str(p) for p in paths]
         overrides.append(f"data.input={absolute}")
     with Staging() as staging:
-        return load_config(staging.read_file(path), overrides)
+        return (load or load_config)(staging.read_file(path), overrides)
 
 
 def _preprocess(
     loaded, config: Path, data, output, beam_flags, overwrite, *addition
 ) -> None:
-    from pipeline.preprocess import preprocess as stage
-
+    stage = stage_of(loaded, "preprocess")
     folder = data or config.parent
     with console.status("preprocess"), Staging() as staging:
         local = staging.write(output, overwrite)
         manifest = stage(loaded, folder, local, beam_flags, overwrite, *addition)
     rows = manifest["rows"]
     rejected = sum(rows["rejected"].values())
+    left_out = sum(rows.get("dropped", {}).values())
     parts = ", ".join(f"{s} {c['rows']:,}" for s, c in manifest["splits"].items())
     _say(
         f"{rows['read']:,} rows read = {rows['written']:,} written ({parts}) + "
-        f"{rows['duplicates']:,} duplicates + {rejected:,} rejected, in {output}"
+        f"{rows['duplicates']:,} duplicates + {rejected:,} rejected"
+        f"{f' + {left_out:,} left out' if left_out else ''}, in {output}"
     )
 
 
 def _train(loaded, examples, output, resume, overwrite) -> None:
-    from pipeline.train import train as stage
-
-    snapshots = Snapshots(output)
+    stage, snapshots = stage_of(loaded, "train"), Snapshots(output)
     with _progress() as bar, Staging() as staging:
         local = staging.write(output, overwrite)
         if resume:
@@ -549,8 +556,7 @@ def _train(loaded, examples, output, resume, overwrite) -> None:
 
 
 def _export(loaded, train: Path, output: Path) -> None:
-    from pipeline.export import export as stage
-
+    stage = stage_of(loaded, "export")
     with console.status("export"), Staging() as staging:
         version = stage(loaded, staging.read(train), staging.write_version(output))
         staging.send_version(version, output)
@@ -569,8 +575,7 @@ def _evaluate(
     stability=None,
 ) -> bool:
     """Evaluate, say how it went, and whether the model may go on."""
-    from pipeline.evaluate import evaluate as stage
-
+    stage = stage_of(loaded, "evaluate")
     with console.status("evaluate"), Staging() as staging:
         result = stage(
             loaded,
@@ -596,12 +601,15 @@ def _evaluate(
 def _metrics_table(metrics: dict) -> Table:
     table = Table(title=f"{metrics['split']}: {metrics['rows']:,} rows")
     names = ("rows", "auc", "reachable_auc", "gauc", "rmse", "calibration")
-    shown = [n for n in names if any(n in r for r in metrics["tasks"].values())]
+    names += ("mrr@5", "hr@5", "ndcg@5", "hr@20")
+    popular = {name: metrics[name] for name in ("popularity",) if name in metrics}
+    results = {**metrics["tasks"], **popular}
+    shown = [n for n in names if any(n in r for r in results.values())]
     table.add_column("task", no_wrap=True)
     for name in shown:
         title = "reachable" if name == "reachable_auc" else name
         table.add_column(title, justify="right", no_wrap=True)
-    for task, result in metrics["tasks"].items():
+    for task, result in results.items():
         table.add_row(task, *[_cell(result.get(name)) for name in shown])
     return table
 

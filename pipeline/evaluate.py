@@ -143,7 +143,7 @@ def evaluate(
         "model": str(export.path),
         "content": hash_folder(export.path, EXTRA),
         "fingerprint": examples.schema.fingerprint,
-        "size_mb": _size_mb(export.path),
+        "size_mb": size_mb(export.path),
         **_measure_rows(config, examples, export, baseline, split),
         "skew": measure_skew(export, examples, split),
         "latency": measure_latency(export, examples, split, gates["latency"]),
@@ -151,7 +151,7 @@ def evaluate(
         "stability": _margin(stability_path, config, examples),
         "data": _data_counts(examples.manifest["rows"]),
     }
-    verdict = {**judge(metrics, gates), "forced": _forced(force)}
+    verdict = {**judge(metrics, gates), "forced": forced_record(force)}
     with publish(output, overwrite) as partial:
         write_json(partial / "metrics.json", metrics)
         write_json(partial / "verdict.json", verdict)
@@ -199,14 +199,16 @@ def _margin(path: Path | None, config: Config, examples: ExampleSet) -> dict | N
     return {name: found.get(name) for name in names}
 
 
-def _forced(reason: str | None) -> dict | None:
+def forced_record(reason: str | None) -> dict | None:
+    """Why, and when, a model was let through whatever the verdict."""
     if reason is None:
         return None
     now = datetime.datetime.now(datetime.timezone.utc)
     return {"reason": reason.strip(), "time": now.isoformat(timespec="seconds")}
 
 
-def _size_mb(path: Path) -> float:
+def size_mb(path: Path) -> float:
+    """Megabytes of all files below a folder."""
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 1e6
 
 

@@ -169,7 +169,7 @@ class ExampleSet:
         if source:  # of which the sizes were checked when the rest was fetched
             stream_with_tensorflow()
         for file in () if source else manifest["files"]:
-            _check_size(path / file["path"], file["bytes"])
+            check_size(path / file["path"], file["bytes"])
         _check_rows(path, manifest)
         return cls(path, schema, manifest, source)
 
@@ -239,7 +239,8 @@ def _check_rows(path: Path, manifest: dict) -> None:
         )
 
 
-def _check_size(path: Path, size: int) -> None:
+def check_size(path: Path, size: int) -> None:
+    """Raise InputError where a file does not hold as many bytes as were written."""
     found = _check_there(path)
     if found != size:
         raise InputError(

@@ -106,12 +106,17 @@ def encode_blocks(matrices: dict[str, np.ndarray]) -> Iterator[bytes]:
         Serialised ``tf.train.Example`` messages.
     """
     for start in range(0, len(matrices["numbers"]), BLOCK_ROWS):
-        entries = b""
-        for key in sorted(matrices):
-            block = matrices[key][start : start + BLOCK_ROWS].tobytes()
-            value = _field(2, _field(1, _field(1, block)))
-            entries += _field(1, _field(1, key.encode()) + value)
-        yield _field(1, entries)
+        rows = slice(start, start + BLOCK_ROWS)
+        yield encode_block({key: matrices[key][rows] for key in matrices})
+
+
+def encode_block(arrays: dict[str, np.ndarray]) -> bytes:
+    """One ``tf.train.Example`` that holds the bytes of each array under its key."""
+    entries = b""
+    for key in sorted(arrays):
+        value = _field(2, _field(1, _field(1, arrays[key].tobytes())))
+        entries += _field(1, _field(1, key.encode()) + value)
+    return _field(1, entries)
 
 
 def _field(number: int, content: bytes) -> bytes:

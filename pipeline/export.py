@@ -54,7 +54,7 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
     load_weights(model, train_path / "best")
     shared, dtype = config.serving.shared, config.export.embedding_dtype
     module = ServingModule(model, schema, train_path / "vocab", shared, dtype)
-    with publish(output / str(_next_version(output))) as partial:
+    with publish(output / str(next_version(output))) as partial:
         tf.saved_model.save(module, str(partial), module.signatures)
         extra = partial / EXTRA
         extra.mkdir()
@@ -71,7 +71,7 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
         }
         write_json(extra / CARD, card)
         write_warmup(extra / WARMUP, schema, train_path / "vocab", shared)
-    return output / str(_next_version(output) - 1)
+    return output / str(next_version(output) - 1)
 
 
 def versions_of(output: Path) -> list[int]:
@@ -81,7 +81,8 @@ def versions_of(output: Path) -> list[int]:
     return sorted(int(path.name) for path in output.iterdir() if path.name.isdigit())
 
 
-def _next_version(output: Path) -> int:
+def next_version(output: Path) -> int:
+    """One more than the highest version in a folder."""
     return 1 + max(versions_of(output), default=0)
 
 

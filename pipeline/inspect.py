@@ -5,6 +5,8 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet
 from pipeline.export import CARD, EXTRA, find_version, versions_of
+from pipeline.sequences.example_set import FORMAT as SEQUENCES
+from pipeline.sequences.example_set import SequenceSet
 from pipeline.storage import read_json
 
 Rows = list[tuple[str, object]]
@@ -41,6 +43,8 @@ def describe(path: Path) -> dict[str, Rows]:
 
 
 def _examples(path: Path) -> dict[str, Rows]:
+    if read_json(path / "schema.json", "an example set").get("format") == SEQUENCES:
+        return _sequences(path)
     examples = ExampleSet.open(path)
     rows: Rows = [("fingerprint", examples.schema.fingerprint)]
     counts = examples.manifest["rows"]
@@ -60,6 +64,19 @@ def _examples(path: Path) -> dict[str, Rows]:
     return {f"example set {path}": rows}
 
 
+def _sequences(path: Path) -> dict[str, Rows]:
+    examples = SequenceSet.open(path)
+    schema, counts = examples.schema, examples.manifest["rows"]
+    rows: Rows = [("fingerprint", schema.fingerprint), ("known items", schema.items)]
+    rows += [(f"events {name}", counts[name]) for name in ("read", "written", "duplicates")]
+    rows += [
+        (f"{why}", n) for kind in ("rejected", "dropped") for why, n in counts[kind].items()
+    ]
+    for split, found in examples.manifest["splits"].items():
+        rows.append((split, f"{found['sequences']} sequences, {found['rows']} events"))
+    return {f"set of sequences {path}": rows}
+
+
 def _trained(path: Path) -> dict[str, Rows]:
     summary = read_json(path / "train.json", "a trained model")
     return {f"trained model {path}": list(summary.items())}
@@ -68,9 +85,13 @@ def _trained(path: Path) -> dict[str, Rows]:
 def _export(path: Path) -> dict[str, Rows]:
     card = read_json(path / EXTRA / CARD, "an export")
     schema = card["schema"]
-    rows: Rows = [("fingerprint", schema["fingerprint"]), ("score", schema["score"])]
-    rows += [(f"input {f['name']}", _input(f)) for f in schema["features"]]
-    rows += [(f"output {t['name']}", t["kind"]) for t in schema["tasks"]]
+    rows: Rows = [("fingerprint", schema["fingerprint"])]
+    if "kind" in card:
+        rows += [("model", card["kind"]), ("known items", schema["items"])]
+    else:
+        rows += [("score", schema["score"])]
+        rows += [(f"input {f['name']}", _input(f)) for f in schema["features"]]
+        rows += [(f"output {t['name']}", t["kind"]) for t in schema["tasks"]]
     rows += list(card["training"]["versions"].items())
     return {f"export {path}": rows}
 

@@ -93,10 +93,14 @@ def task_weighting(config: Config, model: RankingModel, steps: int | None):
 
 def save_weights(model: RankingModel, folder: Path) -> None:
     """Save a model's weights without its optimizers; the folder is replaced whole."""
+    save_variables(_by_path(model), folder)
+
+
+def save_variables(variables: dict[str, tf.Variable], folder: Path) -> None:
+    """Save variables under their names; the folder is replaced whole."""
     fresh = folder.with_name(folder.name + ".fresh")
     shutil.rmtree(fresh, ignore_errors=True)
-    weights = tf.train.Checkpoint(weights=_by_path(model))
-    weights.write(str(fresh / "weights"))
+    tf.train.Checkpoint(weights=variables).write(str(fresh / "weights"))
     replace(fresh, folder)
 
 
@@ -106,7 +110,12 @@ def load_weights(model: RankingModel, folder: Path) -> None:
     Raises:
         InputError: Nothing, or something else, is there.
     """
-    weights = tf.train.Checkpoint(weights=_by_path(model))
+    load_variables(_by_path(model), folder)
+
+
+def load_variables(variables: dict[str, tf.Variable], folder: Path) -> None:
+    """Load what ``save_variables`` saved; see ``load_weights``."""
+    weights = tf.train.Checkpoint(weights=variables)
     try:
         status = weights.read(str(folder / "weights"))
         status.assert_existing_objects_matched().expect_partial()

@@ -240,12 +240,12 @@ class Encode(beam.DoFn):
         arrays, unknown = encode_rows(table, learned)
         truths = [k.removeprefix("truth/") for k in arrays if k.startswith("truth/")]
         layout = Layout.of(learned.features, learned.tasks, truths, "group" in arrays)
-        with _create(f"{self.output}/{path}") as file:
+        with create_file(f"{self.output}/{path}") as file:
             size = write_records(file, encode_blocks(layout.matrices(arrays)))
         if split != "train":
             raw = table.slice(0, RAW_ROWS)
             raw = raw.select([n for n in raw.column_names if n.startswith("feature/")])
-            with _create(f"{self.output}/raw/{key_path}.parquet") as file:
+            with create_file(f"{self.output}/raw/{key_path}.parquet") as file:
                 pq.write_table(raw, file)
         yield {
             "path": path,
@@ -336,9 +336,9 @@ def write_learned(learned: vocab.Learned, output: str, plan: Plan) -> dict:
     """Write vocabularies and statistics; give the schema back, without its fingerprint."""
     for name, values in learned.vocabularies.items():
         lines = values.cast(pa.string()).to_pylist()
-        with _create(str(vocab_path(Path(output) / "vocab", name))) as file:
+        with create_file(str(vocab_path(Path(output) / "vocab", name))) as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
-    with _create(f"{output}/statistics.json") as file:
+    with create_file(f"{output}/statistics.json") as file:
         file.write(json.dumps(learned.statistics, indent=1, default=str).encode())
     config = plan.config
     truths = tuple(task.name for task in config.tasks if task.truth)
@@ -349,7 +349,7 @@ def write_learned(learned: vocab.Learned, output: str, plan: Plan) -> dict:
 def write_rejected(tables: Iterable[bytes], output: str) -> dict[str, int]:
     """Write rejected rows into one Parquet file, and count them by reason."""
     table = pa.concat_tables(map(from_bytes, tables), promote_options="default")
-    with _create(f"{output}/rejected/rows.parquet") as file:
+    with create_file(f"{output}/rejected/rows.parquet") as file:
         pq.write_table(table, file)
     counts = table["reason"].combine_chunks().value_counts()
     return {f"rejected/{item['values'].as_py()}": item["counts"].as_py() for item in counts}
@@ -359,7 +359,7 @@ def write_counts(analysis: vocab.Analysis, output: str) -> int:
     """Write how often each value was seen, for the set to grow from."""
     for name, table in analysis.counts.items():
         order = [("count", "descending"), ("value", "ascending")]
-        with _create(str(counts_path(Path(output), name))) as file:
+        with create_file(str(counts_path(Path(output), name))) as file:
             pq.write_table(table.sort_by(order), file, compression="zstd")
     return len(analysis.counts)
 
@@ -367,7 +367,7 @@ def write_counts(analysis: vocab.Analysis, output: str) -> int:
 def write_summary(_, output: str, counts, files, failed, schema, counted) -> None:
     """Leave for the launcher, which may be another machine, what the workers found."""
     content = {"counts": counts, "files": files, "failed": failed, "schema": schema}
-    with _create(f"{output}/summary.json") as file:
+    with create_file(f"{output}/summary.json") as file:
         file.write(json.dumps(content).encode())
 
 
@@ -393,7 +393,8 @@ def from_bytes(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(data).read_all()
 
 
-def _create(path: str):
+def create_file(path: str):
+    """Open a file to write, wherever it is; its folder is made first."""
     folder = path.rpartition("/")[0]
     if not FileSystems.exists(folder):
         try:
@@ -428,12 +429,12 @@ def _manifest(plan: Plan, partial: Path, summary: dict, base: ExampleSet | None)
     counts, files = summary["counts"], summary["files"]
     if summary["failed"]:
         raise InputError("; ".join(sorted(set(summary["failed"]))))
-    rejected = _under(counts, "rejected/")
+    rejected = counts_under(counts, "rejected/")
     read, written = counts.get("read", 0), sum(file["rows"] for file in files)
     duplicates = counts.get("duplicates", 0)
     if not read:
         raise InputError(f"{', '.join(plan.log.files)}: no rows{_span(plan)}.")
-    _check_rejected(plan, rejected, read)
+    check_rejected(plan, rejected, read)
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
     taken = _take_over(base, partial) if base else []
@@ -453,7 +454,7 @@ def _manifest(plan: Plan, partial: Path, summary: dict, base: ExampleSet | None)
         },
         "taken_over": old,
         "outside": counts.get("outside", 0),
-        "unmatched": _under(counts, "unmatched/"),
+        "unmatched": counts_under(counts, "unmatched/"),
         "splits": splits,
         "tasks": add_counts_by_task(files),
         "input": list(plan.log.files),
@@ -467,7 +468,8 @@ def _span(plan: Plan) -> str:
     return "".join(word + day for word, day in parts if day)
 
 
-def _under(counts: dict[str, int], prefix: str) -> dict[str, int]:
+def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:
+    """The counters whose names begin with a prefix, without it."""
     return {k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)}
 
 
@@ -488,7 +490,8 @@ def add_counts_by_task(files: list[dict]) -> dict[str, dict[str, int]]:
     return {task: dict(counts) for task, counts in totals.items()}
 
 
-def _check_rejected(plan: Plan, rejected: dict[str, int], read: int) -> None:
+def check_rejected(plan, rejected: dict[str, int], read: int) -> None:
+    """Raise where more rows had to be rejected than the config allows."""
     total, limit = sum(rejected.values()), plan.config.data.max_rejected
     if total > limit * read or (read and total == read):
         reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(rejected.items()))

@@ -31,16 +31,17 @@ def assign_split(
     if split.files and not held_out:
         return np.zeros(len(hashed), np.int8)
     if split.within_test:
-        late = np.where(_uniform(hashed) < split.validation, 1, 2)
+        late = np.where(uniform(hashed) < split.validation, 1, 2)
         return np.where(ms < data.moment_ms(split.test), 0, late).astype(np.int8)
     if split.by_fraction:
         bounds = [1 - split.validation - split.test, 1 - split.test]
-        return np.searchsorted(bounds, _uniform(hashed), side="right").astype(np.int8)
+        return np.searchsorted(bounds, uniform(hashed), side="right").astype(np.int8)
     bounds = [data.moment_ms(split.validation), data.moment_ms(split.test)]
     return np.searchsorted(bounds, ms, side="right").astype(np.int8)
 
 
-def _uniform(hashed: np.ndarray) -> np.ndarray:
+def uniform(hashed: np.ndarray) -> np.ndarray:
+    """Hashes as numbers in [0, 1)."""
     return (hashed >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 

@@ -64,9 +64,9 @@ def train(
     refuse_existing(output, overwrite or goes_on)
     if goes_on:
         _reopen(config, Path(output))
-    work = _work_folder(Path(output), resume, overwrite)
+    work = work_folder(Path(output), resume, overwrite)
     if not (work / "train.json").exists():
-        _write_inputs(config, schema, examples, work, resume)
+        write_inputs(config, schema, examples, work, resume)
         strategy = strategy or make_strategy()
         run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
         write_json(work / "train.json", run.train())
@@ -102,11 +102,12 @@ def _reopen(config: Config, output: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(output, fresh)
     (fresh / "train.json").unlink()
-    (fresh / "config.yaml").write_text(_text(config), encoding="utf-8")
+    (fresh / "config.yaml").write_text(config_text(config), encoding="utf-8")
     fresh.rename(work)
 
 
-def _text(config: Config) -> str:
+def config_text(config) -> str:
+    """A config as the YAML file that stands beside its results."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
@@ -138,12 +139,13 @@ def prepare_warm_start(
     before = Schema.from_dict(start.schema, trained / "schema.json")
     require_ancestor(before, schema, (trained / "vocab", examples.path / "vocab"))
     refuse_existing(output, False)
-    work = _work_folder(Path(output), False, False)
-    _write_inputs(config, schema, examples, work, False)
+    work = work_folder(Path(output), False, False)
+    write_inputs(config, schema, examples, work, False)
     start.write(work)
 
 
-def _work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
+def work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
+    """Where a run writes until it has ended; refused unless it may go on, or begin."""
     work = output.with_name(output.name + ".partial")
     if resume and not work.exists():
         raise InputError(f"{work}: no interrupted run to go on with; leave out --resume.")
@@ -157,9 +159,9 @@ def _work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
     return work
 
 
-def _write_inputs(config: Config, schema: Schema, examples, work: Path, resume: bool):
+def write_inputs(config, schema, examples, work: Path, resume: bool) -> None:
     """Put beside the weights what they belong to; refuse to go on with something else."""
-    text = _text(config)
+    text = config_text(config)
     if resume:
         found = read_json(work / "schema.json", "an interrupted run")["fingerprint"]
         if found != schema.fingerprint:

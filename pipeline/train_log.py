@@ -1,7 +1,7 @@
 """``log.jsonl``: one line a step, a line after each epoch; written and read back."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from components.divergence import DivergenceDetector
@@ -58,6 +58,24 @@ def cut_after(path: Path, step: int, epoch: int) -> list[dict]:
     Returns:
         The lines that were dropped.
     """
+
+    def is_beyond(line: dict) -> bool:
+        validated = "validation" in line and line["epoch"] >= epoch
+        return line["step"] > step or validated
+
+    return cut_from(path, is_beyond)
+
+
+def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
+    """Drop a log's lines from the first that is beyond a place.
+
+    Args:
+        path: The log.
+        is_beyond: Whether a line is.
+
+    Returns:
+        The lines that were dropped.
+    """
     if not path.exists():
         return []
     kept, dropped = [], []
@@ -67,8 +85,7 @@ def cut_after(path: Path, step: int, epoch: int) -> list[dict]:
                 content = json.loads(line)
             except ValueError:  # the line that was being written when the run died
                 break
-            validated = "validation" in content and content["epoch"] >= epoch
-            if dropped or content["step"] > step or validated:
+            if dropped or is_beyond(content):
                 dropped.append(content)
             else:
                 kept.append(line)

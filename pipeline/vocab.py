@@ -104,7 +104,7 @@ def analyse(table: pa.Table, plan: Plan) -> Analysis:
     for feature, item in zip(plan.features, plan.config.features, strict=True):
         values = table[f"feature/{feature.name}"].combine_chunks()
         if feature.kind != "numeric":
-            result.counts[feature.name] = _count(values)
+            result.counts[feature.name] = count_values(values)
             continue
         numbers = as_float32(values)
         known = numbers[~np.isnan(numbers)].astype(np.float64)
@@ -156,7 +156,7 @@ def learn(
         if feature.kind != "numeric":
             counts = analysis.counts.get(feature.name)
             least, kept = plan.config.owner(item).min_count, (old or {}).get(feature.name)
-            known, summary = _vocabulary(counts, least, feature, kept)
+            known, summary = known_values(counts, least, feature.raw, kept)
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
         else:
@@ -242,18 +242,19 @@ def label_arrays(table: pa.Table, tasks: tuple[Task, ...]) -> dict[str, np.ndarr
     return {t.name: as_float32(table[f"label/{t.name}"].combine_chunks()) for t in tasks}
 
 
-def _count(values: pa.Array) -> pa.Table:
+def count_values(values: pa.Array) -> pa.Table:
+    """Each value, and how often it is there: ``value`` and ``count``."""
     if is_list(values.type):
         values = values.flatten()
     counts = values.drop_null().value_counts()
     return pa.table({"value": counts.field("values"), "count": counts.field("counts")})
 
 
-def _vocabulary(
-    counts: pa.Table | None, min_count: int, feature: Feature, old: pa.Array | None
+def known_values(
+    counts: pa.Table | None, min_count: int, raw: str, old: pa.Array | None = None
 ):
     """Values seen often enough, the most frequent first, ties by value; after old ones."""
-    kind = pa.int64() if feature.raw == "integer" else pa.string()
+    kind = pa.int64() if raw == "integer" else pa.string()
     if counts is None:
         counts = pa.table({"value": pa.array([], kind), "count": pa.array([], pa.int64())})
     seen, values = int(pc.sum(counts["count"]).as_py() or 0), len(counts)

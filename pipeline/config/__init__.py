@@ -41,6 +41,7 @@ from pipeline.config.sections import (
     Train,
     column,
 )
+from pipeline.config.sequences import KIND, SECTIONS, SequenceConfig
 from pipeline.config.sweep import Constraint, Objective, Parameter, Sweep, When
 from pipeline.config.task_weights import METHODS
 from pipeline.config.trunks import TRUNKS, History
@@ -303,6 +304,12 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     return parse_config(read_document(path, overrides), str(path))
 
 
+def load_any_config(path: Path, overrides: list[str] | None = None):
+    """The same for a config of either kind: a ``Config``, or a ``SequenceConfig``."""
+    document = read_document(path, overrides)
+    return _parse(_kind(document), document, str(path))
+
+
 def read_document(path: Path, overrides: list[str] | None = None) -> dict:
     """Read and override a config file, unchecked; see ``load_config``."""
     try:
@@ -320,10 +327,37 @@ def read_document(path: Path, overrides: list[str] | None = None) -> dict:
 
 def parse_config(document: dict, source: str) -> Config:
     """Check a config that is already a dictionary; see ``load_config``."""
+    if _kind(document) is SequenceConfig:
+        raise InputError(
+            f"config {source}: model.kind is {KIND}, and this is for ranking models. Next-"
+            "item models have preprocess, train, export, evaluate, run, release, inspect."
+        )
+    return _parse(Config, document, source)
+
+
+def parse_sequence_config(document: dict, source: str) -> SequenceConfig:
+    """Check a next-item model's config that is already a dictionary."""
+    return _parse(SequenceConfig, document, source)
+
+
+def _kind(document: dict) -> type[Section]:
+    """The one place that tells the two kinds of configs apart."""
+    model = document.get("model")
+    if not isinstance(model, dict) or "kind" not in model:
+        return Config
+    if model["kind"] != KIND:
+        raise InputError(
+            f"model.kind must be {KIND}; a ranking model has model.trunk in its place. "
+            f"Received: {model['kind']!r}."
+        )
+    return SequenceConfig
+
+
+def _parse(section: type[Section], document: dict, source: str):
     try:
-        return Config.model_validate(document)
+        return section.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(e, document) for e in error.errors()]
+        lines = [_explain(e, document, section) for e in error.errors()]
         raise InputError(f"config {source}:\n  " + "\n  ".join(lines)) from None
 
 
@@ -372,7 +406,7 @@ def _child(node, part: str, path: str, source: str):
     raise InputError(f"{source} {path}: {part!r} is not a section.")
 
 
-def _explain(error: dict, document: dict) -> str:
+def _explain(error: dict, document: dict, root: type[Section]) -> str:
     """One line about one mistake: the key's path by name, what is wrong, what to do."""
     path, node, siblings = [], document, None
     for part in error["loc"]:
@@ -387,7 +421,7 @@ def _explain(error: dict, document: dict) -> str:
             path.append(str(part))
     where = ".".join(path) or "config"
     if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key. {near(str(siblings), _keys(error['loc']))}"
+        return f"{where}: unknown key. {near(str(siblings), _keys(error['loc'], root))}"
     message = error["msg"].removeprefix("Value error, ")
     received = error.get("input")
     if isinstance(received, dict | list | BaseModel) or error["type"] == "missing":
@@ -400,7 +434,7 @@ def name_of(section: type[Section], key: str) -> str:
     return get_args(section.model_fields[key].annotation)[0]
 
 
-def _keys(location: tuple) -> list[str]:
+def _keys(location: tuple, root: type[Section] = Config) -> list[str]:
     """The keys that a section allows, found by walking the models along a location."""
     kinds = {
         "categorical": CategoricalFeature,
@@ -439,7 +473,7 @@ def _keys(location: tuple) -> list[str]:
         "objective": Objective,
         "constraint": Constraint,
     }
-    section = Config
+    section = root
     for part in location[:-1]:
-        section = kinds.get(part, section)
+        section = (SECTIONS if root is SequenceConfig else kinds).get(part, section)
     return list(section.model_fields)

@@ -57,11 +57,9 @@ class Split(Section):
                     "validation, a fraction of the rows from test on, must be above 0 and "
                     f"below 1. Received: validation={self.validation}"
                 )
-        elif (_moment(self.validation).tzinfo is None) != (
-            _moment(self.test).tzinfo is None
-        ):
+        elif (moment(self.validation).tzinfo is None) != (moment(self.test).tzinfo is None):
             raise ValueError("say the zone of both moments, or of none")
-        elif _moment(self.validation) >= _moment(self.test):
+        elif moment(self.validation) >= moment(self.test):
             raise ValueError(
                 f"validation must begin before test. Received: "
                 f"validation={self.validation}, test={self.test}"
@@ -83,34 +81,23 @@ class Split(Section):
         return self.test if self.within_test else self.validation
 
 
-def _moment(value: datetime.date) -> datetime.datetime:
+def moment(value: datetime.date) -> datetime.datetime:
+    """A date as its first moment."""
     if isinstance(value, datetime.datetime):
         return value
     return datetime.datetime.combine(value, datetime.time())
 
 
-class Data(Section):
-    """Where the log is, and how it is ordered and split."""
+class Log(Section):
+    """Which files a log is, how they and their times are read, what may be wrong."""
 
     input: Annotated[list[str], Field(min_length=1)]
-    join: list[Join] = []
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV files
     columns: list[str] = []  # names of the log's columns, where CSV has no header line
-    time: str | None = None  # the column that orders training
     time_unit: Literal["s", "ms", "us"] = "ms"  # of an integer time column
     timezone: str = "UTC"  # windows and split moments are read in it
-    window: str | None = "1d"  # null: one window
-    split: Split
-    group: str | None = None  # for GAUC, mostly the user
     drop_duplicates: bool = True  # rows that are equal in every column of the log
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.01  # fraction of the rows
-
-    @field_validator("window")
-    @classmethod
-    def _window(cls, value):
-        if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
-            raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
-        return value
 
     @field_validator("columns")
     @classmethod
@@ -127,6 +114,30 @@ class Data(Section):
             zoneinfo.ZoneInfo(value)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError):
             raise ValueError("must be a time zone name such as Asia/Shanghai") from None
+        return value
+
+    def moment_ms(self, value: datetime.date) -> int:
+        """Milliseconds since 1970 of a split's moment: in its zone, or the config's."""
+        found = moment(value)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=zoneinfo.ZoneInfo(self.timezone))
+        return round(found.timestamp() * 1000)
+
+
+class Data(Log):
+    """Where the log is, and how it is ordered and split."""
+
+    join: list[Join] = []
+    time: str | None = None  # the column that orders training
+    window: str | None = "1d"  # null: one window
+    split: Split
+    group: str | None = None  # for GAUC, mostly the user
+
+    @field_validator("window")
+    @classmethod
+    def _window(cls, value):
+        if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
+            raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
         return value
 
     @model_validator(mode="after")
@@ -146,13 +157,6 @@ class Data(Section):
     @property
     def window_ms(self) -> int | None:
         return self.window and int(self.window[:-1]) * UNITS_MS[self.window[-1]]
-
-    def moment_ms(self, value: datetime.date) -> int:
-        """Milliseconds since 1970 of a split's moment: in its zone, or the config's."""
-        moment = _moment(value)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=zoneinfo.ZoneInfo(self.timezone))
-        return round(moment.timestamp() * 1000)
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

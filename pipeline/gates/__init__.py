@@ -6,17 +6,20 @@ empty sample space or slice, a missing baseline or no gate at all refuse.  How n
 with a standard error are judged stands in ``pipeline.gates.rules``.  No TensorFlow here.
 """
 
+from collections.abc import Iterable
+
 from pipeline.gates.result import is_number, missing, simple
 from pipeline.gates.rules import worst
 from pipeline.gates.task_gates import metric_gates, slice_gates
 
 
-def judge(metrics: dict, gates: dict) -> dict:
+def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
     """Judge a model.
 
     Args:
         metrics: As ``metrics.json`` has them, the baseline's among them.
         gates: The config's ``gates`` section.
+        further: Results of gates that only some models have.
 
     Returns:
         ``{"verdict": "PASS", "HOLD" or "REFUSE", "gates": [...]}``: for each gate its
@@ -31,6 +34,7 @@ def judge(metrics: dict, gates: dict) -> dict:
         *_size(metrics.get("size_mb"), gates.get("size")),
         *_latency(metrics.get("latency"), gates.get("latency")),
         *_stability(metrics.get("stability"), gates.get("stability")),
+        *further,
     ]
     if not results:
         reason = "the config names no gate, so nothing vouches for the model"

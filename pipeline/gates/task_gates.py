@@ -32,7 +32,7 @@ def metric_gates(metrics: Mapping, gates: Mapping, trials: int = 1) -> list[dict
     results, confidence = [], gates.get("confidence")
     for name in METRICS:
         for task, gate in (gates.get(name) or {}).items():
-            results += _metric(metrics, name, task, gate, confidence, trials)
+            results += metric_gate(metrics, name, task, gate, confidence, trials)
     for task, gate in (gates.get("calibration") or {}).items():
         results += _calibration(metrics, task, gate, confidence, trials)
     return results
@@ -69,7 +69,10 @@ def _of_slice(item: dict, values: Mapping[str, str]) -> dict:
     return {**item, "gate": f"slice {item['gate']}", "slice": values, "reason": reason}
 
 
-def _metric(metrics, name: str, task: str, gate: Mapping, confidence, trials) -> list:
+def metric_gate(
+    metrics, name: str, task: str, gate: Mapping, confidence, trials: int = 1
+) -> list[dict]:
+    """Judge one metric of one task by the limits that a gate has."""
     results = []
     measured = _estimate(metrics, task, name)
     for key, judge, word in (

@@ -1,0 +1,184 @@
+"""Sequences from an event log: a naive reference, every split, every event counted."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config import parse_sequence_config
+from pipeline.errors import InputError
+from pipeline.plan import Addition
+from pipeline.sequences.events import key_events, settle_events
+from pipeline.sequences.example_set import SequenceSet, encode_sequences, pad_left
+from pipeline.sequences.plan import make_plan
+from pipeline.sequences.preprocess import preprocess
+from tests.pipeline import event_log
+
+MOMENTS = {"validation": "2024-03-05", "test": "2024-03-07"}
+SECONDS = [event_log.START.timestamp() + days * 24 * 3600 for days in (4, 6)]
+FRACTIONS = {"validation": 0.2, "test": 0.2}
+
+
+@pytest.fixture(scope="module")
+def events():
+    return event_log.make_events()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, events):
+    log = tmp_path_factory.mktemp("events")
+    event_log.write_events(log, events)
+    return log
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """The set that Beam makes, leaving each user's last events out."""
+    config = parse_sequence_config(event_log.config_document(), "c")
+    manifest = preprocess(config, folder, folder / "examples")
+    return SequenceSet.open(folder / "examples"), manifest
+
+
+def settled(folder, **changes) -> tuple[dict, dict]:
+    """Raw sequences of each split without Beam, in two shards, and the counts."""
+    config = parse_sequence_config(event_log.config_document(**changes), "c")
+    plan = make_plan(config, folder)
+    object.__setattr__(plan, "shards", 2)
+    (piece,) = plan.log.pieces
+    shards, found, counts = {}, {"train": [], "validation": [], "test": []}, {}
+    for table, _ in piece.batches():
+        tables, rejected, left_out = key_events(table, piece.path, 0, plan)
+        counts["rejected"] = sum(map(len, rejected))
+        counts |= left_out
+        for shard, part in tables.items():
+            shards.setdefault(shard, []).append(part)
+    for tables in shards.values():
+        sequences, more = settle_events(tables, plan)
+        for name, count in more.items():
+            counts[name] = counts.get(name, 0) + count
+        for split, table in sequences.items():
+            found[split] += map(tuple, table["items"].to_pylist())
+    assert len(shards) == 2
+    return found, counts
+
+
+def decoded(examples, split) -> list[tuple]:
+    lines = (examples.path / "vocab" / "item.txt").read_text().split("\n")[:-1]
+    names = [None, *lines, "?"]
+    rows, _ = examples.read(split)
+    return [tuple(names[i] for i in row if i) for row in rows]
+
+
+def test_beam_gives_what_naive_grouping_gives(whole, events):
+    examples, manifest = whole
+    counts = {}
+    histories = event_log.naive_histories(events, counts)
+    expected, lost = event_log.naive_split(histories, "last")
+    known = event_log.naive_vocabulary(expected["train"])
+    assert (examples.path / "vocab" / "item.txt").read_text().split() == known
+    for split, sequences in expected.items():
+        masked = [tuple(i if i in known else "?" for i in s) for s in sequences]
+        assert sorted(decoded(examples, split)) == sorted(masked)
+        assert manifest["splits"][split]["sequences"] == len(sequences)
+    rows = manifest["rows"]
+    assert rows["read"] == len(events)
+    assert rows["duplicates"] == counts["duplicates"] > 0
+    assert sum(rows["rejected"].values()) == counts["rejected"] > 0
+    assert len(rows["rejected"]) == 3
+    assert sum(rows["dropped"].values()) == lost + counts["below"]
+    assert min(lost, counts["below"]) > 0
+    assert rows["read"] == (
+        rows["written"]
+        + rows["duplicates"]
+        + sum(rows["rejected"].values())
+        + sum(rows["dropped"].values())
+    )
+
+
+@pytest.mark.parametrize(("split", "kind"), [("leave_last_out", "last"), (MOMENTS, "time")])
+def test_each_split_is_the_naive_one(folder, events, split, kind):
+    found, counts = settled(folder, data__split=split)
+    histories = event_log.naive_histories(events)
+    expected, lost = event_log.naive_split(histories, kind, moments=SECONDS)
+    for part, sequences in expected.items():
+        assert sorted(found[part]) == sorted(sequences) != []
+    assert counts["dropped/in sequences shorter than min_length"] == lost
+
+
+def test_fractions_draw_whole_pieces_once_and_the_same_ones_again(folder, events):
+    found, _ = settled(folder, data__split=FRACTIONS)
+    histories = event_log.naive_histories(events)
+    expected, _ = event_log.naive_split(histories, "pieces")
+    everything = [s for sequences in found.values() for s in sequences]
+    assert sorted(everything) == sorted(expected["train"])
+    share = len(found["validation"]) / len(everything)
+    assert 0.13 < share < 0.27
+    again, _ = settled(folder, data__split=FRACTIONS)
+    assert {k: sorted(v) for k, v in again.items()} == {
+        k: sorted(v) for k, v in found.items()
+    }
+
+
+def test_options_have_an_effect(folder):
+    base, _ = settled(folder)
+    assert max(map(len, base["train"])) == 6
+    longer, _ = settled(folder, data__sequences__length=9)
+    assert max(map(len, longer["train"])) == 9
+    short, _ = settled(folder, data__sequences__min_length=2)
+    assert min(map(len, short["train"])) == 2 < min(map(len, base["train"]))
+    _, counts = settled(folder, data__sequences__keep=None)
+    assert not any("keep" in name for name in counts)
+    _, counts = settled(folder, data__drop_duplicates=False)
+    assert "duplicates" not in counts
+
+
+def test_blocks_hold_what_was_encoded():
+    random = np.random.default_rng(1)
+    lengths = random.integers(1, 7, 5000)
+    items, groups = random.integers(1, 50, lengths.sum()), random.integers(0, 9, 5000)
+    assert len(list(encode_sequences(items, lengths, groups))) == 2  # of 4096 at most
+    matrix, ends = pad_left(items, lengths, 6), np.cumsum(lengths)
+    for row in (0, 17, 4999):
+        own = items[ends[row] - lengths[row] : ends[row]]
+        assert matrix[row].tolist() == [0] * (6 - lengths[row]) + own.tolist()
+
+
+def test_popularity_counts_are_those_of_training(whole):
+    examples, _ = whole
+    rows, _ = examples.read("train")
+    expected = np.bincount(rows.ravel(), minlength=examples.schema.items + 2)
+    np.testing.assert_array_equal(examples.counts(), expected[1:-1])
+    kept = pq.read_table(examples.path / "rejected" / "rows.parquet")
+    assert "source" in kept.column_names and len(kept) > 0
+
+
+def test_what_was_changed_afterwards_is_refused(whole, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(whole[0].path, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(
+        json.dumps(manifest | {"rows": manifest["rows"] | {"read": 1}})
+    )
+    with pytest.raises(InputError, match="do not add up"):
+        SequenceSet.open(copy)
+    (copy / "vocab" / "item.txt").write_text("i1\n")
+    with pytest.raises(InputError, match="changed after"):
+        SequenceSet.open(copy)
+
+
+def test_bad_input_is_refused_by_name(folder, tmp_path):
+    def run(**changes):
+        document = event_log.config_document(**changes)
+        return preprocess(parse_sequence_config(document, "c"), folder, tmp_path / "out")
+
+    with pytest.raises(InputError, match="'itm'.*data.sequences.item.*'item'"):
+        run(data__sequences__item="itm")
+    late = {"validation": "2031-01-01", "test": "2031-01-02"}
+    with pytest.raises(InputError, match="validation split has no sequences"):
+        run(data__split=late)
+    config = parse_sequence_config(event_log.config_document(), "c")
+    with pytest.raises(InputError, match="--append"):
+        preprocess(config, folder, tmp_path / "o", addition=Addition(tmp_path))

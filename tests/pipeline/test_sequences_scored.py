@@ -1,0 +1,111 @@
+"""Metrics of rankings by hand, their scatter over users, gates over phases, seen items."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.sequences.gates import divergence_by_phase, judge_sequences
+from pipeline.sequences.scored import row_metrics, summarise
+from pipeline.sequences.serving import visible
+from pipeline.sequences.training_run import ranks_of
+
+EACH = np.arange(3000)
+
+
+@pytest.fixture(scope="module")
+def ranks():
+    return np.random.default_rng(1).geometric(0.03, 3000) - 1
+
+
+def test_metrics_by_hand():
+    found = row_metrics(np.array([0, 1, 4, 5, 19, 20]))
+    expected = {
+        "mrr@5": [1, 1 / 2, 1 / 5, 0, 0, 0],
+        "hr@5": [1, 1, 1, 0, 0, 0],
+        "ndcg@5": [1, 1 / np.log2(3), 1 / np.log2(6), 0, 0, 0],
+        "mrr@20": [1, 1 / 2, 1 / 5, 1 / 6, 1 / 20, 0],
+        "hr@20": [1, 1, 1, 1, 1, 0],
+        "ndcg@20": [1, 1 / np.log2(3), 1 / np.log2(6)]
+        + [1 / np.log2(7), 1 / np.log2(21), 0],
+    }
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, err_msg=name)
+
+
+def test_errors_are_those_of_a_mean_and_users_count_not_rows(ranks):
+    once = summarise(ranks, EACH, {}, repetitions=1000)
+    for name, values in row_metrics(ranks).items():
+        textbook = values.std(ddof=1) / np.sqrt(len(values))
+        assert once["errors"][name] == pytest.approx(textbook, rel=0.1)
+        low, high = once["intervals"][name]
+        assert low < once[name] < high
+    twice = summarise(np.tile(ranks, 2), np.tile(EACH, 2), {}, repetitions=1000)
+    assert twice["errors"]["hr@20"] == pytest.approx(once["errors"]["hr@20"], rel=0.1)
+
+
+def test_gains_are_paired(ranks):
+    better = np.maximum(ranks - 1, 0)
+    others = {"gain": better, "gain_over_popularity": ranks}
+    found = summarise(ranks, EACH, others)
+    gain = found["gain"]["hr@5"]
+    expected = np.mean(ranks < 5) - np.mean(better < 5)
+    assert gain["difference"] == pytest.approx(expected)
+    assert expected < 0
+    assert 0 < gain["error"] < found["errors"]["hr@5"]
+    same = found["gain_over_popularity"]["mrr@5"]
+    assert (same["difference"], same["error"]) == (0.0, 0.0)
+
+
+def test_few_users_hold_a_gain_and_none_refuse_it(ranks):
+    gates = {"ranking": {"mrr@5": {"min": None, "min_gain": None}}, "confidence": None}
+    gates["ranking"]["mrr@5"]["min_gain_over_popularity"] = 0.0
+
+    def verdict(ours, theirs):
+        groups = np.arange(len(ours))
+        results = summarise(ours, groups, {"gain_over_popularity": theirs})
+        popular = summarise(theirs, groups, {})
+        metrics = {"tasks": {"next_item": results}, "popularity": popular}
+        return judge_sequences(metrics, gates)["gates"][0]
+
+    better = np.maximum(ranks - 2, 0)
+    assert verdict(better, ranks)["verdict"] == "PASS"
+    assert verdict(ranks, better)["verdict"] == "REFUSE"
+    held = verdict(better[:8], ranks[:8])
+    assert held["verdict"] == "HOLD" and held["rows_needed"] > 8
+    assert verdict(better[:0], ranks[:0])["verdict"] != "PASS"
+
+
+def test_no_gate_refuses():
+    assert judge_sequences({}, {"ranking": {}, "confidence": None})["verdict"] == "REFUSE"
+
+
+def test_a_loss_that_jumps_between_phases_has_not_diverged():
+    lines = [
+        {"step": i, "phase": int(i > 200), "loss": 8.0 if i > 200 else 1.0, "losses": {},
+         "examples": 1, "batch_size": 1}
+        for i in range(1, 501)
+    ]  # fmt: skip
+    found = divergence_by_phase(lines)
+    assert (found["steps"], found["diverged"], found["micro"]) == (500, False, [])
+    one = divergence_by_phase([{**line, "phase": 0} for line in lines])
+    assert (one["diverged"], one["diverged_at"]) == (True, 201)
+
+
+def test_seen_items_are_hidden_one_by_one():
+    scores = np.random.default_rng(2).normal(size=(4, 7)).astype(np.float32)
+    seen = np.array([[0, 0, 0], [0, 3, 3], [7, 1, 2], [0, 0, 6]], np.int32)
+    expected = scores[:, :6].copy()
+    for row, ids in enumerate(seen):
+        for item in ids:
+            if 1 <= item <= 6:
+                expected[row, item - 1] = -np.inf
+    found = visible(tf.constant(scores), tf.constant(seen)).numpy()
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(visible(tf.constant(scores)), scores[:, :6])
+
+
+def test_an_unknown_target_is_never_a_hit():
+    scores = np.array([[3.0, 1.0, 2.0, 9.0]] * 4, np.float32)  # the last: the unknown's
+    targets = tf.constant([1, 2, 3, 4])
+    assert ranks_of(tf.constant(scores), targets, 3).numpy().tolist() == [0, 2, 1, 3]

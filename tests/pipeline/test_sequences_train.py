@@ -1,0 +1,331 @@
+"""Next-item models from an event log to a release: phases, resumption, naive metrics."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from models.stack import named_weights
+from pipeline import train_log
+from pipeline.config import parse_sequence_config
+from pipeline.errors import DivergenceError, InputError
+from pipeline.release import release
+from pipeline.sequences.evaluate import NextItemExport, evaluate
+from pipeline.sequences.example_set import SequenceSchema, SequenceSet
+from pipeline.sequences.export import export
+from pipeline.sequences.gates import judge_sequences
+from pipeline.sequences.model import (
+    build,
+    grown,
+    load_weights,
+    save_weights,
+    trained_before,
+)
+from pipeline.sequences.preprocess import preprocess
+from pipeline.sequences.skew import measure_skew
+from pipeline.sequences.train import start, train
+from tests.pipeline import event_log
+
+GATES = {
+    "divergence": {"max_micro": 0},
+    "ranking": {
+        "mrr@5": {"min": 0.2, "min_gain_over_popularity": 0.05},
+        "hr@20": {"min": 0.3},
+    },
+    "skew": {"max_difference": 1e-4},
+}
+
+
+def parsed(**changes):
+    changes = {"serving__k": 1000, "gates": GATES, **changes}
+    return parse_sequence_config(event_log.config_document(**changes), "c")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    log = tmp_path_factory.mktemp("sequences")
+    event_log.write_events(log, event_log.make_events())
+    preprocess(parsed(), log, log / "examples")
+    return log
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """A run of two phases; what a kill in the second would have left is kept."""
+    output = folder / "train"
+
+    def keep(step, total, text):
+        late = text.startswith("phase 2") and "loss" in text and 3 * step > 2 * total
+        if late and not (folder / "killed.partial").exists():
+            shutil.copytree(folder / "train.partial", folder / "killed.partial")
+
+    train(parsed(), folder / "examples", output, progress=keep)
+    return output
+
+
+@pytest.fixture(scope="module")
+def exported(folder, trained):
+    return export(parsed(), trained, folder / "export")
+
+
+@pytest.fixture(scope="module")
+def evaluated(folder, exported):
+    found = evaluate(parsed(), folder / "examples", exported, folder / "evaluation")
+    return folder / "evaluation", found
+
+
+def test_phases_grow_and_hand_on_their_best(trained):
+    summary = json.loads((trained / "train.json").read_text())
+    first, second = summary["phases"]
+    assert (first["blocks"], second["blocks"]) == (1, 2)
+    assert first["sequences"] == round(0.5 * second["sequences"])
+    lines = list(train_log.read_lines(trained / "log.jsonl"))
+    measured = {0: [], 1: []}
+    for line in lines:
+        if "validation" in line:
+            measured[line["phase"]].append(line["validation"]["next_item"]["mrr@5"])
+    assert first["best"] == max(measured[0])
+    # growth that changes nothing: the second phase begins where the best of the first was
+    assert measured[1][0] == pytest.approx(first["best"], abs=1e-9)
+    assert summary["best"] == second["best"] == max(measured[1]) > first["best"]
+    losses = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in losses] == list(range(1, summary["steps"] + 1))
+    assert set(losses[-1]["clipped_rows"]) == {"items"}
+
+
+def test_a_run_that_was_killed_in_a_phase_ends_the_same(folder, trained):
+    output = folder / "killed"
+    with pytest.raises(InputError, match="--resume"):
+        train(parsed(), folder / "examples", output)
+    seen = []
+    again = {"resume": True, "progress": lambda *said: seen.append(said[2])}
+    train(parsed(), folder / "examples", output, **again)
+    assert all(text.startswith("phase 2") for text in seen)
+    assert not any("starts at" in text for text in seen)
+    one, two = (weights(folder, path) for path in (trained, output))
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+    logs = [list(train_log.read_lines(path / "log.jsonl")) for path in (trained, output)]
+    for a, b in zip(*logs, strict=True):
+        assert {**a, "seconds": 0} == {**b, "seconds": 0}
+
+
+def weights(folder, trained) -> dict:
+    schema = SequenceSet.open(folder / "examples").schema
+    model = build(parsed(), schema, 2)
+    load_weights(model, trained / "best")
+    return {name: v.numpy() for name, v in named_weights(model).items()}
+
+
+def naive_metrics(ranks) -> dict:
+    """From the definitions of PAPERS 3.7, a rank of None being no answer at all."""
+    found = {}
+    for k in (5, 20):
+        hits = [rank for rank in ranks if rank is not None and rank < k]
+        found[f"mrr@{k}"] = sum(1 / (rank + 1) for rank in hits) / len(ranks)
+        found[f"hr@{k}"] = len(hits) / len(ranks)
+        found[f"ndcg@{k}"] = sum(1 / np.log2(rank + 2) for rank in hits) / len(ranks)
+    return found
+
+
+def raw_test_rows() -> list[tuple]:
+    histories = event_log.naive_histories(event_log.make_events())
+    return event_log.naive_split(histories, "last")[0]["test"]
+
+
+def test_metrics_are_those_of_the_answers_to_raw_histories(exported, evaluated):
+    """Each user's last item is looked for in the list that its history is answered with."""
+    served = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    ranks = []
+    for *history, target in raw_test_rows():
+        answer = served(history=tf.constant([history]))["items"].numpy()[0]
+        names = [name.decode() for name in answer]
+        assert len(set(names)) == len(names)
+        ranks.append(names.index(target) if target in names else None)
+    metrics = evaluated[1]["metrics"]
+    for name, value in naive_metrics(ranks).items():
+        assert metrics["tasks"]["next_item"][name] == pytest.approx(value, abs=1e-9)
+    assert None in ranks  # an unknown item is missed, not left out
+    assert metrics["rows"] == len(ranks)
+
+
+def test_popularity_is_a_ranking_by_training_counts(evaluated):
+    histories = event_log.naive_histories(event_log.make_events())
+    parts = event_log.naive_split(histories, "last")[0]
+    known = event_log.naive_vocabulary(parts["train"])
+    counts = [sum(s.count(item) for s in parts["train"]) for item in known]
+    ranks = []
+    for *_, target in parts["test"]:
+        own = counts[known.index(target)] if target in known else None
+        ranks.append(None if own is None else sum(c >= own for c in counts) - 1)
+    for name, value in naive_metrics(ranks).items():
+        found = evaluated[1]["metrics"]["popularity"][name]
+        assert found == pytest.approx(value, abs=1e-9)
+
+
+def test_a_verdict_a_report_and_a_release(folder, exported, evaluated):
+    path, found = evaluated
+    gates = {(gate["gate"], gate["rule"]): gate for gate in found["gates"]}
+    assert found["verdict"] == "PASS", [g["reason"] for g in found["gates"]]
+    over = gates["mrr@5", "min_gain_over_popularity 0.05"]
+    assert over["interval"][0] > 0.05
+    metrics = found["metrics"]
+    ours, popular = metrics["tasks"]["next_item"]["mrr@5"], metrics["popularity"]["mrr@5"]
+    assert over["measured"] == pytest.approx(ours - popular)
+    page = (path / "report.html").read_text(encoding="utf-8")
+    assert "phase 2" in page and "ndcg@20" in page and "min_length" in page
+    entry = release(exported, path, folder / "served")
+    assert entry["metrics"]["next_item"]["mrr@5"] == ours
+
+
+@pytest.mark.parametrize("softmax", ["full", "sampled"])
+@pytest.mark.parametrize("block", ["nextitnet", "sasrec"])
+def test_weights_of_a_grown_model_are_those_of_one_built_as_deep(block, softmax, tmp_path):
+    settings = {"kind": "next_item", "dim": 4, "block": block, "softmax": softmax}
+    phases = [{"blocks": 1, "epochs": 1}, {"blocks": 2, "grow": "cross", "epochs": 1}]
+    config = parsed(model=settings, train__phases=phases)
+    schema = SequenceSchema(items=9, raw="string", length=5)
+    deep = grown(build(config, schema, 1), config.train.phases[1])
+    random = np.random.default_rng(1)
+    for variable in deep.trainable_variables:
+        variable.assign(random.normal(size=variable.shape))
+    save_weights(deep, tmp_path / "weights")
+    other, rows = build(config, schema, 2), {"items": tf.constant([[0, 3, 1, 9]])}
+    load_weights(other, tmp_path / "weights")
+    np.testing.assert_array_equal(other.scores(rows), deep.scores(rows))
+    with pytest.raises(InputError, match="does not hold this model's weights"):
+        load_weights(build(config, schema, 3), tmp_path / "weights")
+
+
+def test_warm_up_requests_are_answered(exported):
+    served = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    path = exported / "assets.extra" / "tf_serving_warmup_requests"
+    rows = []
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        history = tf.constant(tf.make_ndarray(request.inputs["history"]))
+        rows.append(len(served(history=history)["items"]))
+    assert rows == [1, 100]
+
+
+@pytest.mark.parametrize(("wrong", "gap"), [(0.0, 0.0), (0.5, 0.5)])
+def test_skew_sees_a_signature_that_answers_otherwise(folder, exported, wrong, gap):
+    examples = SequenceSet.open(folder / "examples")
+    export_ = NextItemExport(exported, examples, "model")
+    signatures = export_.signatures
+    served = signatures["serving_default"]
+
+    def answer(history):
+        found = served(history=history)
+        return {**found, "scores": found["scores"] + wrong}
+
+    export_.signatures = {"serving_default": answer, "encoded": signatures["encoded"]}
+    found = measure_skew(export_, examples, "test")
+    assert found["rows"] == examples.manifest["splits"]["test"]["sequences"]
+    assert found["max_difference"] == pytest.approx(gap, abs=1e-4)
+
+
+def test_gains_are_over_the_baseline_given(folder, exported):
+    gates = {"ranking": {"mrr@5": {"min_gain": 0.0}, "hr@5": {"min": 0.99}}}
+    config = parsed(gates=gates)
+    both = evaluate(
+        config, folder / "examples", exported, folder / "both", baseline_path=exported
+    )
+    gain, least = both["gates"]
+    assert (gain["measured"], gain["verdict"]) == (0.0, "PASS")  # over itself, surely
+    assert least["verdict"] == "REFUSE"
+    metrics = {**both["metrics"], "baseline": None}
+    alone = judge_sequences(metrics, config.gates.model_dump())
+    assert "no baseline" in alone["gates"][0]["reason"]
+
+
+def test_seen_items_can_be_left_out(folder, trained):
+    config = parsed(serving={"k": 3, "exclude_seen": True})
+    path = export(config, trained, folder / "unseen")
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    long = [f"i{i}" for i in range(12)]
+    answer = served(history=tf.constant([["", "i3", "i4", *[""] * 9], long]))
+    names = [[name.decode() for name in row] for row in answer["items"].numpy()]
+    assert [len(row) for row in names] == [3, 3]
+    assert not {"i3", "i4"} & set(names[0])
+    assert not set(long) & set(names[1])  # also what is too old to be read
+    assert "i5" in names[0]
+    found = evaluate(config, folder / "examples", path, folder / "unseen_evaluation")
+    assert found["metrics"]["skew"]["max_difference"] < 1e-4
+
+
+def test_padding_changes_no_answer(exported):
+    served = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    rows = [["i3", "i4", "", ""], ["", "i3", "", "i4"], ["", "", "i3", "i4"]]
+    scores = served(history=tf.constant(rows))["scores"].numpy()
+    np.testing.assert_allclose(scores[1:], scores[:1].repeat(2, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_it_is_served_by_tensorflow_alone(exported, tmp_path):
+    moved = shutil.copytree(exported, tmp_path / "model")
+    script = (
+        "import sys, tensorflow as tf\n"
+        f"s = tf.saved_model.load({str(moved)!r}).signatures['serving_default']\n"
+        "print(s(history=tf.constant([['i3', 'i4']]))['items'].numpy()[0][0].decode())\n"
+        "assert not {'pipeline', 'models', 'components'} & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-I", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["i5"], done.stderr[-1000:]
+
+
+def test_another_domain_starts_from_blocks_and_shared_items(folder, trained, tmp_path):
+    events = event_log.make_events(users=60, seed=9, dirty=False)
+    for event in events:
+        if int(event["item"][1:]) >= 10:
+            event["item"] = event["item"].replace("i", "new")
+    event_log.write_events(tmp_path, events)
+    phases = [{"blocks": 2, "epochs": 1}]
+    settings = {"train__start_from": str(trained), "train__phases": phases}
+    config = parsed(data__sequences__keep=None, **settings)
+    preprocess(config, tmp_path, tmp_path / "examples")
+    schema = SequenceSet.open(tmp_path / "examples").schema
+    model = start(config, schema, tmp_path / "examples", 0)
+    # the softmax is new: every item is about as likely as any other
+    rows = SequenceSet.open(tmp_path / "examples").read("test")[0]
+    scores = model.scores({"items": tf.constant(rows[:, :-1])}).numpy()
+    assert scores.std() < 0.1
+    vectors = model.item_table.numpy()
+    ours = (tmp_path / "examples/vocab/item.txt").read_text().split()
+    theirs = (trained / "vocab/item.txt").read_text().split()
+    before = weights(folder, trained)
+    old = before["item_embedding"]
+    for item in ("i3", "i7"):
+        expected = old[theirs.index(item) + 1]
+        np.testing.assert_array_equal(vectors[ours.index(item) + 1], expected)
+    with pytest.raises(InputError, match="model.dim must be 8"):
+        trained_before(
+            parsed(model__dim=4, **settings), schema, tmp_path / "examples/vocab"
+        )
+
+
+def test_divergence_goes_back_and_then_gives_up(folder, tmp_path, monkeypatch):
+    watch, jumps = train_log.watch, []
+
+    def jumping(detector, line):
+        if line["step"] == 5 and "loss" in line:
+            jumps.append(line["batch"])
+            return {"kind": "full", "step": line["step"], "loss": 9.0, "median": 1.0}
+        return watch(detector, line)
+
+    phases = [{"blocks": 1, "steps": 9}]
+    settings = {"train__phases": phases, "train__max_rollbacks": 1}
+    settings |= {"train__evaluate_every": 3, "train__batch_size": 8}
+    monkeypatch.setattr(train_log, "watch", jumping)
+    with pytest.raises(DivergenceError, match="phase 0"):
+        train(parsed(**settings), folder / "examples", tmp_path / "train")
+    lines = list(train_log.read_lines(tmp_path / "train.partial" / "log.jsonl"))
+    back = [line for line in lines if "rollback" in line]
+    assert [line["step"] for line in back] == [3]
+    assert len(jumps) == 2 and jumps[1] == jumps[0] + 3  # around the batches of the jump
