@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from components.batch_function import BatchFunction
 from models.next_item import NextItemModel
 from models.stack import named_weights
 from pipeline.sequences.example_set import SequenceSchema
@@ -30,9 +31,7 @@ class NextItemStep:
         self.dense = [names[v.ref()] for v in model.dense_variables]
         self.tables = list(model.tables)
         self._nonfinite = 0
-        alone = strategy.num_replicas_in_sync == 1
-        ids = [tf.TensorSpec([None, schema.length], tf.int32)] if alone else None
-        self._function = tf.function(self._run, ids, autograph=False, reduce_retracing=True)
+        self._function = BatchFunction(self._run)
 
     def reset(self) -> None:
         """Read the count of skipped updates anew, after a checkpoint was restored."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from components.batch_function import BatchFunction
 from components.divergence import DivergenceDetector
 from components.top_k import TopKMetrics, target_ranks
 from models.next_item import NextItemModel
@@ -70,9 +71,8 @@ class PhaseRun:
         self.manager = tf.train.CheckpointManager(
             self.checkpoint, folder / "checkpoints", max_to_keep=2
         )
-        ids = tf.TensorSpec([None, schema.length], tf.int32)
         self.step = NextItemStep(model, strategy, schema)
-        self._ranks = tf.function(self._rank, input_signature=[ids], autograph=False)
+        self._ranks = BatchFunction(self._rank)
         self.rollbacks: list[dict] = []
         if (folder / ROLLBACKS).exists():
             found = read_json(folder / ROLLBACKS, "an interrupted run")

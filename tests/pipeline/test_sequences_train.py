@@ -21,6 +21,7 @@ from pipeline.sequences.export import export
 from pipeline.sequences.gates import judge_sequences
 from pipeline.sequences.model import (
     build,
+    compile_model,
     grown,
     load_weights,
     save_weights,
@@ -28,6 +29,7 @@ from pipeline.sequences.model import (
 )
 from pipeline.sequences.preprocess import preprocess
 from pipeline.sequences.skew import measure_skew
+from pipeline.sequences.steps import NextItemStep
 from pipeline.sequences.train import start, train
 from tests.pipeline import event_log
 
@@ -329,3 +331,22 @@ def test_divergence_goes_back_and_then_gives_up(folder, tmp_path, monkeypatch):
     back = [line for line in lines if "rollback" in line]
     assert [line["step"] for line in back] == [3]
     assert len(jumps) == 2 and jumps[1] == jumps[0] + 3  # around the batches of the jump
+
+
+def test_two_replicas_take_the_steps_of_one(two_replicas):
+    config, schema = parsed(), SequenceSchema(items=9, raw="integer", length=6)
+    rows = np.random.default_rng(1).integers(1, 11, [7, 6]).astype(np.int32)
+    rows[:3, :4] = 0  # shorter than the others: replicas hold unequal numbers of targets
+    lines, weights = [], []
+    for strategy in (tf.distribute.get_strategy(), two_replicas):
+        with strategy.scope():
+            model = build(config, schema, blocks=1)
+            compile_model(model, config)
+        step = NextItemStep(model, strategy, schema)
+        lines.append([step.line(step(part)) for part in (rows, rows[:5])])
+        weights.append({name: v.numpy() for name, v in named_weights(model).items()})
+    for one, two in zip(*lines, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+        assert one["clipping"] == pytest.approx(two["clipping"], rel=1e-4)
+    for name, one in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], one, rtol=1e-3, atol=1e-5)
