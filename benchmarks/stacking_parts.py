@@ -65,8 +65,8 @@ QUICK = Study(
     settings=Settings(),
     longest=3000,
     blocks=2,
-    stages=((1, 150), (2, 150), (4, None)),
-    converged=((1, 600), (2, 600), (4, None)),
+    stages=((1, 450), (2, 400), (4, None)),  # a quarter: `--only stages`
+    converged=((1, 1750), (2, 1500), (4, None)),
 )
 FULL = Study(
     planted=_FULL,
@@ -213,7 +213,7 @@ def layers64(options: argparse.Namespace, ledger: Ledger) -> dict:
     study, found = QUICK, {}
     split, seed = planted_split(study.planted, study.sizes), options.seeds[0]
     for name, alpha in (("with alpha", True), ("alpha fixed at 1", False)):
-        settings = Settings(batch=32, rate=1e-3, alpha=alpha, xla=False)
+        settings = Settings(batch=32, rate=1e-3, alpha=alpha)
         trials = Trials("nextitnet", split, settings)
 
         def make(t=trials):

@@ -38,7 +38,6 @@ class Settings:
     alpha: bool = True
     normalize_first: bool = True  # of SASRec: then growth can leave all scores unchanged
     last_only: bool = False  # whether the last position alone is trained to foretell
-    xla: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Trials:
             model = self.fresh(blocks, 1)
             rate = self.settings.rate
             optimizers = Adam(rate, clip="none"), RowAdam(rate, clip="none")
-            model.compile(*optimizers, xla=self.settings.xla)
+            model.compile(*optimizers)
             state = [v for o in optimizers for v in o.variables]
             step = tf.function(model.train_step, autograph=False)
             ranks = tf.function(

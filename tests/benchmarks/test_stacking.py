@@ -171,12 +171,10 @@ def test_transfer_stops_the_grown_net_early_and_renews_the_softmax(monkeypatch):
 
 
 @pytest.mark.parametrize(("kind", "sampled"), [("nextitnet", None), ("sasrec", 0.3)])
-def test_a_run_keeps_its_best_weights_and_grows(kind, sampled, monkeypatch):
-    """Without XLA's compilation, which the study wants and a test does not."""
+def test_a_run_keeps_its_best_weights_and_grows(kind, sampled):
     split = planted_split(PLANTED, {"train": 64, "validation": 32, "test": 32})
     settings = Settings(dim=4, batch=8, evaluate_every=2, sampled=sampled)
     trials = Trials(kind, split, settings)
-    monkeypatch.setattr("models.next_item.tf.function", lambda f, **_: f)
     start = values_of(trials.fresh(1, 1))
     run, weights = trials.run(1, start, 64, 1, steps=4)
     assert [step for step, _ in run["curve"]] == [0, 2, 4]
