@@ -45,7 +45,9 @@ def _kinds(found, part):
 
 def _speedups(part, kind, costs, names):
     return {
-        f"{part}_{unit_name}_{kind}_{name}": [ratio(one, name, unit) for one in costs]
+        f"{part}_{unit_name}_{kind}_{name}": [
+            ratio(one, name, unit) for one in costs if name in one
+        ]
         for name in names
         for unit, unit_name in UNITS
     }
@@ -57,7 +59,7 @@ def _gains(part, kind, runs, names):
 
     found = {
         f"{part}_test_mrr_gain_{kind}_{name}": [
-            mrr(one, name) - mrr(one, "scratch") for one in runs
+            mrr(one, name) - mrr(one, "scratch") for one in runs if name in one
         ]
         for name in names
     }
