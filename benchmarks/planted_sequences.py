@@ -74,6 +74,21 @@ class Planted:
                 np.add.at(found, (np.arange(count), follows - 1), share)
         return found
 
+    def next_items(self, history: np.ndarray, seed: int) -> np.ndarray:
+        """The next item of each history, drawn from the truth: int32 ``[N]``.
+
+        The history may come from other maps: then this is the item of another domain
+        that depends on the same places of it.
+
+        Args:
+            history: int ``[N, t]``.
+            seed: Of the draw.
+        """
+        chances = np.cumsum(self.probabilities(history), axis=1)
+        drawn = np.random.default_rng([self.seed, seed]).random([len(history), 1])
+        found = np.sum(chances < drawn * chances[:, -1:], axis=1)
+        return (found + 1).astype(np.int32)
+
     def best(self, history: np.ndarray, reach: int | None = None, k: int = 5) -> dict:
         """Metrics that a ranking by the truth is expected to have, by name.
 

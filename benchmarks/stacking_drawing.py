@@ -20,13 +20,13 @@ def draw(found: Mapping) -> str:
     """One line a start, of the first seed of NextItNet, or of what there is.
 
     Args:
-        found: With ``cl``: kind -> seeds, each with ``runs``; and ``best``.
+        found: Of CL: kind -> seeds, each with ``runs``.
 
     Returns:
         The SVG document.
     """
-    kind = "nextitnet" if "nextitnet" in found["cl"] else next(iter(found["cl"]))
-    runs = found["cl"][kind][0]["runs"]
+    kind = next(k for k in ("nextitnet", "sasrec") if k in found)
+    runs = found[kind][0]["runs"]
     lines = {
         name: [(runs[name]["blocks"] * step, mrr) for step, mrr in runs[name]["curve"]]
         for name in NAMES

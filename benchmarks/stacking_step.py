@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.multitask import rounded
-from components.blocks import KERNEL_SIZE
+from components.causal_convolution import KERNEL_SIZE
 from components.dense_optimizers import Adam
 from components.row_optimizers import RowAdam
 from components.sequence_encoder import SequenceEncoder

@@ -20,6 +20,7 @@ from models.next_item import NextItemModel
 from models.stack import Copied, grow, grow_unchanged, named_weights
 
 MRR = "mrr@5"
+KEPT = Copied(softmax=True, layer_norm=True)
 ENOUGH = 0.99  # of the best validation MRR@5 from scratch: what a run has to reach
 
 
@@ -36,6 +37,7 @@ class Settings:
     sampled: float | None = None
     alpha: bool = True
     normalize_first: bool = True  # of SASRec: then growth can leave all scores unchanged
+    last_only: bool = False  # whether the last position alone is trained to foretell
 
 
 @dataclass(frozen=True)
@@ -76,20 +78,27 @@ class Trials:
         return made
 
     def grown(self, weights: dict, blocks: int, seed: int, operator: str) -> dict:
-        """Weights of a model twice as deep; ``unchanged`` is ``grow_unchanged``."""
+        """Weights of a model twice as deep.
+
+        ``unchanged`` is ``grow_unchanged``; ``adjacent_softmax`` is ``adjacent`` with
+        softmax and LayerNorm copied too, as the published script declares and its model
+        does not.
+        """
         shallow = self.fresh(blocks, seed)
         for name, variable in named_weights(shallow).items():
             variable.assign(weights[name])
         if operator == "unchanged":
             return values_of(grow_unchanged(shallow))
-        return values_of(grow(shallow, operator, Copied()))
+        if operator == "adjacent_softmax":
+            return values_of(grow(shallow, "adjacent", KEPT))
+        return values_of(grow(shallow, operator))
 
     def _graph(self, blocks: int):
         if blocks not in self._compiled:
             model = self.fresh(blocks, 1)
             rate = self.settings.rate
             optimizers = Adam(rate, clip="none"), RowAdam(rate, clip="none")
-            model.compile(*optimizers, xla=True)
+            model.compile(*optimizers)
             state = [v for o in optimizers for v in o.variables]
             step = tf.function(model.train_step, autograph=False)
             ranks = tf.function(
@@ -100,9 +109,19 @@ class Trials:
             )
             start = [v.numpy() for v in state]
             self._compiled[blocks] = model, step, ranks, state, start
-            step({"items": tf.constant(self.split.train[: self.settings.batch])})
+            step(self._batch(self.split.train[: self.settings.batch]))
             ranks(tf.constant(self.split.validation))
         return self._compiled[blocks]
+
+    def _batch(self, sequences):
+        if not self.settings.last_only:
+            return {"items": tf.constant(sequences)}
+        targets = np.zeros_like(sequences[:, 1:])
+        targets[:, -1] = sequences[:, -1]
+        return {
+            "items": tf.constant(sequences[:, :-1]),
+            "targets": tf.constant(targets),
+        }
 
     def run(self, blocks, weights, rows, seed, steps=None, until=None):
         """Train to convergence, or for some steps, or until a validation MRR@5.
@@ -134,7 +153,7 @@ class Trials:
             began = time.process_time()
             for _ in range(s.evaluate_every):
                 chosen = self.split.train[random.integers(0, rows, s.batch)]
-                loss = step({"items": tf.constant(chosen)})["loss"]
+                loss = step(self._batch(chosen))["loss"]
             losses.append(float(loss))
             spent += time.process_time() - began
             done += s.evaluate_every

@@ -167,7 +167,7 @@ class SequenceTrain(Section):
     dense: DenseOptimizer = DenseOptimizer(optimizer="adam", learning_rate=1e-3)
     embedding: EmbeddingOptimizer = EmbeddingOptimizer()
     evaluate_every: Size | None = None  # steps; null: after each epoch
-    xla: bool = False  # a third faster on a CPU, after a compilation for each depth
+    xla: bool = False  # on a CPU it pays with SASRec alone; compiles for each depth
     on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
     rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rates, each time
