@@ -21,7 +21,7 @@ demo: $(READY)
 	@echo "The report: $$(find "$(CURDIR)/$(DEMO)/run" -name report.html)"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Two logical CPU devices for every test, set before TensorFlow starts."""
+"""How TensorFlow runs in every test: two logical CPU devices, graphs as traced."""
 
 import os
 import pathlib
@@ -16,12 +16,31 @@ tf.config.set_logical_device_configuration(_CPU, [_DEVICE, _DEVICE])
 DATA = "STEADYRANK_DATA"
 
 
+# Grappler's passes take longer than the few steps that a test takes.  What runs in a
+# process of its own, such as the command line, runs with them, as users do.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def pytest_collection_modifyitems(items):
+    """The files of this folder first: they are few and long, and one worker would be
+    left alone with the last of them."""
+    items.sort(key=lambda item: item.path.parent != pathlib.Path(__file__).parent)
+
+
 @pytest.fixture
 def two_replicas():
     """Mirrored over two CPU devices, with a reduction that cannot abort on a CPU."""
     return tf.distribute.MirroredStrategy(
         ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
+
+
+@pytest.fixture
+def as_users_run():
+    """With Grappler's passes, as in a process of its own, to the last bit."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")

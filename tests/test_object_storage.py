@@ -34,6 +34,10 @@ GATES = {
 DRIVER = """
 import json, sys
 from pipeline import cli, object_storage
+import tensorflow as tf
+
+# as in conftest.py: weights are compared bit for bit
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 class Killed(BaseException):
     pass

@@ -485,6 +485,7 @@ def test_a_real_sweep(swept):
     assert best.train.on_divergence == "rollback"  # a trial's own way was to stop
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_a_rung_goes_on_to_the_weights_of_one_long_training(swept, examples, tmp_path):
     config = load_config(swept / "trials" / "trial_0" / "config.yaml")
     longer = config.model_copy(update={"train": config.train.model_copy(update=TWO)})
