@@ -21,10 +21,15 @@ DATA = "STEADYRANK_DATA"
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+# Of the files below: those that take a minute and more.
+LONG = ("recovery", "sequences_train", "serving", "sweep", "train", "warm_start")
+
+
 def pytest_collection_modifyitems(items):
-    """The files of this folder first: they are few and long, and one worker would be
-    left alone with the last of them."""
-    items.sort(key=lambda item: item.path.parent != pathlib.Path(__file__).parent)
+    """Long files first, those of this folder before all: one worker would be left
+    alone with the last of them."""
+    here, long = pathlib.Path(__file__).parent, {f"test_{name}" for name in LONG}
+    items.sort(key=lambda item: (item.path.parent != here, item.path.stem not in long))
 
 
 @pytest.fixture
