@@ -25,12 +25,10 @@ import argparse
 import functools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +38,13 @@ from benchmarks import multitask_synthetic as synthetic
 from benchmarks.multitask_drawing import draw
 from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval, mean_auc
+from benchmarks.parts import run_parts
 from pipeline.config import Config, load_config
 from pipeline.storage import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"
 PARTS = ("kuairand", "census", "seesaw", "synthetic")  # the longest first
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 QUICK = synthetic.Study(width=64, rows=40_000, units=(32, 16), experts=4, epochs=12)
 FULL = synthetic.Study(width=512, rows=200_000, units=(64, 32), experts=4, epochs=12)
 QUICK_EPOCHS = {"census": 3}  # half of the config's: .0016 of AUC, six minutes
@@ -313,13 +311,7 @@ def side_by_side(parts: Iterable[str], options: argparse.Namespace) -> dict:
     command += ["--data", options.data, "--results", options.results]
     command += ["--plot", options.plot, "--seeds", *options.seeds]
     command += [f"--{key}" for key in ("quick", "resume") if getattr(options, key)]
-
-    def in_process(part: str) -> None:
-        own = [*map(str, command), "--only", part]
-        subprocess.run(own, check=True, cwd=ROOT, env={**os.environ, **ONE_THREAD})
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(in_process, parts))
+    run_parts(command, parts)
     return {part: read_json(results_of(part, options), "a study") for part in parts}
 
 

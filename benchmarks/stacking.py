@@ -24,11 +24,9 @@ are the processor's.  ``--quick``: NextItNet of 1 to 4 blocks on short sequences
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import components  # noqa: F401  (sets TensorFlow's environment: comes first)
@@ -36,8 +34,9 @@ import components  # noqa: F401  (sets TensorFlow's environment: comes first)
 # isort: split
 import tensorflow as tf
 
-from benchmarks.multitask import ONE_THREAD, rounded
+from benchmarks.multitask import rounded
 from benchmarks.multitask_ledger import Ledger
+from benchmarks.parts import run_parts
 from benchmarks.stacking_drawing import draw
 from benchmarks.stacking_figures import headline
 from benchmarks.stacking_parts import PARTS, QUICK_PARTS
@@ -90,13 +89,7 @@ def side_by_side(parts: Iterable[str], options: argparse.Namespace) -> dict:
     command += [word for kind in options.kind for word in ("--kind", kind)]
     command += ["--blocks", options.blocks] if options.blocks else []
     command += [f"--{key}" for key in ("quick", "resume") if getattr(options, key)]
-
-    def in_process(part: str) -> None:
-        own = [*map(str, command), "--only", part]
-        subprocess.run(own, check=True, cwd=ROOT, env={**os.environ, **ONE_THREAD})
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(in_process, parts))
+    run_parts(command, parts)
     return {part: read_json(results_of(part, options), "a study") for part in parts}
 
 

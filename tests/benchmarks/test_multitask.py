@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import multitask
+from benchmarks import multitask, parts
 from benchmarks import multitask_synthetic as synthetic
 from benchmarks.multitask_drawing import draw
 from benchmarks.multitask_ledger import Ledger
@@ -63,7 +63,10 @@ def test_synthetic_gains_are_over_single_and_no_run_is_done_twice(monkeypatch, t
     monkeypatch.setattr(synthetic, "RATES", (3e-3,))
     ledger = Ledger(tmp_path / "runs.json", resume=False)
     runs = synthetic.run(STUDY, (0.5,), (1,), ledger, ("single", "ple"))
-    refuse = lambda *_: pytest.fail("trained again")  # noqa: E731
+
+    def refuse(*_):
+        pytest.fail("trained again")
+
     monkeypatch.setattr(synthetic.Fitting, "fit", refuse)
     again = Ledger(tmp_path / "runs.json", resume=True)
     assert synthetic.run(STUDY, (0.5,), (1,), again, ("single", "ple")) == runs
@@ -165,7 +168,7 @@ def test_parts_run_side_by_side_and_their_results_come_together(monkeypatch, tmp
         }
         multitask.write_json(multitask.results_of(part, options), found[part])
 
-    monkeypatch.setattr(multitask.subprocess, "run", child)
+    monkeypatch.setattr(parts.subprocess, "run", child)
     arguments = ["--quick", "--results", str(tmp_path), "--seeds", "4", "5"]
     options = multitask.parse(arguments)
     found = multitask.side_by_side(("seesaw", "synthetic"), options)
