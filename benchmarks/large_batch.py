@@ -1,6 +1,7 @@
 """Does a large batch cost AUC? Every scaling rule, with CowClip's clip and without.
 
     python -m benchmarks.large_batch [--quick] [--data DIR] [--workers 2]
+    python -m benchmarks.large_batch --recipes sde --factors 64 --no-kuairand [--resume]
 
 A DeepFM (26 fields of width 10, linear weights, 13 numbers) on Criteo-shaped rows, with
 0.75 ids a row as in the Kaggle log: rare ids are what large batches are said to lose.
@@ -14,19 +15,22 @@ rule and the rule that we ship (``SHIPPED``) without the clip; and that with the
 semantics of L2.
 
 ``--quick``: 2 M rows, 1 K and 16 K, one seed.  The full run has 8 M rows, batches to
-128 K and three seeds.  Runs share the cores: ``--workers`` at once, one thread each.
+128 K and three seeds; ``--recipes``, ``--factors`` and ``--seeds`` are a part of it.  Runs
+share the cores: ``--workers`` at once, one thread each.  Each is kept as soon as it has
+ended, and ``--resume`` goes on with what an interrupted study lacks.
 
-Results go to ``benchmarks/results/large_batch_*.json``.  The last line is a JSON object:
+Results go to ``benchmarks/results/large_batch*.json``.  The last line is a JSON object:
 drops of test AUC from 1 K to 16 times as much, means over the seeds: ``cowclip_drop_16x``,
 ``best_shipped_drop_16x``, ``best_other_rule_drop_16x``, ``clip_off_drop_16x``;
 ``lazy_minus_dense_auc`` and ``touched_minus_dense_auc`` at 16 K; ``epoch_speedup_16x``;
-``clipped_fraction`` by recipe; ``kuairand_drop_8x`` by recipe; in the full run drops at
-64 times as well.
+``clipped_fraction`` by recipe; ``kuairand_drop_8x`` by recipe; in the full run the same
+drops at 64 times.  What was left out is left out there, too.
 """
 
 import argparse
 import dataclasses
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -38,11 +42,14 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.multitask_ledger import Ledger
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"
 BASE_BATCH = 1024
 BASE = {"embedding_rate": 1e-3, "l2": 3e-5, "dense_rate": 8e-4}
 MODEL = {"trunk": "deepfm", "deep_units": [64, 32]}
+EPOCHS = 4
 WARM_UP_EPOCHS = 1  # of the dense rate, as in CowClip's published runs
 IDS_PER_ROW = 0.75
 HELD_OUT = 0.1  # of the rows, for validation and as many for test
@@ -213,24 +220,41 @@ def write_kuairand(folder: Path, data: Path) -> int:
     return ExampleSet.open(folder / "examples").rows("train")
 
 
-def run_all(job, folder: Path, rows: int, epochs: int, runs: Iterable[Run], workers: int):
-    """All runs, ``workers`` at a time, the longest first."""
-    runs = sorted(runs, key=lambda run: run.batch_size)
+def run_all(
+    job, folder: Path, rows: int, epochs: int, runs: list[Run], workers: int, ledger: Ledger
+) -> list[Run]:
+    """All runs that the ledger lacks, ``workers`` at a time, seed by seed."""
+    runs = sorted(runs, key=lambda run: (run.seed, run.batch_size))
     os.environ.update(THREADS)
     done = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(job, folder, rows, epochs, run) for run in runs]
-        for each in jobs:
-            run = each.result()
-            areas = " ".join(f"{area:.4f}" for area in run.validation)
-            print(
-                f"{run.recipe.name:24s} batch {run.batch_size:6d} seed {run.seed}: test "
-                f"{run.test:.4f} (validation {areas}), {run.seconds:.1f} s an epoch, "
-                f"{100 * run.clipped:.2f} % clipped",
-                flush=True,
+        jobs = {
+            run: pool.submit(job, folder, rows, epochs, run)
+            for run in runs
+            if not ledger.has(_settings(job, rows, epochs, run))
+        }
+        for run in runs:
+            found = ledger.run(
+                _settings(job, rows, epochs, run),
+                lambda run=run: dataclasses.asdict(jobs[run].result()),
             )
-            done.append(run)
+            done.append(Run(**{**found, "recipe": run.recipe}))
+            print(_line(done[-1]), flush=True)
     return done
+
+
+def _settings(job, rows: int, epochs: int, run: Run) -> dict:
+    """What a run depends on."""
+    return {"of": job.__name__, "rows": rows, "epochs": epochs, **dataclasses.asdict(run)}
+
+
+def _line(run: Run) -> str:
+    areas = " ".join(f"{area:.4f}" for area in run.validation)
+    return (
+        f"{run.recipe.name:24s} batch {run.batch_size:6d} seed {run.seed}: test "
+        f"{run.test:.4f} (validation {areas}), {run.seconds:.1f} s an epoch, "
+        f"{100 * run.clipped:.2f} % clipped"
+    )
 
 
 def mean_test(runs: list[Run], name: str, batch_size: int) -> float:
@@ -252,90 +276,129 @@ def drops(runs: list[Run], factor: int) -> dict[str, float]:
 
 
 def headline(shaped: list[Run], factor: int) -> dict:
-    """The keys of one factor."""
+    """The keys of one factor, as far as it was run."""
     found = drops(shaped, factor)
     mark = f"_{factor}x"
     shipped = [found[SHIPPED], found[f"{SHIPPED}, clip off"]]
     times = {
-        size: statistics.median(
+        size: [
             r.seconds
             for r in shaped
             if r.batch_size == size and (size == BASE_BATCH or r.recipe.name == SHIPPED)
-        )
+        ]
         for size in (BASE_BATCH, factor * BASE_BATCH)
     }
-    return {
+    keys = {
         f"cowclip_drop{mark}": found["cowclip"],
-        f"best_shipped_drop{mark}": float(np.nanmin(shipped)),
-        f"best_other_rule_drop{mark}": float(np.nanmin([found[n] for n in OTHER_RULES])),
+        f"best_shipped_drop{mark}": _least(shipped),
+        f"best_other_rule_drop{mark}": _least([found[n] for n in OTHER_RULES]),
         f"clip_off_drop{mark}": found["cowclip, clip off"],
-        f"drops{mark}": found,
-        f"epoch_speedup{mark}": times[BASE_BATCH] / times[factor * BASE_BATCH],
+        f"drops{mark}": _known(found),
+    }
+    if all(times.values()):
+        base, large = (statistics.median(each) for each in times.values())
+        keys[f"epoch_speedup{mark}"] = base / large
+    return _known(keys)
+
+
+def _least(numbers: list[float]) -> float:
+    known = [number for number in numbers if not math.isnan(number)]
+    return min(known, default=math.nan)
+
+
+def _known(keys: dict) -> dict:
+    """Without what was not run."""
+    return {
+        key: value
+        for key, value in keys.items()
+        if value != {} and not (isinstance(value, float) and math.isnan(value))
     }
 
 
-def plan(quick: bool) -> tuple[int, int, list[Run]]:
-    """Rows, epochs and runs on Criteo-shaped rows."""
-    sizes = [16] if quick else [4, 16, 64, 128]
-    seeds = [1] if quick else [1, 2, 3]
+def plan(recipes: Iterable[Recipe], factors, seeds) -> list[Run]:
+    """Runs on one set of rows: every recipe at every factor, beside the base batch."""
     runs = [Run(RECIPES[4], BASE_BATCH, seed) for seed in seeds]
-    runs += [
-        Run(recipe, BASE_BATCH * size, seed)
-        for recipe in RECIPES
-        for size in sizes
+    return runs + [
+        Run(recipe, BASE_BATCH * factor, seed)
+        for recipe in recipes
+        for factor in factors
         for seed in seeds
     ]
-    return (2_000_000, 4, runs) if quick else (8_000_000, 4, runs)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the study."""
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     beside = os.environ.get(DATA, ROOT.parent / "shared" / "data")
+    names = [recipe.name for recipe in RECIPES]
     parser = argparse.ArgumentParser(
         "benchmarks.large_batch", description="Does a large batch cost AUC?"
     )
     parser.add_argument("--quick", action="store_true", help="16 K on 2 M rows, one seed")
+    parser.add_argument("--recipes", nargs="+", choices=names, default=names)
+    parser.add_argument("--factors", nargs="+", type=int, help="batch over 1 K; 4 to 128")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--no-kuairand", action="store_true", help="Criteo-shaped only")
+    parser.add_argument("--resume", action="store_true", help="keep runs done before")
     parser.add_argument("--data", type=Path, default=Path(beside) / "kuairand")
     parser.add_argument("--workers", type=int, default=2, help="runs at once")
     parser.add_argument("--rows", type=int, help="in place of 2 M or 8 M")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(arguments)
-    rows, epochs, runs = plan(options.quick)
-    rows = options.rows or rows
-    with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
-        write_shaped(Path(folder), rows)
-        shaped = run_all(train_shaped, Path(folder), rows, epochs, runs, options.workers)
-        seeds = sorted({run.seed for run in runs})
-        count = write_kuairand(Path(folder), options.data)
-        sizes = [8] if options.quick else [2, 4, 8]
-        runs = [Run(RECIPES[4], BASE_BATCH, seed) for seed in seeds]
-        runs += [
-            Run(recipe, BASE_BATCH * size, seed)
-            for recipe in KUAIRAND
-            for size in sizes
-            for seed in seeds
-        ]
-        kuairand = run_all(
-            train_kuairand, Path(folder), count, epochs, runs, options.workers
-        )
+    options.rows = options.rows or (2_000_000 if options.quick else 8_000_000)
+    options.factors = options.factors or ([16] if options.quick else [4, 16, 64, 128])
+    options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
+    options.recipes = [recipe for recipe in RECIPES if recipe.name in options.recipes]
+    return options
+
+
+def train_all(options: argparse.Namespace, folder: Path, ledger: Ledger) -> tuple:
+    """Runs on Criteo-shaped rows, and on KuaiRand."""
+    write_shaped(folder, options.rows)
+    runs = plan(options.recipes, options.factors, options.seeds)
+    usual = EPOCHS, runs, options.workers, ledger
+    shaped = run_all(train_shaped, folder, options.rows, *usual)
+    if options.no_kuairand:
+        return shaped, []
+    count = write_kuairand(folder, options.data)
+    recipes = [recipe for recipe in KUAIRAND if recipe in options.recipes]
+    runs = plan(recipes, [8] if options.quick else [2, 4, 8], options.seeds)
+    usual = EPOCHS, runs, options.workers, ledger
+    return shaped, run_all(train_kuairand, folder, count, *usual)
+
+
+def summary(shaped: list[Run], kuairand: list[Run], factors: Iterable[int]) -> dict:
+    """The last line."""
     at_16 = {r.name: mean_test(shaped, r.name, 16 * BASE_BATCH) for r in RECIPES}
     dense = at_16[f"{SHIPPED}, dense"]
-    result = headline(shaped, 16) | ({} if options.quick else headline(shaped, 64))
-    result |= {
-        "lazy_minus_dense_auc": at_16[SHIPPED] - dense,
-        "touched_minus_dense_auc": at_16[f"{SHIPPED}, touched"] - dense,
-        "clipped_fraction": {
-            r.recipe.name: r.clipped for r in shaped if r.batch_size == 16 * BASE_BATCH
-        },
-        "auc_base": mean_test(shaped, "", BASE_BATCH),
-        "kuairand_auc_base": mean_test(kuairand, "", BASE_BATCH),
-        "kuairand_drop_8x": {r.name: drops(kuairand, 8)[r.name] for r in KUAIRAND},
-    }
-    name = "large_batch_quick.json" if options.quick else "large_batch.json"
-    table = [dataclasses.asdict(run) for run in (*shaped, *kuairand)]
-    text = json.dumps({**result, "rows": rows, "epochs": epochs, "runs": table}, indent=1)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / name).write_text(text + "\n", encoding="utf-8")
+    result = {}
+    for factor in factors:
+        if factor in (16, 64, 128):
+            result |= headline(shaped, factor)
+    return result | _known(
+        {
+            "lazy_minus_dense_auc": at_16[SHIPPED] - dense,
+            "touched_minus_dense_auc": at_16[f"{SHIPPED}, touched"] - dense,
+            "clipped_fraction": {
+                r.recipe.name: r.clipped for r in shaped if r.batch_size == 16 * BASE_BATCH
+            },
+            "auc_base": mean_test(shaped, "", BASE_BATCH),
+            "kuairand_auc_base": mean_test(kuairand, "", BASE_BATCH),
+            "kuairand_drop_8x": _known(drops(kuairand, 8)),
+        }
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the study."""
+    options = parse(arguments)
+    name = "large_batch_quick" if options.quick else "large_batch"
+    ledger = Ledger(options.results / f"{name}_runs.json", options.resume)
+    with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
+        shaped, kuairand = train_all(options, Path(folder), ledger)
+    result = summary(shaped, kuairand, options.factors)
+    about = {"rows": options.rows, "epochs": EPOCHS}
+    runs = [dataclasses.asdict(run) for run in (*shaped, *kuairand)]
+    text = json.dumps({**result, **about, "runs": runs}, indent=1)
+    (options.results / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(json.dumps(result))
 
 

@@ -21,6 +21,10 @@ class Ledger:
         if resume and path.exists():
             self.runs = json.loads(path.read_text(encoding="utf-8"))
 
+    def has(self, settings: dict) -> bool:
+        """Whether a run of these settings was kept."""
+        return _key(settings) in self.runs
+
     def run(self, settings: dict, make: Callable[[], dict]) -> dict:
         """The run of these settings: the one that was kept, or a new one.
 
@@ -28,10 +32,14 @@ class Ledger:
             settings: All that the run's result depends on, beside the code and the data.
             make: Does the run; its result must be plain JSON.
         """
-        text = json.dumps(settings, sort_keys=True, default=str)
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        key = _key(settings)
         if key not in self.runs:
             self.runs[key] = json.loads(json.dumps(make()))
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, self.runs)
         return self.runs[key]
+
+
+def _key(settings: dict) -> str:
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ validation MRR@5 is ``ENOUGH`` of that net's best; for that net itself the same 
 from benchmarks.stacking_trials import ENOUGH, Trials, steps_to, values_of
 
 OPERATORS = ("adjacent", "cross", "unchanged", "random", "embedding")
-STAGED = ("adjacent", "adjacent_softmax", "unchanged")
+STAGED = ("adjacent", "adjacent_softmax", "adjacent_all", "unchanged")
 FRACTIONS = (1 / 8, 1 / 4, 1 / 3)  # of a shallow net's steps to convergence; after 3.4
 OLD = 0.8  # share of the data that the shallow net of CL and TF has seen
 

@@ -17,10 +17,13 @@ from components.row_optimizers import RowAdam
 from components.sequence_encoder import SequenceEncoder
 from components.top_k import TopKMetrics, target_ranks
 from models.next_item import NextItemModel
-from models.stack import Copied, grow, grow_unchanged, named_weights
+from models.stack import EVERYTHING, Copied, grow, grow_unchanged, named_weights
 
 MRR = "mrr@5"
-KEPT = Copied(softmax=True, layer_norm=True)
+KEPT = {
+    "adjacent_softmax": Copied(softmax=True, layer_norm=True),
+    "adjacent_all": EVERYTHING,
+}
 ENOUGH = 0.99  # of the best validation MRR@5 from scratch: what a run has to reach
 
 
@@ -82,15 +85,15 @@ class Trials:
 
         ``unchanged`` is ``grow_unchanged``; ``adjacent_softmax`` is ``adjacent`` with
         softmax and LayerNorm copied too, as the published script declares and its model
-        does not.
+        does not; ``adjacent_all`` copies the alphas, too.
         """
         shallow = self.fresh(blocks, seed)
         for name, variable in named_weights(shallow).items():
             variable.assign(weights[name])
         if operator == "unchanged":
             return values_of(grow_unchanged(shallow))
-        if operator == "adjacent_softmax":
-            return values_of(grow(shallow, "adjacent", KEPT))
+        if operator in KEPT:
+            return values_of(grow(shallow, "adjacent", KEPT[operator]))
         return values_of(grow(shallow, operator))
 
     def _graph(self, blocks: int):
