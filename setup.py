@@ -39,6 +39,7 @@ setup(
     license="Apache-2.0",
     packages=[
         "pipeline",
+        "pipeline.cli",
         "pipeline.config",
         "pipeline.gates",
         "pipeline.report",

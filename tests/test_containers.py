@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from rich.table import Table
 
 import pipeline
 from pipeline import cli
+from pipeline.cli import application, terminal
 from pipeline.json_console import JsonConsole, JsonProgress
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +70,7 @@ def test_a_job_does_not_try_again_what_would_end_the_same(name):
     rule, disrupted = spec["podFailurePolicy"]["rules"]
     assert rule["action"] == "FailJob" and disrupted["action"] == "Ignore"
     assert rule["onExitCodes"]["containerName"] == container["name"]
-    statuses = [cli.REFUSED, cli.BAD_INPUT, cli.DIVERGED]
+    statuses = [application.REFUSED, application.BAD_INPUT, application.DIVERGED]
     assert rule["onExitCodes"]["values"] == statuses
     assert pod["restartPolicy"] == "Never" and spec["backoffLimit"] > 0
     assert container["image"] == f"steadyrank:{pipeline.__version__}"
@@ -140,7 +142,7 @@ def test_json_lines_hold_messages_tables_errors_and_progress(json_console):
     with console.status("preprocess") as status:
         status.update("half")
         status.update("too soon to say again")
-    table = cli.Table(title="gates")
+    table = Table(title="gates")
     table.add_column("gate")
     table.add_column("auc")
     table.add_row("[bold]auc[/]", "0.7")
@@ -170,10 +172,10 @@ def test_json_lines_hold_messages_tables_errors_and_progress(json_console):
 
 def test_the_log_format_reaches_a_command(json_console, monkeypatch, tmp_path):
     _, lines = json_console
-    monkeypatch.setattr(cli, "console", cli.console)
-    monkeypatch.setattr(cli, "errors", cli.errors)
+    monkeypatch.setattr(terminal, "console", terminal.console)
+    monkeypatch.setattr(terminal, "errors", terminal.errors)
     with pytest.raises(SystemExit) as left:
         cli.main(["--log-format", "json", "inspect", str(tmp_path)])
-    assert left.value.code == cli.BAD_INPUT
+    assert left.value.code == application.BAD_INPUT
     (line,) = lines()
     assert line["level"] == "error" and "holds no example set" in line["message"]

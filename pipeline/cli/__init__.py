@@ -1,0 +1,10 @@
+"""The command line: parse, call one stage, say in a few lines how it went.
+
+Exit status: 0 done, and gates passed; 1 a gate refused or held the model; 2 bad config
+or input; 3 training diverged.
+"""
+
+from pipeline.cli import stages, studies, views  # noqa: F401  (each adds its commands)
+from pipeline.cli.application import app, main
+
+__all__ = ["app", "main"]

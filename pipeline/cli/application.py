@@ -1,0 +1,60 @@
+"""The application that the commands join, and what becomes of their errors."""
+
+import logging
+import warnings
+from typing import Annotated
+
+import typer
+
+from components.environment import leave
+from pipeline.cli import terminal
+from pipeline.errors import DivergenceError, InputError
+from pipeline.json_console import LogFormat
+
+REFUSED, BAD_INPUT, DIVERGED, INTERRUPTED = 1, 2, 3, 130
+BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app = typer.Typer(
+    name="steadyrank",
+    help="Raw engagement logs in; a multitask ranking model that passed its gates out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="json: a JSON object a line, on stdout.")
+    ] = LogFormat.text,
+):
+    """Raw engagement logs in; a multitask ranking model that passed its gates out."""
+    terminal.write_as(log_format, context.invoked_subcommand)
+
+
+def _be_quiet() -> None:
+    """Keep the noise of others off the terminal; errors and our own words stay."""
+    warnings.filterwarnings("ignore", module="(?!pipeline|models|components)")
+    for name in ("root", "apache_beam", "tensorflow", "absl"):
+        logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its exit status."""
+    _be_quiet()
+    try:
+        status = app(arguments, standalone_mode=False) or 0
+    except InputError as error:
+        status = terminal.fail(str(error), BAD_INPUT)
+    except DivergenceError as error:
+        status = terminal.fail(str(error), DIVERGED)
+    except (typer.Abort, KeyboardInterrupt):
+        status = terminal.fail("interrupted; go on with --resume", INTERRUPTED)
+    except Exception as error:  # click's usage errors carry a format of their own
+        if not hasattr(error, "format_message"):
+            raise
+        status = terminal.fail(error.format_message(), BAD_INPUT)
+    leave(status)

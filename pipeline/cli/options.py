@@ -1,0 +1,64 @@
+"""Options that several commands have, and the config that they name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import InputError
+from pipeline.object_storage import Staging, locate
+
+
+def place(help: str, *names: str, kind=Path):
+    """An option that takes a local path or a URL."""
+    return Annotated[kind, typer.Option(*names, help=help, parser=locate, metavar="PATH")]
+
+
+def local(*places: Path) -> None:
+    """Refuse URLs, for what needs the locks, links and renames of a local folder.
+
+    Raises:
+        InputError: A place is a URL.
+    """
+    for found in places:
+        if not isinstance(found, Path):
+            raise InputError(f"this works in local folders only. Received: {found}.")
+
+
+ConfigPath = place("The run's YAML file.", "--config")
+Output = place("Where the result shall stand.")
+Examples = place("What `preprocess` wrote.")
+Model = place("An export, or a folder of versions.")
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")]
+DataFolder = place(
+    "What the config's paths are relative to. Default: its folder.", kind=Path | None
+)
+Baseline = place("The export that min_gain compares with.", kind=Path | None)
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a key: train.batch_size=65536. Repeatable."),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="Instead of the config's data.input. Repeatable."),
+]
+
+
+def load_any(path: Path, settings: list[str] | None, inputs: list[str] | None = None):
+    """A config of either kind of model; ``load``: of a ranking model alone."""
+    from pipeline.config import load_any_config
+
+    return load(path, settings, inputs, load_any_config)
+
+
+def load(path: Path, settings: list[str] | None, inputs=None, read=None):
+    from pipeline.config import load_config
+
+    overrides = list(settings or [])
+    if inputs:
+        paths = [locate(text) for text in inputs]
+        absolute = [str(p.absolute()) if isinstance(p, Path) else str(p) for p in paths]
+        overrides.append(f"data.input={absolute}")
+    with Staging() as staging:
+        return (read or load_config)(staging.read_file(path), overrides)

@@ -1,0 +1,325 @@
+"""Commands from a raw log to a release, a stage each, and those that do them all."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import tables, terminal
+from pipeline.cli.application import BEAM, REFUSED, app
+from pipeline.cli.options import (
+    Baseline,
+    ConfigPath,
+    DataFolder,
+    Examples,
+    Inputs,
+    Model,
+    Output,
+    Overwrite,
+    Resume,
+    Settings,
+    load,
+    load_any,
+    local,
+    place,
+)
+from pipeline.errors import InputError
+from pipeline.object_storage import Snapshots, Staging, any_version, clear, exists
+from pipeline.stages import stage_of
+
+
+@app.command()
+def synthesize(
+    output: Output,
+    rows: Annotated[int, typer.Option(help="Rows of the log.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+    overwrite: Overwrite = False,
+):
+    """Write a realistic engagement log whose true probabilities are known.
+
+    Example: `steadyrank synthesize --rows 1000000 --seed 1 --output log`
+    """
+    from pipeline.synthetic import synthesize as stage
+
+    with terminal.console.status("synthesize") as status, Staging() as staging:
+        stage(
+            rows,
+            seed,
+            staging.write(output, overwrite),
+            overwrite=overwrite,
+            progress=lambda done, what: status.update(f"synthesize: {what}"),
+        )
+    terminal.say(f"{rows:,} rows in {output}")
+
+
+@app.command(context_settings=BEAM)
+def preprocess(
+    context: typer.Context,
+    config: ConfigPath,
+    output: Output,
+    data: DataFolder = None,
+    input: Inputs = None,
+    settings: Settings = None,
+    overwrite: Overwrite = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add to what is there what came since.")
+    ] = False,
+):
+    """Turn a raw log into packed examples with Apache Beam.
+
+    With `--append`, training windows that --output holds stay as they are, vocabularies
+    grow without moving an id, and later windows of the log are read.
+
+    What follows `--` goes to Beam:
+    `steadyrank preprocess --config c.yaml --output examples -- --runner=FlinkRunner`
+    """
+    from pipeline.plan import Addition
+
+    loaded, flags, replaced = load_any(config, settings, input), context.args, overwrite
+    with Staging() as staging:
+        addition = Addition(staging.read(output) if append else None)
+        replaced = overwrite or append
+        _preprocess(loaded, config, data, output, flags, replaced, addition)
+
+
+@app.command()
+def train(
+    config: ConfigPath,
+    examples: Examples,
+    output: Output,
+    settings: Settings = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+):
+    """Train a model on examples.
+
+    Example: `steadyrank train --config c.yaml --examples examples --output train`
+    """
+    _train(load_any(config, settings), examples, output, resume, overwrite)
+
+
+@app.command()
+def export(
+    config: ConfigPath,
+    train: place("What `train` wrote."),
+    output: Output,
+    settings: Settings = None,
+):
+    """Export a trained model as a SavedModel under the next version number.
+
+    Example: `steadyrank export --config c.yaml --train train --output export`
+    """
+    _export(load_any(config, settings), train, output)
+
+
+@app.command()
+def evaluate(
+    config: ConfigPath,
+    examples: Examples,
+    model: Model,
+    output: Output,
+    baseline: Baseline = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    force: Annotated[
+        str | None, typer.Option(help="Exit with 0 whatever the verdict; say why.")
+    ] = None,
+    stability: place("What `stability` found, for its gate.", kind=Path | None) = None,
+    settings: Settings = None,
+    overwrite: Overwrite = False,
+):
+    """Measure an export and judge it; exit status 1 unless all gates pass.
+
+    Example: `steadyrank evaluate --config c.yaml --examples examples --model export
+    --output evaluation`
+    """
+    loaded = load_any(config, settings)
+    folders = examples, model, output
+    if not _evaluate(loaded, *folders, baseline, split, overwrite, force, stability):
+        raise typer.Exit(REFUSED)
+
+
+@app.command(context_settings=BEAM)
+def run(
+    context: typer.Context,
+    config: ConfigPath,
+    output: Output,
+    data: DataFolder = None,
+    input: Inputs = None,
+    baseline: Baseline = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+):
+    """Do it all: raw log to verdict. `--resume` keeps the stages that are done.
+
+    Example: `steadyrank run --config configs/kuairand.yaml --data kuairand
+    --output runs/kuairand --set train.epochs=2`
+    """
+    loaded = load_any(config, settings, input)
+    examples, trained = output / "examples", output / "train"
+    if overwrite:
+        for stage in ("examples", "train", "train.partial", "export", "evaluation"):
+            clear(output / stage)
+    if not (resume and exists(examples)):
+        _preprocess(loaded, config, data, examples, context.args, overwrite)
+    if not (resume and exists(trained)):
+        halfway = resume and any_version(output / "train.partial")
+        _train(loaded, examples, trained, halfway, overwrite)
+    if not (resume and any_version(output / "export")):
+        _export(loaded, trained, output / "export")
+    folders = examples, output / "export", output / "evaluation"
+    if not _evaluate(loaded, *folders, baseline, "test", overwrite or resume):
+        raise typer.Exit(REFUSED)
+
+
+@app.command(context_settings=BEAM)
+def nightly(
+    context: typer.Context,
+    config: ConfigPath,
+    day: Annotated[str, typer.Option(help="The day to judge on: 2022-05-06.")],
+    store: place("The folder of nights and releases."),
+    data: DataFolder = None,
+    input: Inputs = None,
+    settings: Settings = None,
+):
+    """One more day: add it, train on from the last blessed model, release or refuse.
+
+    Example: `steadyrank nightly --config c.yaml --day 2022-05-06 --store store`
+    """
+    from pipeline.nightly import nightly as stage
+
+    local(store)
+    loaded, folder = load(config, settings, input), data or config.parent
+    with terminal.progress() as bar:
+        night = stage(loaded, folder, day, store, context.args, terminal.shown(bar))
+    _say_night(night, store)
+    if night["verdict"] != "PASS":
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def release(
+    to: place("The folder that is served."),
+    model: place("An export, or a folder of versions.", kind=Path | None) = None,
+    evaluation: place("What `evaluate` wrote about it.", kind=Path | None) = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the version before.")
+    ] = False,
+):
+    """Copy an export that passed its gates to where it is served from.
+
+    Example: `steadyrank release --model export --evaluation evaluation --to served`
+    """
+    from pipeline import release as stage
+
+    if rollback and (model or evaluation):
+        raise InputError("--rollback takes neither --model nor --evaluation.")
+    if not rollback and (model is None or evaluation is None):
+        raise InputError("release needs --model and --evaluation, or --rollback.")
+    with Staging() as staging, staging.served(to) as local:
+        if rollback:
+            current = stage.roll_back(local)
+        else:
+            folders = staging.read_model(model), staging.read(evaluation)
+            current = stage.release(*folders, local)
+    forced = f", forced: {current['forced']['reason']}" if current["forced"] else ""
+    terminal.say(f"version {current['version']} ({current['verdict']}{forced}) in {to}")
+
+
+def _preprocess(
+    loaded, config: Path, data, output, beam_flags, overwrite, *addition
+) -> None:
+    stage = stage_of(loaded, "preprocess")
+    folder = data or config.parent
+    with terminal.console.status("preprocess"), Staging() as staging:
+        local = staging.write(output, overwrite)
+        manifest = stage(loaded, folder, local, beam_flags, overwrite, *addition)
+    rows = manifest["rows"]
+    rejected = sum(rows["rejected"].values())
+    left_out = sum(rows.get("dropped", {}).values())
+    parts = ", ".join(f"{s} {c['rows']:,}" for s, c in manifest["splits"].items())
+    terminal.say(
+        f"{rows['read']:,} rows read = {rows['written']:,} written ({parts}) + "
+        f"{rows['duplicates']:,} duplicates + {rejected:,} rejected"
+        f"{f' + {left_out:,} left out' if left_out else ''}, in {output}"
+    )
+
+
+def _train(loaded, examples, output, resume, overwrite) -> None:
+    stage, snapshots = stage_of(loaded, "train"), Snapshots(output)
+    with terminal.progress() as bar, Staging() as staging:
+        local = staging.write(output, overwrite)
+        if resume:
+            staging.resumable(output, local)
+        summary = stage(
+            loaded,
+            staging.read_examples(examples),
+            local,
+            resume=resume,
+            overwrite=overwrite,
+            progress=terminal.shown(bar),
+            saved=snapshots,
+        )
+    snapshots.clear()
+    best = summary["best"]
+    value = "was not defined" if best is None else f"{best:.4f}"
+    terminal.say(
+        f"{summary['steps']:,} steps, {summary['epochs']} epochs, best "
+        f"{summary['monitor']} {value} on validation, in {output}"
+    )
+
+
+def _export(loaded, train: Path, output: Path) -> None:
+    stage = stage_of(loaded, "export")
+    with terminal.console.status("export"), Staging() as staging:
+        version = stage(loaded, staging.read(train), staging.write_version(output))
+        staging.send_version(version, output)
+    terminal.say(f"SavedModel in {output / version.name}")
+
+
+def _evaluate(
+    loaded,
+    examples,
+    model,
+    output,
+    baseline,
+    split,
+    overwrite,
+    force=None,
+    stability=None,
+) -> bool:
+    """Evaluate, say how it went, and whether the model may go on."""
+    stage = stage_of(loaded, "evaluate")
+    with terminal.console.status("evaluate"), Staging() as staging:
+        result = stage(
+            loaded,
+            staging.read_examples(examples),
+            staging.read_model(model),
+            staging.write(output, overwrite),
+            baseline_path=staging.read_model(baseline),
+            stability_path=staging.read(stability),
+            split=split,
+            force=force,
+            overwrite=overwrite,
+        )
+    terminal.console.print(tables.metrics_table(result["metrics"]))
+    terminal.console.print(tables.gates_table(result["gates"]))
+    terminal.verdict(result["verdict"])
+    if result["forced"]:
+        terminal.say(f"forced: {result['forced']['reason']}")
+    terminal.say(f"report: {output / 'report.html'}")
+    return result["verdict"] == "PASS" or result["forced"] is not None
+
+
+def _say_night(night: dict, store: Path) -> None:
+    """What a night trained on, how it did beside the model it started from, and why."""
+    terminal.console.print(tables.night_table(night))
+    base = night["base"] or "fresh weights"
+    terminal.say(f"trained on {', '.join(night['trained_on'])}, from {base}")
+    for reason in night["reasons"]:
+        terminal.say(f"{night['verdict']}: {reason}")
+    if night["left_out"]:
+        terminal.say(f"{night['left_out']} is left out of training from now on")
+    terminal.verdict(night["verdict"])
+    folder = store / "nights" / night["day"]
+    terminal.say(f"report: {folder / 'evaluation' / 'report.html'}")

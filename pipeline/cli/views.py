@@ -1,0 +1,101 @@
+"""Commands that look: at signatures, a batch, runs side by side, a folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.cli import tables, terminal
+from pipeline.cli.application import REFUSED, app
+from pipeline.cli.options import ConfigPath, Examples, Model, Settings, load, local, place
+from pipeline.object_storage import Staging, exists, locate
+from pipeline.storage import finite
+
+
+@app.command("serve-check")
+def serve_check(
+    config: ConfigPath,
+    examples: Examples,
+    model: Model,
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    output: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    settings: Settings = None,
+):
+    """Replay raw rows through an export and time it; exit status 1 if scores differ.
+
+    Example: `steadyrank serve-check --config c.yaml --examples examples --model export`
+    """
+    from pipeline.serve_check import serve_check as stage
+    from pipeline.storage import write_json
+
+    shared = load(config, settings).serving.shared
+    with terminal.console.status("serve-check"), Staging() as staging:
+        folders = staging.read_examples(examples), staging.read_model(model)
+        result = stage(*folders, split=split, shared=shared)
+    terminal.console.print(tables.latency_table(result))
+    if output:
+        write_json(output, result)
+    if not result["passed"]:
+        terminal.say(
+            f"scores differ from the encoded signature's by more than {result['limit']}"
+        )
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Folders that `run` wrote.")],
+    output: place("The page.") = Path("compare.html"),
+):
+    """Write one page that shows several runs side by side.
+
+    Example: `steadyrank compare runs/a runs/b --output compare.html`
+    """
+    from pipeline.compare import compare as stage
+
+    folders = [locate(run) for run in runs]
+    local(*folders, output)
+    stage(folders, output)
+    terminal.say(f"{len(runs)} runs in {output}")
+
+
+@app.command()
+def replay(
+    config: ConfigPath,
+    examples: Examples,
+    train: place("What `train` wrote, or its .partial."),
+    epoch: Annotated[int, typer.Option(help="As in log.jsonl.")],
+    batch: Annotated[int, typer.Option(help="As in log.jsonl.")],
+    settings: Settings = None,
+):
+    """Look again at one batch of a training run: tasks, layers, features, ids.
+
+    Example: `steadyrank replay --config c.yaml --examples examples --train train
+    --epoch 0 --batch 137`
+    """
+    from pipeline.diagnosis import replay as stage
+
+    loaded = load(config, settings)
+    with Staging() as staging:
+        folders = staging.read_examples(examples), staging.read(train)
+        result = stage(loaded, *folders, epoch, batch)
+    terminal.console.print_json(data=finite(result))
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A folder of any stage.", parser=locate)],
+):
+    """Say what an example set, a trained model, an export or an evaluation holds."""
+    from pipeline.inspect import describe
+
+    with Staging() as staging:
+        whole = exists(path) and staging.read_examples(path)
+        described = describe(whole or staging.read_model(path))
+    for title, rows in described.items():
+        table = Table(title=escape(title), title_justify="left", show_header=False)
+        for name, value in rows:
+            table.add_row(escape(str(name)), escape(str(value)))
+        terminal.console.print(table)
