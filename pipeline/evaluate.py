@@ -24,6 +24,7 @@ from pipeline.gates.drift import measure_drift
 from pipeline.gates.scored import compare, measure_slices, score_split, sliced_features
 from pipeline.growth import earlier_ids
 from pipeline.latency import measure_latency
+from pipeline.object_storage import original
 from pipeline.raw_rows import raw_features, raw_path
 from pipeline.report import write_report
 from pipeline.split import SPLITS
@@ -140,7 +141,7 @@ def evaluate(
     metrics = {
         "split": split,
         "rows": examples.rows(split),
-        "model": str(export.path),
+        "model": original(export.path),
         "content": hash_folder(export.path, EXTRA),
         "fingerprint": examples.schema.fingerprint,
         "size_mb": size_mb(export.path),
@@ -176,7 +177,7 @@ def _measure_rows(config: Config, examples, export, baseline, split: str) -> dic
     found = {"tasks": results, "baseline": None}
     found["slices"] = measure_slices(ours, theirs, examples, config.gates)
     if theirs is not None:
-        found["baseline"] = {"model": str(baseline.path), "tasks": base}
+        found["baseline"] = {"model": original(baseline.path), "tasks": base}
         names = [*(task.name for task in tasks), "score"]
         outputs = {name: ours.outputs[name] for name in names}
         found["drift"] = measure_drift(outputs, theirs.outputs)

@@ -17,7 +17,8 @@ itself, if the blessed model does not keep the absolute limits of its metrics th
 either, else the newest day that the refused model was trained on.
 
 A night's folder appears whole, and what is released follows from it: a night that died
-leaves nothing but a hidden folder, which the next one removes.
+leaves nothing but a hidden folder, which the next one removes.  A night whose training
+diverged is kept with its diagnosis; the newest day that it trained on is left out.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.errors import InputError
+from pipeline.errors import DivergenceError, InputError
 from pipeline.evaluate import evaluate
 from pipeline.example_set import ExampleSet
 from pipeline.export import EXTRA, export, versions_of
@@ -43,6 +44,7 @@ from pipeline.train import prepare_warm_start, train
 from pipeline.training_run import Progress
 
 RECORD = "night.json"
+DIVERGED = "DIVERGED"
 DAY_MARK = "{day}"
 DAY_MS = 86_400_000
 JUDGED_BY_ROWS = (*METRICS, "calibration", "slices", "drift")
@@ -73,7 +75,8 @@ def nightly(
     Raises:
         InputError: The day comes before one that was done, the log does not hold it,
             or another night runs in this store.
-        DivergenceError: Training diverged; the night leaves nothing behind.
+        DivergenceError: Training diverged, now or when the night was done; its record
+            and its diagnosis are kept.
     """
     store, day = Path(store), _checked(config, day)
     with locked(store / "lock"):
@@ -81,7 +84,7 @@ def nightly(
         nights = _nights(store)
         _release_if_due(store, nights)
         if day in nights:
-            return nights[day]
+            return _ended(nights[day])
         if nights and day < max(nights):
             raise InputError(
                 f"{store} has done {max(nights)} already: nights go from day to day. "
@@ -98,6 +101,13 @@ def nightly(
             record = _train_and_judge(settings, work, base, seconds, progress)
             write_json(work / RECORD, record)
         _release_if_due(store, {day: record})
+    return _ended(record)
+
+
+def _ended(record: dict) -> dict:
+    """The record of a night, unless it diverged."""
+    if record["verdict"] == DIVERGED:
+        raise DivergenceError(*record["reasons"])
     return record
 
 
@@ -107,12 +117,21 @@ def _train_and_judge(
     """From the examples of a night to its verdict; gives the night's record."""
     examples = ExampleSet.open(work / "examples")
     windows = _windows(config, examples, base)
-    with _timed(seconds, "train"):
-        if base:
-            folders = examples.path, base / "train", work / "train"
-            prepare_warm_start(config, *folders, windows)
-        warm = base is not None
-        train(config, examples.path, work / "train", resume=warm, progress=progress)
+    night = {
+        "day": work_day(examples),
+        "base": base and base.name,
+        "trained_on": list(windows),
+        "fingerprint": examples.schema.fingerprint,
+    }
+    try:
+        with _timed(seconds, "train"):
+            if base:
+                folders = examples.path, base / "train", work / "train"
+                prepare_warm_start(config, *folders, windows)
+            warm = base is not None
+            train(config, examples.path, work / "train", resume=warm, progress=progress)
+    except DivergenceError as error:
+        return _diverged(night, str(error), work)
     with _timed(seconds, "export"):
         version = export(config, work / "train", work / "export")
     judged = config if base else _without_baseline(config)
@@ -122,17 +141,29 @@ def _train_and_judge(
     metrics = result["metrics"]
     theirs = metrics["baseline"] and metrics["baseline"]["tasks"]
     return {
-        "day": work_day(examples),
+        **night,
         "verdict": result["verdict"],
-        "base": base and base.name,
-        "trained_on": list(windows),
-        "left_out": _to_blame(judged, result, work_day(examples), windows),
+        "left_out": _to_blame(judged, result, night["day"], windows),
         "content": metrics["content"],
-        "fingerprint": examples.schema.fingerprint,
         "auc": _aucs(metrics["tasks"]),
         "base_auc": theirs and _aucs(theirs),
         "reasons": [gate["reason"] for gate in result["gates"] if not gate["passed"]],
         "seconds": {stage: round(n, 3) for stage, n in seconds.items()},
+    }
+
+
+def _diverged(night: dict, reason: str, work: Path) -> dict:
+    """The record of a night whose training diverged: its newest day is to blame."""
+    place = work.with_name(night["day"])  # the reason names files of the work folder
+    return {
+        **night,
+        "verdict": DIVERGED,
+        "left_out": night["trained_on"][-1][:DAY] if night["base"] else None,
+        "content": None,
+        "auc": {},
+        "base_auc": None,
+        "reasons": [reason.replace(str(work), str(place))],
+        "seconds": {},
     }
 
 

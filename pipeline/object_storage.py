@@ -315,6 +315,18 @@ def _explain(url: str, error: Exception) -> str:
     )
 
 
+_originals: dict[Path, Url] = {}
+
+
+def original(path: Path) -> str:
+    """What a user calls a place: the URL that it stands in for, else the path as it is."""
+    for above in (path, *path.parents):
+        if above in _originals:
+            below = path.relative_to(above).parts
+            return str(functools.reduce(Url.__truediv__, below, _originals[above]))
+    return str(path)
+
+
 class Staging:
     """Local stand-ins for the places that one stage reads and writes.
 
@@ -337,10 +349,15 @@ class Staging:
                     send(folder, url)
         finally:
             self._folder.cleanup()
+            for local in [p for p in _originals if Path(self._folder.name) in p.parents]:
+                del _originals[local]
 
     def _local(self, url: Url) -> Path:
         self._count += 1
-        return Path(self._folder.name) / str(self._count) / (url.name or "root")
+        local = Path(self._folder.name) / str(self._count) / (url.name or "root")
+        _originals[local] = url
+        _originals[_partial(local)] = _partial(url)
+        return local
 
     def read(self, place: Path | Url | None) -> Path | None:
         """What a stage wrote, whole."""
@@ -403,9 +420,7 @@ class Staging:
             found = versions_at(_partial(place))
             if not found:
                 raise InputError(f"{place}: no interrupted run to go on with.")
-            fetch(
-                _partial(place) / str(found[-1]), local.with_name(f"{local.name}.partial")
-            )
+            fetch(_partial(place) / str(found[-1]), _partial(local))
 
     @contextlib.contextmanager
     def served(self, place: Path | Url) -> Iterator[Path]:
@@ -488,7 +503,8 @@ class Snapshots:
             remove(_partial(self.place))
 
 
-def _partial(place: Url) -> Url:
+def _partial(place):
+    """Where training writes until it has ended, beside a local path or a URL."""
     return place.parent / f"{place.name}.partial"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.export import EXTRA, find_version, versions_of
 from pipeline.gates.rules import PASS
-from pipeline.object_storage import BLESSED, WITHDRAWN
+from pipeline.object_storage import BLESSED, WITHDRAWN, original
 from pipeline.storage import hash_folder, publish, read_json, write_json
 
 WHOLE = "an evaluation"
@@ -118,7 +118,7 @@ def _entry(version: int, model: Path, metrics: dict, verdict: dict) -> dict:
     return {
         "version": version,
         "time": now.isoformat(timespec="seconds"),
-        "model": str(model.absolute()),
+        "model": original(model.absolute()),
         "fingerprint": metrics.get("fingerprint"),
         "content": metrics["content"],
         "verdict": verdict["verdict"],

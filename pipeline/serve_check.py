@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.evaluate import Export
 from pipeline.example_set import ExampleSet
 from pipeline.latency import signatures_of, timed
+from pipeline.object_storage import original
 from pipeline.raw_rows import kept_rows, requests_of
 from pipeline.serving import CANDIDATES, ENCODED, RAW, SERIALIZED, TF_EXAMPLE
 from pipeline.warmup import serialize_rows
@@ -68,7 +69,7 @@ def serve_check(
         for name, inputs in by_name.items()
     ]
     return {
-        "model": str(export.path),
+        "model": original(export.path),
         "rows": len(next(iter(raw.values()))),
         "limit": LIMIT,
         "differences": differences,

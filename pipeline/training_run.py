@@ -23,6 +23,7 @@ from pipeline.example_set import ExampleSet, Schema
 from pipeline.expert_use import ExpertUse, collapsed
 from pipeline.measure import measure, monitored
 from pipeline.model import compiled_model, parameter_counts, save_weights
+from pipeline.object_storage import original
 from pipeline.predict import predict
 from pipeline.steps import LoggedStep
 from pipeline.storage import read_json, write_json
@@ -320,6 +321,7 @@ class TrainingRun:
         write_json(self.work / f"divergence-{number}.json", record)
         train_log.append_lines(self.work / f"divergence-{number}.jsonl", dropped)
         if last:
+            self.saved(self.work)  # with the diagnosis
             raise DivergenceError(_explain(record, self.work, number))
         self.rollbacks.append({"epoch": jump["epoch"], "batch": jump["batch"]})
         write_json(self.work / ROLLBACKS, {"rollbacks": self.rollbacks})
@@ -393,5 +395,5 @@ def _explain(record: dict, work: Path, number: int) -> str:
         f"{record['batch']}, window {record['window']}; task {worst} pulled hardest."
         f"{fell} Lower "
         "train.dense.learning_rate, or clip (train.dense.clip: clippy). "
-        f"{work}/divergence-{number}.json has the diagnosis."
+        f"{original(work)}: divergence-{number}.json has the diagnosis."
     )

@@ -34,6 +34,7 @@ GATES = {
 DRIVER = """
 import json, sys
 from pipeline import cli, object_storage
+from pipeline.cli import application
 import tensorflow as tf
 
 # as in conftest.py: weights are compared bit for bit
@@ -49,7 +50,7 @@ def killed(self, work):
     raise Killed
 
 *commands, last = json.loads(sys.stdin.read())
-cli._be_quiet()
+application.be_quiet()
 for command in commands:
     kill = command.pop(0) == "killed"
     object_storage.Snapshots.__call__ = killed if kill else send
@@ -167,6 +168,7 @@ def test_results_are_those_of_local_files(
                 assert metrics["tasks"][task][name] == found[name], (task, name)
     blessed = read(s3, "served/blessed.json")
     assert blessed["current"] == 1 and len(blessed["releases"]) == 1
+    assert blessed["model"] == metrics["model"] == f"{s3}/export/1"
     found = sizes(s3 / "served")
     assert "1/saved_model.pb" in found and "2/saved_model.pb" not in found
     assert "withdrawn/2/saved_model.pb" in found

@@ -35,7 +35,7 @@ def common(
     terminal.write_as(log_format, context.invoked_subcommand)
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """Keep the noise of others off the terminal; errors and our own words stay."""
     warnings.filterwarnings("ignore", module="(?!pipeline|models|components)")
     for name in ("root", "apache_beam", "tensorflow", "absl"):
@@ -44,7 +44,7 @@ def _be_quiet() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit status."""
-    _be_quiet()
+    be_quiet()
     try:
         status = app(arguments, standalone_mode=False) or 0
     except InputError as error:

@@ -63,14 +63,16 @@ def progress() -> Progress | JsonProgress:
 
 
 def shown(bar: Progress | JsonProgress):
-    """What training calls to show how it goes."""
-    task = bar.add_task("train", total=None)
+    """What training calls to show how it goes; before its first step there is no bar."""
+    tasks = []
 
     def show(step: int, total: int, text: str):
-        if total:
-            bar.update(task, completed=step, total=total, description=f"train: {text}")
-        else:
+        if not total:
             bar.console.print(escape(text))
+            return
+        if not tasks:
+            tasks.append(bar.add_task("train", total=None))
+        bar.update(tasks[0], completed=step, total=total, description=f"train: {text}")
 
     return show
 

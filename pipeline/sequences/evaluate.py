@@ -16,6 +16,7 @@ from pipeline.config.sequences import SequenceConfig
 from pipeline.errors import InputError
 from pipeline.evaluate import forced_record, size_mb
 from pipeline.export import CARD, EXTRA, find_version
+from pipeline.object_storage import original
 from pipeline.sequences.example_set import SequenceSchema, SequenceSet
 from pipeline.sequences.gates import TASK, divergence_by_phase, judge_sequences
 from pipeline.sequences.report import write_report
@@ -107,7 +108,7 @@ def evaluate(
     lines, gates = list(read_lines(export.path / EXTRA / FILE)), config.gates.model_dump()
     metrics = {
         "split": split,
-        "model": str(export.path),
+        "model": original(export.path),
         "content": hash_folder(export.path, EXTRA),
         "fingerprint": examples.schema.fingerprint,
         "size_mb": size_mb(export.path),
@@ -152,7 +153,7 @@ def _measure(config, examples: SequenceSet, export, baseline, split: str) -> dic
     }
     if baseline is not None:
         theirs = summarise(others["gain"], groups, {}, **settings)
-        found["baseline"] = {"model": str(baseline.path), "tasks": {TASK: theirs}}
+        found["baseline"] = {"model": original(baseline.path), "tasks": {TASK: theirs}}
     return found
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config.sequences import SequenceConfig
-from pipeline.errors import InputError
+from pipeline.errors import DivergenceError, InputError
 from pipeline.model import parameter_counts
 from pipeline.sequences.example_set import SequenceSchema, SequenceSet
 from pipeline.sequences.gates import divergence_by_phase
@@ -69,6 +69,7 @@ def train(
     work = work_folder(Path(output), resume, overwrite)
     write_inputs(config, schema, examples, work, resume)
     strategy, shown = strategy or make_strategy(), progress or (lambda *_: None)
+    saved = saved or (lambda _: None)
     rows, validation = examples.read("train")[0], examples.read("validation")[0]
     phases = []
     for number in range(len(config.train.phases)):
@@ -76,8 +77,12 @@ def train(
         if not done.exists():
             offset = sum(phase["steps"] for phase in phases)
             parts = _part(config, number, rows), validation
-            _run(config, schema, work, number, parts, offset, strategy, shown)
-            (saved or (lambda _: None))(work)
+            try:
+                _run(config, schema, work, number, parts, offset, strategy, shown)
+            except DivergenceError:
+                saved(work)  # with what is known of it
+                raise
+            saved(work)
         phases.append(read_json(done, "an interrupted run"))
     _finish(config, schema, work, phases, strategy)
     replace(work, Path(output))

@@ -14,6 +14,7 @@ from models.next_item import NextItemModel
 from pipeline import train_log
 from pipeline.config.sequences import SequenceConfig
 from pipeline.errors import DivergenceError
+from pipeline.object_storage import original
 from pipeline.sequences.example_set import SequenceSchema
 from pipeline.sequences.gates import TASK
 from pipeline.sequences.model import compile_model, save_weights
@@ -259,7 +260,7 @@ class PhaseRun:
             raise DivergenceError(
                 f"{said} It began in phase {self.number}. Lower "
                 "train.dense.learning_rate, or clip (train.dense.clip: clippy). "
-                f"{self.log} has the losses."
+                f"{original(self.log)} has the losses."
             )
         lines = train_log.read_lines(self.log)
         jump = next(

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from pipeline import cli
 from pipeline import nightly as module
 from pipeline.config import parse_config
-from pipeline.errors import InputError
+from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
 from pipeline.lock import locked
 from pipeline.nightly import nightly
@@ -151,6 +152,32 @@ def test_days_go_forward(store, days, config):
         nightly(config, days, DATES[1], store)
     with pytest.raises(InputError, match="no such file"):
         nightly(config, days, "2024-03-09", store)
+
+
+def test_a_night_that_diverged_is_kept_with_its_diagnosis(
+    store, days, config, tmp_path, monkeypatch
+):
+    copy, day = tmp_path / "store", DATES[5]
+    shutil.copytree(store, copy)
+    before = current(copy)
+
+    def diverged(settings, examples, output, **_):
+        partial = output.with_name("train.partial")
+        (partial / "divergence-1.json").write_text("{}")
+        raise DivergenceError(f"the loss jumped; see {partial / 'divergence-1.json'}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train", diverged)
+        with pytest.raises(DivergenceError, match="the loss jumped") as first:
+            nightly(config, days, day, copy)
+    found = copy / "nights" / day / "train.partial" / "divergence-1.json"
+    assert found.exists() and str(found) in str(first.value)
+    record = night_of(copy, day)
+    assert record["verdict"] == "DIVERGED" and record["reasons"] == [str(first.value)]
+    assert record["trained_on"] == [DATES[4]] and record["left_out"] == DATES[4]
+    with pytest.raises(DivergenceError, match="the loss jumped"):
+        nightly(config, days, day, copy)  # looked up
+    assert current(copy) == before
 
 
 def test_a_night_that_died_leaves_no_trace(store, days, config, monkeypatch):

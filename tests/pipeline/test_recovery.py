@@ -151,12 +151,17 @@ def jumping(monkeypatch):
 def test_stop_leaves_no_model_but_a_diagnosis(
     settings, examples, tmp_path, impatient, jumping
 ):
-    output = tmp_path / "train"
+    output, kept = tmp_path / "train", []
+
+    def keep(work):
+        kept.append(sorted(path.name for path in work.glob("divergence-*")))
+
     with pytest.raises(
         DivergenceError, match=r"step 2\d.*window 2024-03-0\d.*pulled hardest"
     ):
-        train(wild(settings(on_divergence="stop")), examples, output)
+        train(wild(settings(on_divergence="stop")), examples, output, saved=keep)
     assert not output.exists()
+    assert kept[-1] == ["divergence-1.json", "divergence-1.jsonl"]
     record = json.loads((tmp_path / "train.partial/divergence-1.json").read_text())
     assert record["epoch"] == 0 and record["healthy_step"] == 20
     assert set(record["tasks"]) == {"click", "like", "watch"}
