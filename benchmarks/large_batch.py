@@ -2,9 +2,11 @@
 
     python -m benchmarks.large_batch [--quick] [--data DIR] [--workers 2]
     python -m benchmarks.large_batch --recipes sde --factors 64 --no-kuairand [--resume]
+    python -m benchmarks.large_batch --quick --trunk dcn_v2 --recipes sde --no-kuairand
 
 A DeepFM (26 fields of width 10, linear weights, 13 numbers) on Criteo-shaped rows, with
 0.75 ids a row as in the Kaggle log: rare ids are what large batches are said to lose.
+(``--trunk``: another model than DeepFM on the same rows, at the same rates.)
 Rates and L2 at the base batch of 1 K (``BASE``) were chosen on validation rows, once for
 all rules; a rule says what becomes of them at ``s`` times the batch.  Every run has as
 many epochs, is judged after each on validation rows, and reported on test rows at its
@@ -48,7 +50,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"
 BASE_BATCH = 1024
 BASE = {"embedding_rate": 1e-3, "l2": 3e-5, "dense_rate": 8e-4}
-MODEL = {"trunk": "deepfm", "deep_units": [64, 32]}
+TRUNKS = ("deepfm", "wide_deep", "dcn", "dcn_v2")
+DEEP = {"deep_units": [64, 32]}
 EPOCHS = 4
 WARM_UP_EPOCHS = 1  # of the dense rate, as in CowClip's published runs
 IDS_PER_ROW = 0.75
@@ -91,6 +94,7 @@ class Run:
     recipe: Recipe
     batch_size: int
     seed: int
+    trunk: str = TRUNKS[0]
     validation: tuple[float, ...] = ()
     test: float = 0.0
     seconds: float = 0.0  # of the median epoch
@@ -105,7 +109,8 @@ def train_shaped(folder: Path, rows: int, epochs: int, run: Run) -> Run:
     data = CriteoShaped(*(np.load(folder / f"{f}.npy", mmap_mode="r") for f in FIELDS))
     held = int(HELD_OUT * rows)
     validation, test = range(rows, rows + held), range(rows + held, rows + 2 * held)
-    model = in_memory.model_of(in_memory.features_of(data, rows), MODEL, run.seed)
+    settings = {"trunk": run.trunk, **DEEP}
+    model = in_memory.model_of(in_memory.features_of(data, rows), settings, run.seed)
     model.compile(*optimizers(run, rows // run.batch_size))
     trainer, found, areas, best = in_memory.Trainer(model, data), [], [], 0.0
     for epoch in range(epochs):
@@ -210,7 +215,7 @@ def write_kuairand(folder: Path, data: Path) -> int:
     document = load_config(ROOT / "configs" / "kuairand.yaml").model_dump(mode="json")
     document["tasks"] = [t for t in document["tasks"] if t["name"] == "is_click"]
     document |= {"score": "", "gates": {}}
-    document["model"] = {**MODEL, "deep_units": [128, 64]}
+    document["model"] = {"trunk": TRUNKS[0], "deep_units": [128, 64]}
     dense = {"optimizer": "adam", "learning_rate": BASE["dense_rate"], "clip": "none"}
     document["train"] = {"dense": dense, "monitor": "is_click"}
     config = parse_config(document, "large_batch")
@@ -315,11 +320,11 @@ def _known(keys: dict) -> dict:
     }
 
 
-def plan(recipes: Iterable[Recipe], factors, seeds) -> list[Run]:
+def plan(recipes: Iterable[Recipe], factors, seeds, trunk: str = TRUNKS[0]) -> list[Run]:
     """Runs on one set of rows: every recipe at every factor, beside the base batch."""
-    runs = [Run(RECIPES[4], BASE_BATCH, seed) for seed in seeds]
+    runs = [Run(RECIPES[4], BASE_BATCH, seed, trunk) for seed in seeds]
     return runs + [
-        Run(recipe, BASE_BATCH * factor, seed)
+        Run(recipe, BASE_BATCH * factor, seed, trunk)
         for recipe in recipes
         for factor in factors
         for seed in seeds
@@ -334,6 +339,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="16 K on 2 M rows, one seed")
     parser.add_argument("--recipes", nargs="+", choices=names, default=names)
+    parser.add_argument("--trunk", choices=TRUNKS, default=TRUNKS[0])
     parser.add_argument("--factors", nargs="+", type=int, help="batch over 1 K; 4 to 128")
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--no-kuairand", action="store_true", help="Criteo-shaped only")
@@ -353,7 +359,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def train_all(options: argparse.Namespace, folder: Path, ledger: Ledger) -> tuple:
     """Runs on Criteo-shaped rows, and on KuaiRand."""
     write_shaped(folder, options.rows)
-    runs = plan(options.recipes, options.factors, options.seeds)
+    runs = plan(options.recipes, options.factors, options.seeds, options.trunk)
     usual = EPOCHS, runs, options.workers, ledger
     shaped = run_all(train_shaped, folder, options.rows, *usual)
     if options.no_kuairand:
@@ -390,7 +396,8 @@ def summary(shaped: list[Run], kuairand: list[Run], factors: Iterable[int]) -> d
 def main(arguments: list[str] | None = None) -> None:
     """Run the study."""
     options = parse(arguments)
-    name = "large_batch_quick" if options.quick else "large_batch"
+    parts = [] if options.trunk == TRUNKS[0] else [options.trunk]
+    name = "_".join(["large_batch", *parts, *(["quick"] if options.quick else [])])
     ledger = Ledger(options.results / f"{name}_runs.json", options.resume)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
         shaped, kuairand = train_all(options, Path(folder), ledger)

@@ -10,9 +10,15 @@ from components.row_optimizers import RowAdam
 
 
 def test_drops_are_of_means_over_seeds():
-    runs = [Run(RECIPES[4], BASE_BATCH, seed, (), 0.80 + 0.01 * seed) for seed in (1, 3)]
+    runs = [Run(RECIPES[4], BASE_BATCH, seed, test=0.80 + 0.01 * seed) for seed in (1, 3)]
     runs += [
-        Run(recipe, 16 * BASE_BATCH, seed, (), 0.79 + 0.01 * place + 0.001 * seed, 2.0)
+        Run(
+            recipe,
+            16 * BASE_BATCH,
+            seed,
+            test=0.79 + 0.01 * place + 0.001 * seed,
+            seconds=2.0,
+        )
         for place, recipe in enumerate(RECIPES)
         for seed in (1, 3)
     ]
@@ -40,7 +46,9 @@ def test_every_row_is_in_one_batch():
 
 def test_training_in_memory_learns():
     data = generate(6000, 5000)
-    model = in_memory.model_of(in_memory.features_of(data, 5000), large_batch.MODEL, 1)
+    model = in_memory.model_of(
+        in_memory.features_of(data, 5000), {"trunk": "deepfm", **large_batch.DEEP}, 1
+    )
     model.compile(*large_batch.optimizers(Run(RECIPES[4], BASE_BATCH, 1), 4))
     trainer = in_memory.Trainer(model, data)
     losses = [trainer.epoch(range(5000), BASE_BATCH, seed)["loss"] for seed in range(6)]
