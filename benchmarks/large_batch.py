@@ -50,7 +50,13 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"
 BASE_BATCH = 1024
 BASE = {"embedding_rate": 1e-3, "l2": 3e-5, "dense_rate": 8e-4}
-TRUNKS = ("deepfm", "wide_deep", "dcn", "dcn_v2")
+TRUNKS = {  # and what each has beside its deep side
+    "deepfm": {},
+    "wide_deep": {},
+    "dcn": {"cross_layers": 3},
+    "dcn_v2": {"cross_layers": 3, "rank": None},
+}
+DEEPFM = "deepfm"
 DEEP = {"deep_units": [64, 32]}
 EPOCHS = 4
 WARM_UP_EPOCHS = 1  # of the dense rate, as in CowClip's published runs
@@ -94,7 +100,7 @@ class Run:
     recipe: Recipe
     batch_size: int
     seed: int
-    trunk: str = TRUNKS[0]
+    trunk: str = DEEPFM
     validation: tuple[float, ...] = ()
     test: float = 0.0
     seconds: float = 0.0  # of the median epoch
@@ -109,7 +115,7 @@ def train_shaped(folder: Path, rows: int, epochs: int, run: Run) -> Run:
     data = CriteoShaped(*(np.load(folder / f"{f}.npy", mmap_mode="r") for f in FIELDS))
     held = int(HELD_OUT * rows)
     validation, test = range(rows, rows + held), range(rows + held, rows + 2 * held)
-    settings = {"trunk": run.trunk, **DEEP}
+    settings = {"trunk": run.trunk, **DEEP, **TRUNKS[run.trunk]}
     model = in_memory.model_of(in_memory.features_of(data, rows), settings, run.seed)
     model.compile(*optimizers(run, rows // run.batch_size))
     trainer, found, areas, best = in_memory.Trainer(model, data), [], [], 0.0
@@ -215,7 +221,7 @@ def write_kuairand(folder: Path, data: Path) -> int:
     document = load_config(ROOT / "configs" / "kuairand.yaml").model_dump(mode="json")
     document["tasks"] = [t for t in document["tasks"] if t["name"] == "is_click"]
     document |= {"score": "", "gates": {}}
-    document["model"] = {"trunk": TRUNKS[0], "deep_units": [128, 64]}
+    document["model"] = {"trunk": DEEPFM, "deep_units": [128, 64]}
     dense = {"optimizer": "adam", "learning_rate": BASE["dense_rate"], "clip": "none"}
     document["train"] = {"dense": dense, "monitor": "is_click"}
     config = parse_config(document, "large_batch")
@@ -320,7 +326,7 @@ def _known(keys: dict) -> dict:
     }
 
 
-def plan(recipes: Iterable[Recipe], factors, seeds, trunk: str = TRUNKS[0]) -> list[Run]:
+def plan(recipes: Iterable[Recipe], factors, seeds, trunk: str = DEEPFM) -> list[Run]:
     """Runs on one set of rows: every recipe at every factor, beside the base batch."""
     runs = [Run(RECIPES[4], BASE_BATCH, seed, trunk) for seed in seeds]
     return runs + [
@@ -339,7 +345,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="16 K on 2 M rows, one seed")
     parser.add_argument("--recipes", nargs="+", choices=names, default=names)
-    parser.add_argument("--trunk", choices=TRUNKS, default=TRUNKS[0])
+    parser.add_argument("--trunk", choices=TRUNKS, default=DEEPFM)
     parser.add_argument("--factors", nargs="+", type=int, help="batch over 1 K; 4 to 128")
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--no-kuairand", action="store_true", help="Criteo-shaped only")
@@ -396,7 +402,7 @@ def summary(shaped: list[Run], kuairand: list[Run], factors: Iterable[int]) -> d
 def main(arguments: list[str] | None = None) -> None:
     """Run the study."""
     options = parse(arguments)
-    parts = [] if options.trunk == TRUNKS[0] else [options.trunk]
+    parts = [] if options.trunk == DEEPFM else [options.trunk]
     name = "_".join(["large_batch", *parts, *(["quick"] if options.quick else [])])
     ledger = Ledger(options.results / f"{name}_runs.json", options.resume)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
