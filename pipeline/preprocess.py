@@ -16,31 +16,37 @@ own stream format.
 import json
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.features import sample_space
 from pipeline import growth, vocab
+from pipeline.beam_job import (
+    RAW_ROWS,
+    Steps,
+    check_rejected,
+    counts_under,
+    create_file,
+    from_bytes,
+    run_job,
+    to_bytes,
+)
 from pipeline.columns import is_list
 from pipeline.config import Config
 from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet, Schema, counts_path, seal, vocab_path
+from pipeline.example_set import ExampleSet, Schema, seal, vocab_path
 from pipeline.examples import Layout, encode_blocks, write_records
 from pipeline.growth import require_same_kind
 from pipeline.plan import WHOLE_LOG, Addition, Plan, make_plan
-from pipeline.readers import Piece, read_all
+from pipeline.readers import read_all
 from pipeline.rows import key_rows, settle_rows
 from pipeline.split import SPLITS, last_training_window
 from pipeline.storage import link_or_copy, publish, refuse_existing, write_json
-
-RAW_ROWS = 1000  # of each evaluation file, kept raw for the check of the raw signature
-DEFAULT_RUNNER = "--runner=FnApiRunner"  # local; DirectRunner would download an engine
 
 
 def preprocess(
@@ -77,103 +83,32 @@ def preprocess(
     plan = make_plan(config, folder, addition, after)
     if base:
         require_same_kind(plan, base.schema)
-    flags = list(beam_flags)
-    if not any(flag.startswith("--runner") for flag in flags):
-        flags.insert(0, DEFAULT_RUNNER)
-    with publish(output, overwrite) as partial:
-        _run_beam(plan, str(partial), PipelineOptions(flags))
-        summary = json.loads((partial / "summary.json").read_text(encoding="utf-8"))
-        (partial / "summary.json").unlink()
-        manifest = _manifest(plan, partial, summary, base)
-        write_json(partial / "manifest.json", manifest)
+    with publish(output, overwrite) as work:
+        summary = run_job(plan.log.pieces, _steps(plan, work), work, beam_flags)
+        manifest = _manifest(plan, work, summary, base)
+        write_json(work / "manifest.json", manifest)
     return manifest
 
 
-def _run_beam(plan: Plan, output: str, options: PipelineOptions) -> None:
-    with beam.Pipeline(options=options) as pipeline:
-        read = (
-            pipeline
-            | "pieces" >> beam.Create(plan.log.pieces)
-            | "spread" >> beam.Reshuffle()
-            | "read" >> beam.ParDo(Read(plan)).with_outputs(*SIDE_OUTPUTS, main="rows")
-        )
-        settled = (
-            read.rows
-            | "by shard" >> beam.GroupByKey()
-            | "settle" >> beam.ParDo(Settle(plan)).with_outputs(*SIDE_OUTPUTS, main="rows")
-        )
-        analysed = (
-            settled.rows
-            | "training" >> beam.Filter(lambda item: item[0].startswith("train/"))
-            | "analyse" >> beam.MapTuple(lambda _, t: vocab.analyse(from_bytes(t), plan))
-            | "merge" >> beam.CombineGlobally(MergeAnalyses())
-            | "add the base's" >> beam.Map(growth.accumulate, plan)
-        )
-        learned = analysed | "learn" >> beam.Map(growth.learn, plan)
-        counted = analysed | "write counts" >> beam.Map(write_counts, output)
-        written = learned | "write learned" >> beam.Map(write_learned, output, plan)
-        files = settled.rows | "encode" >> beam.ParDo(
-            Encode(plan, output), beam.pvalue.AsSingleton(learned)
-        )
-        rejected = (
-            (read.rejected, settled.rejected)
-            | "all rejected" >> beam.Flatten()
-            | "one file" >> beam.Map(lambda table: (0, table))
-            | "gather rejected" >> beam.GroupByKey()
-            | "write rejected" >> beam.MapTuple(lambda _, t: write_rejected(t, output))
-        )
-        counts = (
-            (read.counts, settled.counts, rejected)
-            | "all counts" >> beam.Flatten()
-            | "add counts" >> beam.CombineGlobally(add_counts)
-        )
-        _ = (
-            pipeline
-            | "once" >> beam.Create([None])
-            | "summary"
-            >> beam.Map(
-                write_summary,
-                output,
-                counts=beam.pvalue.AsSingleton(counts),
-                files=beam.pvalue.AsList(files),
-                failed=beam.pvalue.AsList(read.failed),
-                schema=beam.pvalue.AsSingleton(written),
-                counted=beam.pvalue.AsSingleton(counted),
-            )
-        )
+def _steps(plan: Plan, output: Path) -> Steps:
+    return Steps(
+        key=partial(key_taken, plan=plan),
+        settle=Settle(plan),
+        analyse=partial(vocab.analyse, plan=plan),
+        learn=partial(growth.learn, plan=plan),
+        write_learned=partial(write_learned, output=str(output), plan=plan),
+        encode=Encode(str(output)),
+        accumulate=partial(growth.accumulate, plan=plan),
+    )
 
 
-SIDE_OUTPUTS = ("rejected", "counts", "failed")
-
-
-class Read(beam.DoFn):
-    """A piece of the log to keyed tables; a file that cannot be read is reported."""
-
-    def __init__(self, plan: Plan):
-        self.plan = plan
-
-    def process(self, piece: Piece):
-        counts: Counter = Counter()
-        try:
-            for table, malformed in piece.batches():
-                lines = 0 if malformed is None else len(malformed)
-                counts["read"] += len(table) + lines
-                if malformed is not None:
-                    source = pa.array([piece.path] * lines)
-                    malformed = malformed.append_column("source", source)
-                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
-                keyed, rejected = key_rows(table, piece.path, self.plan)
-                if rejected is not None:
-                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(rejected))
-                for key, part in keyed.items():
-                    if self.plan.takes(key.split("/")[1]):
-                        yield key, to_bytes(part)
-                    else:
-                        counts["read"] -= len(part)
-                        counts["outside"] += len(part)
-        except InputError as error:
-            yield beam.pvalue.TaggedOutput("failed", str(error))
-        yield beam.pvalue.TaggedOutput("counts", dict(counts))
+def key_taken(table: pa.Table, path: str, place: int, plan: Plan):
+    """``key_rows``, of which the windows are kept that the plan asks for."""
+    keyed, rejected = key_rows(table, path, plan)
+    taken = {key: part for key, part in keyed.items() if plan.takes(key.split("/")[1])}
+    outside = sum(map(len, keyed.values())) - sum(map(len, taken.values()))
+    counts = {"read": -outside, "outside": outside}
+    return taken, [] if rejected is None else [rejected], counts
 
 
 class Settle(beam.DoFn):
@@ -206,30 +141,11 @@ class Settle(beam.DoFn):
             yield key, to_bytes(typed)
 
 
-class MergeAnalyses(beam.CombineFn):
-    """``vocab.merge`` as Beam wants it, a few at a time."""
-
-    def create_accumulator(self):
-        return []
-
-    def add_input(self, accumulator, analysis):
-        return self.merged([*accumulator, analysis], 16)
-
-    def merge_accumulators(self, accumulators):
-        return self.merged([a for accumulator in accumulators for a in accumulator], 1)
-
-    def extract_output(self, accumulator):
-        return vocab.merge(accumulator)
-
-    def merged(self, analyses, most):
-        return analyses if len(analyses) <= most else [vocab.merge(analyses)]
-
-
 class Encode(beam.DoFn):
     """A shard's typed rows to its TFRecord file; yields what the manifest says of it."""
 
-    def __init__(self, plan: Plan, output: str):
-        self.plan, self.output = plan, output
+    def __init__(self, output: str):
+        self.output = output
 
     def process(self, item, learned: vocab.Learned):
         key, table = item
@@ -346,64 +262,6 @@ def write_learned(learned: vocab.Learned, output: str, plan: Plan) -> dict:
     return Schema(learned.features, learned.tasks, formula, truths, group).to_dict()
 
 
-def write_rejected(tables: Iterable[bytes], output: str) -> dict[str, int]:
-    """Write rejected rows into one Parquet file, and count them by reason."""
-    table = pa.concat_tables(map(from_bytes, tables), promote_options="default")
-    with create_file(f"{output}/rejected/rows.parquet") as file:
-        pq.write_table(table, file)
-    counts = table["reason"].combine_chunks().value_counts()
-    return {f"rejected/{item['values'].as_py()}": item["counts"].as_py() for item in counts}
-
-
-def write_counts(analysis: vocab.Analysis, output: str) -> int:
-    """Write how often each value was seen, for the set to grow from."""
-    for name, table in analysis.counts.items():
-        order = [("count", "descending"), ("value", "ascending")]
-        with create_file(str(counts_path(Path(output), name))) as file:
-            pq.write_table(table.sort_by(order), file, compression="zstd")
-    return len(analysis.counts)
-
-
-def write_summary(_, output: str, counts, files, failed, schema, counted) -> None:
-    """Leave for the launcher, which may be another machine, what the workers found."""
-    content = {"counts": counts, "files": files, "failed": failed, "schema": schema}
-    with create_file(f"{output}/summary.json") as file:
-        file.write(json.dumps(content).encode())
-
-
-def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    """Add up counters."""
-    total: Counter = Counter()
-    for some in counts:
-        total.update(some)
-    return dict(total)
-
-
-def to_bytes(table: pa.Table) -> bytes:
-    """A table in Arrow's stream format."""
-    sink = pa.BufferOutputStream()
-    fast = pa.ipc.IpcWriteOptions(compression="lz4")  # the runner copies bytes often
-    with pa.ipc.new_stream(sink, table.schema, options=fast) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def from_bytes(data: bytes) -> pa.Table:
-    """The table that ``to_bytes`` took."""
-    return pa.ipc.open_stream(data).read_all()
-
-
-def create_file(path: str):
-    """Open a file to write, wherever it is; its folder is made first."""
-    folder = path.rpartition("/")[0]
-    if not FileSystems.exists(folder):
-        try:
-            FileSystems.mkdirs(folder)
-        except OSError:  # another worker was first
-            pass
-    return FileSystems.create(path, "application/octet-stream")
-
-
 def _last_window(base: ExampleSet, config: Config) -> str:
     """The last training window of a base, which must be one by the config, too."""
     last, ends = list(base.windows("train"))[-1], last_training_window(config.data)
@@ -415,20 +273,18 @@ def _last_window(base: ExampleSet, config: Config) -> str:
     return last
 
 
-def _take_over(base: ExampleSet, partial: Path) -> list[dict]:
+def _take_over(base: ExampleSet, work: Path) -> list[dict]:
     """The base's training files, under a second name or copied; what it says of them."""
     files = [file for file in base.manifest["files"] if file["split"] == "train"]
     for file in files:
-        (partial / file["path"]).parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(base.path / file["path"], partial / file["path"])
+        (work / file["path"]).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(base.path / file["path"], work / file["path"])
     return files
 
 
-def _manifest(plan: Plan, partial: Path, summary: dict, base: ExampleSet | None) -> dict:
+def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) -> dict:
     """Check what the workers found, seal the schema, and sum everything up."""
     counts, files = summary["counts"], summary["files"]
-    if summary["failed"]:
-        raise InputError("; ".join(sorted(set(summary["failed"]))))
     rejected = counts_under(counts, "rejected/")
     read, written = counts.get("read", 0), sum(file["rows"] for file in files)
     duplicates = counts.get("duplicates", 0)
@@ -437,13 +293,13 @@ def _manifest(plan: Plan, partial: Path, summary: dict, base: ExampleSet | None)
     check_rejected(plan, rejected, read)
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
-    taken = _take_over(base, partial) if base else []
+    taken = _take_over(base, work) if base else []
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
-    schema = Schema.from_dict(summary["schema"], partial)
-    schema = seal(schema, partial / "vocab", base and base.schema)
-    write_json(partial / "schema.json", schema.to_dict())
+    schema = Schema.from_dict(summary["schema"], work)
+    schema = seal(schema, work / "vocab", base and base.schema)
+    write_json(work / "schema.json", schema.to_dict())
     return {
         "fingerprint": schema.fingerprint,
         "rows": {
@@ -468,11 +324,6 @@ def _span(plan: Plan) -> str:
     return "".join(word + day for word, day in parts if day)
 
 
-def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:
-    """The counters whose names begin with a prefix, without it."""
-    return {k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)}
-
-
 def _split_counts(files: list[dict], split: str) -> dict:
     windows: Counter = Counter()
     for file in files:
@@ -488,17 +339,6 @@ def add_counts_by_task(files: list[dict]) -> dict[str, dict[str, int]]:
         for task, counts in file["tasks"].items():
             totals.setdefault(task, Counter()).update(counts)
     return {task: dict(counts) for task, counts in totals.items()}
-
-
-def check_rejected(plan, rejected: dict[str, int], read: int) -> None:
-    """Raise where more rows had to be rejected than the config allows."""
-    total, limit = sum(rejected.values()), plan.config.data.max_rejected
-    if total > limit * read or (read and total == read):
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(rejected.items()))
-        raise InputError(
-            f"{total} of {read} rows were rejected, more than data.max_rejected="
-            f"{limit} allows. Reasons: {reasons}. Mend the log, or raise the limit."
-        )
 
 
 def _check_splits(plan: Plan, splits: dict[str, dict]) -> None:

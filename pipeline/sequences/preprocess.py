@@ -12,8 +12,8 @@ holds).
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -21,37 +21,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import vocab
+from pipeline.beam_job import (
+    RAW_ROWS,
+    Steps,
+    check_rejected,
+    counts_under,
+    create_file,
+    from_bytes,
+    run_job,
+    to_bytes,
+)
 from pipeline.config.sequences import SequenceConfig
 from pipeline.errors import InputError
 from pipeline.example_set import vocab_path
 from pipeline.examples import write_records
 from pipeline.plan import WHOLE_LOG, Addition
-from pipeline.preprocess import (
-    DEFAULT_RUNNER,
-    RAW_ROWS,
-    SIDE_OUTPUTS,
-    MergeAnalyses,
-    add_counts,
-    check_rejected,
-    counts_under,
-    create_file,
-    from_bytes,
-    to_bytes,
-    write_counts,
-    write_rejected,
-    write_summary,
-)
-from pipeline.readers import Piece
 from pipeline.sequences.events import key_events, settle_events
 from pipeline.sequences.example_set import ITEM, SequenceSchema, encode_sequences
 from pipeline.sequences.plan import SequencePlan, make_plan
 from pipeline.split import SPLITS
 from pipeline.storage import publish, refuse_existing, write_json
-
-PIECE_ROWS = 1 << 40  # more than any piece has: places of its events in the log
 
 
 def preprocess(
@@ -78,97 +69,22 @@ def preprocess(
             "with what comes: preprocess the whole log again."
         )
     plan = make_plan(config, folder)
-    flags = list(beam_flags)
-    if not any(flag.startswith("--runner") for flag in flags):
-        flags.insert(0, DEFAULT_RUNNER)
-    with publish(output, overwrite) as partial:
-        _run_beam(plan, str(partial), PipelineOptions(flags))
-        summary = json.loads((partial / "summary.json").read_text(encoding="utf-8"))
-        (partial / "summary.json").unlink()
-        manifest = _manifest(plan, partial, summary)
-        write_json(partial / "manifest.json", manifest)
+    with publish(output, overwrite) as work:
+        summary = run_job(plan.log.pieces, _steps(plan, work), work, beam_flags)
+        manifest = _manifest(plan, work, summary)
+        write_json(work / "manifest.json", manifest)
     return manifest
 
 
-def _run_beam(plan: SequencePlan, output: str, options: PipelineOptions) -> None:
-    with beam.Pipeline(options=options) as pipeline:
-        read = (
-            pipeline
-            | "pieces" >> beam.Create(list(enumerate(plan.log.pieces)))
-            | "spread" >> beam.Reshuffle()
-            | "read" >> beam.ParDo(Read(plan)).with_outputs(*SIDE_OUTPUTS, main="events")
-        )
-        settled = (
-            read.events
-            | "by shard" >> beam.GroupByKey()
-            | "settle" >> beam.ParDo(Settle(plan)).with_outputs("counts", main="sequences")
-        )
-        analysed = (
-            settled.sequences
-            | "training" >> beam.Filter(lambda item: item[0].startswith("train/"))
-            | "count" >> beam.MapTuple(lambda _, table: count_items(from_bytes(table)))
-            | "merge" >> beam.CombineGlobally(MergeAnalyses())
-        )
-        learned = analysed | "learn" >> beam.Map(learn, plan)
-        counted = analysed | "write counts" >> beam.Map(write_counts, output)
-        written = learned | "write learned" >> beam.Map(write_learned, output, plan)
-        files = settled.sequences | "encode" >> beam.ParDo(
-            Encode(output), beam.pvalue.AsSingleton(learned)
-        )
-        rejected = (
-            read.rejected
-            | "one file" >> beam.Map(lambda table: (0, table))
-            | "gather rejected" >> beam.GroupByKey()
-            | "write rejected" >> beam.MapTuple(lambda _, t: write_rejected(t, output))
-        )
-        counts = (
-            (read.counts, settled.counts, rejected)
-            | "all counts" >> beam.Flatten()
-            | "add counts" >> beam.CombineGlobally(add_counts)
-        )
-        _ = (
-            pipeline
-            | "once" >> beam.Create([None])
-            | "summary"
-            >> beam.Map(
-                write_summary,
-                output,
-                counts=beam.pvalue.AsSingleton(counts),
-                files=beam.pvalue.AsList(files),
-                failed=beam.pvalue.AsList(read.failed),
-                schema=beam.pvalue.AsSingleton(written),
-                counted=beam.pvalue.AsSingleton(counted),
-            )
-        )
-
-
-class Read(beam.DoFn):
-    """A piece of the log to events by shard; a file that cannot be read is reported."""
-
-    def __init__(self, plan: SequencePlan):
-        self.plan = plan
-
-    def process(self, numbered: tuple[int, Piece]):
-        number, piece = numbered
-        counts, place = Counter(), number * PIECE_ROWS
-        try:
-            for table, malformed in piece.batches():
-                lines = 0 if malformed is None else len(malformed)
-                counts["read"] += len(table) + lines
-                if malformed is not None:
-                    source = pa.array([piece.path] * lines)
-                    malformed = malformed.append_column("source", source)
-                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
-                events, rejected, left_out = key_events(table, piece.path, place, self.plan)
-                counts.update(left_out)
-                for part in rejected:
-                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(part))
-                for shard, part in events.items():
-                    yield shard, to_bytes(part)
-                place += len(table)
-        except InputError as error:
-            yield beam.pvalue.TaggedOutput("failed", str(error))
-        yield beam.pvalue.TaggedOutput("counts", dict(counts))
+def _steps(plan: SequencePlan, output: Path) -> Steps:
+    return Steps(
+        key=partial(key_events, plan=plan),
+        settle=Settle(plan),
+        analyse=count_items,
+        learn=partial(learn, plan=plan),
+        write_learned=partial(write_learned, output=str(output), plan=plan),
+        encode=Encode(str(output)),
+    )
 
 
 class Settle(beam.DoFn):
@@ -249,11 +165,9 @@ def look_up(items: pa.Array, known: pa.Array) -> np.ndarray:
     return places.to_numpy(zero_copy_only=False).astype(np.int32) + 1
 
 
-def _manifest(plan: SequencePlan, partial: Path, summary: dict) -> dict:
+def _manifest(plan: SequencePlan, work: Path, summary: dict) -> dict:
     """Check what the workers found, seal the schema, and sum everything up."""
     counts, files = summary["counts"], summary["files"]
-    if summary["failed"]:
-        raise InputError("; ".join(sorted(set(summary["failed"]))))
     rejected, dropped = (counts_under(counts, f"{w}/") for w in ("rejected", "dropped"))
     read, written = counts.get("read", 0), sum(file["rows"] for file in files)
     duplicates = counts.get("duplicates", 0)
@@ -267,13 +181,13 @@ def _manifest(plan: SequencePlan, partial: Path, summary: dict) -> dict:
         )
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits, dropped)
-    schema = SequenceSchema.from_dict(summary["schema"], partial).sealed(partial / "vocab")
+    schema = SequenceSchema.from_dict(summary["schema"], work).sealed(work / "vocab")
     if not schema.items:
         raise InputError(
             "no item was seen data.sequences.min_count="
             f"{plan.config.data.sequences.min_count} times in training. Lower it."
         )
-    write_json(partial / "schema.json", schema.to_dict())
+    write_json(work / "schema.json", schema.to_dict())
     return {
         "fingerprint": schema.fingerprint,
         "rows": {

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.beam_job import add_counts
 from pipeline.config import parse_config
 from pipeline.errors import InputError
-from pipeline.preprocess import add_counts, pad_lists, preprocess
+from pipeline.preprocess import pad_lists, preprocess
 from tests.pipeline import naive, tiny
 
 BAD = [
