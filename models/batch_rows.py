@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from components.row_optimizers import RowOptimizer
+from components.base_row_optimizer import RowOptimizer
 
 
 class BatchRows:

@@ -1,0 +1,317 @@
+"""The base of optimizers that read and write only the rows of the batch.
+
+The cost of a step depends on the batch, not on the size of the table: there is no op
+over the whole variable or its slots.  Order of a step: gradients summed over replicas
+(rows concatenated), repeated ids summed and counted, rows brought up to date, L2, clip,
+base rule, finite check, rows written in place.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from components import clippy
+from components.base_optimizer import BaseOptimizer, compute_dtype
+from components.cowclip import cow_clip, group_clip
+from components.gradients import sum_duplicates
+from components.update_rules import check_range
+
+CLIPS = ("none", "cowclip", "global", "clippy")
+SEMANTICS = ("lazy", "dense", "touched")
+SETTLED_ROWS = 1 << 16  # brought up to date at once by `settle`
+
+
+class Held(NamedTuple):
+    """Some rows of a table, each once, before a step.
+
+    Attributes:
+        rows: int `[U]`.
+        w: `[U, D]`, the weights as a forward pass is to see them.
+        slots: Their slots, as up to date.
+        stored: `[w, *slots]` as they stand in the table.
+    """
+
+    rows: tf.Tensor
+    w: tf.Tensor
+    slots: list
+    stored: list
+
+
+class RowOptimizer(BaseOptimizer):
+    """A base rule on the touched rows, after CowClip on their gradients.
+
+    What happens to a row while no batch holds it is a matter of `semantics`, which make
+    a difference where there is L2, or a momentum:
+
+    - `"dense"`: what the dense optimizer does, in every step, to all rows.  Equals the
+      published algorithm step by step; costs what the table costs.  For comparison.
+    - `"lazy"`: the same, but in closed form at the row's return (see `absence`): a step
+      costs what its batch holds.  A forward pass should see the rows as `read` gives
+      them; `settle` brings all rows up to date, before the table is used elsewhere.
+    - `"touched"`: nothing happens to it.
+
+    A row whose gradient, or whose accumulated square, is not finite is left wholly
+    unchanged, weights and slots, and counted in `nonfinite_counts`.
+
+    There are two ways to take a step.  `apply_gradients` takes sparse gradients, on any
+    number of replicas.  On one replica `read` and `apply_rows` do the same with a single
+    look at the batch's ids: the forward pass starts from the rows that `read` gave, and
+    what it gives back is one gradient a row.
+
+    Attributes:
+        clipped_fractions: Per model variable a scalar: the fraction of the rows of
+            the last batch that were clipped.
+    """
+
+    statistic = ("clipped_fraction", 0.0)
+
+    def __init__(self, rule, learning_rate, clip, r, zeta, l2, semantics, name):
+        if clip not in CLIPS:
+            raise ValueError(
+                f"clip must be one of {CLIPS}. Received: clip={clip!r}. "
+                "Use 'cowclip', or 'none' to switch clipping off."
+            )
+        if semantics not in SEMANTICS:
+            raise ValueError(
+                f"semantics must be one of {SEMANTICS}. Received: "
+                f"semantics={semantics!r}. Use 'lazy'."
+            )
+        check_range("r", r, 0.0)
+        check_range("zeta", zeta, 0.0)
+        check_range("l2", l2, 0.0)
+        super().__init__(rule, learning_rate, name)
+        self.clip = clip
+        self.r = r
+        self.zeta = zeta
+        self.l2 = l2
+        self.semantics = semantics
+        self._clocks, self._unclipped = [], set()
+
+    @property
+    def clipped_fractions(self):
+        """Scalars in the order of the variables given to `build`."""
+        return self._statistics
+
+    def clipped_fraction(self, variable):
+        """The scalar that belongs to one model variable."""
+        return self._statistics[self._index(variable)]
+
+    def leave_unclipped(self, variables):
+        """Exempts tables from the clip: CowClip's code exempts linear weights.
+
+        They start at zero, where the clip's bound is at its floor.
+        """
+        self._unclipped |= {self._var_key(variable) for variable in variables}
+
+    def _clip_of(self, variable):
+        return "none" if self._var_key(variable) in self._unclipped else self.clip
+
+    @property
+    def catches_up(self):
+        """Whether rows fall behind, and are brought up to date when they return."""
+        return self.semantics == "lazy" and self._rule.moves_absent_rows(self.l2)
+
+    def build(self, var_list):
+        """Creates slots and statistics; called by the first `apply_gradients`."""
+        first = not getattr(self, "_built", False)
+        super().build(var_list)
+        if not first or not self.catches_up:
+            return
+        for variable in var_list:
+            rows = variable.shape[0]
+            # In double precision: a sum of a million small rates.
+            passed = self._add(variable, "passed", tf.zeros([], tf.float64))
+            # A float is exact to 16 M steps; a GPU keeps no variables of int32.
+            last = self._add(variable, "last_step", tf.zeros([rows]))
+            seen = self._add(variable, "last_passed", tf.zeros([rows], tf.float32))
+            self._clocks.append((passed, last, seen))
+
+    def state_of(self, variable):
+        """Slots, and where rows catch up the clocks that say how far behind they are."""
+        clocks = self._clocks[self._index(variable)] if self.catches_up else ()
+        return [*super().state_of(variable), *clocks]
+
+    def read(self, variable, rows):
+        """Rows as a forward pass is to see them.
+
+        Args:
+            variable: A table given to `build`.
+            rows: int `[U]`, each once.
+
+        Returns:
+            `Held`.
+        """
+        dtype = compute_dtype(variable)
+        w = tf.cast(tf.gather(variable, rows), dtype)
+        slots = [tf.gather(slot, rows) for slot in self._slots_of(variable)]
+        stored = [w, *slots]
+        if self.catches_up:
+            passed, last, seen = self._clocks[self._index(variable)]
+            last = tf.cast(tf.gather(last, rows), dtype)
+            steps = tf.cast(self.iterations, dtype) - last
+            rates = tf.cast(passed, dtype) - tf.cast(tf.gather(seen, rows), dtype)
+            # an absent id counts once: more than r ||w|| of L2 is clipped
+            clipped = self._clip_of(variable) == "cowclip"
+            l2 = min(self.l2, self.r / 2) if clipped else self.l2
+            w, slots = self._rule.absent(w, slots, steps, rates, last, l2)
+        return Held(rows, w, slots, stored)
+
+    def apply_rows(self, updates):
+        """Takes a step on rows that `read` gave; for a single replica.
+
+        Args:
+            updates: List of `(variable, held, g, counts)`: `g` `[U, D]`, the gradient of
+                each row, summed over its occurrences, and `counts` `[U]` of these.
+        """
+        self._compute_current_learning_rate()
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            self._distributed_apply_rows, tf.distribute.get_strategy(), updates
+        )
+
+    def _distributed_apply_rows(self, distribution, updates):
+        for variable, held, g, counts in updates:
+            args = (held, g, counts)
+            distribution.extended.update(variable, self._update, args=args, group=False)
+        return self.iterations.assign_add(1)
+
+    @tf.autograph.experimental.do_not_convert  # no tensor decides a branch
+    def update_step(self, gradient, variable):
+        """One step of the rows named by a sparse gradient."""
+        _require_sparse(gradient, variable)
+        values = tf.cast(gradient.values, compute_dtype(variable))
+        rows, g, counts = sum_duplicates(gradient.indices, values)
+        self._update(variable, self.read(variable, rows), g, counts)
+
+    @tf.autograph.experimental.do_not_convert
+    def _update(self, variable, held, g, counts):
+        batch = held.rows
+        if self.semantics == "dense":
+            held, g, counts = self._all_rows(variable, held.rows, g, counts)
+        dtype = compute_dtype(variable)
+        delta, new, clipped = self._rows_step(
+            tf.cast(g, dtype),
+            held.w,
+            tf.cast(counts, dtype),
+            list(held.slots),
+            self._clip_of(variable),
+        )
+        finite = tf.reduce_all(tf.math.is_finite(new[-1]), axis=1)
+        keep, kept = finite[:, tf.newaxis], held.stored
+        updated = [held.w - delta, *new]
+        slots = self._slots_of(variable)
+        for target, before, after in zip((variable, *slots), kept, updated, strict=True):
+            _write(target, held.rows, tf.where(keep, after, before))
+        self._tick(variable, held.rows, finite)
+        if self.semantics == "dense":
+            clipped = tf.gather(clipped, batch)
+        self._report(variable, _fraction(clipped), tf.size(finite) - _count(finite))
+
+    def _rows_step(self, g, w, counts, slots, clip):
+        eta = tf.cast(self.learning_rate, w.dtype)
+        clipped = tf.zeros_like(counts, tf.bool)
+        if self.l2:
+            g += 2.0 * self.l2 * w
+        if clip == "cowclip":
+            g, clipped = cow_clip(g, w, counts, self.r, self.zeta)
+        if clip == "global":
+            one = tf.zeros([tf.shape(g)[0]], tf.int32)
+            g, clipped = group_clip(g, w, one, 1, self.r, self.zeta)
+        delta, slots = self._rule(g, slots, eta, self.iterations + 1)
+        if clip == "clippy":
+            delta, sigma = clippy.shrink(delta, w, self.r, self.zeta, axis=[1])
+            clipped = sigma[:, 0] < 1.0
+        return delta, slots, clipped
+
+    def _all_rows(self, variable, rows, g, counts):
+        """The whole table as the published code sees it: an absent id counts once."""
+        everything = tf.range(variable.shape[0], dtype=rows.dtype)
+        where = rows[:, tf.newaxis]
+        g = tf.scatter_nd(where, g, tf.cast(variable.shape, rows.dtype))
+        counts = tf.scatter_nd(where, counts, tf.cast(variable.shape[:1], rows.dtype))
+        return self.read(variable, everything), g, tf.maximum(counts, 1.0)
+
+    def _tick(self, variable, rows, finite):
+        """Notes the step, and that these rows have seen it."""
+        if not self.catches_up:
+            return
+        passed, last, seen = self._clocks[self._index(variable)]
+        t = self.iterations + 1
+        now = passed.assign_add(tf.cast(self.learning_rate, tf.float64))
+        rows = tf.boolean_mask(rows, finite)
+        _write(last, rows, tf.fill([tf.size(rows)], tf.cast(t, tf.float32)))
+        _write(seen, rows, tf.fill([tf.size(rows)], tf.cast(now, tf.float32)))
+
+    def settle(self, variable):
+        """Brings all rows up to date, a part of the table at a time.
+
+        To be called outside of a step, before weights are evaluated or saved alone.  It
+        changes nothing for later steps: they would have done the same.
+        """
+        if not self.catches_up:
+            return
+        for first in range(0, variable.shape[0], SETTLED_ROWS):
+            end = min(first + SETTLED_ROWS, variable.shape[0])
+            tf.distribute.get_strategy().extended.update(
+                variable, self._settle, args=(tf.range(first, end),), group=False
+            )
+
+    @tf.autograph.experimental.do_not_convert
+    def _settle(self, variable, rows):
+        held = self.read(variable, rows)
+        for target, value in zip(
+            (variable, *self._slots_of(variable)), (held.w, *held.slots), strict=True
+        ):
+            _write(target, rows, value)
+        self._note_now(variable, rows)
+
+    def begin_rows(self, variable, rows):
+        """Notes that rows `[U]` begin now: no step that was taken is one they missed."""
+        if self.catches_up:
+            tf.distribute.get_strategy().extended.update(
+                variable, self._note_now, args=(rows,), group=False
+            )
+
+    def _note_now(self, variable, rows):
+        passed, last, seen = self._clocks[self._index(variable)]
+        t = tf.cast(self.iterations, tf.float32)
+        _write(last, rows, tf.fill([tf.size(rows)], t))
+        _write(seen, rows, tf.fill([tf.size(rows)], tf.cast(passed, tf.float32)))
+
+    def _deduplicate_sparse_grad(self, grads):
+        return grads  # update_step sums repeated ids itself: it needs their counts
+
+    def get_config(self):
+        """Every argument of `__init__`."""
+        return {
+            **super().get_config(),
+            "clip": self.clip,
+            "r": self.r,
+            "zeta": self.zeta,
+            "l2": self.l2,
+            "semantics": self.semantics,
+        }
+
+
+def _require_sparse(gradient, variable):
+    if isinstance(gradient, tf.IndexedSlices) and variable.shape.rank == 2:
+        return
+    raise ValueError(
+        "gradient must be tf.IndexedSlices of a [rows, dim] table. "
+        f"Received: gradient={type(gradient).__name__} of {variable.name} "
+        f"{tuple(variable.shape)}. Read the table with tf.gather alone (no penalty "
+        "over all of it: use l2), and give other weights to a dense optimizer."
+    )
+
+
+def _write(variable, rows, values):
+    values = tf.cast(values, variable.dtype)
+    variable.scatter_update(tf.IndexedSlices(values, rows))
+
+
+def _count(mask):
+    return tf.math.count_nonzero(mask, dtype=tf.int32)
+
+
+def _fraction(mask):
+    count = tf.cast(_count(mask), tf.float32)
+    return tf.math.divide_no_nan(count, tf.cast(tf.size(mask), tf.float32))
