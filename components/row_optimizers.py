@@ -103,10 +103,8 @@ class RowAdagrad(RowOptimizer):
         epsilon=1e-7,
         name=None,
     ):
-        rule, name = (
-            type(self).rule(initial_accumulator, epsilon),
-            name or type(self).__name__,
-        )
+        name = name or type(self).__name__
+        rule = type(self).rule(initial_accumulator, epsilon)
         super().__init__(rule, learning_rate, clip, r, zeta, l2, semantics, name)
 
 
