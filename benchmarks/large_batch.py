@@ -1,12 +1,13 @@
 """Does a large batch cost AUC? Every scaling rule, with CowClip's clip and without.
 
     python -m benchmarks.large_batch [--quick] [--data DIR] [--workers 2]
-    python -m benchmarks.large_batch --recipes sde --factors 64 --no-kuairand [--resume]
+    python -m benchmarks.large_batch --decay linear --recipes sde --factors 64 --no-kuairand
     python -m benchmarks.large_batch --quick --trunk dcn_v2 --recipes sde --no-kuairand
 
 A DeepFM (26 fields of width 10, linear weights, 13 numbers) on Criteo-shaped rows, with
 0.75 ids a row as in the Kaggle log: rare ids are what large batches are said to lose.
-(``--trunk``: another model than DeepFM on the same rows, at the same rates.)
+(``--trunk``: another model than DeepFM on the same rows, at the same rates; ``--decay
+linear``: rates that fall to 0 over the epochs, at all batch sizes.)
 Rates and L2 at the base batch of 1 K (``BASE``) were chosen on validation rows, once for
 all rules; a rule says what becomes of them at ``s`` times the batch.  Every run has as
 many epochs, is judged after each on validation rows, and reported on test rows at its
@@ -101,6 +102,7 @@ class Run:
     batch_size: int
     seed: int
     trunk: str = DEEPFM
+    decay: str = "none"
     validation: tuple[float, ...] = ()
     test: float = 0.0
     seconds: float = 0.0  # of the median epoch
@@ -117,7 +119,7 @@ def train_shaped(folder: Path, rows: int, epochs: int, run: Run) -> Run:
     validation, test = range(rows, rows + held), range(rows + held, rows + 2 * held)
     settings = {"trunk": run.trunk, **DEEP, **TRUNKS[run.trunk]}
     model = in_memory.model_of(in_memory.features_of(data, rows), settings, run.seed)
-    model.compile(*optimizers(run, rows // run.batch_size))
+    model.compile(*optimizers(run, rows // run.batch_size, epochs))
     trainer, found, areas, best = in_memory.Trainer(model, data), [], [], 0.0
     for epoch in range(epochs):
         seed = 1000 * run.seed + epoch
@@ -134,7 +136,7 @@ def train_shaped(folder: Path, rows: int, epochs: int, run: Run) -> Run:
     )
 
 
-def optimizers(run: Run, steps: int) -> tuple:
+def optimizers(run: Run, steps: int, epochs: int) -> tuple:
     """The two optimizers of a run, its rates scaled; ``steps`` of an epoch."""
     from components.schedules import WarmUp, scale
     from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
@@ -142,11 +144,12 @@ def optimizers(run: Run, steps: int) -> tuple:
     recipe, s = run.recipe, run.batch_size / BASE_BATCH
     base = BASE["embedding_rate"], BASE["l2"], BASE["dense_rate"]
     rates = scale(recipe.rule, s, *base)
+    end = epochs * steps if run.decay == "linear" else None
     dense = DENSE_OPTIMIZERS["adam"](
-        WarmUp(rates.dense_rate, WARM_UP_EPOCHS * steps), clip="none", **rates.adam
+        WarmUp(rates.dense_rate, WARM_UP_EPOCHS * steps, end=end), clip="none", **rates.adam
     )
     return dense, ROW_OPTIMIZERS["adam"](
-        rates.embedding_rate,
+        WarmUp(rates.embedding_rate, 0, end=end),
         clip=recipe.clip,
         l2=rates.embedding_l2,
         semantics=recipe.semantics,
@@ -174,6 +177,7 @@ def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
         "scaling": recipe.rule,
         "epochs": epochs,
         "seed": run.seed,
+        "decay": run.decay,
         "warmup_steps": WARM_UP_EPOCHS * (rows // BASE_BATCH),
         "embedding": {
             "learning_rate": BASE["embedding_rate"],
@@ -326,11 +330,12 @@ def _known(keys: dict) -> dict:
     }
 
 
-def plan(recipes: Iterable[Recipe], factors, seeds, trunk: str = DEEPFM) -> list[Run]:
+def plan(recipes: Iterable[Recipe], factors, options: argparse.Namespace) -> list[Run]:
     """Runs on one set of rows: every recipe at every factor, beside the base batch."""
-    runs = [Run(RECIPES[4], BASE_BATCH, seed, trunk) for seed in seeds]
+    seeds, kind = options.seeds, (options.trunk, options.decay)
+    runs = [Run(RECIPES[4], BASE_BATCH, seed, *kind) for seed in seeds]
     return runs + [
-        Run(recipe, BASE_BATCH * factor, seed, trunk)
+        Run(recipe, BASE_BATCH * factor, seed, *kind)
         for recipe in recipes
         for factor in factors
         for seed in seeds
@@ -346,6 +351,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="16 K on 2 M rows, one seed")
     parser.add_argument("--recipes", nargs="+", choices=names, default=names)
     parser.add_argument("--trunk", choices=TRUNKS, default=DEEPFM)
+    parser.add_argument("--decay", choices=("none", "linear"), default="none")
     parser.add_argument("--factors", nargs="+", type=int, help="batch over 1 K; 4 to 128")
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--no-kuairand", action="store_true", help="Criteo-shaped only")
@@ -365,14 +371,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def train_all(options: argparse.Namespace, folder: Path, ledger: Ledger) -> tuple:
     """Runs on Criteo-shaped rows, and on KuaiRand."""
     write_shaped(folder, options.rows)
-    runs = plan(options.recipes, options.factors, options.seeds, options.trunk)
+    runs = plan(options.recipes, options.factors, options)
     usual = EPOCHS, runs, options.workers, ledger
     shaped = run_all(train_shaped, folder, options.rows, *usual)
     if options.no_kuairand:
         return shaped, []
     count = write_kuairand(folder, options.data)
     recipes = [recipe for recipe in KUAIRAND if recipe in options.recipes]
-    runs = plan(recipes, [8] if options.quick else [2, 4, 8], options.seeds)
+    runs = plan(recipes, [8] if options.quick else [2, 4, 8], options)
     usual = EPOCHS, runs, options.workers, ledger
     return shaped, run_all(train_kuairand, folder, count, *usual)
 
@@ -403,6 +409,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the study."""
     options = parse(arguments)
     parts = [] if options.trunk == DEEPFM else [options.trunk]
+    parts += [] if options.decay == "none" else ["decay"]
     name = "_".join(["large_batch", *parts, *(["quick"] if options.quick else [])])
     ledger = Ledger(options.results / f"{name}_runs.json", options.resume)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:

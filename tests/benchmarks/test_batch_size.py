@@ -49,7 +49,7 @@ def test_training_in_memory_learns():
     model = in_memory.model_of(
         in_memory.features_of(data, 5000), {"trunk": "deepfm", **large_batch.DEEP}, 1
     )
-    model.compile(*large_batch.optimizers(Run(RECIPES[4], BASE_BATCH, 1), 4))
+    model.compile(*large_batch.optimizers(Run(RECIPES[4], BASE_BATCH, 1), 4, 6))
     trainer = in_memory.Trainer(model, data)
     losses = [trainer.epoch(range(5000), BASE_BATCH, seed)["loss"] for seed in range(6)]
     assert losses[-1] < losses[0]
