@@ -1,9 +1,11 @@
 """Where a config and an example set meet: what training may choose, what it may not."""
 
 import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
 
 from models.features import Feature, Task
-from pipeline.config import Config
+from pipeline.config import Config, load_any_config
 from pipeline.errors import InputError
 from pipeline.example_set import Schema
 
@@ -37,6 +39,48 @@ def agree(config: Config, schema: Schema) -> Schema:
         tasks=tuple(_task(item, _known(item, tasks, "task")) for item in config.tasks),
         score=config.score_formula,
     )
+
+
+def require_same(config, trained: Path, keys: Iterable[str]) -> None:
+    """Raise unless a config says of some keys what a trained model's config says.
+
+    Args:
+        config: A config of either kind.
+        trained: The ``config.yaml`` that ``train`` wrote.
+        keys: Top-level keys; those that the kind lacks are left out.
+
+    Raises:
+        InputError: They differ; the first key that does is named.
+    """
+    ours, theirs = (
+        each.model_dump(mode="json") for each in (config, load_any_config(trained))
+    )
+    for key in keys:
+        found = _difference(key, ours.get(key), theirs.get(key))
+        if found:
+            name, wanted, was = found
+            raise InputError(
+                f"{name} is {wanted!r} in the config, but the model was trained with "
+                f"{was!r}; {trained} has its config. Take that, or train again "
+                "(--overwrite, or another --output)."
+            )
+
+
+def _difference(key: str, ours, theirs) -> tuple | None:
+    """The first key at which two values differ, and both."""
+    ours, theirs = _by_name(ours), _by_name(theirs)
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+        return None if ours == theirs else (key, ours, theirs)
+    pairs = ((n, ours.get(n), theirs.get(n)) for n in dict.fromkeys([*theirs, *ours]))
+    differences = (_difference(f"{key}.{n}", a, b) for n, a, b in pairs)
+    return next((found for found in differences if found), None)
+
+
+def _by_name(value):
+    """A list of named sections as a dictionary; anything else as it is."""
+    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+        return {item.get("name", i): item for i, item in enumerate(value)}
+    return value
 
 
 def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:

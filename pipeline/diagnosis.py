@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.dataset import training_dataset
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet
-from pipeline.model import compiled_model, load_weights
+from pipeline.model import compiled_model, load_best_or_latest
 from pipeline.warm_start import WarmStart
 
 WORST = 5
@@ -173,6 +173,9 @@ def replay(
 ) -> dict:
     """Look again at a batch of a training run, through that run's best weights.
 
+    A run that has not ended is seen through its last checkpoint: of one that diverged,
+    that is from before the loss jumped.
+
     Args:
         config: The run's config.
         examples_path: The example set it was trained on.
@@ -183,10 +186,15 @@ def replay(
     Returns:
         What ``diagnose`` gives, and the batch's window.
     """
+    if not 0 <= epoch < config.train.epochs:
+        raise InputError(
+            f"--epoch must be one of the run's {config.train.epochs}, counted from 0. "
+            f"Received: {epoch}."
+        )
     examples = ExampleSet.open(examples_path)
     start = WarmStart.read(Path(train_path))
     examples = examples.only(start.windows) if start else examples
     model = compiled_model(config, agree(config, examples.schema))
-    load_weights(model, Path(train_path) / "best")
+    load_best_or_latest(model, Path(train_path))
     data, window = read_batch(config, examples, epoch, batch)
     return {"epoch": epoch, "batch": batch, "window": window, **diagnose(model, data)}

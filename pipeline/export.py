@@ -8,12 +8,14 @@ and the requests with which TensorFlow Serving warms up.
     steadyrank export --config C --train DIR --output DIR
 """
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
 from models.build import build_model
+from pipeline.agree import require_same
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.example_set import Schema
@@ -33,7 +35,8 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
     """Export the best weights of a training run.
 
     Args:
-        config: The run's config: its ``model`` and ``score`` must be those of training.
+        config: The run's config: its ``model`` must be that of training; its ``score``,
+            which is not learned, is taken.
         train_path: What ``train`` published.
         output: The folder of versions.
 
@@ -47,6 +50,8 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
     summary = read_json(train_path / "train.json", "a trained model")
     document = read_json(train_path / "schema.json", "a trained model")
     schema = Schema.from_dict(document, train_path / "schema.json")
+    schema = dataclasses.replace(schema, score=config.score_formula)
+    require_same(config, train_path / "config.yaml", ["features", "tasks", "model"])
     settings = config.model.model_dump()
     model = build_model(
         schema.features, schema.tasks, schema.score, settings, config.train.seed

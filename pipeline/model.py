@@ -113,6 +113,31 @@ def load_weights(model: RankingModel, folder: Path) -> None:
     load_variables(_by_path(model), folder)
 
 
+def load_best_or_latest(model: RankingModel, trained: Path) -> None:
+    """Load a run's best weights; of one that has not ended, those of its last checkpoint.
+
+    A run that diverged may have had its best epoch after the jump.
+
+    Args:
+        model: Compiled.
+        trained: What ``train`` wrote, or its ``.partial`` folder.
+
+    Raises:
+        InputError: Neither is there, or they are another model's.
+    """
+    latest = tf.train.latest_checkpoint(str(trained / "checkpoints"))
+    if (trained / "train.json").exists() or latest is None:
+        load_weights(model, trained / "best")
+        return
+    try:
+        status = tf.train.Checkpoint(model=model).restore(latest)
+        status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"{latest} does not hold this model: {first}") from None
+    model.settle()
+
+
 def load_variables(variables: dict[str, tf.Variable], folder: Path) -> None:
     """Load what ``save_variables`` saved; see ``load_weights``."""
     weights = tf.train.Checkpoint(weights=variables)

@@ -8,8 +8,8 @@ refused.  Training examples alone are not fetched: TensorFlow streams them.
 Beam's file systems read logs, tensorflow-io streams examples; files are moved by Beam's,
 too, or by boto3 where that is what stands behind it.  All take their settings from the
 environment, by the names that AWS' own tools use:
-``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, ``AWS_REGION``, and
-``AWS_ENDPOINT_URL`` where the service is not AWS'.
+``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``,
+``AWS_DEFAULT_REGION``, and ``AWS_ENDPOINT_URL`` where the service is not AWS'.
 """
 
 import contextlib
@@ -30,6 +30,7 @@ SETTINGS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
 )
@@ -463,16 +464,17 @@ class Staging:
 
 
 def _mirror_release(place: Url, found: dict[str, int], local: Path) -> None:
-    """A release folder's shape: all its versions as empty folders, but for the last."""
+    """A release folder's shape: its versions as empty folders, but for the current one."""
     local.mkdir(parents=True)
+    whole = set(versions_at(place))
     if BLESSED in found:
         (local / BLESSED).write_bytes(read_bytes(place / BLESSED))
+        whole &= {json.loads((local / BLESSED).read_bytes())["current"]}
     for parts in (name.split("/") for name in found):
         folder = parts[: 2 if parts[0] == WITHDRAWN else 1]
         if folder[-1].isdigit() and len(parts) > len(folder):
             local.joinpath(*folder).mkdir(parents=True, exist_ok=True)
-    last = versions_at(place)[-1:]
-    for version in last:
+    for version in sorted(whole)[-1:]:
         (local / str(version)).rmdir()
         fetch(place / str(version), local / str(version))
 
@@ -492,10 +494,23 @@ class Snapshots:
     def __call__(self, work: Path) -> None:
         if isinstance(self.place, Url):
             before = {name.partition("/")[0] for name in sizes(_partial(self.place))}
-            number = 1 + max((int(name) for name in before), default=0)
+            numbers = [int(name) for name in before if name.isdigit()]
+            number = 1 + max(numbers, default=0)
             send(work, _partial(self.place) / str(number))
             for name in before:
                 remove(_partial(self.place) / name)
+
+    def require_none(self) -> None:
+        """Raise where an interrupted run left one.
+
+        Raises:
+            InputError: It did.
+        """
+        if isinstance(self.place, Url) and versions_at(_partial(self.place)):
+            raise InputError(
+                f"{_partial(self.place)} holds an interrupted run. Pass --resume to go on "
+                "with it, or --overwrite to start again."
+            )
 
     def clear(self) -> None:
         """Remove them all: training has ended."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 import yaml
 
-from pipeline.agree import agree
+from pipeline.agree import agree, require_same
 from pipeline.config import Config, load_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
@@ -170,10 +170,7 @@ def write_inputs(config, schema, examples, work: Path, resume: bool) -> None:
                 f"have {schema.fingerprint[:12]}). Start again with --overwrite."
             )
         if (work / "config.yaml").read_text(encoding="utf-8") != text:
-            raise InputError(
-                f"{work} was started with another config; {work / 'config.yaml'} holds "
-                "it. Go on with that one, or start again with --overwrite."
-            )
+            require_same(config, work / "config.yaml", type(config).model_fields)
         return
     try:
         work.mkdir(parents=True)

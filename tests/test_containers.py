@@ -13,7 +13,7 @@ import yaml
 from rich.table import Table
 
 import pipeline
-from pipeline import cli
+from pipeline import cli, object_storage
 from pipeline.cli import application, terminal
 from pipeline.json_console import JsonConsole, JsonProgress
 
@@ -84,6 +84,27 @@ def test_the_jobs_call_commands_that_exist(name):
     script = job(name)["template"]["spec"]["containers"][0]["args"][0]
     words = shlex.split(script.partition("python -m pipeline ")[2])
     check_options([word for word in words if word != "$resume"])
+
+
+def test_every_setting_of_object_storage_is_handed_on():
+    """As it is in the environment, or not at all: an empty endpoint is one, too."""
+    services = compose()["services"]
+    for name in ("preprocess", "train", "export", "evaluate", "release"):
+        handed = services[name]["environment"]
+        assert set(object_storage.SETTINGS) == set(handed)
+        assert not any(handed.values())
+
+
+def test_what_nobody_foresaw_has_a_status_of_its_own(monkeypatch, capsys):
+    def broken(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(application, "app", broken)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["inspect"])
+    said = capsys.readouterr().err
+    assert "Traceback" in said and "no space left" in said
+    assert left.value.code == application.BROKEN > application.DIVERGED
 
 
 def test_the_dockerfile_copies_what_is_there_and_ignores_the_rest():

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline import object_storage
+from pipeline import cli, object_storage
 from pipeline.errors import InputError
 from pipeline.evaluate import evaluate
 from pipeline.object_storage import MARKER, Url, fetch, locate, send, sizes, within
@@ -210,6 +210,35 @@ def test_sending_writes_the_marker_last_and_removes_it_first(s3, tmp_path, monke
     with pytest.raises(InputError, match="cut"):
         send(folder, s3 / "twice")
     assert not object_storage.exists(s3 / "twice")
+
+
+def test_an_interrupted_run_in_a_bucket_is_not_lost(s3, tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "log.jsonl").write_text("{}")
+    snapshots = object_storage.Snapshots(s3 / "halfway")
+    snapshots.require_none()
+    object_storage.write_bytes(s3 / "halfway.partial" / "stray" / "x", b"")
+    snapshots(tmp_path / "work")
+    with pytest.raises(InputError, match="halfway.partial holds an interrupted run"):
+        snapshots.require_none()
+    told = ["--config", f"{s3}/config.yaml", "--examples", f"{s3}/examples"]
+    with pytest.raises(InputError, match="Pass --resume"):
+        cli.app(["train", *told, "--output", f"{s3}/halfway"], standalone_mode=False)
+
+
+def test_a_rollback_withdraws_what_is_served_and_loses_nothing(s3, tmp_path):
+    """Version 3 was sent, but its release died before it was named."""
+    for version in ("1", "2", "3"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").write_text(version)
+        send(tmp_path / version, s3 / "store" / version)
+    entries = [{"version": n, "verdict": "PASS", "forced": None} for n in (1, 2)]
+    blessed = {"current": 2, **entries[-1], "releases": entries}
+    object_storage.write_bytes(s3 / "store" / "blessed.json", json.dumps(blessed).encode())
+    cli.app(["release", "--to", f"{s3}/store", "--rollback"], standalone_mode=False)
+    assert read(s3, "store/blessed.json")["current"] == 1
+    assert object_storage.read_bytes(s3 / "store/withdrawn/2/saved_model.pb") == b"2"
+    assert not sizes(s3 / "store" / "2")
 
 
 def test_a_missing_bucket_and_wrong_credentials_are_named(s3, monkeypatch):

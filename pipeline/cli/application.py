@@ -1,6 +1,7 @@
 """The application that the commands join, and what becomes of their errors."""
 
 import logging
+import traceback
 import warnings
 from typing import Annotated
 
@@ -11,7 +12,8 @@ from pipeline.cli import terminal
 from pipeline.errors import DivergenceError, InputError
 from pipeline.json_console import LogFormat
 
-REFUSED, BAD_INPUT, DIVERGED, INTERRUPTED = 1, 2, 3, 130
+REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
+BROKEN, INTERRUPTED = 70, 130  # sysexits.h: an internal error; SIGINT
 BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(
@@ -52,9 +54,12 @@ def main(arguments: list[str] | None = None) -> None:
     except DivergenceError as error:
         status = terminal.fail(str(error), DIVERGED)
     except (typer.Abort, KeyboardInterrupt):
-        status = terminal.fail("interrupted; go on with --resume", INTERRUPTED)
+        status = terminal.fail(
+            "interrupted; where a command has --resume, that goes on", INTERRUPTED
+        )
     except Exception as error:  # click's usage errors carry a format of their own
         if not hasattr(error, "format_message"):
-            raise
+            traceback.print_exc()
+            leave(BROKEN)  # what ends here may end well at the next try
         status = terminal.fail(error.format_message(), BAD_INPUT)
     leave(status)

@@ -27,6 +27,9 @@ from pipeline.errors import InputError
 from pipeline.object_storage import Snapshots, Staging, any_version, clear, exists
 from pipeline.stages import stage_of
 
+# what a trained model hangs on; gates and the like may change between two runs of `run`
+MADE_BY = ("data", "features", "tasks", "score", "model", "train")
+
 
 @app.command()
 def synthesize(
@@ -155,14 +158,21 @@ def run(
     Example: `steadyrank run --config configs/kuairand.yaml --data kuairand
     --output runs/kuairand --set train.epochs=2`
     """
+    if resume and overwrite:
+        raise InputError("--resume keeps what is there, --overwrite does not: choose one.")
     loaded = load_any(config, settings, input)
     examples, trained = output / "examples", output / "train"
-    if overwrite:
-        for stage in ("examples", "train", "train.partial", "export", "evaluation"):
-            clear(output / stage)
     if not (resume and exists(examples)):
         _preprocess(loaded, config, data, examples, context.args, overwrite)
-    if not (resume and exists(trained)):
+    if overwrite:  # the examples are new; nothing that was made from others may stay
+        for stage in ("train", "train.partial", "export", "evaluation"):
+            clear(output / stage)
+    if resume and exists(trained):
+        from pipeline.agree import require_same
+
+        with Staging() as staging:
+            require_same(loaded, staging.read_file(trained / "config.yaml"), MADE_BY)
+    else:
         halfway = resume and any_version(output / "train.partial")
         _train(loaded, examples, trained, halfway, overwrite)
     if not (resume and any_version(output / "export")):
@@ -247,6 +257,8 @@ def _preprocess(
 
 def _train(loaded, examples, output, resume, overwrite) -> None:
     stage, snapshots = stage_of(loaded, "train"), Snapshots(output)
+    if not (resume or overwrite):
+        snapshots.require_none()
     with terminal.progress() as bar, Staging() as staging:
         local = staging.write(output, overwrite)
         if resume:

@@ -66,8 +66,8 @@ def replay(
     config: ConfigPath,
     examples: Examples,
     train: place("What `train` wrote, or its .partial."),
-    epoch: Annotated[int, typer.Option(help="As in log.jsonl.")],
-    batch: Annotated[int, typer.Option(help="As in log.jsonl.")],
+    epoch: Annotated[int, typer.Option(min=0, help="As in log.jsonl.")],
+    batch: Annotated[int, typer.Option(min=0, help="As in log.jsonl.")],
     settings: Settings = None,
 ):
     """Look again at one batch of a training run: tasks, layers, features, ids.

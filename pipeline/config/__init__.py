@@ -316,7 +316,7 @@ def read_document(path: Path, overrides: list[str] | None = None) -> dict:
         document = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except OSError as error:
         raise InputError(f"cannot read config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # of UTF-8, of a date
         raise InputError(f"config {path} is not YAML: {error}") from None
     if not isinstance(document, dict):
         raise InputError(f"config {path} must hold keys such as data, features, tasks.")
@@ -367,7 +367,7 @@ def _override(document: dict, override: str) -> None:
         raise InputError(f"--set must be key.path=value. Received: {override!r}")
     try:
         value = yaml.load(text, Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # of a date
         raise InputError(f"--set {path}: the value is not YAML: {error}") from None
     set_key(document, path, value, "--set")
 

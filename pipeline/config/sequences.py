@@ -220,10 +220,15 @@ class SequenceConfig(Section):
 
     @model_validator(mode="after")
     def _phases(self):
-        depth = None
+        depth, start = None, self.train.start_from
+        if start and "://" in start:
+            raise ValueError(
+                "train.start_from must be a local folder, relative to the one in which the "
+                f"command runs. Received: {start}"
+            )
         for number, phase in enumerate(self.train.phases):
             where = f"train.phases.{number}"
-            if depth is None and self.train.start_from is None and phase.grow:
+            if depth is None and start is None and phase.grow:
                 raise ValueError(
                     f"{where}.grow: there is nothing to grow from. Remove it, or name a "
                     "trained model in train.start_from"

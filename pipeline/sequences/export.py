@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipeline.agree import require_same
 from pipeline.config.sequences import KIND, SequenceConfig
 from pipeline.example_set import vocab_path
 from pipeline.export import CARD, EXTRA, next_version
@@ -39,6 +40,7 @@ def export(config: SequenceConfig, train_path: Path, output: Path) -> Path:
     summary = read_json(train_path / "train.json", TRAINED)
     document = read_json(train_path / "schema.json", TRAINED)
     schema = SequenceSchema.from_dict(document, train_path / "schema.json")
+    require_same(config, train_path / "config.yaml", ["model"])
     model = build(config, schema, summary["phases"][-1]["blocks"])
     load_weights(model, train_path / "best")
     vocab, serving = train_path / "vocab", config.serving

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -386,6 +387,42 @@ def test_the_command_line_names_a_truncated_record_file(folder, config, examples
     path.write_bytes(path.read_bytes()[:-5])
     flags = ["--config", write_config(folder), "--examples", copy]
     assert str(path) in failed("train", *flags, "--output", folder / "train")
+
+
+def made_before(folder) -> Path:
+    """A run that ended: its folders, empty but for the trained model's config."""
+    for stage in ("examples", "train", "export", "evaluation"):
+        (folder / "run" / stage).mkdir(parents=True)
+    text = yaml.safe_dump(tiny.config_document())
+    (folder / "run" / "train" / "config.yaml").write_text(text)
+    return folder / "run"
+
+
+def run_again(folder, output, *flags):
+    command = ["run", "--config", write_config(folder), "--output", output, *flags]
+    return app([str(word) for word in command], standalone_mode=False)
+
+
+def test_a_run_that_cannot_begin_leaves_the_one_before(folder):
+    output = made_before(folder)
+    with pytest.raises(InputError, match="no such file"):
+        run_again(folder, output, "--overwrite", "--data", folder / "nowhere")
+    assert sorted(path.name for path in output.iterdir()) == [
+        "evaluation",
+        "examples",
+        "export",
+        "train",
+    ]
+
+
+def test_a_run_goes_on_with_its_own_config_alone(folder):
+    output = made_before(folder)
+    with pytest.raises(InputError, match=r"train.epochs is 7 in the config, but"):
+        run_again(folder, output, "--resume", "--set", "train.epochs=7")
+    with pytest.raises(InputError, match=r"features.item.min_count is 9 in the config"):
+        run_again(folder, output, "--resume", "--set", "features.item.min_count=9")
+    with pytest.raises(InputError, match="choose one"):
+        run_again(folder, output, "--resume", "--overwrite")
 
 
 @pytest.mark.parametrize(

@@ -412,6 +412,7 @@ def test_overrides_reach_keys_and_items_by_name_or_number(tmp_path):
         ("train.batch_size.more=8", "train.batch_size"),
         ("train.batch_sise=8", "'batch_size'"),
         ("train.batch_size=[", "not YAML"),
+        ("data.split.validation=2024-13-01", "month must be in 1..12"),
     ],
 )
 def test_a_bad_override_is_refused(tmp_path, override, said):
@@ -428,7 +429,12 @@ def test_on_is_a_word_and_not_a_boolean(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a: [", "is not YAML"), ("- 1", "must hold keys"), ("", "must hold keys")],
+    [
+        ("a: [", "is not YAML"),
+        ("a: 2024-02-30", "is not YAML: day is out of range"),
+        ("- 1", "must hold keys"),
+        ("", "must hold keys"),
+    ],
 )
 def test_a_file_that_is_no_config_is_refused(tmp_path, text, said):
     with pytest.raises(InputError, match=said):

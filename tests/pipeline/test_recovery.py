@@ -167,6 +167,13 @@ def test_stop_leaves_no_model_but_a_diagnosis(
     assert set(record["tasks"]) == {"click", "like", "watch"}
     assert record["window"].startswith("2024-03-")
     assert record["layers"] and record["ids"]
+    # through the last checkpoint: its best epoch, if any, came after the jump
+    place = tmp_path / "train.partial", record["epoch"], record["batch"]
+    again = replay(wild(settings(on_divergence="stop")), examples, *place)
+    for task, found in record["tasks"].items():
+        assert again["tasks"][task] == pytest.approx(found, rel=1e-3)
+    with pytest.raises(InputError, match="--epoch must be one of the run's"):
+        replay(settings(), examples, tmp_path / "train.partial", 99, 0)
 
 
 def test_rollback_gives_up_after_so_many_times(

@@ -37,6 +37,7 @@ CASES = [
         },
         ["can grow to 2 at most", "Put a phase between"],
     ),
+    ({"train__start_from": "s3://b/train"}, ["start_from", "local folder"]),
     ({"model__block": "sasrec"}, ["unchanged", "normalize_first"]),
     ({"model__sample": 0.5}, ["sample is for softmax: sampled"]),
     ({"model__dropout": 0.5}, ["dropout is for block: sasrec"]),

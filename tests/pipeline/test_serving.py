@@ -4,7 +4,6 @@ import http.server
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -95,12 +94,9 @@ def test_the_score_reads_numbers_in_every_signature(trained, tmp_path):
     """The formula by hand: price is sent raw, age is the one user's; some are missing."""
     formula = "click * sigmoid(price / 50) + log1p(age) * 0.1"
     document = tiny.config_document(score=formula, serving={"shared": SHARED})
-    other = tmp_path / "train"
-    shutil.copytree(trained, other)
-    schema = json.loads((other / "schema.json").read_text())
-    schema["score"] = formula
-    (other / "schema.json").write_text(json.dumps(schema))
-    folder = export(parse_config(document, "c"), other, tmp_path / "export")
+    schema = json.loads((trained / "schema.json").read_text())
+    assert schema["score"] != formula  # which is not learned: the export takes its config's
+    folder = export(parse_config(document, "c"), trained, tmp_path / "export")
     served = tf.saved_model.load(str(folder)).signatures
     rows = [{**row, "age": 33} for row in some_rows()]
     whole = raw_of([{**row, "user": rows[0]["user"]} for row in rows], USERS)
@@ -117,6 +113,13 @@ def test_the_score_reads_numbers_in_every_signature(trained, tmp_path):
     click = float(empty["click"][0])
     expected = click / (1 + np.exp(-mean / 50)) + 0.1 * np.log1p(fields["age"]["mean"])
     assert float(empty["score"][0]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_export_with_another_model_than_was_trained_is_refused(trained, tmp_path):
+    config = parse_config(tiny.config_document(model__tower_units=[5]), "c")
+    with pytest.raises(InputError, match="model.tower_units is .5. in the config, but"):
+        export(config, trained, tmp_path / "export")
+    assert not (tmp_path / "export").exists()
 
 
 SETTINGS = {
