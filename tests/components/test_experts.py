@@ -196,8 +196,10 @@ def test_unknown_batch_and_batch_of_one(make):
     signature = [dict.fromkeys(TASKS, spec), spec] if cgc else [spec]
     function = tf.function(lambda *each: layer(*each)[0 if cgc else "like"], signature)
     for batch in (1, 3):
-        arguments = inputs(batch)
-        function(*(arguments if cgc else arguments[1:]))
+        arguments = inputs(batch) if cgc else inputs(batch)[1:]
+        found, eager = function(*arguments), layer(*arguments)[0 if cgc else "like"]
+        tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b), found, eager)
+        assert all(len(each) == batch for each in tf.nest.flatten(found))
 
 
 def test_checkpoint_holds_every_weight(tmp_path):
