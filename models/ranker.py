@@ -179,7 +179,8 @@ class RankingModel(tf.keras.Model):
 
         Empty for a trunk without gates.
         """
-        if self.trunk is None or "notes" not in inspect.signature(self.trunk.call).parameters:
+        takes = inspect.signature(self.trunk.call).parameters if self.trunk else {}
+        if "notes" not in takes:
             return {}
         notes, inputs = GateNotes(), self.inputs_layer(features)
         self.trunk(inputs if self.front is None else self.front(inputs), notes=notes)
