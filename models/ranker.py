@@ -179,11 +179,11 @@ class RankingModel(tf.keras.Model):
 
         Empty for a trunk without gates.
         """
-        if self.trunk is None:
+        takes = inspect.signature(self.trunk.call).parameters if self.trunk else {}
+        if "notes" not in takes:
             return {}
         notes, inputs = GateNotes(), self.inputs_layer(features)
-        if "notes" in inspect.signature(self.trunk.call).parameters:
-            self.trunk(inputs if self.front is None else self.front(inputs), notes=notes)
+        self.trunk(inputs if self.front is None else self.front(inputs), notes=notes)
         return notes.weights
 
     def predict_tasks(self, features: Mapping) -> dict:

@@ -203,6 +203,8 @@ def _extra(matrices: dict, schema: Schema) -> dict:
 def _with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
+    # Autotuning's thread sleeps between its looks, and the end of a pass waits for it.
+    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )

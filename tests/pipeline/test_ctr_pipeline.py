@@ -23,7 +23,6 @@ def document(trunk="deepfm", **changes):
     base = tiny.config_document(
         model={"trunk": trunk},
         train__embedding={"l2": 1e-4, "semantics": "lazy"},
-        train__epochs=2,
         serving={"shared": SHARED},
         gates={"divergence": {"max_micro": 9}, "skew": {"max_difference": 1e-5}},
         **changes,

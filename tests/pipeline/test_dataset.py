@@ -57,6 +57,12 @@ def test_a_pass_gives_every_row_once_in_exact_batches(opened):
     assert windows == [0] * 100 + [1] * 100 + [2] * 100 + [3] * 100
 
 
+def test_no_thread_sleeps_at_the_end_of_a_pass(opened):
+    """Autotuning's would: the end of a pass waits for it, for seconds."""
+    passes = training_dataset(opened, **SETTINGS), evaluation_dataset(opened, "test", 64)
+    assert [each.options().autotune.enabled for each in passes] == [False, False]
+
+
 def test_rows_are_mixed_within_their_window(opened):
     rows, _, _ = epoch_of(opened, shuffle_rows=1000)
     in_order = stored(opened, "train")

@@ -9,22 +9,26 @@ import tensorflow as tf
 
 from components.divergence import DivergenceDetector
 from pipeline import training_run
+from pipeline.config import parse_config
 from pipeline.diagnosis import first_clipped, replay
 from pipeline.errors import DivergenceError, InputError
 from pipeline.gates import judge
 from pipeline.train import train
 from pipeline.train_log import divergence_of, read_lines
+from tests.pipeline import tiny
 
 POISONED = 5  # the batch that is spoiled, counted from 0
 
 
 @pytest.fixture
 def settings(config):
-    """The tiny config with some sixty steps in two epochs."""
+    """The tiny config with 25 steps an epoch, and a trunk that is quick to trace."""
+    model = {"trunk": "shared_bottom", "embedding_dim": 4, "bottom_units": [8]}
+    small = parse_config(tiny.config_document(model=model | {"tower_units": []}), "tiny")
 
     def change(**train_settings):
         fields = {"batch_size": 16, "epochs": 3, "checkpoint_every": 10, **train_settings}
-        return config.model_copy(update={"train": config.train.model_copy(update=fields)})
+        return small.model_copy(update={"train": config.train.model_copy(update=fields)})
 
     return change
 
@@ -219,11 +223,8 @@ def test_continue_trains_on_and_the_gate_refuses(
     assert summary["epochs"] == 3 and summary["divergence"]["diverged"]
 
 
-def test_every_window_but_the_first_is_measured_before_it_is_trained_on(
-    settings, examples, tmp_path
-):
-    train(settings(epochs=2), examples, tmp_path / "train")
-    lines = list(read_lines(tmp_path / "train" / "log.jsonl"))
+def test_every_window_but_the_first_is_measured_before_it_is_trained_on(trained):
+    lines = list(read_lines(trained / "log.jsonl"))
     measured = [line for line in lines if "weight_norm" in line]
     assert measured and all(min(line["weight_norm"].values()) >= 0 for line in measured)
     assert all(max(line["update_norm"].values()) > 0 for line in measured)
