@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.errors import InputError
 from pipeline.report.comparison import write_comparison
-from pipeline.storage import read_json
+from pipeline.storage import make_room, read_json
 from pipeline.train_log import FILE, read_lines
 
 WHOLE = "an evaluated run"
@@ -30,7 +30,7 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
         What was read of each run.
 
     Raises:
-        InputError: There are fewer than two, or one is not whole.
+        InputError: There are fewer than two, one is not whole, or the page has no place.
     """
     if len(paths) < 2:
         raise InputError(f"compare needs at least two runs. Received: {len(paths)}.")
@@ -43,7 +43,7 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
             )
     for run, name in zip(runs, names_of([Path(p) for p in paths]), strict=True):
         run["name"] = name
-    write_comparison(Path(output), runs)
+    write_comparison(make_room(Path(output)), runs)
     return runs
 
 

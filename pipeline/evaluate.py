@@ -21,6 +21,7 @@ from pipeline.example_set import ExampleSet, Schema
 from pipeline.export import CARD, EXTRA, find_version
 from pipeline.gates import judge
 from pipeline.gates.drift import measure_drift
+from pipeline.gates.margin import read_margin
 from pipeline.gates.scored import compare, measure_slices, score_split, sliced_features
 from pipeline.growth import earlier_ids
 from pipeline.latency import measure_latency
@@ -136,6 +137,9 @@ def evaluate(
     baseline = None if baseline_path is None else Export(baseline_path)
     if baseline is not None:
         baseline.require(examples, "baseline")
+    margin = stability_path and read_margin(
+        stability_path, config, examples.schema.fingerprint
+    )
     lines = list(read_lines(export.path / EXTRA / FILE))
     gates = config.gates.model_dump()
     metrics = {
@@ -149,7 +153,7 @@ def evaluate(
         "skew": measure_skew(export, examples, split),
         "latency": measure_latency(export, examples, split, gates["latency"]),
         "divergence": divergence_of(lines),
-        "stability": _margin(stability_path, config, examples),
+        "stability": margin,
         "data": _data_counts(examples.manifest["rows"]),
     }
     verdict = {**judge(metrics, gates), "forced": forced_record(force)}
@@ -182,22 +186,6 @@ def _measure_rows(config: Config, examples, export, baseline, split: str) -> dic
         outputs = {name: ours.outputs[name] for name in names}
         found["drift"] = measure_drift(outputs, theirs.outputs)
     return found
-
-
-def _margin(path: Path | None, config: Config, examples: ExampleSet) -> dict | None:
-    """The margin that ``stability`` found, if it is this config's on these examples."""
-    if path is None:
-        return None
-    found = read_json(Path(path) / "stability.json", "what stability found")
-    rate = config.train.dense.learning_rate
-    same = found.get("fingerprint") == examples.schema.fingerprint
-    if not same or found.get("rate_in_use") != rate:
-        raise InputError(
-            f"{path} is about other examples, or another learning rate than {rate:g}: "
-            f"{found.get('rate_in_use')}. Run steadyrank stability again."
-        )
-    names = ("margin", "tried_up_to", "rate_in_use", "method_in_use")
-    return {name: found.get(name) for name in names}
 
 
 def forced_record(reason: str | None) -> dict | None:

@@ -5,7 +5,7 @@ through every signature that takes them; scores must be those of the encoded sig
 within 1e-5.  Candidate requests are made of each raw row's user and the items around it.
 Then every signature is timed at some sizes.
 
-    steadyrank serve-check --config C --examples DIR --model DIR
+    steadyrank serve-check --examples DIR --model DIR
 """
 
 from pathlib import Path
@@ -31,7 +31,6 @@ def serve_check(
     model_path: Path,
     *,
     split: str = "test",
-    shared: list[str] | None = None,
     sizes: tuple[int, ...] = SIZES,
     repeats: int = REPEATS,
 ) -> dict:
@@ -41,7 +40,6 @@ def serve_check(
         examples_path: The example set.
         model_path: An export, or a folder of versions, of which the latest is taken.
         split: ``"test"`` or ``"validation"``: of them raw rows are kept.
-        shared: Features that candidates share; None: those of the export's own config.
         sizes: Rows of the timed requests.
         repeats: Timed requests of each size.
 
@@ -55,8 +53,7 @@ def serve_check(
     """
     examples, export = ExampleSet.open(examples_path), Export(model_path)
     export.require(examples, "model")
-    if shared is None:
-        shared = export.card["config"].get("serving", {}).get("shared", [])
+    shared = export.card["config"].get("serving", {}).get("shared", [])
     raw, encoded = kept_rows(examples, export.schema.features, split)
     call = signatures_of(export.path)
     differences = _compare(call, raw, encoded, shared)

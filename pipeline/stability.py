@@ -20,6 +20,7 @@ from pipeline.agree import agree
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet
+from pipeline.gates.margin import probed_settings
 from pipeline.probe import Method, Probe, Prober
 from pipeline.report import document, figures
 from pipeline.report.elements import Column, Markup, figure, number, paragraph, table
@@ -211,7 +212,8 @@ def stability(
         config: The run's config.
         examples_path: The example set.
         output: Where the result shall stand.
-        methods: To compare with the config's own, which comes first.
+        methods: To compare with the config's own, which comes first; of those with the
+            same name the first one is probed.
         windows: Training windows of a probe, the last ones; validation judges it.
         steps: Steps in a window, at most; None: all of it.
         seeds: Probes of a rate; one that diverges is enough to call the rate unstable.
@@ -224,23 +226,27 @@ def stability(
     Raises:
         InputError: The examples do not suit, or the output is there already.
     """
-    if min(windows, seeds) < 1:
+    counts = {"windows": windows, "steps": 1 if steps is None else steps, "seeds": seeds}
+    low = [f"--{name} {count}" for name, count in counts.items() if count < 1]
+    if low:
         raise InputError(
-            "--windows and --seeds must be at least 1. Received: "
-            f"--windows {windows} --seeds {seeds}."
+            f"--windows, --steps and --seeds must be at least 1. Received: {' '.join(low)}."
         )
     examples = ExampleSet.open(examples_path)
     schema = agree(config, examples.schema)
     own = own_method(config)
-    methods = [own, *(method for method in methods if method != own)]
+    by_name = {own.name: own}
+    for method in methods:
+        by_name.setdefault(method.name, method)
     with publish(Path(output), overwrite) as work:
         names = list(examples.windows("train"))[-windows:]
         prober = Prober(config, schema, examples, names, steps=steps)
         probes: list[Probe] = []
-        for method in methods:
+        for method in by_name.values():
             probes += climb(prober, method, config.train.seed, seeds, progress)
-        result = conclude(probes, [m.name for m in methods], prober.rate_in_use)
+        result = conclude(probes, list(by_name), prober.rate_in_use)
         result |= {"windows": names, "steps": steps, "fingerprint": schema.fingerprint}
+        result["settings"] = probed_settings(config)
         write_json(work / FILE, result)
         (work / "stability.html").write_text(page(result), encoding="utf-8")
     return result

@@ -102,6 +102,23 @@ def _hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def make_room(path: Path) -> Path:
+    """Make the folder of a file that is yet to be written.
+
+    Raises:
+        InputError: The path is a folder itself, or its folder cannot be made.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file in it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the folder {path.parent}: {error.strerror}. Name another."
+        ) from None
+    return path
+
+
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file through a temporary name; NaN and infinity become null."""
     temporary = path.with_name(path.name + ".partial")

@@ -30,11 +30,16 @@ def stability(
     examples: Examples,
     output: Output,
     methods: Annotated[
-        str, typer.Option(help="To compare with; with a threshold: norm=0.1,agc=0.01.")
+        str,
+        typer.Option(
+            help="To compare with the config's own; with a threshold: norm=0.1,agc=0.01."
+        ),
     ] = "clippy,none,norm,agc",
-    windows: Annotated[int, typer.Option(help="Training windows, the last ones.")] = 4,
-    steps: Annotated[int, typer.Option(help="Steps in a window, at most.")] = 100,
-    seeds: Annotated[int, typer.Option(help="Probes of each learning rate.")] = 1,
+    windows: Annotated[
+        int, typer.Option(min=1, help="Training windows, the last ones.")
+    ] = 4,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in a window, at most.")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, help="Probes of each learning rate.")] = 1,
     settings: Settings = None,
     overwrite: Overwrite = False,
 ):

@@ -11,29 +11,28 @@ from pipeline.cli import tables, terminal
 from pipeline.cli.application import REFUSED, app
 from pipeline.cli.options import ConfigPath, Examples, Model, Settings, load, local, place
 from pipeline.object_storage import Staging, exists, locate
-from pipeline.storage import finite
+from pipeline.storage import finite, make_room, write_json
 
 
 @app.command("serve-check")
 def serve_check(
-    config: ConfigPath,
     examples: Examples,
     model: Model,
     split: Annotated[str, typer.Option(help="test or validation.")] = "test",
-    output: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
-    settings: Settings = None,
+    output: place("Write the result as JSON.", kind=Path | None) = None,
 ):
     """Replay raw rows through an export and time it; exit status 1 if scores differ.
 
-    Example: `steadyrank serve-check --config c.yaml --examples examples --model export`
+    Example: `steadyrank serve-check --examples examples --model export`
     """
     from pipeline.serve_check import serve_check as stage
-    from pipeline.storage import write_json
 
-    shared = load(config, settings).serving.shared
+    if output:
+        local(output)
+        make_room(output)
     with terminal.console.status("serve-check"), Staging() as staging:
         folders = staging.read_examples(examples), staging.read_model(model)
-        result = stage(*folders, split=split, shared=shared)
+        result = stage(*folders, split=split)
     terminal.console.print(tables.latency_table(result))
     if output:
         write_json(output, result)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from pipeline.gates.result import is_number, missing, simple
 from pipeline.gates.rules import worst
-from pipeline.gates.task_gates import metric_gates, slice_gates
+from pipeline.gates.task_gates import lacking, metric_gates, slice_gates
 
 
 def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
@@ -100,7 +100,9 @@ def _drift(metrics: dict, gate: dict | None) -> list[dict]:
     for task in metrics.get("tasks") or {}:
         value = (found.get(task) or {}).get("psi")
         if not is_number(value):
-            results.append(missing("drift", task, rule, "it was not measured"))
+            known = task in metrics["baseline"].get("tasks", [task])
+            reason = "it was not measured" if known else lacking(task)
+            results.append(missing("drift", task, rule, reason))
             continue
         result = simple("drift", task, rule, value, most, value <= most)
         result["against"] = "the baseline's predictions on the same rows"

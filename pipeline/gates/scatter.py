@@ -34,7 +34,7 @@ def add_scatter(
         results: From ``measure``, to which it is added.
         tasks: The tasks.
         columns: ``labels``, ``masks`` and ``outputs`` by task, and ``groups`` or None.
-        baseline: The baseline's outputs on the same rows.
+        baseline: The baseline's outputs on the same rows, of the tasks that it has.
         baseline_results: The baseline's metrics, from ``measure``.
         confidence: Of the intervals; None: 0.95.
         repetitions: Samples drawn.
@@ -45,7 +45,7 @@ def add_scatter(
         if not len(label):
             continue
         outputs = [columns["outputs"][task.name][inside]]
-        if baseline is not None:
+        if baseline is not None and task.name in baseline:
             outputs.append(baseline[task.name][inside])
         group = None if columns.get("groups") is None else columns["groups"][inside]
         base = (baseline_results or {}).get(task.name)

@@ -42,7 +42,8 @@ class Scored:
         return Scored(**columns_within(vars(self), rows))
 
     def measure(self, tasks: Iterable[Task], curves: bool = True) -> dict[str, dict]:
-        """Every task's metrics."""
+        """Metrics of every task that was predicted: an export may have left some out."""
+        tasks = [task for task in tasks if task.name in self.outputs]
         columns = (self.labels, self.masks, self.outputs, self.groups, self.truths)
         return measure(tasks, *columns, curves=curves)
 
@@ -109,13 +110,14 @@ def compare(
         curves: Whether to give ROC and calibration curves.
 
     Returns:
-        Task name -> metrics, of the model and of the baseline (or None).
+        Task name -> metrics, of the model and of the baseline (or None), each of the
+        tasks that it has.
     """
     results = model.measure(tasks, curves)
     base = None if baseline is None else baseline.measure(tasks, curves)
     add_scatter(
         results,
-        tasks,
+        [task for task in tasks if task.name in results],
         vars(model),
         None if baseline is None else baseline.outputs,
         base,

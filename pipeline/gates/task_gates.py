@@ -107,6 +107,8 @@ def _gain(metrics, name: str, task: str, least: float, confidence, trials) -> di
     if not metrics.get("baseline"):
         reason = "no baseline was given: pass --baseline, or remove min_gain"
         return missing(name, task, rule, reason)
+    if task not in metrics["baseline"]["tasks"]:
+        return missing(name, task, rule, lacking(task))
     ours, theirs = (_estimate(m, task, name) for m in (metrics, metrics["baseline"]))
     for estimate in (ours, theirs):
         if isinstance(estimate, dict):
@@ -121,6 +123,11 @@ def _gain(metrics, name: str, task: str, least: float, confidence, trials) -> di
     said["against"] = f"baseline {theirs.value:.4f}"
     plain = f"gain {difference:.4f} is {word} {least:g}"
     return {**said, "reason": explain(ruling, plain)}
+
+
+def lacking(task: str) -> str:
+    """Why nothing is compared with a baseline that left a task out."""
+    return f"the baseline has no task {task!r}: give one that has, or remove the limit"
 
 
 def _calibration(metrics, task: str, gate: Mapping, confidence, trials) -> list[dict]:

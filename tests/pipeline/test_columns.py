@@ -6,6 +6,8 @@ import decimal
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pipeline.columns import convert, raw_type, to_ms, utc_offset_ms
 from pipeline.config import parse_config
@@ -194,6 +196,32 @@ def test_one_moment_in_every_form(values, unit):
 def test_times_that_cannot_be_read_are_pointed_at(values, bad):
     _, found = to_ms(values, "ms", "UTC")
     assert np.flatnonzero(found).tolist() == bad
+
+
+FATES = {  # of a string by itself, in UTC: milliseconds, None where it is no moment
+    "2022-01-01 00:00:00.123456789": moment("2022-01-01T00:00:00.123+00:00"),
+    "2022-01-01T00:00:00.1234567": moment("2022-01-01T00:00:00.123+00:00"),
+    "2022-01-01 00:00:00.12345678Z": moment("2022-01-01T00:00:00.123+00:00"),
+    "2022-01-01 02:00:00.123456789+02:00": moment("2022-01-01T00:00:00.123+00:00"),
+    "1960-01-01 00:00:00.123456789": moment("1960-01-01T00:00:00.123+00:00"),
+    "2500-01-01 00:00:00.123456789": moment("2500-01-01T00:00:00.123+00:00"),
+    "2500-01-01": moment("2500-01-01T00:00:00+00:00"),
+    "2022-01-01": moment("2022-01-01T00:00:00+00:00"),
+    "2022-02-30": None,
+    "2022-02-30 00:00:00.123456789": None,
+    "2022-13-01T00:00Z": None,
+    "soon": None,
+}
+
+
+@given(st.lists(st.sampled_from(sorted(FATES)), min_size=1, max_size=6))
+@example(["2022-01-01 00:00:00.123456789", "2022-02-30"])
+@example(["2022-01-01 00:00:00.12345678Z", "2022-13-01T00:00Z"])
+@settings(max_examples=40, deadline=None)
+def test_the_fate_of_a_time_does_not_hang_on_its_neighbours(texts):
+    ms, bad = to_ms(pa.array(texts), "ms", "UTC")
+    found = [None if lost else at for at, lost in zip(ms.tolist(), bad, strict=True)]
+    assert found == [FATES[text] for text in texts]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,17 @@ def test_runs_stand_side_by_side(tmp_path):
         assert [trace["name"] for trace in figure["data"]] == ["a", "b"]
 
 
+def test_a_folder_that_is_missing_is_made_and_what_cannot_be_is_refused(tmp_path):
+    runs = [write_run(tmp_path / name) for name in "ab"]
+    compare(runs, tmp_path / "new" / "deep" / "page.html")
+    assert (tmp_path / "new" / "deep" / "page.html").stat().st_size > 1000
+    with pytest.raises(InputError, match="a is a folder"):
+        compare(runs, tmp_path / "a")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot make the folder .*file"):
+        compare(runs, tmp_path / "file" / "page.html")
+
+
 def test_other_examples_and_hostile_names_are_told(tmp_path):
     runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", task=HOSTILE)]
     path = runs[1] / "evaluation" / "metrics.json"

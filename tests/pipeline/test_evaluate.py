@@ -255,6 +255,66 @@ def test_anything_but_a_pass_is_a_status_of_1(examples, exported, tmp_path, forc
     assert done.exit_code == status, done.output
 
 
+def without(name):
+    """Exports, of which those in a folder of that name have no such task."""
+
+    class Lacking(stage.Export):
+        def __init__(self, path):
+            super().__init__(path)
+            self.lacks = name in self.path.parent.name
+
+        def kept(self, found):
+            return {n: v for n, v in found.items() if not (self.lacks and n == name)}
+
+        def encoded(self, features):
+            return self.kept(super().encoded(features))
+
+        def raw(self, features):
+            return self.kept(super().raw(features))
+
+    return Lacking
+
+
+def test_a_baseline_that_left_a_task_out_is_measured_on_the_others(
+    examples, exported, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(stage, "Export", without("like"))
+    baseline = shutil.copytree(exported, tmp_path / "no like" / "1")
+    gain = {"min_gain": -0.001}
+    gates = with_gates(
+        {
+            "auc": {"click": gain, "like": gain},
+            "drift": {"max_psi": 0.1},
+            "slices": [{"by": ["country"], "min_rows": 5, "auc": {"like": gain}}],
+        }
+    )
+    found = evaluate(gates, examples, exported, tmp_path / "e", baseline_path=baseline)
+    metrics = found["metrics"]
+    assert set(metrics["baseline"]["tasks"]) == {"click", "watch"}
+    assert set(metrics["tasks"]) == {"click", "like", "watch"}
+    assert "gain" in metrics["tasks"]["click"] and "gain" not in metrics["tasks"]["like"]
+    assert metrics["slices"][0]["judged"]
+    refused = [g for g in found["gates"] if g["verdict"] == "REFUSE"]
+    assert {g["task"] for g in refused} == {"like"}
+    assert {g["gate"] for g in refused} == {"auc", "drift", "slice auc"}
+    assert all("the baseline has no task 'like'" in g["reason"] for g in refused)
+    assert "like" in (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_slice_of_a_task_that_the_model_left_out_is_refused(
+    examples, exported, tmp_path, monkeypatch
+):
+    model = shutil.copytree(exported, tmp_path / "no like" / "1")
+    card = json.loads((model / "assets.extra" / "card.json").read_text())
+    card["schema"]["tasks"] = [t for t in card["schema"]["tasks"] if t["name"] != "like"]
+    (model / "assets.extra" / "card.json").write_text(json.dumps(card))
+    monkeypatch.setattr(stage, "Export", without("like"))
+    limits = {"by": ["country"], "min_rows": 5, "auc": {"like": {"min": 0.1}}}
+    verdict = evaluate(with_gates({"slices": [limits]}), examples, model, tmp_path / "e")
+    assert verdict["verdict"] == "REFUSE"
+    assert all("not measured" in gate["reason"] for gate in verdict["gates"])
+
+
 def test_the_training_split_is_measured_but_vouches_for_no_skew(
     examples, exported, tmp_path
 ):

@@ -22,10 +22,12 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
+from typer.testing import CliRunner
 
 from components.split_dense import SplitInput
 from models.build import build_model
 from models.features import Feature, Task
+from pipeline.cli import app
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.export import export
@@ -343,6 +345,47 @@ def test_serve_check_sees_a_difference(folder, examples, monkeypatch):
     monkeypatch.setattr(stage, "signatures_of", crooked)
     result = stage.serve_check(examples, folder, sizes=(), repeats=1)
     assert not result["passed"] and np.isnan(result["differences"]["tf_example"])
+
+
+def serve_check(*arguments):
+    return CliRunner().invoke(app, ["serve-check", *map(str, arguments)])
+
+
+def test_serve_check_on_the_command_line(folder, examples, tmp_path, monkeypatch):
+    """The features that candidates share are the export's; the folder is made first."""
+    output, there = tmp_path / "new" / "check.json", []
+
+    def timed(*_):
+        there.append(output.parent.is_dir())
+        return {"p50_ms": 1.0, "p99_ms": 2.0, "rows_per_second": 3.0}
+
+    monkeypatch.setattr("pipeline.serve_check.timed", timed)
+    places = ("--examples", examples, "--model", folder)
+    done = serve_check(*places, "--output", output)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert there and all(there)
+    found = json.loads(output.read_text(encoding="utf-8"))
+    assert found["passed"] and found["differences"]["candidates"] <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("s3://bucket/check.json", "local folders only. Received: s3://bucket/check.json"),
+        (".", "is a folder"),
+        ("file/check.json", "cannot make the folder"),
+    ],
+)
+def test_serve_check_refuses_an_output_that_cannot_be(
+    output, said, folder, examples, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("pipeline.serve_check.timed", pytest.fail)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    places = ("--examples", examples, "--model", folder)
+    done = serve_check(*places, "--output", output)
+    assert isinstance(done.exception, InputError) and said in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def client_module():

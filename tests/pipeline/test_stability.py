@@ -4,8 +4,10 @@ import json
 import math
 
 import pytest
+from typer.testing import CliRunner
 
 from pipeline.agree import agree
+from pipeline.cli import app
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet
@@ -238,11 +240,52 @@ def test_the_stage(small, examples, tmp_path):
     assert (own["method"], plain["method"]) == ("clippy", "none")
     assert result["rate_in_use"] == 50 and result["margin"] == own["margin"]
     assert plain["margin"] is not None and plain["margin"] <= 1
+    settings = result["settings"]
+    assert set(settings) == {"model", "train", "features", "tasks"}
+    assert settings["model"]["bottom_units"] == [32, 32]
+    assert settings["train"]["dense"]["learning_rate"] == 50
+    assert "epochs" not in settings["train"] and "patience" not in settings["train"]
     assert len(result["windows"]) == 2 and len(lines) == len(result["probes"])
     with pytest.raises(InputError, match="exists already"):
         stability(small, examples, tmp_path / "out")
     with pytest.raises(InputError, match="Received: --windows 0"):
         stability(small, examples, tmp_path / "new", windows=0)
+
+
+def test_a_name_is_probed_once_and_the_config_goes_first(examples, tmp_path, monkeypatch):
+    """`clippy_unit` with the config's thresholds, and that of --methods with others."""
+    asked = []
+
+    class Fake:
+        rate_in_use = 0.2
+
+        def __init__(self, *args, **settings):
+            pass
+
+        def probe(self, method, rate, seed):
+            asked.append(method)
+            return outcome(rate, 0.6, seed, method.name)
+
+    monkeypatch.setattr("pipeline.stability.Prober", Fake)
+    document = tiny.config_document(train__dense={"clip": "clippy_unit"})
+    wanted = [method_of(text) for text in ("clippy_unit", "agc", "agc=0.01", "agc=0.02")]
+    config, out = parse_config(document, "c"), tmp_path / "out"
+    found = stability(config, examples, out, wanted)["methods"]
+    assert [row["method"] for row in found] == ["clippy_unit", "agc 0.01", "agc 0.02"]
+    assert {row["tried"] for row in found} == {13}  # as many as the ladder has rungs
+    assert asked[0] == Method("clippy_unit", "clippy_unit") and len(set(asked)) == 3
+
+
+@pytest.mark.parametrize("option", ["windows", "steps", "seeds"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_counts_below_one_are_refused(option, value, small, examples, tmp_path):
+    with pytest.raises(InputError, match=f"Received: .*--{option} {value}"):
+        stability(small, examples, tmp_path / "out", **{option: value})
+    folders = ["--config", "c.yaml", "--examples", "e", "--output", str(tmp_path / "out")]
+    command = ["stability", *folders, f"--{option}", str(value)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2 and not (tmp_path / "out").exists()
+    assert "than or equal to 1" in result.output
 
 
 def line(loss):

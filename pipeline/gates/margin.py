@@ -1,0 +1,89 @@
+"""The margin that ``stability`` found, if it is of this config on these examples."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.errors import InputError
+from pipeline.storage import read_json
+
+# What no probe hangs on: how long training lasts, what happens around its steps, and the
+# seed, over several of which a ladder is climbed.
+NOT_PROBED = {
+    "epochs",
+    "seed",
+    "decay",
+    "patience",
+    "monitor",
+    "checkpoint_every",
+    "on_divergence",
+    "max_rollbacks",
+    "rollback_factor",
+}
+KEPT = ("margin", "tried_up_to", "rate_in_use", "method_in_use")
+AGAIN = "Run steadyrank stability again, with this config and these examples."
+NOTHING = object()  # a key that only one of the two has
+
+
+def probed_settings(config: Config) -> dict:
+    """What of a config its ladder hangs on, as ``stability.json`` holds it.
+
+    Returns:
+        ``model``, ``train``, ``features`` and ``tasks``, in plain values.
+    """
+    sections = {"model", "train", "features", "tasks"}
+    left_out = {"train": NOT_PROBED}
+    return config.model_dump(mode="json", include=sections, exclude=left_out)
+
+
+def read_margin(path: Path, config: Config, fingerprint: str) -> dict:
+    """The margin that a ladder has found.
+
+    Args:
+        path: What ``stability`` wrote.
+        config: The config that the ladder must be of.
+        fingerprint: Of the examples that it must be about.
+
+    Returns:
+        ``margin``, ``tried_up_to``, ``rate_in_use`` and ``method_in_use``.
+
+    Raises:
+        InputError: It is about other examples, or of another config: the first key that
+            differs is named.
+    """
+    found = read_json(Path(path) / "stability.json", "what stability found")
+    if found.get("fingerprint") != fingerprint:
+        raise InputError(f"{path} is about other examples. {AGAIN}")
+    if "settings" not in found:
+        raise InputError(f"{path} does not say which settings it is of. {AGAIN}")
+    for key, theirs, ours in differences(found["settings"], probed_settings(config)):
+        raise InputError(
+            f"{path} is of another config: {key} is {_shown(theirs)} in it, and here "
+            f"{_shown(ours)}. {AGAIN}"
+        )
+    return {name: found.get(name) for name in KEPT}
+
+
+def differences(one, other, path: str = "") -> Iterator[tuple]:
+    """Path of each setting that differs, and both values; named items go by their name."""
+    one, other = _by_name(one), _by_name(other)
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        if one != other:
+            yield path, one, other
+        return
+    for key in dict.fromkeys([*other, *one]):
+        values = one.get(key, NOTHING), other.get(key, NOTHING)
+        yield from differences(*values, f"{path}.{key}".lstrip("."))
+
+
+def _by_name(value):
+    named = (
+        isinstance(value, list)
+        and value
+        and all(isinstance(item, dict) and "name" in item for item in value)
+    )
+    return {item["name"]: item for item in value} if named else value
+
+
+def _shown(value) -> str:
+    return "nothing" if value is NOTHING else repr(value)
