@@ -1,7 +1,7 @@
 """Where a config and an example set meet: what training may choose, what it may not."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from models.features import Feature, Task
@@ -41,7 +41,7 @@ def agree(config: Config, schema: Schema) -> Schema:
     )
 
 
-def require_same(config, trained: Path, keys: Iterable[str]) -> None:
+def require_same(config, trained: Path, keys: Collection[str]) -> None:
     """Raise unless a config says of some keys what a trained model's config says.
 
     Args:
@@ -55,32 +55,53 @@ def require_same(config, trained: Path, keys: Iterable[str]) -> None:
     ours, theirs = (
         each.model_dump(mode="json") for each in (config, load_any_config(trained))
     )
-    for key in keys:
-        found = _difference(key, ours.get(key), theirs.get(key))
-        if found:
-            name, wanted, was = found
-            raise InputError(
-                f"{name} is {wanted!r} in the config, but the model was trained with "
-                f"{was!r}; {trained} has its config. Take that, or train again "
-                "(--overwrite, or another --output)."
-            )
+    ours, theirs = ({k: v for k, v in each.items() if k in keys} for each in (ours, theirs))
+    for name, wanted, was in differences(ours, theirs):
+        raise InputError(
+            f"{name} is {wanted!r} in the config, but the model was trained with {was!r}; "
+            f"{trained} has its config. Take that, or train again (--overwrite, or another "
+            "--output)."
+        )
 
 
-def _difference(key: str, ours, theirs) -> tuple | None:
-    """The first key at which two values differ, and both."""
-    ours, theirs = _by_name(ours), _by_name(theirs)
-    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
-        return None if ours == theirs else (key, ours, theirs)
-    pairs = ((n, ours.get(n), theirs.get(n)) for n in dict.fromkeys([*theirs, *ours]))
-    differences = (_difference(f"{key}.{n}", a, b) for n, a, b in pairs)
-    return next((found for found in differences if found), None)
+def differences(one, other, path: str = "") -> Iterator[tuple]:
+    """Path of each setting that differs, and both values; named items go by their name.
+
+    Args:
+        one: Plain values, in dictionaries and lists.
+        other: What it is compared with.
+        path: Of both.
+
+    Yields:
+        ``(path, value of one, value of other)``; ``NOTHING`` where there is none.
+    """
+    one, other = _by_name(one), _by_name(other)
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        if one != other:
+            yield path, one, other
+        return
+    for key in dict.fromkeys([*other, *one]):
+        values = one.get(key, NOTHING), other.get(key, NOTHING)
+        yield from differences(*values, f"{path}.{key}".lstrip("."))
+
+
+class _Nothing:
+    """What only one of two has."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+NOTHING = _Nothing()
 
 
 def _by_name(value):
-    """A list of named sections as a dictionary; anything else as it is."""
-    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-        return {item.get("name", i): item for i, item in enumerate(value)}
-    return value
+    named = (
+        isinstance(value, list)
+        and value
+        and all(isinstance(item, dict) and "name" in item for item in value)
+    )
+    return {item["name"]: item for item in value} if named else value
 
 
 def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:

@@ -1,8 +1,8 @@
 """The margin that ``stability`` found, if it is of this config on these examples."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.agree import differences
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.storage import read_json
@@ -22,7 +22,6 @@ NOT_PROBED = {
 }
 KEPT = ("margin", "tried_up_to", "rate_in_use", "method_in_use")
 AGAIN = "Run steadyrank stability again, with this config and these examples."
-NOTHING = object()  # a key that only one of the two has
 
 
 def probed_settings(config: Config) -> dict:
@@ -58,32 +57,7 @@ def read_margin(path: Path, config: Config, fingerprint: str) -> dict:
         raise InputError(f"{path} does not say which settings it is of. {AGAIN}")
     for key, theirs, ours in differences(found["settings"], probed_settings(config)):
         raise InputError(
-            f"{path} is of another config: {key} is {_shown(theirs)} in it, and here "
-            f"{_shown(ours)}. {AGAIN}"
+            f"{path} is of another config: {key} is {theirs!r} in it, and here "
+            f"{ours!r}. {AGAIN}"
         )
     return {name: found.get(name) for name in KEPT}
-
-
-def differences(one, other, path: str = "") -> Iterator[tuple]:
-    """Path of each setting that differs, and both values; named items go by their name."""
-    one, other = _by_name(one), _by_name(other)
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        if one != other:
-            yield path, one, other
-        return
-    for key in dict.fromkeys([*other, *one]):
-        values = one.get(key, NOTHING), other.get(key, NOTHING)
-        yield from differences(*values, f"{path}.{key}".lstrip("."))
-
-
-def _by_name(value):
-    named = (
-        isinstance(value, list)
-        and value
-        and all(isinstance(item, dict) and "name" in item for item in value)
-    )
-    return {item["name"]: item for item in value} if named else value
-
-
-def _shown(value) -> str:
-    return "nothing" if value is NOTHING else repr(value)
