@@ -1,5 +1,6 @@
 """Raw columns become typed ones, whole columns at a time; what cannot is pointed at."""
 
+import contextlib
 import datetime
 import zoneinfo
 
@@ -215,11 +216,14 @@ def _moments(texts: pa.Array, form: str, zone: str | None) -> pa.Array:
 
 
 def _moment(text: str | None, zone: str | None) -> int | None:
-    try:
-        moment = pa.array([text]).cast(pa.timestamp("us", zone))
-    except pa.ArrowInvalid:
-        return None
-    return moment.cast(pa.timestamp("ms", zone), False).cast(pa.int64())[0].as_py()
+    """One string as in ``_moments``; in microseconds beyond the years of nanoseconds."""
+    texts = pa.array([text], pa.string())
+    short = pc.replace_substring_regex(texts, r"(\.\d{6})\d+", r"\1")
+    for form, unit in ((texts, "ns"), (short, "us")):
+        with contextlib.suppress(pa.ArrowInvalid):
+            moment = form.cast(pa.timestamp(unit, zone))
+            return moment.cast(pa.timestamp("ms", zone), False).cast(pa.int64())[0].as_py()
+    return None
 
 
 def _numbers_ms(numbers: pa.Array, unit: str) -> pa.Array:
