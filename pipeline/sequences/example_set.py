@@ -143,12 +143,18 @@ class SequenceSet:
 
     def counts(self) -> np.ndarray:
         """How often each known item was seen in training, ``[V]``."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         from pipeline.example_set import counts_path
 
-        counts = pq.read_table(counts_path(self.path, ITEM))["count"].to_numpy()
-        return counts[: self.schema.items]
+        counts = pq.read_table(counts_path(self.path, ITEM))
+        text = vocab_path(self.path / "vocab", ITEM).read_text(encoding="utf-8")
+        known = pa.array(text.split("\n")[:-1], pa.string())
+        # by value: the vocabulary leaves out what does not fit on a line
+        rows = pc.index_in(known, value_set=counts["value"].cast(pa.string()))
+        return counts["count"].take(rows).to_numpy()
 
 
 def _check_rows(path: Path, manifest: dict) -> None:

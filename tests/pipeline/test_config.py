@@ -1,6 +1,7 @@
 """Configs: what is refused, and that the message names the key and the fix."""
 
 import datetime
+import math
 import re
 from pathlib import Path
 
@@ -118,6 +119,8 @@ def test_an_unknown_key_is_named_with_its_path_and_near_match(document, said):
         (config_document(model__trunk="mlp"), "model"),
         (config_document(model__expert_units=[]), "model.ple.expert_units"),
         (config_document(train__dense={"learning_rate": 0}), "learning_rate"),
+        (config_document(train__dense={"learning_rate": math.inf}), "learning_rate"),
+        (config_document(gates__skew={"max_difference": math.nan}), "max_difference"),
         (with_task(2, at_least=1.0), "at_least makes a binary label"),
         (with_task(0, transform="log1p"), "transform is for regression tasks"),
     ],

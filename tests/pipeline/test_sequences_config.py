@@ -1,5 +1,6 @@
 """Configs of next-item models: what is refused, and that the message says what to do."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ CASES = [
     ),
     ({"data__sequences__min_length": 7}, ["min_length must not be above length"]),
     ({"data__sequences__item": "user"}, ["user, item and time must differ"]),
+    ({"data__sequences__keep": {"column": "stars", "at_least": math.nan}}, ["at_least"]),
     ({"gates__ranking": {"mrr@3": {"min": 0.1}}}, ["mrr@3"]),
     ({"gates__ranking": {"mrr@5": {}}}, ["min_gain_over_popularity"]),
 ]

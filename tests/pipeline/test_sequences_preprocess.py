@@ -1,16 +1,19 @@
 """Sequences from an event log: a naive reference, every split, every event counted."""
 
 import json
+import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import parse_sequence_config
 from pipeline.errors import InputError
+from pipeline.example_set import counts_path
 from pipeline.plan import Addition
 from pipeline.sequences.events import key_events, settle_events
-from pipeline.sequences.example_set import SequenceSet, encode_sequences, pad_left
+from pipeline.sequences.example_set import ITEM, SequenceSet, encode_sequences, pad_left
 from pipeline.sequences.plan import make_plan
 from pipeline.sequences.preprocess import preprocess
 from tests.pipeline import event_log
@@ -151,6 +154,19 @@ def test_popularity_counts_are_those_of_training(whole):
     np.testing.assert_array_equal(examples.counts(), expected[1:-1])
     kept = pq.read_table(examples.path / "rejected" / "rows.parquet")
     assert "source" in kept.column_names and len(kept) > 0
+
+
+def test_a_value_that_is_no_line_of_the_vocabulary_shifts_no_count(whole, tmp_path):
+    """It is counted, the most frequent of all, but has no id."""
+    examples, _ = whole
+    copy = shutil.copytree(examples.path, tmp_path / "examples")
+    path = counts_path(copy, ITEM)
+    counts = pq.read_table(path)
+    broken = {"value": ["two\nlines"], "count": [10**6]}
+    first = pa.table(broken).cast(pa.schema([counts.schema.field(n) for n in broken]))
+    pq.write_table(pa.concat_tables([first, counts.select(list(broken))]), path)
+    found = SequenceSet.open(copy).counts()
+    np.testing.assert_array_equal(found, examples.counts())
 
 
 def test_what_was_changed_afterwards_is_refused(whole, tmp_path):
