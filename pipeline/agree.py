@@ -52,10 +52,10 @@ def require_same(config, trained: Path, keys: Collection[str]) -> None:
     Raises:
         InputError: They differ; the first key that does is named.
     """
-    ours, theirs = (
-        each.model_dump(mode="json") for each in (config, load_any_config(trained))
-    )
-    ours, theirs = ({k: v for k, v in each.items() if k in keys} for each in (ours, theirs))
+    # a date becomes a moment on its way through a file: ours takes that way, too
+    ours = type(config).model_validate(config.model_dump(mode="json"))
+    both = (each.model_dump(mode="json") for each in (ours, load_any_config(trained)))
+    ours, theirs = ({k: v for k, v in each.items() if k in keys} for each in both)
     for name, wanted, was in differences(ours, theirs):
         raise InputError(
             f"{name} is {wanted!r} in the config, but the model was trained with {was!r}; "

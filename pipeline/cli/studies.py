@@ -100,7 +100,7 @@ def sweep(
     command += ["--sweep", sweep] if sweep else []
     command += ["--train", train] if train else []
     command += [part for text in settings or [] for part in ("--set", text)]
-    with _ended_by_sigterm(), terminal.live("sweep") as live:
+    with ended_by_sigterm(), terminal.live("sweep") as live:
         found = stage(
             space,
             examples,
@@ -121,7 +121,7 @@ def sweep(
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """What ends a container ends its workers, too, as Ctrl-C does."""
 
     def end(*_):

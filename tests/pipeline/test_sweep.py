@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pipeline import cli
+from pipeline.cli import studies
 from pipeline.config import load_config
 from pipeline.config.sweep import Objective, Sweep
 from pipeline.errors import DivergenceError, InputError
@@ -628,7 +629,7 @@ def naive_gauc(labels, scores, groups) -> float:
 
 def test_what_ends_a_container_interrupts_the_sweep():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), cli._ended_by_sigterm():
+    with pytest.raises(KeyboardInterrupt), studies.ended_by_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
     assert signal.getsignal(signal.SIGTERM) == before
