@@ -36,7 +36,7 @@ def add_scatter(
         columns: ``labels``, ``masks`` and ``outputs`` by task, and ``groups`` or None.
         baseline: The baseline's outputs on the same rows, of the tasks that it has.
         baseline_results: The baseline's metrics, from ``measure``.
-        confidence: Of the intervals; None: 0.95.
+        confidence: Of each bound; None: 0.95, so that nine in ten intervals cover.
         repetitions: Samples drawn.
     """
     for task in tasks:

@@ -49,7 +49,7 @@ def summarise(
         ranks: int ``[N]``.
         groups: int ``[N]``, the users: they are drawn, not the rows.
         others: Name of a gain -> ranks ``[N]`` of what is compared with, on the same rows.
-        confidence: Of the intervals; None: 0.95.
+        confidence: Of each bound; None: 0.95, so that nine in ten intervals cover.
         repetitions: Samples drawn.
 
     Returns:
