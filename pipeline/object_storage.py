@@ -425,7 +425,7 @@ class Staging:
 
     @contextlib.contextmanager
     def served(self, place: Path | Url) -> Iterator[Path]:
-        """A release folder; of the versions in it, the last is fetched.
+        """A release folder; of the versions in it, the current one is fetched.
 
         A new version is sent before ``blessed.json`` names it.  One that was withdrawn
         is copied to ``withdrawn/`` before it goes.
