@@ -119,7 +119,7 @@ class RowOptimizer(BaseOptimizer):
             return
         for variable in var_list:
             rows = variable.shape[0]
-            # In double precision: a sum of a million small rates.
+            # Since the last `settle`, in double precision: a sum of many small rates.
             passed = self._add(variable, "passed", tf.zeros([], tf.float64))
             # A float is exact to 16 M steps; a GPU keeps no variables of int32.
             last = self._add(variable, "last_step", tf.zeros([rows]))
@@ -254,6 +254,11 @@ class RowOptimizer(BaseOptimizer):
             tf.distribute.get_strategy().extended.update(
                 variable, self._settle, args=(tf.range(first, end),), group=False
             )
+        # A row keeps the sum in float32, which would lose small rates beside a large sum.
+        passed = self._clocks[self._index(variable)][0]
+        tf.distribute.get_strategy().extended.update(
+            passed, lambda each: each.assign(tf.zeros_like(each)), group=False
+        )
 
     @tf.autograph.experimental.do_not_convert
     def _settle(self, variable, rows):
@@ -262,20 +267,25 @@ class RowOptimizer(BaseOptimizer):
             (variable, *self._slots_of(variable)), (held.w, *held.slots), strict=True
         ):
             _write(target, rows, value)
-        self._note_now(variable, rows)
+        self._note(variable, rows, tf.zeros([], tf.float32))
 
     def begin_rows(self, variable, rows):
         """Notes that rows `[U]` begin now: no step that was taken is one they missed."""
         if self.catches_up:
             tf.distribute.get_strategy().extended.update(
-                variable, self._note_now, args=(rows,), group=False
+                variable, self._begin, args=(rows,), group=False
             )
 
-    def _note_now(self, variable, rows):
-        passed, last, seen = self._clocks[self._index(variable)]
+    def _begin(self, variable, rows):
+        passed = self._clocks[self._index(variable)][0]
+        self._note(variable, rows, tf.cast(passed, tf.float32))
+
+    def _note(self, variable, rows, passed):
+        """Notes that rows have seen all steps so far, and this sum of rates."""
+        _, last, seen = self._clocks[self._index(variable)]
         t = tf.cast(self.iterations, tf.float32)
         _write(last, rows, tf.fill([tf.size(rows)], t))
-        _write(seen, rows, tf.fill([tf.size(rows)], tf.cast(passed, tf.float32)))
+        _write(seen, rows, tf.fill([tf.size(rows)], passed))
 
     def _deduplicate_sparse_grad(self, grads):
         return grads  # update_step sums repeated ids itself: it needs their counts

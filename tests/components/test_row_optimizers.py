@@ -134,6 +134,23 @@ def test_settling_on_the_way_changes_nothing_later(cls):
     assert np.abs(once - often).mean() < 0.01 * np.abs(once).mean()
 
 
+def test_small_rates_are_not_lost_beside_what_has_passed():
+    """A row absent for one step of 1e-4, with and without a long life before."""
+    read = []
+    for before in (0.0, 3000.0):
+        optimizer, w = RowAdam(1e-4), start()
+        optimizer.build([w])
+        passed, _, seen = optimizer._clocks[0]
+        passed.assign(before)
+        seen.assign(tf.fill([ROWS], before))
+        optimizer.settle(w)
+        for row in (0, 1):
+            optimizer.apply_gradients([(slices([row], np.ones([1, DIM])), w)])
+        read.append(optimizer.read(w, tf.constant([0])).w.numpy() - w.numpy()[0])
+    assert np.all(read[0] != 0)
+    np.testing.assert_allclose(read[1], read[0], rtol=1e-3)
+
+
 @pytest.mark.parametrize("semantics", SEMANTICS)
 @pytest.mark.parametrize("cls", ALL)
 def test_both_ways_to_step_are_one(cls, semantics):
