@@ -1,8 +1,10 @@
-"""Does a large batch cost AUC? Every scaling rule, with CowClip's clip and without.
+r"""Does a large batch cost AUC? Every scaling rule, with CowClip's clip and without.
 
     python -m benchmarks.large_batch [--quick] [--data DIR] [--workers 2]
-    python -m benchmarks.large_batch --decay linear --recipes sde --factors 64 --no-kuairand
-    python -m benchmarks.large_batch --quick --trunk dcn_v2 --recipes sde --no-kuairand
+    python -m benchmarks.large_batch --decay linear --recipes momentum sde --factors 64 \
+        --seeds 1 2 --no-kuairand
+    python -m benchmarks.large_batch --quick --trunk dcn_v2 --recipes momentum --no-kuairand
+    python -m benchmarks.large_batch --quick --clip-study
 
 A DeepFM (26 fields of width 10, linear weights, 13 numbers) on Criteo-shaped rows, with
 0.75 ids a row as in the Kaggle log: rare ids are what large batches are said to lose.
@@ -17,10 +19,15 @@ Recipes: every scaling rule with the clip (r = 1, zeta = 1e-5) and lazy semantic
 rule and the rule that we ship (``SHIPPED``) without the clip; and that with the other
 semantics of L2.
 
-``--quick``: 2 M rows, 1 K and 16 K, one seed.  The full run has 8 M rows, batches to
-128 K and three seeds; ``--recipes``, ``--factors`` and ``--seeds`` are a part of it.  Runs
-share the cores: ``--workers`` at once, one thread each.  Each is kept as soon as it has
-ended, and ``--resume`` goes on with what an interrupted study lacks.
+``--clip-study``: in place of the recipes, where CowClip's clip is worth something: the
+rule that we ship with the clip, without it, and with its bound as it is to a loss that is
+summed over the batch; for Adam and Adagrad, with L2 and without, at the tuned rate of the
+embeddings and at ``HIGH`` times as much.  ``clip_worth``: what the clip adds to the AUC.
+
+``--quick``: 2 M rows, two epochs, 1 K and 16 K, one seed.  The full run has 8 M rows, four
+epochs, batches to 128 K and three seeds; ``--recipes``, ``--factors`` and ``--seeds`` are a
+part of it.  Runs share the cores: ``--workers`` at once, one thread each.  Each is kept as
+soon as it has ended, and ``--resume`` goes on with what an interrupted study lacks.
 
 Results go to ``benchmarks/results/large_batch*.json``.  The last line is a JSON object:
 drops of test AUC from 1 K to 16 times as much, means over the seeds: ``cowclip_drop_16x``,
@@ -40,6 +47,7 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -59,23 +67,37 @@ TRUNKS = {  # and what each has beside its deep side
 }
 DEEPFM = "deepfm"
 DEEP = {"deep_units": [64, 32]}
-EPOCHS = 4
+ADAGRAD = {"embedding_rate": 0.01, "initial_accumulator": 1e-10}
+ZETA = 1e-5
+HIGH = 8.0
 WARM_UP_EPOCHS = 1  # of the dense rate, as in CowClip's published runs
 IDS_PER_ROW = 0.75
 HELD_OUT = 0.1  # of the rows, for validation and as many for test
-SHIPPED = "sde"
+SHIPPED = "momentum"
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 FIELDS = ("ids", "cardinalities", "numbers", "labels", "truth")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done as the batch grows."""
+    """What is done as the batch grows.
+
+    Attributes:
+        name, rule, clip, semantics: As in a config.
+        optimizer: Of the tables.
+        l2, rate: Times ``BASE``'s.
+        summed: The bound is what it would be to a loss summed over the batch, and an L2
+            as many times as large.
+    """
 
     name: str
     rule: str
     clip: str = "cowclip"
     semantics: str = "lazy"
+    optimizer: str = "adam"
+    l2: float = 1.0
+    rate: float = 1.0
+    summed: bool = False
 
 
 RECIPES = (
@@ -85,13 +107,21 @@ RECIPES = (
     Recipe("n2_lambda", "n2_lambda"),
     Recipe("cowclip", "cowclip"),
     Recipe("cowclip, clip off", "cowclip", clip="none"),
+    Recipe("sde", "sde"),
     Recipe(SHIPPED, SHIPPED),
     Recipe(f"{SHIPPED}, clip off", SHIPPED, clip="none"),
     Recipe(f"{SHIPPED}, dense", SHIPPED, semantics="dense"),
     Recipe(f"{SHIPPED}, touched", SHIPPED, semantics="touched"),
 )
+CLIPS = {"clip": {}, "summed": {"summed": True}, "off": {"clip": "none"}}
+CLIP_STUDY = tuple(
+    Recipe(f"{optimizer} l2 {l2:g} rate {rate:g}: {name}", SHIPPED, **clip, **settings)
+    for optimizer, l2, rate in product(("adam", "adagrad"), (1.0, 0.0), (1.0, HIGH))
+    for settings in [{"optimizer": optimizer, "l2": l2, "rate": rate}]
+    for name, clip in CLIPS.items()
+)
 OTHER_RULES = ("none", "sqrt", "linear", "n2_lambda")
-KUAIRAND = RECIPES[:7]
+KUAIRAND = RECIPES[:8]
 
 
 @dataclass(frozen=True)
@@ -142,18 +172,23 @@ def optimizers(run: Run, steps: int, epochs: int) -> tuple:
     from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
 
     recipe, s = run.recipe, run.batch_size / BASE_BATCH
-    base = BASE["embedding_rate"], BASE["l2"], BASE["dense_rate"]
+    rate = (ADAGRAD if recipe.optimizer == "adagrad" else BASE)["embedding_rate"]
+    base = recipe.rate * rate, recipe.l2 * BASE["l2"], BASE["dense_rate"]
     rates = scale(recipe.rule, s, *base)
+    start = {"initial_accumulator": ADAGRAD["initial_accumulator"]}
+    bound = 1.0 / run.batch_size if recipe.summed else 1.0
     end = epochs * steps if run.decay == "linear" else None
     dense = DENSE_OPTIMIZERS["adam"](
         WarmUp(rates.dense_rate, WARM_UP_EPOCHS * steps, end=end), clip="none", **rates.adam
     )
-    return dense, ROW_OPTIMIZERS["adam"](
+    return dense, ROW_OPTIMIZERS[recipe.optimizer](
         WarmUp(rates.embedding_rate, 0, end=end),
         clip=recipe.clip,
+        r=bound,
+        zeta=bound * ZETA,
         l2=rates.embedding_l2,
         semantics=recipe.semantics,
-        **rates.adam,
+        **(rates.adam if recipe.optimizer == "adam" else start),
     )
 
 
@@ -316,6 +351,19 @@ def headline(shaped: list[Run], factor: int) -> dict:
     return _known(keys)
 
 
+def clip_worth(runs: list[Run], batch_size: int) -> dict[str, dict[str, float]]:
+    """Setting -> what the clip, and the bound of a summed loss, add to the test AUC."""
+    worth = {}
+    for setting in dict.fromkeys(recipe.name.split(":")[0] for recipe in CLIP_STUDY):
+        off = mean_test(runs, f"{setting}: off", batch_size)
+        found = {
+            name: mean_test(runs, f"{setting}: {name}", batch_size) - off
+            for name in ("clip", "summed")
+        }
+        worth[setting] = _known({"off": off, **found})
+    return _known(worth)
+
+
 def _least(numbers: list[float]) -> float:
     known = [number for number in numbers if not math.isnan(number)]
     return min(known, default=math.nan)
@@ -333,7 +381,8 @@ def _known(keys: dict) -> dict:
 def plan(recipes: Iterable[Recipe], factors, options: argparse.Namespace) -> list[Run]:
     """Runs on one set of rows: every recipe at every factor, beside the base batch."""
     seeds, kind = options.seeds, (options.trunk, options.decay)
-    runs = [Run(RECIPES[4], BASE_BATCH, seed, *kind) for seed in seeds]
+    base = [] if options.clip_study else [RECIPES[4]]
+    runs = [Run(recipe, BASE_BATCH, seed, *kind) for recipe in base for seed in seeds]
     return runs + [
         Run(recipe, BASE_BATCH * factor, seed, *kind)
         for recipe in recipes
@@ -354,17 +403,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--decay", choices=("none", "linear"), default="none")
     parser.add_argument("--factors", nargs="+", type=int, help="batch over 1 K; 4 to 128")
     parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--clip-study", action="store_true", help="what the clip is worth")
     parser.add_argument("--no-kuairand", action="store_true", help="Criteo-shaped only")
     parser.add_argument("--resume", action="store_true", help="keep runs done before")
     parser.add_argument("--data", type=Path, default=Path(beside) / "kuairand")
     parser.add_argument("--workers", type=int, default=2, help="runs at once")
+    parser.add_argument("--epochs", type=int, help="in place of 2 or 4")
     parser.add_argument("--rows", type=int, help="in place of 2 M or 8 M")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(arguments)
     options.rows = options.rows or (2_000_000 if options.quick else 8_000_000)
+    options.epochs = options.epochs or (2 if options.quick else 4)
     options.factors = options.factors or ([16] if options.quick else [4, 16, 64, 128])
     options.seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     options.recipes = [recipe for recipe in RECIPES if recipe.name in options.recipes]
+    if options.clip_study:
+        options.recipes, options.factors, options.no_kuairand = CLIP_STUDY, [16], True
     return options
 
 
@@ -372,14 +426,14 @@ def train_all(options: argparse.Namespace, folder: Path, ledger: Ledger) -> tupl
     """Runs on Criteo-shaped rows, and on KuaiRand."""
     write_shaped(folder, options.rows)
     runs = plan(options.recipes, options.factors, options)
-    usual = EPOCHS, runs, options.workers, ledger
+    usual = options.epochs, runs, options.workers, ledger
     shaped = run_all(train_shaped, folder, options.rows, *usual)
     if options.no_kuairand:
         return shaped, []
     count = write_kuairand(folder, options.data)
     recipes = [recipe for recipe in KUAIRAND if recipe in options.recipes]
     runs = plan(recipes, [8] if options.quick else [2, 4, 8], options)
-    usual = EPOCHS, runs, options.workers, ledger
+    usual = options.epochs, runs, options.workers, ledger
     return shaped, run_all(train_kuairand, folder, count, *usual)
 
 
@@ -410,12 +464,15 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     parts = [] if options.trunk == DEEPFM else [options.trunk]
     parts += [] if options.decay == "none" else ["decay"]
+    parts += ["clip"] if options.clip_study else []
     name = "_".join(["large_batch", *parts, *(["quick"] if options.quick else [])])
     ledger = Ledger(options.results / f"{name}_runs.json", options.resume)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
         shaped, kuairand = train_all(options, Path(folder), ledger)
     result = summary(shaped, kuairand, options.factors)
-    about = {"rows": options.rows, "epochs": EPOCHS}
+    if options.clip_study:
+        result["clip_worth"] = clip_worth(shaped, 16 * BASE_BATCH)
+    about = {"rows": options.rows, "epochs": options.epochs}
     runs = [dataclasses.asdict(run) for run in (*shaped, *kuairand)]
     text = json.dumps({**result, **about, "runs": runs}, indent=1)
     (options.results / f"{name}.json").write_text(text + "\n", encoding="utf-8")

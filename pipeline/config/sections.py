@@ -318,7 +318,9 @@ class Train(Section):
     dense: DenseOptimizer = DenseOptimizer()
     embedding: EmbeddingOptimizer = EmbeddingOptimizer()
     base_batch_size: Annotated[int, Field(ge=1)] | None = None  # the rates' batch size
-    scaling: Literal["none", "sqrt", "linear", "n2_lambda", "cowclip", "sde"] = "sde"
+    scaling: Literal[
+        "none", "sqrt", "linear", "n2_lambda", "cowclip", "sde", "momentum"
+    ] = "momentum"
     warmup_steps: Annotated[int, Field(ge=0)] = 0  # at the base batch size
     decay: Literal["none", "linear"] = "none"  # of the rates, to 0 at the end of training
     task_weights: TaskWeights = Fixed(method="fixed")  # beside the tasks' own

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.row_optimizers import RowAdam
 from components.schedules import RULES, Backoff, WarmUp, scale
 from tests import reference
 
@@ -63,12 +64,13 @@ def test_backoff_serialises():
         ("n2_lambda", (1e-4, 256e-5, 32e-4)),
         ("cowclip", (1e-4, 16e-5, 32e-4)),  # the published 16K row, Criteo
         ("sde", (4e-4, 1e-5, 32e-4)),
+        ("momentum", (4e-4, 1e-5, 128e-4)),
     ],
 )
 def test_rules(rule, expected):
     found = scale(rule, 16, 1e-4, 1e-5, 8e-4)
     assert found[:3] == pytest.approx(expected)
-    if rule != "sde":
+    if rule not in ("sde", "momentum"):
         assert found.adam == {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 
 
@@ -77,6 +79,15 @@ def test_moments_forget_per_example_under_sde():
     assert adam["beta_1"] == pytest.approx(0.9**16)
     assert adam["beta_2"] == pytest.approx(0.999**16)
     assert adam["epsilon"] == pytest.approx(1e-7 / 4)
+
+
+def test_momentum_stays_as_long_as_what_scales_it_outlives_it():
+    adam = scale("momentum", 64, 1e-3, 0.0, 1e-3).adam
+    assert adam == pytest.approx({"beta_1": 0.9, "beta_2": 0.999**64, "epsilon": 1e-7 / 8})
+    for s in (128, 1024):
+        adam = scale("momentum", s, 1e-3, 0.0, 1e-3).adam
+        assert adam["beta_1"] == adam["beta_2"] == pytest.approx(0.999**s)
+        RowAdam(semantics="lazy", **adam)  # which refuses a momentum that outlives
 
 
 @pytest.mark.parametrize("s", [4, 16])
