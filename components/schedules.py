@@ -115,7 +115,7 @@ class Rates(NamedTuple):
     adam: dict
 
 
-def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
+def scale(rule, s, embedding_rate, embedding_l2, dense_rate, dense_optimizer="adam"):
     """Scales the settings of a base batch size b for the batch size s * b.
 
     `"cowclip"` (AAAI 2023, section 4): a rare id is updated as often per epoch in large
@@ -127,8 +127,8 @@ def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
     before: `beta^s`, and epsilon / sqrt(s).  L2 is a drift, which then needs no change.
     It holds for rare ids, too: the root of their second moment shrinks by sqrt(s).
 
-    `"momentum"`: as `"sde"`, but `beta_1` stays, and the rate of the dense weights grows
-    by s.  `beta_1^s` leaves no momentum to large batches, whose steps noise does not bound
+    `"momentum"`: as `"sde"`, but `beta_1` stays, and Adam's rate for the dense weights
+    grows by s (Adagrad's by sqrt(s): its sum of squares never forgets).  `beta_1^s` leaves no momentum to large batches, whose steps noise does not bound
     any more, but curvature; momentum is what raises that bound (Zhang et al., "Which
     Algorithmic Choices Matter at Which Batch Sizes?", NeurIPS 2019, section 3).  Here it
     holds from 1 K to 64 K what sde loses: `benchmarks.large_batch`.  Where `beta_2^s` falls
@@ -140,6 +140,7 @@ def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
         embedding_rate: Learning rate of the embeddings at the base batch size.
         embedding_l2: L2 of the embeddings at the base batch size.
         dense_rate: Learning rate of the dense weights at the base batch size.
+        dense_optimizer: Theirs: `"adam"` or `"adagrad"`.
 
     Returns:
         `Rates`.
@@ -161,7 +162,7 @@ def scale(rule, s, embedding_rate, embedding_l2, dense_rate):
         "n2_lambda": (1.0, s**2, root),
         "cowclip": (1.0, s, root),
         "sde": (root, 1.0, root),
-        "momentum": (root, 1.0, s),
+        "momentum": (root, 1.0, s if dense_optimizer == "adam" else root),
     }[rule]
     adam = dict(ADAM)
     if rule in ("sde", "momentum"):

@@ -44,6 +44,7 @@ def compiled_model(
         embedding.learning_rate,
         embedding.l2,
         dense.learning_rate,
+        dense.optimizer,
     )
 
     def rate(value: float) -> Backoff:

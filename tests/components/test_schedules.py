@@ -84,6 +84,8 @@ def test_moments_forget_per_example_under_sde():
 def test_momentum_stays_as_long_as_what_scales_it_outlives_it():
     adam = scale("momentum", 64, 1e-3, 0.0, 1e-3).adam
     assert adam == pytest.approx({"beta_1": 0.9, "beta_2": 0.999**64, "epsilon": 1e-7 / 8})
+    assert scale("momentum", 64, 1.0, 0.0, 1.0).dense_rate == 64
+    assert scale("momentum", 64, 1.0, 0.0, 1.0, "adagrad").dense_rate == 8
     for s in (128, 1024):
         adam = scale("momentum", s, 1e-3, 0.0, 1e-3).adam
         assert adam["beta_1"] == adam["beta_2"] == pytest.approx(0.999**s)
