@@ -128,11 +128,12 @@ def scale(rule, s, embedding_rate, embedding_l2, dense_rate, dense_optimizer="ad
     It holds for rare ids, too: the root of their second moment shrinks by sqrt(s).
 
     `"momentum"`: as `"sde"`, but `beta_1` stays, and Adam's rate for the dense weights
-    grows by s (Adagrad's by sqrt(s): its sum of squares never forgets).  `beta_1^s` leaves no momentum to large batches, whose steps noise does not bound
-    any more, but curvature; momentum is what raises that bound (Zhang et al., "Which
-    Algorithmic Choices Matter at Which Batch Sizes?", NeurIPS 2019, section 3).  Here it
-    holds from 1 K to 64 K what sde loses: `benchmarks.large_batch`.  Where `beta_2^s` falls
-    below `beta_1`, `beta_1` follows it: no momentum outlives what scales it.
+    grows by s (Adagrad's by sqrt(s): its sum of squares never forgets).  `beta_1^s` leaves
+    no momentum to large batches, whose steps noise does not bound any more, but curvature;
+    momentum is what raises that bound (Zhang et al., "Which Algorithmic Choices Matter at
+    Which Batch Sizes?", NeurIPS 2019, section 3).  Here it holds from 1 K to 64 K what sde
+    loses: `benchmarks.large_batch`.  Where `beta_2^s` falls below `beta_1`, `beta_1`
+    follows it: no momentum outlives what scales it.
 
     Args:
         rule: One of `RULES`.
