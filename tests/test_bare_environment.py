@@ -20,9 +20,6 @@ from pipeline.config import parse_config
 from pipeline.export import export
 from tests.pipeline import tiny
 
-# Fixtures of a folder beside this one.
-from tests.pipeline.conftest import config, examples, log_folder, trained  # noqa: F401
-
 SCRIPT = """
 import importlib.util, json, sys
 
@@ -66,7 +63,7 @@ print(json.dumps({"found": found, "version": tf.__version__, "outputs": outputs}
 
 
 @pytest.fixture(scope="module")
-def moved(trained, tmp_path_factory):  # noqa: F811
+def moved(trained, tmp_path_factory):
     """An export, away from the folder it was written to."""
     document = tiny.config_document(serving={"shared": ["user", "country", "age"]})
     written = export(

@@ -17,11 +17,6 @@ from pipeline.evaluate import evaluate
 from pipeline.object_storage import MARKER, Url, fetch, locate, send, sizes, within
 from tests.pipeline import tiny
 
-# Fixtures of a folder beside this one.
-from tests.pipeline.conftest import config, examples, exported, log_folder, trained
-
-# ruff: noqa: F401, F811
-
 server = pytest.importorskip("moto.server", reason="pip install 'steadyrank[test]'")
 ROOT = Path(__file__).resolve().parent.parent
 GATES = {

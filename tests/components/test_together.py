@@ -40,7 +40,7 @@ def trained_losses(steps):
     ids, labels = batch()
     masks = {task: tf.cast(~np.isnan(y), tf.float32) for task, y in labels.items()}
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
             losses = {
