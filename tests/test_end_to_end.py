@@ -24,6 +24,7 @@ def folder(tmp_path_factory, pytestconfig):
     text = (pytestconfig.rootpath / "configs" / "demo.yaml").read_text()
     document = yaml.load(text.replace(" on:", " 'on':"), yaml.SafeLoader)
     document["model"] |= {"expert_units": [8], "tower_units": [4], "embedding_dim": 4}
+    document["model"] |= {"shared_experts": 1}
     document["train"] |= {"epochs": 1, "batch_size": 256}
     document["gates"] = {
         "divergence": {"max_micro": 5},

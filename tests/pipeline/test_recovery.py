@@ -18,16 +18,13 @@ from pipeline.train_log import divergence_of, read_lines
 from tests.pipeline import tiny
 
 POISONED = 5  # the batch that is spoiled, counted from 0
-FEATURES = ("user", "item", "price")
 
 
 @pytest.fixture
 def settings(config):
-    """The tiny config with 25 steps an epoch, and a model that is quick to trace."""
+    """The tiny config with 25 steps an epoch, and a trunk that is quick to trace."""
     model = {"trunk": "shared_bottom", "embedding_dim": 4, "bottom_units": [8]}
-    document = tiny.config_document(model=model | {"tower_units": []})
-    document["features"] = [f for f in document["features"] if f["name"] in FEATURES]
-    small = parse_config(document, "tiny")
+    small = parse_config(tiny.config_document(model=model | {"tower_units": []}), "tiny")
 
     def change(**train_settings):
         fields = {"batch_size": 16, "epochs": 3, "checkpoint_every": 10, **train_settings}
