@@ -24,8 +24,9 @@ DATA = "STEADYRANK_DATA"
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-# Of the files below: those that take a minute and more.
-LONG = ("recovery", "sequences_train", "serving", "sweep", "train", "warm_start")
+# Of the files below: those that take twenty seconds and more.
+LONG = ("bad_input", "ctr_pipeline", "evaluate", "recovery", "row_optimizers")
+LONG += ("sequences_train", "serving", "task_weighting", "train")
 
 
 def pytest_collection_modifyitems(items):

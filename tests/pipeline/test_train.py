@@ -135,18 +135,18 @@ def test_a_resumed_run_ends_as_if_never_stopped(examples, whole, tmp_path):
 def test_what_does_not_belong_together_is_not_resumed(config, examples, tmp_path):
     output = tmp_path / "t"
     with pytest.raises(InputError, match="no interrupted run"):
-        train(config_of(), examples, output, resume=True)
+        train(smaller_config(), examples, output, resume=True)
     with pytest.raises(Interrupted):
-        train(config_of(), examples, output, progress=interrupt(lambda s, t: True))
+        train(smaller_config(), examples, output, progress=interrupt(lambda s, t: True))
     with pytest.raises(InputError, match="--resume to go on with it, or --overwrite"):
-        train(config_of(), examples, output)
+        train(smaller_config(), examples, output)
     with pytest.raises(InputError, match="train.seed is 2 in the config"):
-        train(config_of(seed=2), examples, output, resume=True)
+        train(smaller_config(seed=2), examples, output, resume=True)
     rows = tiny.make_rows(seed=8)
     tiny.write_log(tmp_path / "other", rows)
     preprocess(config, tmp_path / "other", tmp_path / "examples")
     with pytest.raises(InputError, match="trained on other examples"):
-        train(config_of(), tmp_path / "examples", output, resume=True)
+        train(smaller_config(), tmp_path / "examples", output, resume=True)
     train(smaller_config(), examples, output, overwrite=True)
     with pytest.raises(InputError, match="exists already"):
         train(smaller_config(), examples, output)
