@@ -133,7 +133,7 @@ class Fitting:
         self.optimizer = tf.keras.optimizers.Adam()
         self.optimizer.build(self.network.trainable_variables)
         self._epoch = tf.function(self._epoch_of, reduce_retracing=True)
-        self._predict = tf.function(self.network, reduce_retracing=True)
+        self._predict = tf.function(self.network, reduce_retracing=True, autograph=False)
 
     def _network(self, seed: int) -> Network:
         network = Network(self.make(TASKS, seed), seed)

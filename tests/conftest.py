@@ -9,6 +9,9 @@ import components  # noqa: F401  (sets the TensorFlow environment: comes first)
 import pytest
 import tensorflow as tf
 
+from pipeline.config import parse_config
+from tests.pipeline import tiny
+
 _CPU = tf.config.list_physical_devices("CPU")[0]
 _DEVICE = tf.config.LogicalDeviceConfiguration()
 tf.config.set_logical_device_configuration(_CPU, [_DEVICE, _DEVICE])
@@ -21,8 +24,9 @@ DATA = "STEADYRANK_DATA"
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-# Of the files below: those that take a minute and more.
-LONG = ("recovery", "sequences_train", "serving", "sweep", "train", "warm_start")
+# Of the files below: those that take twenty seconds and more.
+LONG = ("bad_input", "ctr_pipeline", "evaluate", "recovery", "row_optimizers")
+LONG += ("sequences_train", "serving", "task_weighting", "train")
 
 
 def pytest_collection_modifyitems(items):
@@ -56,3 +60,43 @@ def data_folder():
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set {DATA} to the folder that holds it")
     return folder
+
+
+# One tiny log, its examples, a trained model and an export, each made once.
+
+
+@pytest.fixture(scope="session")
+def config():
+    return parse_config(tiny.config_document(), "tiny.yaml")
+
+
+@pytest.fixture(scope="session")
+def log_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "log"
+    tiny.write_log(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def examples(config, log_folder):
+    from pipeline.preprocess import preprocess
+
+    output = log_folder.parent / "examples"
+    preprocess(config, log_folder, output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def trained(config, examples):
+    from pipeline.train import train
+
+    output = examples.parent / "train"
+    train(config, examples, output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def exported(config, trained):
+    from pipeline.export import export
+
+    return export(config, trained, trained.parent / "export")

@@ -1,7 +1,7 @@
 """An export is served where nothing of this project, nor tf_keras, is installed.
 
 The environment is a real one: a virtual environment that holds the installed TensorFlow
-with what it depends on, file by file, and nothing else.  ``STEADYRANK_BARE_PYTHON`` may
+with what it depends on, folder by folder, and nothing else.  ``STEADYRANK_BARE_PYTHON`` may
 name an interpreter with TensorFlow alone to take in its place.
 """
 
@@ -19,9 +19,6 @@ from packaging.utils import canonicalize_name
 from pipeline.config import parse_config
 from pipeline.export import export
 from tests.pipeline import tiny
-
-# Fixtures of a folder beside this one.
-from tests.pipeline.conftest import config, examples, log_folder, trained  # noqa: F401
 
 SCRIPT = """
 import importlib.util, json, sys
@@ -66,7 +63,7 @@ print(json.dumps({"found": found, "version": tf.__version__, "outputs": outputs}
 
 
 @pytest.fixture(scope="module")
-def moved(trained, tmp_path_factory):  # noqa: F811
+def moved(trained, tmp_path_factory):
     """An export, away from the folder it was written to."""
     document = tiny.config_document(serving={"shared": ["user", "country", "age"]})
     written = export(
@@ -90,6 +87,11 @@ def closure(name: str) -> dict[str, importlib.metadata.Distribution]:
     return found
 
 
+def place_of(file) -> str:
+    """The file's folder that no other distribution has a part in."""
+    return "/".join(file.parts[: 2 if file.parts[0] in ("google", "__pycache__") else 1])
+
+
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory):
     """An interpreter that finds TensorFlow and its dependencies alone."""
@@ -100,12 +102,12 @@ def bare_python(tmp_path_factory):
     packages = next(folder.glob("lib/python*/site-packages"))
     # With what was compiled, or compiling it anew would take longer than all else.
     for distribution in closure("tensorflow").values():
-        for file in set(distribution.files or []):  # some are named twice
-            if ".." in file.parts:  # a script
+        for place in sorted({place_of(file) for file in distribution.files or []}):
+            if place.startswith(".."):  # a script
                 continue
-            link = packages / file
+            link = packages / place
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(distribution.locate_file(file))
+            link.symlink_to(distribution.locate_file(place))
     return str(folder / "bin" / "python")
 
 

@@ -43,7 +43,7 @@ def clippy_steps():
         optimizer, w = cls(3.0), tf.Variable(tf.zeros([SIZE]))
         optimizer.build([w])
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def step(g, o=optimizer, w=w):
             o.apply_gradients([(g, w)])
 

@@ -79,7 +79,7 @@ def test_one_gather_and_a_sparse_gradient():
     call(fused)
     specs = [tf.TensorSpec([None, *each.shape[1:]], tf.int32) for each in IDS]
 
-    @tf.function(input_signature=specs)
+    @tf.function(input_signature=specs, autograph=False)
     def gradient(*ids):
         with tf.GradientTape() as tape:
             loss = tf.add_n([tf.reduce_sum(each) for each in fused(list(ids))])

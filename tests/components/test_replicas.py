@@ -50,9 +50,8 @@ def result(model):
 
 def train_one(make):
     model = new_model(*make)
-    step = tf.function(lambda *batch: train_step(model, *batch))
     for ids, labels, mask in batches():
-        step(*map(tf.constant, (ids, labels, mask, mask.sum())))
+        train_step(model, *map(tf.constant, (ids, labels, mask, mask.sum())))
     return result(model)
 
 
@@ -60,7 +59,7 @@ def train_two(make, strategy):
     with strategy.scope():
         model = new_model(*make)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(*batch):
         strategy.run(train_step, (model, *batch))
 
@@ -116,7 +115,7 @@ def test_a_poisoned_replica_poisons_no_weight(two_replicas):
     with two_replicas.scope():
         model = new_model(*MAKERS["clippy and row adam"])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
         logits = tf.where(first, [np.inf, 0.0], [0.0, 0.0])

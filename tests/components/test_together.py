@@ -40,7 +40,7 @@ def trained_losses(steps):
     ids, labels = batch()
     masks = {task: tf.cast(~np.isnan(y), tf.float32) for task, y in labels.items()}
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
             losses = {
@@ -63,7 +63,7 @@ def trained_losses(steps):
     return {task: [float(losses[task]) for losses in history] for task in TASKS}
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_both_tasks_are_learnt(policy):
     tf.keras.mixed_precision.set_global_policy(policy)
     try:

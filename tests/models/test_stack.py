@@ -116,7 +116,6 @@ def test_every_switch_copies_its_own_kind_alone(switch):
     ("settings", "operator"),
     [
         ({"kind": "nextitnet"}, "cross"),
-        ({"kind": "sasrec", "normalize_first": True}, "cross"),
         ({"kind": "sasrec", "normalize_first": True}, "adjacent"),
     ],
 )

@@ -1,10 +1,7 @@
 """Bad input: a clear error that names the thing, and nothing left behind."""
 
 import gzip
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.preprocess import preprocess
 from pipeline.storage import publish
 from tests.pipeline import naive, tiny
+from tests.test_end_to_end import in_this_process, steadyrank
 
 ROWS = tiny.make_rows(240)
 
@@ -346,23 +344,11 @@ def test_an_output_that_cannot_be_written_is_named(folder):
         preprocess(config, folder, folder / "file" / "out")
 
 
-def command(*arguments):
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-
-
-def failed(*arguments) -> str:
-    done = command(*arguments)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("error") >= 1
-    assert len(done.stderr.strip().splitlines()) <= 3
-    return done.stderr
+def one_message(said: str) -> str:
+    assert "Traceback" not in said
+    assert said.count("error") >= 1
+    assert len(said.strip().splitlines()) <= 3
+    return said
 
 
 def write_config(folder, **changes):
@@ -371,7 +357,11 @@ def write_config(folder, **changes):
     return path
 
 
-def test_the_command_line_ends_with_one_message_and_status_2(folder):
+def test_the_command_line_ends_with_one_message_and_status_2(folder, capsys):
+    def failed(*arguments) -> str:
+        assert in_this_process(*arguments) == 2
+        return one_message(capsys.readouterr().err)
+
     path = write_config(folder)
     flags = ["--config", path, "--output", folder / "out"]
     item = [{"name": "itm", "kind": "categorical"}]
@@ -386,7 +376,9 @@ def test_the_command_line_names_a_truncated_record_file(folder, config, examples
     path = sorted(copy.glob("train/*.tfrecord"))[0]
     path.write_bytes(path.read_bytes()[:-5])
     flags = ["--config", write_config(folder), "--examples", copy]
-    assert str(path) in failed("train", *flags, "--output", folder / "train")
+    done = steadyrank("train", *flags, "--output", folder / "train")
+    assert done.returncode == 2, done.stderr
+    assert str(path) in one_message(done.stderr)
 
 
 def made_before(folder) -> Path:

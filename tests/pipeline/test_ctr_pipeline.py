@@ -83,9 +83,9 @@ def test_a_config_that_shares_otherwise_is_refused(examples, tmp_path):
         train(parse_config(other, "c"), examples, tmp_path / "train")
 
 
-# linear weights alone, products beside a network, crosses beside one: the other trunks
-# are put together of the same layers
-@pytest.mark.parametrize("trunk", ["lr", "deepfm", "dcn_v2"])
+# linear weights and products beside a network, crosses beside one: the other trunks are
+# put together of the same layers
+@pytest.mark.parametrize("trunk", ["deepfm", "dcn_v2"])
 def test_what_was_trained_is_what_is_served(examples, tmp_path, trunk):
     config = parse_config(document(trunk), "c")
     train(config, examples, tmp_path / "train")

@@ -106,10 +106,10 @@ def test_batches_of_one_row(opened):
 def test_several_files_of_a_window_are_all_read(
     config, log_folder, examples, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("pipeline.plan.ROWS_PER_SHARD", 50)
+    monkeypatch.setattr("pipeline.plan.ROWS_PER_SHARD", 70)
     preprocess(config, log_folder, tmp_path / "many")
     many = ExampleSet.open(tmp_path / "many")
-    assert [len(files) for files in many.windows("train").values()] == [13] * 4
+    assert [len(files) for files in many.windows("train").values()] == [9] * 4
     rows, windows, sizes = epoch_of(many)
     assert windows == sorted(windows)
     assert Counter(rows) == Counter(stored(many, "train"))
