@@ -294,6 +294,16 @@ def test_a_column_in_the_log_and_a_side_table_is_refused(folder):
     assert "columns ['item'] are in the log and in a side table" in message
 
 
+def test_a_column_of_two_side_tables_is_refused(folder):
+    shutil.copy(folder / "users.parquet", folder / "more.parquet")
+    join = [{"input": f"{name}.parquet", "on": "user"} for name in ("users", "more")]
+    features = [{"name": "country", "kind": "categorical"}]
+    message = refused(folder, data__join=join, features=features)
+    for words in ("column 'country'", "users.parquet", "more.parquet", "prefix"):
+        assert words in message
+    run(folder, data__join=join, features=tiny.CONFIG["features"][:2])  # nobody asks for it
+
+
 def test_nan_and_infinity_are_missing_numbers(folder):
     rows = [dict(row) for row in ROWS]
     for i, value in enumerate((float("nan"), float("inf"), float("-inf"), 1e39)):
