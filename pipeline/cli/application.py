@@ -6,6 +6,7 @@ import warnings
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from components.environment import leave
 from pipeline.cli import terminal
@@ -14,8 +15,22 @@ from pipeline.json_console import LogFormat
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
 BROKEN, INTERRUPTED = 70, 130  # sysexits.h: an internal error; SIGINT
-BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
+
+class WithBeamFlags(TyperCommand):
+    """A command of which what follows ``--``, and nothing else, goes to Beam.
+
+    The flags are the context's ``args``.
+    """
+
+    def parse_args(self, ctx, args):
+        cut = args.index("--") if "--" in args else len(args)
+        super().parse_args(ctx, args[:cut])
+        ctx.args = args[cut + 1 :]
+        return ctx.args
+
+
+BEAM = {"cls": WithBeamFlags, "options_metavar": "[OPTIONS] [-- BEAM FLAGS]"}
 app = typer.Typer(
     name="steadyrank",
     help="Raw engagement logs in; a multitask ranking model that passed its gates out.",

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.config import parse_config
@@ -448,3 +450,42 @@ def test_what_needs_local_folders_says_so(command, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"local folders only. Received: s3://b/"):
         app(command, standalone_mode=False)
     assert not list(tmp_path.iterdir())
+
+
+READING = {
+    "preprocess": ["--config", "c.yaml", "--output", "out"],
+    "run": ["--config", "c.yaml", "--output", "out"],
+    "nightly": ["--config", "c.yaml", "--day", "2024-03-05", "--store", "store"],
+}
+
+
+@pytest.mark.parametrize("name", READING)
+@pytest.mark.parametrize(
+    ("stray", "said"),
+    [
+        (["--sets", "train.epochs=3"], "No such option: --sets .*--set"),
+        (["--runner=DirectRunner"], "No such option: --runner"),
+        (["stray", "--", "--streaming"], r"unexpected extra argument.* \(stray\)"),
+    ],
+)
+def test_a_misspelt_option_is_refused(name, stray, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [name, *READING[name], *stray], standalone_mode=False)
+    assert re.search(said, done.exception.format_message())
+
+
+@pytest.mark.parametrize("name", READING)
+def test_what_follows_two_dashes_goes_to_beam(name, folder, monkeypatch):
+    split = {"validation": 0.3, "test": "2024-03-05"}
+    taken, path = [], write_config(folder, data__split=split)
+
+    def take(config, folder, output, beam_flags, *more):
+        taken.extend(beam_flags)
+        raise InputError("that will do")
+
+    monkeypatch.setattr("pipeline.preprocess.preprocess", take)
+    monkeypatch.setattr("pipeline.nightly.preprocess", take)
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(InputError, match="that will do"):
+        app([name, *READING[name], "--", "--runner=X", "--y", "z"], standalone_mode=False)
+    assert taken == ["--runner=X", "--y", "z"]
