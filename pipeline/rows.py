@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import convert, is_list, to_floats, to_integers, to_ms
+from pipeline.columns import convert, is_bytes, to_floats, to_integers, to_ms
 from pipeline.fingerprint import fingerprint, hash_values
 from pipeline.plan import Plan
 from pipeline.split import SPLITS, assign_split, assign_window, window_name
@@ -202,13 +202,24 @@ def group_numbers(values: pa.Array) -> pa.Array:
 
 
 def with_reason(table: pa.Table, reason: str, plan: Plan) -> pa.Table:
-    """Rejected rows as they are stored: with the file they came from, and why."""
-    files = pa.array(plan.log.files).take(_whole(table[SOURCE]))
-    shown = [name for name in table.column_names if not name.startswith("__")]
-    plain = [n for n in shown if not is_list(table.schema.field(n).type)]
-    text = pa.table({n: _whole(table[n]).cast(pa.string()) for n in plain})
-    reasons = pa.array([reason]).take(pa.array(np.zeros(len(table), np.int64)))
-    return text.append_column("source", files).append_column("reason", reasons)
+    """Rejected rows as they are stored: with the file they came from, and why.
+
+    Values are text.  Columns that hold no plain values are left out, and those of the
+    log that are called as one of ours get a ``_``.
+    """
+    ours = {
+        "source": pa.array(plan.log.files).take(_whole(table[SOURCE])),
+        "reason": pa.array([reason] * len(table), pa.string()),
+    }
+    columns = {}
+    for name in table.column_names:
+        kind, stored = table.schema.field(name).type, name
+        if name.startswith("__") or pa.types.is_nested(kind) or is_bytes(kind):
+            continue
+        while stored in ours or (stored != name and stored in table.column_names):
+            stored += "_"
+        columns[stored] = _whole(table[name]).cast(pa.string())
+    return pa.table(columns | ours)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -140,6 +140,26 @@ def test_labels_outside_of_0_and_1_are_rejected_and_too_many_refused(folder):
     assert manifest["rows"]["rejected"] == {"label click: neither 0 nor 1": 12}
 
 
+def test_a_rejected_row_is_kept_whatever_its_columns_are_called_and_hold(folder):
+    table = pq.read_table(folder / "log.parquet")
+    named = {"item": "source", "tags": "reason"}
+    table = table.rename_columns([named.get(n, n) for n in table.column_names])
+    groups = pa.array([bytes([200, i % 7]) for i in range(240)])  # no UTF-8
+    click = table["click"].to_pylist()
+    click[3] = 9
+    index = table.column_names.index("click")
+    table = table.set_column(index, "click", pa.array(click)).append_column("key", groups)
+    pq.write_table(table, folder / "log.parquet")
+    items = [{"name": "item", "column": "source", "kind": "categorical"}]
+    items += [{"name": "tags", "column": "reason", "kind": "categorical"}]
+    run(folder, features=items, data__group="key")
+    (row,) = pq.read_table(folder / "out" / "rejected" / "rows.parquet").to_pylist()
+    assert row["source"] == str(folder / "log.parquet")
+    assert row["reason"] == "label click: neither 0 nor 1"
+    assert row["click"] == "9"
+    assert (row["source_"], row["reason_"]) == (ROWS[3]["item"], ROWS[3]["tags"])
+
+
 def test_all_rows_rejected_is_refused_even_where_any_share_may_be(folder):
     tiny.write_parquet([{**row, "click": 3} for row in ROWS], folder / "log.parquet")
     assert "240 of 240 rows" in refused(folder, data__max_rejected=1.0)
