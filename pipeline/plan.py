@@ -99,6 +99,7 @@ def make_plan(
             f"columns {sorted(both)} are in the log and in a side table. Give the join "
             "a prefix, such as {input: users.parquet, on: user_id, prefix: user_}."
         )
+    _require_order(config.data.join, sides)
     types = {name: (log.files[0], log.schema.field(name).type) for name in own}
     types.update(given_by_side)
     if config.data.time:
@@ -207,6 +208,18 @@ def _given_by_side(joins, sides, needs: dict[str, str]) -> dict[str, tuple]:
                 )
             given[put] = side.files[0], side.schema.field(name).type
     return given
+
+
+def _require_order(joins, sides) -> None:
+    """Raise where a join needs a column that only a later one gives."""
+    for place, join in enumerate(joins):
+        for later, side in zip(joins[place:], sides[place:], strict=True):
+            given = {later.prefix + n for n in side.schema.names if n != later.on}
+            if join.on in given:
+                raise InputError(
+                    f"data.join: column {join.on!r}, which {join.input} is joined on, "
+                    f"comes from {side.files[0]}. Put that join first."
+                )
 
 
 def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:

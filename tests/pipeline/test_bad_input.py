@@ -326,6 +326,19 @@ def test_a_column_of_two_side_tables_is_refused(folder):
     run(folder, data__join=join, features=tiny.CONFIG["features"][:2])  # nobody asks for it
 
 
+def test_joins_in_the_wrong_order_are_refused(folder):
+    cities = pa.table({"country": ["de", "fr"], "city": ["Bonn", "Lyon"]})
+    pq.write_table(cities, folder / "cities.parquet")
+    join = [
+        {"input": "users.parquet", "on": "user"},
+        {"input": "cities.parquet", "on": "country"},
+    ]
+    features = [{"name": "city", "kind": "categorical"}]
+    message = refused(folder, data__join=join[::-1], features=features)
+    assert "data.join: column 'country'" in message and "users.parquet" in message
+    run(folder, data__join=join, features=features)
+
+
 def test_nan_and_infinity_are_missing_numbers(folder):
     rows = [dict(row) for row in ROWS]
     for i, value in enumerate((float("nan"), float("inf"), float("-inf"), 1e39)):
