@@ -186,6 +186,8 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
 
     for feature in plan.features:
         raw = _whole(table[plan.columns[feature.name]])
+        if pa.types.is_null(raw.type) and feature.max_values and not feature.separator:
+            raw = pa.nulls(len(raw), pa.list_(pa.null()))
         values, bad = convert(raw, feature.raw, feature.separator)
         kind = "a whole number" if feature.raw == "integer" else "a number"
         blame(bad, f"feature {feature.name}: not {kind}")

@@ -363,6 +363,28 @@ def test_files_may_hold_ids_as_whole_numbers_and_as_reals(tmp_path):
     assert str(large) in vocabulary(tmp_path / "out", "tags")
 
 
+@pytest.mark.parametrize("empty", [None, []])
+def test_a_column_without_a_value_in_one_file_is_of_the_type_of_another(tmp_path, empty):
+    rows = [{**row, "recent": [row["item"]] * 2} for row in tiny.make_rows(300)]
+    rows[::2] = [
+        {**row, "item": None, "tags": None, "price": None, "recent": empty}
+        for row in rows[::2]
+    ]
+    tiny.write_parquet(rows[::2], tmp_path / "a.parquet")
+    tiny.write_parquet(rows[1::2], tmp_path / "b.parquet")
+    first = pq.read_schema(tmp_path / "a.parquet")
+    assert first.field("item").type == first.field("tags").type == pa.null()
+    tiny.write_parquet(tiny.make_users(), tmp_path / "users.parquet")
+    features = [*tiny.CONFIG["features"], tiny.RECENT]
+    config = tiny.config_document(data__input=["?.parquet"], features=features)
+    manifest = preprocess(parse_config(config, "c"), tmp_path, tmp_path / "out")
+    assert manifest["rows"]["written"] == 300
+    raw = {f["name"]: f["raw"] for f in schema(tmp_path / "out")["features"]}
+    assert raw["item"] == raw["tags"] == raw["recent"] == "string"
+    recent = {row["item"] for row in rows[1:200:2]} - {None}
+    assert set(vocabulary(tmp_path / "out", "recent")) == recent
+
+
 def write_parts(rows, folder):
     """Two files: of the second, ids and lists of them are reals."""
     tiny.write_parquet(rows[::2], folder / "a.parquet")
