@@ -5,6 +5,7 @@ import logging
 import re
 import runpy
 import shlex
+import signal
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,23 @@ def test_what_nobody_foresaw_has_a_status_of_its_own(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "Traceback" in said and "no space left" in said
     assert left.value.code == application.BROKEN > application.DIVERGED
+
+
+def test_what_ends_a_container_ends_every_command(monkeypatch, capsys):
+    def ended(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    # a container's first process ignores what it has no handler for
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    monkeypatch.setattr(terminal, "write_as", ended)
+    try:
+        with pytest.raises(SystemExit) as left:
+            cli.main(["inspect", "nothing"])
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert left.value.code == application.INTERRUPTED == 130
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_the_dockerfile_copies_what_is_there_and_ignores_the_rest():

@@ -1,8 +1,11 @@
 """The application that the commands join, and what becomes of their errors."""
 
 import logging
+import signal
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -59,11 +62,31 @@ def be_quiet() -> None:
         logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
 
 
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """What ends a container ends a command as Ctrl-C does.
+
+    A container's first process is not ended by a signal that it has no handler for.
+    """
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit status."""
     be_quiet()
     try:
-        status = app(arguments, standalone_mode=False) or 0
+        with ended_by_sigterm():
+            status = app(arguments, standalone_mode=False) or 0
+        if status == INTERRUPTED:  # some versions of typer catch it themselves
+            raise KeyboardInterrupt
     except InputError as error:
         status = terminal.fail(str(error), BAD_INPUT)
     except DivergenceError as error:
