@@ -58,6 +58,14 @@ def test_the_stages_wait_for_one_another():
         assert condition == "service_completed_successfully"
 
 
+def test_tensorboard_reads_a_training_that_runs():
+    """Until it ends its folder has another name, which must be looked through, too."""
+    services = compose()["services"]
+    output = services["train"]["command"][-1].removeprefix("--output=")
+    logs = services["tensorboard"]["command"][0].removeprefix("--logdir=")
+    assert output.startswith("$") and logs == output.rpartition("/")[0]
+
+
 def job(name: str) -> dict:
     spec = manifests()[name]["spec"]
     return spec.get("jobTemplate", {}).get("spec", spec)
@@ -132,6 +140,8 @@ def test_the_dockerfile_copies_what_is_there_and_ignores_the_rest():
         for source in line.split()[:-1]:
             assert (ROOT / source).exists()
             assert {source, source.split("/")[0]} & kept
+    for named in re.findall(r"docker/[\w.]+\w", DOCKERFILE):
+        assert (ROOT / named).exists(), named
     assert DOCKERFILE.count("FROM ") == 2 and "build-essential" not in final_stage()
 
 
