@@ -2,7 +2,7 @@
 
 In: an example set and a SavedModel.  Out: ``metrics.json``, ``verdict.json`` and
 ``report.html``.  What is scored is the export itself: all rows through its encoded
-signature, and the raw rows that preprocessing kept through the raw one.
+signature, and the raw rows that preprocessing kept through the others.
 
     steadyrank evaluate --config C --examples DIR --model DIR --output DIR
 """
