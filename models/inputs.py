@@ -107,7 +107,7 @@ class FeatureInputs(tf.keras.layers.Layer):
         labels, label, last = {}, 0, None
         for feature in self.features:
             ids = batch[feature.name]
-            kind = feature.dim, feature.pooling, ids.dtype, str(ids.shape)
+            kind = feature.dim, _pooling(feature), ids.dtype, str(ids.shape)
             label += kind != last or not feature.rows
             labels[feature.name], last = label, kind if feature.rows else None
         return labels

@@ -2,7 +2,7 @@
 
 In: an example set and a SavedModel.  Out: ``metrics.json``, ``verdict.json`` and
 ``report.html``.  What is scored is the export itself: all rows through its encoded
-signature, and the raw rows that preprocessing kept through the raw one.
+signature, and the raw rows that preprocessing kept through the others.
 
     steadyrank evaluate --config C --examples DIR --model DIR --output DIR
 """
@@ -10,12 +10,9 @@ signature, and the raw rows that preprocessing kept through the raw one.
 import datetime
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 from pipeline.config import Config
-from pipeline.dataset import file_dataset
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
 from pipeline.export import CARD, EXTRA, find_version
@@ -24,10 +21,11 @@ from pipeline.gates.drift import measure_drift
 from pipeline.gates.margin import read_margin
 from pipeline.gates.scored import compare, measure_slices, score_split, sliced_features
 from pipeline.growth import earlier_ids
-from pipeline.latency import measure_latency
+from pipeline.latency import calls_of, measure_latency
 from pipeline.object_storage import original
-from pipeline.raw_rows import raw_features, raw_path
 from pipeline.report import write_report
+from pipeline.serving import ENCODED
+from pipeline.skew import measure_skew
 from pipeline.split import SPLITS
 from pipeline.storage import (
     hash_folder,
@@ -39,8 +37,6 @@ from pipeline.storage import (
 from pipeline.train_log import FILE, divergence_of, read_lines
 from pipeline.versions import versions
 
-RAW_ROWS = 5000  # at most, over all files of a split
-
 
 class Export:
     """A SavedModel, loaded with TensorFlow alone.
@@ -49,28 +45,29 @@ class Export:
         path: Its folder.
         card: What was written beside it.
         schema: Its schema.
+        shared: Names of the features that candidates share.
+        call: Signature -> function of NumPy arrays by name.
     """
 
     def __init__(self, path: Path):
         self.path = find_version(path)
         self.card = read_json(self.path / EXTRA / CARD, "an export of this project")
         self.schema = Schema.from_dict(self.card["schema"], self.path / EXTRA / CARD)
+        self.shared = self.card["config"].get("serving", {}).get("shared", [])
         self._ids: dict[str, tf.Tensor] = {}
         try:
             self._loaded = tf.saved_model.load(str(self.path))
         except (OSError, tf.errors.OpError, ValueError) as error:
             raise InputError(f"{self.path} cannot be loaded: {error}") from None
+        self.call = {**calls_of(self._loaded), ENCODED: self.encoded}
 
     def encoded(self, features: dict) -> dict:
         """Score encoded features; names that the model does not know are left out."""
-        wanted = {f.name: features[f.name] for f in self.schema.features}
+        names = [f.name for f in self.schema.features]
+        wanted = {name: tf.convert_to_tensor(features[name]) for name in names}
         for name, ids in self._ids.items():
             wanted[name] = tf.gather(ids, wanted[name])
-        return self._loaded.signatures["encoded"](**wanted)
-
-    def raw(self, features: dict) -> dict:
-        """Score raw features."""
-        return self._loaded.signatures["serving_default"](**features)
+        return self._loaded.signatures[ENCODED](**wanted)
 
     def require(self, examples: ExampleSet, role: str) -> None:
         """Raise InputError unless the export knows the examples' ids.
@@ -199,30 +196,6 @@ def forced_record(reason: str | None) -> dict | None:
 def size_mb(path: Path) -> float:
     """Megabytes of all files below a folder."""
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 1e6
-
-
-def measure_skew(export: Export, examples: ExampleSet, split: str) -> dict:
-    """Largest difference between the two signatures on the rows that were kept raw."""
-    rows, differences = 0, {}
-    for path in [path for paths in examples.windows(split).values() for path in paths]:
-        if rows >= RAW_ROWS or split == "train":  # of which no rows are kept raw
-            break
-        raw = pq.read_table(raw_path(examples, path))
-        served = export.raw(raw_features(raw, export.schema.features))
-        scored = export.encoded(_first_rows(examples, path, len(raw)))
-        rows += len(raw)
-        for name, values in served.items():
-            gap = np.abs(values.numpy() - scored[name].numpy()).max(initial=0.0)
-            # np.maximum, unlike max, lets a NaN through to the gate
-            gap = np.maximum(differences.get(name, 0.0), gap)
-            differences[name] = float(gap)
-    largest = float(np.max(list(differences.values()))) if differences else float("nan")
-    return {"rows": rows, "max_difference": largest, "outputs": differences}
-
-
-def _first_rows(examples: ExampleSet, path: Path, rows: int) -> dict:
-    features, _, _ = next(iter(file_dataset(examples, [path], rows)))
-    return features
 
 
 def _data_counts(rows: dict) -> dict:

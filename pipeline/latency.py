@@ -37,15 +37,18 @@ def measure_latency(export, examples, split: str, gate: dict | None) -> dict | N
         raw, encoded = kept_rows(examples, export.schema.features, split)
     except InputError:  # of the training split, or of no rows at all
         return None
-    shared = export.card["config"].get("serving", {}).get("shared", [])
-    request = requests_of(raw, encoded, shared, rows, tuple(call))[name]
+    request = requests_of(raw, encoded, export.shared, rows, tuple(call))[name]
     found = timed(call[name], request, rows, REPEATS)
     return {"signature": name, "rows": rows, "requests": REPEATS, **found}
 
 
 def signatures_of(path: Path) -> dict[str, Callable]:
     """An export's signatures: NumPy arrays by name in, NumPy arrays by name out."""
-    loaded = tf.saved_model.load(str(path))
+    return calls_of(tf.saved_model.load(str(path)))
+
+
+def calls_of(loaded) -> dict[str, Callable]:
+    """The same of a loaded export."""
 
     def calling(function):
         _, accepted = function.structured_input_signature

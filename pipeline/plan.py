@@ -88,13 +88,8 @@ def make_plan(
         InputError: A file or a column is missing or does not suit.
     """
     sides = tuple(_open_side(join, config, folder) for join in config.data.join)
-    given_by_side = {
-        join.prefix + name: (side.files[0], side.schema.field(name).type)
-        for join, side in zip(config.data.join, sides, strict=True)
-        for name in side.schema.names
-        if name != join.on
-    }
     needs = _needs(config)
+    given_by_side = _given_by_side(config.data.join, sides, needs)
     own = {name: key for name, key in needs.items() if name not in given_by_side}
     patterns = [within(folder, pattern) for pattern in config.data.input]
     log = _open_log(patterns, config, own, given_by_side)
@@ -104,6 +99,7 @@ def make_plan(
             f"columns {sorted(both)} are in the log and in a side table. Give the join "
             "a prefix, such as {input: users.parquet, on: user_id, prefix: user_}."
         )
+    _require_order(config.data.join, sides)
     types = {name: (log.files[0], log.schema.field(name).type) for name in own}
     types.update(given_by_side)
     if config.data.time:
@@ -194,6 +190,36 @@ def _open_side(join: Join, config: Config, folder: Path) -> Log:
             f"joined on. Received: {len(keys)} rows, {len(pc.unique(keys))} values."
         )
     return side
+
+
+def _given_by_side(joins, sides, needs: dict[str, str]) -> dict[str, tuple]:
+    """Column -> the side table's file that it comes from, and its type there."""
+    given = {}
+    for join, side in zip(joins, sides, strict=True):
+        for name in side.schema.names:
+            put = join.prefix + name
+            if name == join.on:
+                continue
+            if put in given and put in needs:
+                raise InputError(
+                    f"column {put!r}, which {needs[put]} needs, is in "
+                    f"{given[put][0]} and in {side.files[0]}. Give one of the joins "
+                    "a prefix."
+                )
+            given[put] = side.files[0], side.schema.field(name).type
+    return given
+
+
+def _require_order(joins, sides) -> None:
+    """Raise where a join needs a column that only a later one gives."""
+    for place, join in enumerate(joins):
+        for later, side in zip(joins[place:], sides[place:], strict=True):
+            given = {later.prefix + n for n in side.schema.names if n != later.on}
+            if join.on in given:
+                raise InputError(
+                    f"data.join: column {join.on!r}, which {join.input} is joined on, "
+                    f"comes from {side.files[0]}. Put that join first."
+                )
 
 
 def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:

@@ -1,6 +1,6 @@
 """Rows as a client sends them: those that preprocessing kept raw, and requests of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +52,13 @@ def _raw(values: pa.Array, feature: Feature) -> tf.Tensor:
     return tf.constant(values.fill_null(MISSING_INTEGER).to_numpy(), tf.int64)
 
 
-def kept_rows(
+def kept_files(
     examples: ExampleSet, features: Sequence[Feature], split: str
-) -> tuple[dict, dict]:
-    """The raw rows of a split's first file that has some, and the same rows encoded.
+) -> Iterator[tuple[dict, dict]]:
+    """The raw rows of each of a split's files that has some, and the same rows encoded.
 
-    Returns:
+    Yields:
         Feature name -> NumPy array, of both.
-
-    Raises:
-        InputError: None were kept.
     """
     for path in [path for paths in examples.windows(split).values() for path in paths]:
         kept = raw_path(examples, path)
@@ -69,10 +66,22 @@ def kept_rows(
             continue
         encoded, _, _ = next(iter(file_dataset(examples, [path], len(table))))
         raw = raw_features(table, features)
-        return (
+        yield (
             {f.name: raw[f.name].numpy() for f in features},
             {f.name: encoded[f.name].numpy() for f in features},
         )
+
+
+def kept_rows(
+    examples: ExampleSet, features: Sequence[Feature], split: str
+) -> tuple[dict, dict]:
+    """Those of the first such file.
+
+    Raises:
+        InputError: None were kept.
+    """
+    for rows in kept_files(examples, features, split):
+        return rows
     raise InputError(
         f"{examples.path} kept no raw rows of {split!r}. Received: split={split!r}; "
         "take test or validation."

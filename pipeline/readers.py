@@ -111,7 +111,7 @@ class Log:
     Attributes:
         files: Their paths.
         pieces: What to read, in parts.
-        schema: Columns and types, of the first file.
+        schema: Columns of the first file, and their types where a file has values.
         rows: How many there are; for CSV files a guess from their size.
     """
 
@@ -144,17 +144,20 @@ def open_log(
             the number of columns that a file has.
     """
     files = [path for pattern in patterns for path in _match(pattern)]
-    pieces, schema, rows = [], None, 0
+    pieces, names, types, rows = [], None, {}, 0
     for path in files:
-        its_pieces, its_schema, its_rows = _look(path, delimiter, tuple(columns))
-        require_columns(path, its_schema.names, needs)
-        if schema is not None:
-            _same_types(files[0], schema, path, its_schema, needs)
-        schema = schema or its_schema
+        its_pieces, schema, its_rows = _look(path, delimiter, tuple(columns))
+        require_columns(path, schema.names, needs)
+        _same_types(types, path, schema, needs)
+        for field in schema:
+            if field.name not in types or _untyped(types[field.name][1]):
+                types[field.name] = path, field.type
+        names = names or schema.names
         pieces += its_pieces
         rows += its_rows
     if not pieces:
         raise InputError(f"{', '.join(files)}: no rows.")
+    schema = pa.schema([(name, types[name][1]) for name in names])
     return Log(tuple(files), tuple(pieces), schema, rows)
 
 
@@ -277,14 +280,23 @@ def _csv_header(path: str, delimiter: str) -> list[str]:
     return names
 
 
-def _same_types(first: str, schema: pa.Schema, path: str, other: pa.Schema, needs):
+def _same_types(types: dict[str, tuple], path: str, schema: pa.Schema, needs) -> None:
+    """Raise where a column is of another kind than in the files before."""
     for name in needs:
-        one, two = schema.field(name).type, other.field(name).type
+        first, one = types.get(name, (path, pa.null()))
+        two = schema.field(name).type
+        if pa.types.is_null(one) or pa.types.is_null(two):  # no value that could differ
+            continue
         if _kind(one) != _kind(two):
             raise InputError(
                 f"{path}: column {name!r} is {two}, but {one} in {first}. "
                 "All files of a log must agree."
             )
+
+
+def _untyped(kind: pa.DataType) -> bool:
+    """Whether a column holds no value, or nothing but empty lists."""
+    return pa.types.is_null(kind.value_type if is_list(kind) else kind)
 
 
 def _kind(column: pa.DataType) -> tuple[bool, bool]:

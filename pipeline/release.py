@@ -36,12 +36,13 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
         The new version's entry of ``blessed.json``.
 
     Raises:
-        InputError: The evaluation is of another export, or did not pass.
+        InputError: The evaluation is of another export, did not pass, or is of rows that
+            training saw.
     """
     model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
     metrics = read_json(evaluation / "metrics.json", WHOLE)
     verdict = read_json(evaluation / "verdict.json", WHOLE)
-    _require_pass(verdict, evaluation)
+    _require_pass(verdict, metrics, evaluation)
     entries = _entries(to)
     used = {entry["version"] for entry in entries} | set(versions_of(to))
     version = 1 + max(used | set(versions_of(to / WITHDRAWN)), default=0)
@@ -88,16 +89,22 @@ def roll_back(to: Path) -> dict:
     return before
 
 
-def _require_pass(verdict: dict, evaluation: Path) -> None:
-    found = verdict.get("verdict")
-    if found == PASS or verdict.get("forced"):
+def _require_pass(verdict: dict, metrics: dict, evaluation: Path) -> None:
+    found, split = verdict.get("verdict"), metrics.get("split")
+    if verdict.get("forced"):
         return
-    reasons = [g.get("reason") for g in verdict.get("gates", []) if not g.get("passed")]
-    raise InputError(
-        f"{evaluation}: the verdict must be PASS. Received: {found} "
-        f"({'; '.join(map(str, reasons[:3]))}). Mend the model, or evaluate it with "
-        "--force and a reason."
-    )
+    if found != PASS:
+        reasons = [g.get("reason") for g in verdict.get("gates", []) if not g.get("passed")]
+        raise InputError(
+            f"{evaluation}: the verdict must be PASS. Received: {found} "
+            f"({'; '.join(map(str, reasons[:3]))}). Mend the model, or evaluate it with "
+            "--force and a reason."
+        )
+    if split != "test":  # the weights or their epoch were chosen on the other rows
+        raise InputError(
+            f"{evaluation}: the verdict must be of the test split. Received: "
+            f"{split=}. Evaluate the export without --split, or with --force and a reason."
+        )
 
 
 def _require_same(copy: Path, metrics: dict, model: Path, evaluation: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import convert, is_list, to_floats, to_integers, to_ms
+from pipeline.columns import convert, is_bytes, to_floats, to_integers, to_ms
 from pipeline.fingerprint import fingerprint, hash_values
 from pipeline.plan import Plan
 from pipeline.split import SPLITS, assign_split, assign_window, window_name
@@ -80,25 +80,50 @@ def settle_rows(
         The typed rows, in the order of their fingerprints; rejected rows with their
         reasons; and counts: ``duplicates`` and ``unmatched/<side table>``.
     """
-    table = pa.concat_tables(tables, promote_options="permissive")
-    high, low = table[HIGH].to_numpy(), table[LOW].to_numpy()
-    order = np.lexsort((low, high))
-    counts = Counter()
-    if plan.config.data.drop_duplicates:
+    alike = _alike(tables)
+    order, counts = _order(alike, plan.config.data.drop_duplicates)
+    typed, places, rejected, start = [], [], [], 0
+    for table in alike:
+        place = np.flatnonzero((order >= start) & (order < start + len(table)))
+        start, table = start + len(table), table.take(pa.array(order[place] - start))
+        for join, log, side in zip(plan.config.data.join, plan.sides, sides, strict=True):
+            table, unmatched = join_side(table, side, join.on, join.prefix)
+            counts[f"unmatched/{log.files[0]}"] += unmatched
+        columns, reasons = type_rows(table, plan)
+        bad = reasons != ""
+        rejected += [
+            with_reason(table.filter(reasons == reason), reason, plan)
+            for reason in np.unique(reasons[bad])
+        ]
+        typed.append(columns.filter(~bad))
+        places.append(place[~bad])
+    together = pa.array(np.argsort(np.concatenate(places)))
+    return pa.concat_tables(typed).take(together), rejected, counts
+
+
+def _alike(tables: list[pa.Table]) -> list[pa.Table]:
+    """Tables of the same types together.
+
+    Files may hold one column in several types.  Arrow would make whole numbers reals and
+    lose large ids, or find no common type: each is converted from the type it has.
+    """
+    alike: dict = {}
+    for table in tables:
+        alike.setdefault(tuple(table.schema.types), []).append(table)
+    return [pa.concat_tables(some) for some in alike.values()]
+
+
+def _order(tables: list[pa.Table], unique: bool) -> tuple[np.ndarray, Counter]:
+    """Places of the rows of some tables by fingerprint; of equal ones the first alone."""
+    high, low = (
+        np.concatenate([t[name].to_numpy() for t in tables]) for name in (HIGH, LOW)
+    )
+    order, counts = np.lexsort((low, high)), Counter()
+    if unique:
         same = (np.diff(high[order]) == 0) & (np.diff(low[order]) == 0)
         order = order[np.concatenate([[True], ~same])]
         counts["duplicates"] = int(same.sum())
-    table = table.take(pa.array(order))
-    for join, log, side in zip(plan.config.data.join, plan.sides, sides, strict=True):
-        table, unmatched = join_side(table, side, join.on, join.prefix)
-        counts[f"unmatched/{log.files[0]}"] += unmatched
-    typed, reasons = type_rows(table, plan)
-    bad = reasons != ""
-    rejected = [
-        with_reason(table.filter(reasons == reason), reason, plan)
-        for reason in np.unique(reasons[bad])
-    ]
-    return typed.filter(~bad), rejected, counts
+    return order, counts
 
 
 def join_side(
@@ -120,8 +145,10 @@ def join_side(
 
 
 def _keys(column: pa.ChunkedArray) -> pa.Array:
-    """Keys that became reals because some are missing, as whole numbers again."""
+    """Keys as values; reals, which they became where some are missing, as whole numbers."""
     values = _whole(column)
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
     return to_integers(values)[0] if pa.types.is_floating(values.type) else values
 
 
@@ -159,6 +186,8 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
 
     for feature in plan.features:
         raw = _whole(table[plan.columns[feature.name]])
+        if pa.types.is_null(raw.type) and feature.max_values and not feature.separator:
+            raw = pa.nulls(len(raw), pa.list_(pa.null()))
         values, bad = convert(raw, feature.raw, feature.separator)
         kind = "a whole number" if feature.raw == "integer" else "a number"
         blame(bad, f"feature {feature.name}: not {kind}")
@@ -196,19 +225,39 @@ def _impossible(values: pa.Array, task) -> tuple[np.ndarray, str]:
 
 def group_numbers(values: pa.Array) -> pa.Array:
     """Groups as int64: whole numbers as they are, anything else by its hash."""
+    if pa.types.is_floating(values.type):
+        whole, other = to_integers(values)
+        return pa.array(
+            np.where(other, _hashed(values), pc.fill_null(whole, -1).to_numpy())
+        )
     if pa.types.is_integer(values.type):
         return pc.fill_null(values.cast(pa.int64(), safe=False), -1)
-    return pa.array(hash_values(values).view(np.int64))
+    return pa.array(_hashed(values))
+
+
+def _hashed(values: pa.Array) -> np.ndarray:
+    return hash_values(values).view(np.int64)
 
 
 def with_reason(table: pa.Table, reason: str, plan: Plan) -> pa.Table:
-    """Rejected rows as they are stored: with the file they came from, and why."""
-    files = pa.array(plan.log.files).take(_whole(table[SOURCE]))
-    shown = [name for name in table.column_names if not name.startswith("__")]
-    plain = [n for n in shown if not is_list(table.schema.field(n).type)]
-    text = pa.table({n: _whole(table[n]).cast(pa.string()) for n in plain})
-    reasons = pa.array([reason]).take(pa.array(np.zeros(len(table), np.int64)))
-    return text.append_column("source", files).append_column("reason", reasons)
+    """Rejected rows as they are stored: with the file they came from, and why.
+
+    Values are text.  Columns that hold no plain values are left out, and those of the
+    log that are called as one of ours get a ``_``.
+    """
+    ours = {
+        "source": pa.array(plan.log.files).take(_whole(table[SOURCE])),
+        "reason": pa.array([reason] * len(table), pa.string()),
+    }
+    columns = {}
+    for name in table.column_names:
+        kind, stored = table.schema.field(name).type, name
+        if name.startswith("__") or pa.types.is_nested(kind) or is_bytes(kind):
+            continue
+        while stored in ours or (stored != name and stored in table.column_names):
+            stored += "_"
+        columns[stored] = _whole(table[name]).cast(pa.string())
+    return pa.table(columns | ours)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

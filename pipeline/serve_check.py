@@ -10,20 +10,17 @@ Then every signature is timed at some sizes.
 
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.evaluate import Export
 from pipeline.example_set import ExampleSet
 from pipeline.latency import signatures_of, timed
 from pipeline.object_storage import original
 from pipeline.raw_rows import kept_rows, requests_of
-from pipeline.serving import CANDIDATES, ENCODED, RAW, SERIALIZED, TF_EXAMPLE
-from pipeline.warmup import serialize_rows
+from pipeline.serving import ENCODED
+from pipeline.skew import differences, largest
 
 LIMIT = 1e-5
 SIZES = (1, 100, 500)
 REPEATS = 50
-USERS = 20  # of whom each scores all rows as candidates
 
 
 def serve_check(
@@ -53,10 +50,11 @@ def serve_check(
     """
     examples, export = ExampleSet.open(examples_path), Export(model_path)
     export.require(examples, "model")
-    shared = export.card["config"].get("serving", {}).get("shared", [])
+    shared = export.shared
     raw, encoded = kept_rows(examples, export.schema.features, split)
     call = signatures_of(export.path)
-    differences = _compare(call, raw, encoded, shared)
+    found = differences({**call, ENCODED: export.encoded}, raw, encoded, shared)
+    gaps = {signature: largest(of_outputs) for signature, of_outputs in found.items()}
     requests = {
         n: requests_of(raw, encoded, shared, n, tuple(call)) for n in dict.fromkeys(sizes)
     }
@@ -69,39 +67,8 @@ def serve_check(
         "model": original(export.path),
         "rows": len(next(iter(raw.values()))),
         "limit": LIMIT,
-        "differences": differences,
+        "differences": gaps,
         # a NaN is no number below the limit
-        "passed": all(gap <= LIMIT for gap in differences.values()),
+        "passed": all(gap <= LIMIT for gap in gaps.values()),
         "latency": latency,
     }
-
-
-def _compare(call: dict, raw: dict, encoded: dict, shared: list[str]) -> dict:
-    wanted = call[ENCODED](encoded)
-    serialized = {SERIALIZED: serialize_rows(raw)}
-    gaps = {RAW: _gap(call[RAW](raw), wanted)}
-    if TF_EXAMPLE in call:
-        gaps[TF_EXAMPLE] = _gap(call[TF_EXAMPLE](serialized), wanted)
-    if CANDIDATES in call:
-        gaps[CANDIDATES] = max(
-            _candidate_gap(call, raw, encoded, shared, user)
-            for user in range(min(USERS, len(wanted["score"])))
-        )
-    return gaps
-
-
-def _candidate_gap(call: dict, raw: dict, encoded: dict, shared, user: int) -> float:
-    one = slice(user, user + 1)
-    asked = {n: v[one] if n in shared else v for n, v in raw.items()}
-    rows = len(next(iter(encoded.values())))
-    same = {n: np.repeat(v[one], rows, 0) if n in shared else v for n, v in encoded.items()}
-    return _gap(call[CANDIDATES](asked), call[ENCODED](same))
-
-
-def _gap(found: dict, wanted: dict) -> float:
-    """The largest difference, relative where values are above 1; NaN if there is one."""
-    gaps = [
-        np.max(np.abs(found[n] - w) / np.maximum(1.0, np.abs(w)), initial=0.0)
-        for n, w in wanted.items()
-    ]
-    return float(np.max(gaps))

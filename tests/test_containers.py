@@ -5,6 +5,7 @@ import logging
 import re
 import runpy
 import shlex
+import signal
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def test_the_stages_wait_for_one_another():
         assert condition == "service_completed_successfully"
 
 
+def test_tensorboard_reads_a_training_that_runs():
+    """Until it ends its folder has another name, which must be looked through, too."""
+    services = compose()["services"]
+    output = services["train"]["command"][-1].removeprefix("--output=")
+    logs = services["tensorboard"]["command"][0].removeprefix("--logdir=")
+    assert output.startswith("$") and logs == output.rpartition("/")[0]
+
+
 def job(name: str) -> dict:
     spec = manifests()[name]["spec"]
     return spec.get("jobTemplate", {}).get("spec", spec)
@@ -107,6 +116,23 @@ def test_what_nobody_foresaw_has_a_status_of_its_own(monkeypatch, capsys):
     assert left.value.code == application.BROKEN > application.DIVERGED
 
 
+def test_what_ends_a_container_ends_every_command(monkeypatch, capsys):
+    def ended(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    # a container's first process ignores what it has no handler for
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    monkeypatch.setattr(terminal, "write_as", ended)
+    try:
+        with pytest.raises(SystemExit) as left:
+            cli.main(["inspect", "nothing"])
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert left.value.code == application.INTERRUPTED == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
 def test_the_dockerfile_copies_what_is_there_and_ignores_the_rest():
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n")
     kept = {line[1:] for line in ignored if line.startswith("!")}
@@ -114,6 +140,8 @@ def test_the_dockerfile_copies_what_is_there_and_ignores_the_rest():
         for source in line.split()[:-1]:
             assert (ROOT / source).exists()
             assert {source, source.split("/")[0]} & kept
+    for named in re.findall(r"docker/[\w.]+\w", DOCKERFILE):
+        assert (ROOT / named).exists(), named
     assert DOCKERFILE.count("FROM ") == 2 and "build-essential" not in final_stage()
 
 

@@ -1,11 +1,15 @@
 """The application that the commands join, and what becomes of their errors."""
 
 import logging
+import signal
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from components.environment import leave
 from pipeline.cli import terminal
@@ -14,8 +18,22 @@ from pipeline.json_console import LogFormat
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
 BROKEN, INTERRUPTED = 70, 130  # sysexits.h: an internal error; SIGINT
-BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
 
+
+class WithBeamFlags(TyperCommand):
+    """A command of which what follows ``--``, and nothing else, goes to Beam.
+
+    The flags are the context's ``args``.
+    """
+
+    def parse_args(self, ctx, args):
+        cut = args.index("--") if "--" in args else len(args)
+        super().parse_args(ctx, args[:cut])
+        ctx.args = args[cut + 1 :]
+        return ctx.args
+
+
+BEAM = {"cls": WithBeamFlags, "options_metavar": "[OPTIONS] [-- BEAM FLAGS]"}
 app = typer.Typer(
     name="steadyrank",
     help="Raw engagement logs in; a multitask ranking model that passed its gates out.",
@@ -44,11 +62,31 @@ def be_quiet() -> None:
         logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
 
 
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """What ends a container ends a command as Ctrl-C does.
+
+    A container's first process is not ended by a signal that it has no handler for.
+    """
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit status."""
     be_quiet()
     try:
-        status = app(arguments, standalone_mode=False) or 0
+        with ended_by_sigterm():
+            status = app(arguments, standalone_mode=False) or 0
+        if status == INTERRUPTED:  # some versions of typer catch it themselves
+            raise KeyboardInterrupt
     except InputError as error:
         status = terminal.fail(str(error), BAD_INPUT)
     except DivergenceError as error:

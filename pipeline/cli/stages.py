@@ -55,7 +55,7 @@ def synthesize(
     terminal.say(f"{rows:,} rows in {output}")
 
 
-@app.command(context_settings=BEAM)
+@app.command(**BEAM)
 def preprocess(
     context: typer.Context,
     config: ConfigPath,
@@ -141,7 +141,7 @@ def evaluate(
         raise typer.Exit(REFUSED)
 
 
-@app.command(context_settings=BEAM)
+@app.command(**BEAM)
 def run(
     context: typer.Context,
     config: ConfigPath,
@@ -182,7 +182,7 @@ def run(
         raise typer.Exit(REFUSED)
 
 
-@app.command(context_settings=BEAM)
+@app.command(**BEAM)
 def nightly(
     context: typer.Context,
     config: ConfigPath,

@@ -1,8 +1,5 @@
 """Commands that train many times: the edge of divergence, the best settings."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -100,7 +97,7 @@ def sweep(
     command += ["--sweep", sweep] if sweep else []
     command += ["--train", train] if train else []
     command += [part for text in settings or [] for part in ("--set", text)]
-    with ended_by_sigterm(), terminal.live("sweep") as live:
+    with terminal.live("sweep") as live:
         found = stage(
             space,
             examples,
@@ -118,17 +115,3 @@ def sweep(
     beside = "" if own is None else f"; the config's own settings {own:.5f}"
     terminal.say(f"{found['objective']}: best {found['best_value']:.5f}{beside}")
     terminal.say(f"best settings: {output / 'best.yaml'}, report: {output / 'report.html'}")
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """What ends a container ends its workers, too, as Ctrl-C does."""
-
-    def end(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

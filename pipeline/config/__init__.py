@@ -87,12 +87,14 @@ class Config(Section):
                 raise ValueError(f"{section}: names must differ. Received twice: {twice}")
         if "score" in [task.name for task in self.tasks]:
             raise ValueError("tasks: 'score' is the name of the combined score")
-        labels = {column(task) for task in self.tasks}
+        told = {task.truth: "truth" for task in self.tasks if task.truth}
+        told |= {column(task): "label" for task in self.tasks}
         for feature in self.features:
-            if column(feature) in labels:
+            if column(feature) in told:
                 raise ValueError(
                     f"features.{feature.name}: column {column(feature)!r} is a task's "
-                    "label; a feature must be known before the engagement"
+                    f"{told[column(feature)]}; a feature must be known before the "
+                    "engagement"
                 )
         names = score_names(self.tasks, self.features)
         self._check_score(names_in(parse_score(self.score_formula, names)))

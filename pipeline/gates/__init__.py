@@ -80,9 +80,7 @@ def _skew(found: dict | None, gate: dict | None) -> list[dict]:
     if not is_number(value):
         return [missing("skew", None, rule, "a signature gave no number")]
     result = simple("skew", None, rule, value, most, value <= most)
-    result["reason"] = (
-        f"raw and encoded signature differ by at most {value:.2g} on {found['rows']} rows"
-    )
+    result["reason"] = f"signatures differ by at most {value:.2g} on {found['rows']} rows"
     return [result]
 
 

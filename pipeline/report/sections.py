@@ -149,16 +149,16 @@ def curves(by_task: dict) -> Markup:
 
 
 def skew(measured_skew: dict) -> Markup:
-    """Difference between the two signatures, of raw and of encoded features."""
+    """Difference of what the signatures serve from what was judged."""
     outputs = measured_skew.get("outputs") or {}
     if not outputs:
         return paragraph("Skew was not measured.")
     rows = count(measured_skew.get("rows"))
-    said = "Largest difference between the exported model's two signatures, raw features "
+    said = "Largest difference between the exported model's other signatures and that of "
     columns = [Column("Output", False), Column("Difference")]
     return join(
         [
-            paragraph(Markup(f"{said}and encoded features, on {rows} rows.")),
+            paragraph(Markup(f"{said}encoded features, on {rows} rows.")),
             table(columns, [[name, number(d, ".2g")] for name, d in outputs.items()]),
         ]
     )

@@ -11,9 +11,11 @@ from models.features import Feature, Task
 ROWS, LENGTH, ITEMS = 12, 5, 9
 FEATURES = (
     Feature("user", "categorical", dim=4, vocabulary_size=5),
+    Feature("tags", "categorical", dim=4, max_values=LENGTH, vocabulary_size=ITEMS),
     Feature(
         "past", "sequence", dim=4, max_values=LENGTH, vocabulary_size=ITEMS, table="item"
     ),
+    Feature("topics", "categorical", dim=4, max_values=LENGTH, vocabulary_size=ITEMS),
     Feature("item", "categorical", dim=4, vocabulary_size=ITEMS),
     Feature("price", "numeric", mean=1.0, std=2.0),
 )
@@ -41,6 +43,8 @@ def batch(seed=0):
     past = random.integers(1, ITEMS + 2, (ROWS, LENGTH))
     return {
         "user": random.integers(0, 7, ROWS).astype(np.int32),
+        "tags": random.integers(0, ITEMS + 2, (ROWS, LENGTH)).astype(np.int32),
+        "topics": random.integers(0, ITEMS + 2, (ROWS, LENGTH)).astype(np.int32),
         "past": (past * (np.arange(LENGTH) >= LENGTH - lengths)).astype(np.int32),
         "item": random.integers(0, ITEMS + 2, ROWS).astype(np.int32),
         "price": random.normal(size=ROWS).astype(np.float32),

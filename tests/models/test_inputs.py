@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.history import MeanHistory
 from models.features import Feature
 from models.inputs import FeatureInputs, row_ids, standardise
 
@@ -68,6 +69,24 @@ def test_features_come_in_their_order_whatever_their_kind():
     ]
     np.testing.assert_allclose(layer(batch), expected)
     assert {v.ref() for v in layer.embedding_variables} == {two.ref(), three.ref()}
+
+
+def test_a_sequence_between_features_of_several_values_keeps_its_place():
+    """Kernels are cut by column: `call` must lay the vector out as `parts` do."""
+    several = [
+        Feature(name, "categorical", dim=2, max_values=2, vocabulary_size=3)
+        for name in ("tags", "topics")
+    ]
+    past = Feature("past", "sequence", dim=2, max_values=2, vocabulary_size=3, table="item")
+    item = Feature("item", "categorical", dim=2, vocabulary_size=3)
+    features = [item, several[0], past, several[1]]
+    layer = FeatureInputs(features, seed=1, encoders={"past": MeanHistory()})
+    batch = {f.name: tf.constant([[2, 3], [4, 0]]) for f in features}
+    batch["item"] = tf.constant([2, 3])
+    found = layer(batch)
+    parts = layer.parts(batch)
+    assert list(parts) == ["item", "tags", "past", "topics"]
+    np.testing.assert_array_equal(found, tf.concat(list(parts.values()), axis=1))
 
 
 @pytest.mark.parametrize("oov_buckets", [1, 3])

@@ -1,6 +1,7 @@
 """Bad input: a clear error that names the thing, and nothing left behind."""
 
 import gzip
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.config import parse_config
@@ -134,6 +136,26 @@ def test_labels_outside_of_0_and_1_are_rejected_and_too_many_refused(folder):
     assert "label click: neither 0 nor 1: 12" in message
     manifest = run(folder, data__max_rejected=0.05)
     assert manifest["rows"]["rejected"] == {"label click: neither 0 nor 1": 12}
+
+
+def test_a_rejected_row_is_kept_whatever_its_columns_are_called_and_hold(folder):
+    table = pq.read_table(folder / "log.parquet")
+    named = {"item": "source", "tags": "reason"}
+    table = table.rename_columns([named.get(n, n) for n in table.column_names])
+    groups = pa.array([bytes([200, i % 7]) for i in range(240)])  # no UTF-8
+    click = table["click"].to_pylist()
+    click[3] = 9
+    index = table.column_names.index("click")
+    table = table.set_column(index, "click", pa.array(click)).append_column("key", groups)
+    pq.write_table(table, folder / "log.parquet")
+    items = [{"name": "item", "column": "source", "kind": "categorical"}]
+    items += [{"name": "tags", "column": "reason", "kind": "categorical"}]
+    run(folder, features=items, data__group="key")
+    (row,) = pq.read_table(folder / "out" / "rejected" / "rows.parquet").to_pylist()
+    assert row["source"] == str(folder / "log.parquet")
+    assert row["reason"] == "label click: neither 0 nor 1"
+    assert row["click"] == "9"
+    assert (row["source_"], row["reason_"]) == (ROWS[3]["item"], ROWS[3]["tags"])
 
 
 def test_all_rows_rejected_is_refused_even_where_any_share_may_be(folder):
@@ -292,6 +314,29 @@ def test_a_column_in_the_log_and_a_side_table_is_refused(folder):
     assert "columns ['item'] are in the log and in a side table" in message
 
 
+def test_a_column_of_two_side_tables_is_refused(folder):
+    shutil.copy(folder / "users.parquet", folder / "more.parquet")
+    join = [{"input": f"{name}.parquet", "on": "user"} for name in ("users", "more")]
+    features = [{"name": "country", "kind": "categorical"}]
+    message = refused(folder, data__join=join, features=features)
+    for words in ("column 'country'", "users.parquet", "more.parquet", "prefix"):
+        assert words in message
+    run(folder, data__join=join, features=tiny.CONFIG["features"][:2])  # nobody asks for it
+
+
+def test_joins_in_the_wrong_order_are_refused(folder):
+    cities = pa.table({"country": ["de", "fr"], "city": ["Bonn", "Lyon"]})
+    pq.write_table(cities, folder / "cities.parquet")
+    join = [
+        {"input": "users.parquet", "on": "user"},
+        {"input": "cities.parquet", "on": "country"},
+    ]
+    features = [{"name": "city", "kind": "categorical"}]
+    message = refused(folder, data__join=join[::-1], features=features)
+    assert "data.join: column 'country'" in message and "users.parquet" in message
+    run(folder, data__join=join, features=features)
+
+
 def test_nan_and_infinity_are_missing_numbers(folder):
     rows = [dict(row) for row in ROWS]
     for i, value in enumerate((float("nan"), float("inf"), float("-inf"), 1e39)):
@@ -430,3 +475,42 @@ def test_what_needs_local_folders_says_so(command, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"local folders only. Received: s3://b/"):
         app(command, standalone_mode=False)
     assert not list(tmp_path.iterdir())
+
+
+READING = {
+    "preprocess": ["--config", "c.yaml", "--output", "out"],
+    "run": ["--config", "c.yaml", "--output", "out"],
+    "nightly": ["--config", "c.yaml", "--day", "2024-03-05", "--store", "store"],
+}
+
+
+@pytest.mark.parametrize("name", READING)
+@pytest.mark.parametrize(
+    ("stray", "said"),
+    [
+        (["--sets", "train.epochs=3"], "No such option: --sets .*--set"),
+        (["--runner=DirectRunner"], "No such option: --runner"),
+        (["stray", "--", "--streaming"], r"unexpected extra argument.* \(stray\)"),
+    ],
+)
+def test_a_misspelt_option_is_refused(name, stray, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [name, *READING[name], *stray], standalone_mode=False)
+    assert re.search(said, done.exception.format_message())
+
+
+@pytest.mark.parametrize("name", READING)
+def test_what_follows_two_dashes_goes_to_beam(name, folder, monkeypatch):
+    split = {"validation": 0.3, "test": "2024-03-05"}
+    taken, path = [], write_config(folder, data__split=split)
+
+    def take(config, folder, output, beam_flags, *more):
+        taken.extend(beam_flags)
+        raise InputError("that will do")
+
+    monkeypatch.setattr("pipeline.preprocess.preprocess", take)
+    monkeypatch.setattr("pipeline.nightly.preprocess", take)
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(InputError, match="that will do"):
+        app([name, *READING[name], "--", "--runner=X", "--y", "z"], standalone_mode=False)
+    assert taken == ["--runner=X", "--y", "z"]

@@ -272,6 +272,13 @@ def test_a_missing_section_is_named():
             with_feature(0, column="click"),
             ["features.user: column 'click' is a task's label"],
         ),
+        (
+            {
+                **with_task(0, truth="p_click"),
+                "features": [{"name": "p_click", "kind": "numeric"}],
+            },
+            ["features.p_click: column 'p_click' is a task's truth"],
+        ),
         (with_task(1, name="click"), ["tasks: names must differ", "click"]),
         (with_feature(1, name="user"), ["features: names must differ", "user"]),
         (with_task(0, name="score"), ["'score' is the name of the combined score"]),

@@ -16,7 +16,7 @@ from pipeline.cli import app
 from pipeline.config import parse_config
 from pipeline.dataset import evaluation_dataset
 from pipeline.errors import InputError
-from pipeline.evaluate import evaluate, measure_skew
+from pipeline.evaluate import evaluate
 from pipeline.example_set import ExampleSet
 from pipeline.export import export, find_version, versions_of
 from pipeline.gates import judge
@@ -24,6 +24,7 @@ from pipeline.latency import measure_latency
 from pipeline.model import load_weights
 from pipeline.preprocess import preprocess
 from pipeline.release import release
+from pipeline.skew import measure_skew
 from tests.pipeline import naive, tiny
 
 OUTPUTS = {"click", "like", "watch", "score"}
@@ -44,6 +45,13 @@ def offline(config, trained):
 @pytest.fixture(scope="module")
 def served(exported):
     return tf.saved_model.load(str(exported)).signatures
+
+
+@pytest.fixture(scope="module")
+def with_candidates(trained, tmp_path_factory):
+    document = tiny.config_document(serving={"shared": ["user", "country", "age"]})
+    output = tmp_path_factory.mktemp("with candidates") / "export"
+    return export(parse_config(document, "c"), trained, output)
 
 
 def raw_of(rows, users):
@@ -270,9 +278,6 @@ def without(name):
         def encoded(self, features):
             return self.kept(super().encoded(features))
 
-        def raw(self, features):
-            return self.kept(super().raw(features))
-
     return Lacking
 
 
@@ -357,29 +362,33 @@ def test_a_flipped_byte_in_the_test_split_is_named(examples, exported, tmp_path)
         evaluate(with_gates(LOOSE), copy, exported, tmp_path / "e")
 
 
-class Crooked:
-    """An export whose raw signature is off by a little, or gives NaN, for one output."""
+def crooked(path, signature, gap):
+    """An export of which one signature is off by ``gap`` in the last row of one output."""
+    export = stage.Export(path)
+    honest = export.call[signature]
 
-    def __init__(self, real, gap):
-        self.real, self.gap, self.schema = real, gap, real.schema
+    def bent(inputs):
+        outputs = honest(inputs)
+        outputs["like"][-1] += gap
+        return outputs
 
-    def encoded(self, features):
-        return self.real.encoded(features)
-
-    def raw(self, features):
-        outputs = dict(self.real.raw(features))
-        bent = outputs["like"].numpy()
-        bent[-1] += self.gap
-        return {**outputs, "like": tf.constant(bent)}
+    export.call[signature] = bent
+    return export
 
 
 @pytest.mark.parametrize("gap", [0.01, math.nan])
-def test_skew_sees_one_row_of_one_output(examples, exported, gap):
-    opened = ExampleSet.open(examples)
-    skew = measure_skew(Crooked(stage.Export(exported), gap), opened, "test")
-    for found in (skew["max_difference"], skew["outputs"]["like"]):
+@pytest.mark.parametrize("signature", ["serving_default", "tf_example", "candidates"])
+def test_skew_sees_one_row_of_one_output(examples, with_candidates, signature, gap):
+    export = crooked(with_candidates, signature, gap)
+    skew = measure_skew(export, ExampleSet.open(examples), "test")
+    for found in (
+        skew["max_difference"],
+        skew["outputs"]["like"],
+        skew["signatures"].pop(signature),
+    ):
         assert found == pytest.approx(gap, abs=1e-6, nan_ok=True)
     assert skew["outputs"]["click"] < 1e-6
+    assert len(skew["signatures"]) == 2 and max(skew["signatures"].values()) < 1e-6
 
 
 def test_requests_are_timed_and_judged(examples, exported, tmp_path):

@@ -12,6 +12,7 @@ from pipeline.beam_job import add_counts
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.preprocess import pad_lists, preprocess
+from pipeline.rows import group_numbers, join_side
 from tests.pipeline import naive, tiny
 
 BAD = [
@@ -322,6 +323,78 @@ def test_keys_of_other_types_still_find_their_partner(tmp_path, rows, done):
     _, manifest = run(tmp_path, rows, write=write)
     ours, theirs = manifest["unmatched"].values(), done[1]["unmatched"].values()
     assert list(ours) == list(theirs)
+
+
+def test_a_group_is_one_whether_whole_or_real():
+    whole, real = pa.array([7, None, 2**40]), pa.array([7.0, None, 2.0**40])
+    assert group_numbers(whole).to_pylist() == [7, -1, 2**40]
+    assert group_numbers(real).equals(group_numbers(whole))
+    a, b, c = group_numbers(pa.array([0.5, 0.5, 7.5])).to_pylist()
+    assert a == b != c
+
+
+def test_keys_with_dictionaries_find_their_partner():
+    keys, known = pa.array(["b", None, "x", "a"]), pa.array(["a", "b"])
+    for left in (keys, keys.dictionary_encode()):
+        for right in (known, known.dictionary_encode()):
+            side = pa.table({"key": right, "age": [1, 2]})
+            found, unmatched = join_side(pa.table({"key": left}), side, "key", "side_")
+            assert found["side_age"].to_pylist() == [2, None, None, 1]
+            assert unmatched == 2
+
+
+def test_files_may_hold_ids_as_whole_numbers_and_as_reals(tmp_path):
+    """As pandas writes them where some are missing; large ones stay what they are."""
+    large = 2**60 + 1  # as a real it would be 2**60
+    rows = tiny.make_rows(300)
+    for row in rows:
+        row["item"] = row["number"] % 7 + large * (row["number"] % 2 == 0)
+        row["tags"] = [row["item"], 5] if row["number"] % 3 else []
+    rows[4] |= {"click": 7}  # to be rejected, one of each file
+    rows[201] |= {"item": None, "click": 7}
+    write_parts(rows, tmp_path)
+    features = [dict(feature) for feature in tiny.CONFIG["features"]]
+    del features[2]["separator"]
+    config = tiny.config_document(data__input=["?.parquet"], features=features)
+    manifest = preprocess(parse_config(config, "c"), tmp_path, tmp_path / "out")
+    assert manifest["rows"]["rejected"] == {"label click: neither 0 nor 1": 2}
+    items = {str(row["item"]) for row in rows[:200]}
+    assert set(vocabulary(tmp_path / "out", "item")) == items and len(items) == 14
+    assert str(large) in vocabulary(tmp_path / "out", "tags")
+
+
+@pytest.mark.parametrize("empty", [None, []])
+def test_a_column_without_a_value_in_one_file_is_of_the_type_of_another(tmp_path, empty):
+    rows = [{**row, "recent": [row["item"]] * 2} for row in tiny.make_rows(300)]
+    rows[::2] = [
+        {**row, "item": None, "tags": None, "price": None, "recent": empty}
+        for row in rows[::2]
+    ]
+    tiny.write_parquet(rows[::2], tmp_path / "a.parquet")
+    tiny.write_parquet(rows[1::2], tmp_path / "b.parquet")
+    first = pq.read_schema(tmp_path / "a.parquet")
+    assert first.field("item").type == first.field("tags").type == pa.null()
+    tiny.write_parquet(tiny.make_users(), tmp_path / "users.parquet")
+    features = [*tiny.CONFIG["features"], tiny.RECENT]
+    config = tiny.config_document(data__input=["?.parquet"], features=features)
+    manifest = preprocess(parse_config(config, "c"), tmp_path, tmp_path / "out")
+    assert manifest["rows"]["written"] == 300
+    raw = {f["name"]: f["raw"] for f in schema(tmp_path / "out")["features"]}
+    assert raw["item"] == raw["tags"] == raw["recent"] == "string"
+    recent = {row["item"] for row in rows[1:200:2]} - {None}
+    assert set(vocabulary(tmp_path / "out", "recent")) == recent
+
+
+def write_parts(rows, folder):
+    """Two files: of the second, ids and lists of them are reals."""
+    tiny.write_parquet(rows[::2], folder / "a.parquet")
+    tiny.write_parquet(rows[1::2], folder / "b.parquet")
+    tiny.write_parquet(tiny.make_users(), folder / "users.parquet")
+    table = pq.read_table(folder / "b.parquet")
+    for name, kind in (("item", pa.float64()), ("tags", pa.list_(pa.float64()))):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table[name].cast(kind))
+    pq.write_table(table, folder / "b.parquet")
 
 
 def test_list_columns_of_integers_and_columns_nobody_reads(tmp_path, rows):

@@ -28,11 +28,12 @@ def model(tmp_path):
 def evaluated(tmp_path, model):
     """A function that writes an evaluation of the model."""
 
-    def write(verdict="PASS", forced=None, name="evaluation"):
+    def write(verdict="PASS", forced=None, name="evaluation", split="test"):
         path = tmp_path / name
         path.mkdir(exist_ok=True)
         content = hash_folder(model, "assets.extra")
         metrics = {"model": str(model), "content": content, "fingerprint": "f"}
+        metrics["split"] = split
         gate = {"passed": verdict == "PASS", "reason": "0.5 is below 0.7"}
         document = {"verdict": verdict, "gates": [gate], "forced": forced}
         (path / "metrics.json").write_text(json.dumps({**metrics, "tasks": TASKS}))
@@ -69,6 +70,16 @@ def test_what_did_not_pass_is_refused_unless_forced(model, evaluated, tmp_path, 
     forced = {"reason": "known drop", "time": "now"}
     assert release(model, evaluated(verdict, forced), to)["forced"] == forced
     assert blessed(to)["verdict"] == verdict
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_rows_that_training_saw_release_nothing(model, evaluated, tmp_path, split):
+    to = tmp_path / "served"
+    with pytest.raises(InputError, match=f"of the test split. Received: split='{split}'"):
+        release(model, evaluated(split=split), to)
+    assert not to.exists()
+    forced = {"reason": "a test of the release", "time": "now"}
+    assert release(model, evaluated(forced=forced, split=split), to)["version"] == 1
 
 
 @pytest.mark.parametrize("file", ["saved_model.pb", "variables/variables.index"])

@@ -10,10 +10,11 @@ import tensorflow as tf
 from pipeline.agree import agree
 from pipeline.config import parse_config
 from pipeline.errors import InputError
-from pipeline.evaluate import Export, measure_skew
+from pipeline.evaluate import Export
 from pipeline.example_set import ExampleSet
 from pipeline.export import export
 from pipeline.model import compiled_model
+from pipeline.skew import measure_skew
 from pipeline.strategy import make_strategy
 from pipeline.train import prepare_warm_start, train
 from pipeline.warm_start import WarmStart, grow_into
