@@ -15,7 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 import yaml
 
-from pipeline.agree import agree, require_same
+from pipeline.agree import agree, require_made_for, require_same
 from pipeline.config import Config, load_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
@@ -60,6 +60,7 @@ def train(
     """
     examples = ExampleSet.open(examples_path)
     schema = agree(config, examples.schema)
+    require_made_for(config, examples.manifest, examples.path)
     goes_on = resume and Path(output).exists()
     refuse_existing(output, overwrite or goes_on)
     if goes_on:

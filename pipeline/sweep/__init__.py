@@ -23,7 +23,7 @@ import yaml
 from keras_tuner.errors import FatalError
 from keras_tuner.src.distribute import oracle_client
 
-from pipeline.agree import agree
+from pipeline.agree import agree, require_made_for
 from pipeline.config import Config, parse_config, read_document
 from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
@@ -178,6 +178,7 @@ def sweep(
 def _trial_function(space: Space, examples_path: Path, train: Path | None) -> TrialFunction:
     examples = ExampleSet.open(examples_path)
     agree(space.config, examples.schema)
+    require_made_for(space.config, examples.manifest, examples.path)
     if space.sweep.score:
         if train is None:
             raise InputError("sweep.score ranks by a trained model: pass --train DIR.")

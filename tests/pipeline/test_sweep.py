@@ -107,6 +107,9 @@ def written(tmp_path):
         ({**RATE, "scael": "log"}, "scael: unknown key. Did you mean 'scale'"),
         ({**RATE, "when": {"key": "x", "values": [1]}}, "must name a parameter"),
         ({**CLIP, "values": ["norm"]}, "needs threshold"),
+        ({"key": "features.age.buckets", "values": [4, 8]}, "features.age.buckets: prep"),
+        ({"key": "tasks.click.negative_rate", "low": 0.1, "high": 1.0}, "rate: prep"),
+        ({"key": "data.max_rejected", "values": [0.1, 0.2]}, "data.max_rejected: prep"),
     ],
 )
 def test_a_wrong_space_is_refused_with_its_key(written, parameter, said):
