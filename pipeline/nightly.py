@@ -9,8 +9,9 @@ version in ``<store>/served/``.
 The day is the test: a fraction of its rows (``data.split.validation``) chooses the epoch,
 the others judge.  Training rows are of the days before it.  A night starts from the
 last blessed one: from its examples, which grow, and from its checkpoint, which trains on
-the last ``nightly.train_days`` days.  The new model is judged on the rows of the
-day, against the blessed one.  The first night trains afresh on all days there are.
+the days since, and on the last ``nightly.train_days`` at least.  The new model is judged
+on the rows of the day, against the blessed one.  The first night trains afresh on all
+days there are.
 
 A day that is to blame for a refusal is left out of all later training: the day
 itself, if the blessed model does not keep the absolute limits of its metrics there
@@ -173,12 +174,17 @@ def work_day(examples: ExampleSet) -> str:
 
 
 def _windows(config: Config, examples: ExampleSet, base: Path | None) -> tuple[str, ...]:
-    """The training windows of a night: all of its first one, then the last days'."""
+    """The training windows of a night: all of its first one, then the last days'.
+
+    Of those that the base has not seen, none is passed over: they are more than the
+    last days where nights were refused, or never ran.
+    """
     windows = tuple(examples.windows("train"))
     if base is None or config.nightly.train_days is None:
         return windows
+    seen = ExampleSet.open(base / "examples").windows("train")
     days = sorted({window[:DAY] for window in windows})[-config.nightly.train_days :]
-    return tuple(window for window in windows if window[:DAY] in days)
+    return tuple(w for w in windows if w[:DAY] in days or w not in seen)
 
 
 @contextlib.contextmanager

@@ -147,6 +147,18 @@ def test_the_command_exits_with_the_verdict(store, days, tmp_path, capsys):
     assert f"trained on {DATES[2]}, from {DATES[2]}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("last", "trained_on"),
+    [(1, DATES[3:5]), (2, DATES[3:5]), (3, DATES[2:5]), (None, DATES[:5])],
+)
+def test_no_day_since_the_base_is_passed_over(first, second, tmp_path, last, trained_on):
+    """Two days were added: the night between was refused, or never ran."""
+    (tmp_path / "examples").symlink_to(first)
+    settings = tiny.config_on(DATES[5], nightly={"train_days": last})
+    found = module._windows(settings, ExampleSet.open(second), tmp_path)
+    assert found == tuple(trained_on)
+
+
 def test_days_go_forward(store, days, config):
     with pytest.raises(InputError, match="go from day to day"):
         nightly(config, days, DATES[1], store)
