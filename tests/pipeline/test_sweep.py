@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import yaml
 
 from pipeline import cli
 from pipeline.cli import studies
-from pipeline.config import load_config
+from pipeline.config import Split, load_config
 from pipeline.config.sweep import Objective, Sweep
 from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
@@ -492,13 +493,16 @@ def test_a_real_sweep(swept):
 @pytest.mark.usefixtures("as_users_run")
 def test_a_rung_goes_on_to_the_weights_of_one_long_training(swept, examples, tmp_path):
     config = load_config(swept / "trials" / "trial_0" / "config.yaml")
-    longer = config.model_copy(update={"train": config.train.model_copy(update=TWO)})
+    split = Split(validation=date(2024, 3, 5), test=date(2024, 3, 6))  # as YAML reads them
+    data = config.data.model_copy(update={"split": split})
+    train_longer = config.train.model_copy(update=TWO)
+    longer = config.model_copy(update={"train": train_longer, "data": data})
     output = tmp_path / "train"
     shutil.copytree(swept / "trials" / "trial_0" / "train", output)
     with pytest.raises(InputError, match="train.epochs is above 1"):
         train(config, examples, output, resume=True)
     decaying = longer.train.model_copy(update={"decay": "linear"})
-    with pytest.raises(InputError, match="all else is as"):
+    with pytest.raises(InputError, match="train.decay is 'linear' in the config"):
         train(longer.model_copy(update={"train": decaying}), examples, output, resume=True)
     assert train(longer, examples, output, resume=True)["epochs"] == 2
     train(longer, examples, tmp_path / "whole")
