@@ -37,8 +37,10 @@ from pipeline.export import EXTRA, export, versions_of
 from pipeline.gates.rules import PASS, REFUSE
 from pipeline.gates.task_gates import METRICS, metric_gates
 from pipeline.lock import locked
+from pipeline.object_storage import within
 from pipeline.plan import DAY, Addition
 from pipeline.preprocess import preprocess
+from pipeline.readers import files_of
 from pipeline.release import BLESSED, WITHDRAWN, release
 from pipeline.storage import publish, read_json, write_json
 from pipeline.train import prepare_warm_start, train
@@ -97,9 +99,10 @@ def nightly(
         with publish(store / "nights" / day) as work:
             seconds = {}
             with _timed(seconds, "preprocess"):
-                settings = _on_day(config, day, addition)
+                settings, missing = _on_day(config, folder, day, addition)
                 preprocess(settings, folder, work / "examples", beam_flags, False, addition)
             record = _train_and_judge(settings, work, base, seconds, progress)
+            record["missing"] = missing
             write_json(work / RECORD, record)
         _release_if_due(store, {day: record})
     return _ended(record)
@@ -279,15 +282,29 @@ def _checked(config: Config, day: str) -> str:
     return day
 
 
-def _on_day(config: Config, day: str, addition: Addition) -> Config:
-    """The config of one night: its day tests, and the files with its rows are read."""
+def _on_day(
+    config: Config, folder: Path, day: str, addition: Addition
+) -> tuple[Config, list[str]]:
+    """The config of one night: its day tests, and the files with its rows are read.
+
+    Returns:
+        Also the days that are passed over, having no files: else one of them would
+        refuse every night from then on.
+    """
     split = config.data.split.model_copy(update={"test": datetime.date.fromisoformat(day)})
-    days = _unread(addition)
-    patterns = config.data.input
-    paths = dict.fromkeys(p.replace(DAY_MARK, unread) for p in patterns for unread in days)
+    patterns, days = config.data.input, _unread(addition)
+    dated = [pattern for pattern in patterns if DAY_MARK in pattern]
+
+    def is_missing(unread: str) -> bool:
+        paths = [within(folder, p.replace(DAY_MARK, unread)) for p in dated]
+        return bool(dated) and not any(map(files_of, paths))
+
+    missing = [d for d in days if addition.base and d != day and is_missing(d)]
+    read = [d for d in days if d not in missing]
+    paths = dict.fromkeys(p.replace(DAY_MARK, d) for p in patterns for d in read)
     update = {"split": split, "input": list(paths)}
     data = config.data.model_copy(update=update)
-    return config.model_copy(update={"data": data})
+    return config.model_copy(update={"data": data}), missing
 
 
 def _unread(addition: Addition) -> list[str]:

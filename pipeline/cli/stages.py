@@ -363,6 +363,8 @@ def _say_night(night: dict, store: Path) -> None:
     terminal.console.print(tables.night_table(night))
     base = night["base"] or "fresh weights"
     terminal.say(f"trained on {', '.join(night['trained_on'])}, from {base}")
+    for day in night.get("missing", ()):
+        terminal.say(f"warning: no files of {day}; it is passed over")
     for reason in night["reasons"]:
         terminal.say(f"{night['verdict']}: {reason}")
     if night["left_out"]:

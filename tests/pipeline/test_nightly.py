@@ -18,6 +18,7 @@ from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
 from pipeline.lock import locked
 from pipeline.nightly import nightly
+from pipeline.plan import Addition
 from pipeline.release import BLESSED, roll_back
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES
@@ -157,6 +158,20 @@ def test_no_day_since_the_base_is_passed_over(first, second, tmp_path, last, tra
     settings = tiny.config_on(DATES[5], nightly={"train_days": last})
     found = module._windows(settings, ExampleSet.open(second), tmp_path)
     assert found == tuple(trained_on)
+
+
+def test_days_without_files_are_passed_over(first, tmp_path):
+    """All but the one to judge on, whose files are missed in reading."""
+    addition = Addition(first, DATES[5])  # which trains up to the third day
+    inputs = ["{day}.parquet", "more-{day}.csv", "all.parquet"]
+    for name in (f"{DATES[2]}.parquet", f"more-{DATES[4]}.csv", "all.parquet"):
+        (tmp_path / name).touch()
+    config = tiny.config_on(DATES[0], data__input=inputs)
+    settings, missing = module._on_day(config, tmp_path, DATES[5], addition)
+    assert missing == [DATES[3]]
+    read = {path for path in settings.data.input if DATES[3] in path}
+    assert not read and "all.parquet" in settings.data.input
+    assert {f"{day}.parquet" for day in (DATES[2], *DATES[4:])} < {*settings.data.input}
 
 
 def test_days_go_forward(store, days, config):
