@@ -71,7 +71,7 @@ def train(
         strategy = strategy or make_strategy()
         run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
         write_json(work / "train.json", run.train())
-    replace(work, Path(output))
+    replace(work, Path(output), overwrite or goes_on)
     return read_json(Path(output) / "train.json", "a trained model")
 
 

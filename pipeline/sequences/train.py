@@ -87,7 +87,7 @@ def train(
             saved(work)
         phases.append(read_json(done, "an interrupted run"))
     _finish(config, schema, work, phases, strategy)
-    replace(work, Path(output))
+    replace(work, Path(output), overwrite)
     return read_json(Path(output) / "train.json", "a trained model")
 
 

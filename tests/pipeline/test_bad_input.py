@@ -340,6 +340,19 @@ def test_an_interrupted_stage_leaves_what_was_there(tmp_path):
     assert [p.name for p in path.iterdir()] == ["whole"]
 
 
+def test_what_another_job_published_meanwhile_stays(tmp_path):
+    path = tmp_path / "out"
+    with pytest.raises(InputError, match="out exists already"):
+        with publish(path) as partial:
+            (partial / "ours").write_text("x")
+            path.mkdir()
+            (path / "theirs").write_text("y")
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "theirs"]
+    with publish(path, overwrite=True) as partial:
+        (partial / "ours").write_text("x")
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "ours"]
+
+
 def test_an_output_that_cannot_be_written_is_named(folder):
     config = parse_config(tiny.config_document(), "c")
     (folder / "file").write_text("x")
