@@ -42,7 +42,7 @@ from pipeline.plan import DAY, Addition
 from pipeline.preprocess import preprocess
 from pipeline.readers import files_of
 from pipeline.release import BLESSED, WITHDRAWN, release
-from pipeline.storage import publish, read_json, write_json
+from pipeline.storage import PARTIAL, publish, read_json, write_json
 from pipeline.train import prepare_warm_start, train
 from pipeline.training_run import Progress
 
@@ -228,7 +228,7 @@ def _nights(store: Path) -> dict[str, dict]:
 def _clear(store: Path) -> None:
     """Remove what nights left that died: nobody else is at work, we hold the lock."""
     for folder in (store / "nights", store / "served"):
-        for path in folder.glob(".*"):
+        for path in folder.glob(PARTIAL):
             shutil.rmtree(path)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 
 HASH_BYTES = 1 << 20  # read at once
+PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

@@ -261,6 +261,22 @@ def test_one_night_at_a_time_and_a_dead_one_holds_nothing(tmp_path, days, config
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
+def test_what_is_hidden_and_not_a_nights_own_stays(tmp_path):
+    for name in ("served/.gitkeep", "served/.3.partial-7/x", "nights/.cache/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    module._clear(tmp_path)
+    left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [".gitkeep", "x"] and not (tmp_path / "served/.3.partial-7").exists()
+
+
+@pytest.mark.parametrize("store", ["file", "file/store", "/proc/store"])
+def test_a_store_that_cannot_be_is_named(tmp_path, days, config, store):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=f"cannot write .*{store}: "):
+        nightly(config, days, DATES[2], tmp_path / store)
+
+
 @pytest.mark.parametrize(
     ("changes", "day", "said"),
     [
