@@ -87,9 +87,11 @@ def _absolute_inputs(document: dict, folder: Path) -> None:
     data = document.get("data")
     if not isinstance(data, dict):
         return
-    inputs, joins = data.get("input"), data.get("join")
-    if isinstance(inputs, list):
-        data["input"] = [_absolute(path, folder) for path in inputs]
+    joins, split = data.get("join"), data.get("split")
+    for section, key in ((data, "input"), (split, "files")):
+        paths = section.get(key) if isinstance(section, dict) else None
+        if isinstance(paths, list):
+            section[key] = [_absolute(path, folder) for path in paths]
     for join in joins if isinstance(joins, list) else ():
         if isinstance(join, dict) and "input" in join:
             join["input"] = _absolute(join["input"], folder)

@@ -19,6 +19,7 @@ from pipeline.config import Split, load_config
 from pipeline.config.sweep import Objective, Sweep
 from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
+from pipeline.plan import make_plan
 from pipeline.storage import write_json
 from pipeline.sweep import chief, read_sweep, sweep, trial
 from pipeline.sweep.oracles import make_oracle
@@ -195,6 +196,19 @@ def test_a_trial_is_measured_at_the_epoch_that_was_kept(tmp_path):
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     assert validated(tmp_path, "click")["click"]["auc"] == 0.8
+
+
+def test_the_best_finds_what_stands_beside_the_sweeps_config(tmp_path):
+    """Files that are held out, too, though ``run`` looks elsewhere by then."""
+    tiny.write_log(tmp_path, tiny.make_rows(60))
+    shutil.copy(tmp_path / "log.parquet", tmp_path / "held.parquet")
+    split = {"validation": 0.5, "test": 0.5, "files": ["held.parquet"]}
+    changes = {"data__split": split, "data__input": ["*l*.parquet"], "data__time": None}
+    path, section = tmp_path / "c.yaml", {"space": [DIM]}
+    document = tiny.config_document(**changes, sweep=section)
+    path.write_text(yaml.safe_dump(document))
+    best = read_sweep(path, None, []).checked({"model.embedding_dim": 8})
+    assert make_plan(best, tmp_path / "elsewhere").held_out == {f"{tmp_path}/held.parquet"}
 
 
 def test_the_best_is_written_as_a_config_that_run_takes(tmp_path):
