@@ -65,6 +65,12 @@ class TaskWeighting(tf.Module):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
+    def begin_again(self) -> None:
+        """Count steps and epochs from 0, as a fresh run does; what was learned stays."""
+        for name in ("step", "sum"):
+            if name in self._state:
+                self._state[name].assign(tf.zeros_like(self._state[name]))
+
     @property
     def by_gradient(self) -> bool:
         """Whether ``step`` needs a persistent tape."""

@@ -9,7 +9,10 @@ from pipeline.config import Config, load_any_config
 from pipeline.errors import InputError
 from pipeline.example_set import Schema
 
-FROM_DATA = {  # fixed when the log was preprocessed
+SECTIONS = ("data", "features", "tasks")  # what preprocessing reads of a config
+READ_LATER = {"dim", "pooling", "weight", "positive_weight"}  # of them, in training
+FREE = READ_LATER | {"input", "max_rejected"}  # paths may be written otherwise
+FROM_DATA = {  # fixed when the log was preprocessed, as far as a schema says it
     "feature": ("kind", "separator", "max_values", "oov_buckets", "transform", "table"),
     "task": ("kind", "given", "transform", "sample_weight"),
 }
@@ -41,6 +44,76 @@ def agree(config: Config, schema: Schema) -> Schema:
     )
 
 
+def read_by_preprocessing(config) -> dict:
+    """The sections of a config that preprocessing reads, for its manifest to keep.
+
+    Args:
+        config: A config of either kind.
+
+    Returns:
+        Plain values, dates as moments; each feature's and task's column by its name.
+    """
+    settings = _plain(config)
+    for item in [*settings.get("features", ()), *settings.get("tasks", ())]:
+        item["column"] = item["column"] or item["name"]
+    return {name: settings[name] for name in SECTIONS if name in settings}
+
+
+def require_made_for(
+    config, manifest: dict, path: Path, free: Collection[str] = FREE
+) -> None:
+    """Raise unless examples were made with what a config says.
+
+    Features and tasks may be left out.  Manifests that versions before wrote do not
+    say what they were made with: nothing is raised then.
+
+    Args:
+        config: A config of either kind.
+        manifest: Of the examples.
+        path: Their folder, for the message.
+        free: Keys that may differ.
+
+    Raises:
+        InputError: They differ; the first key that does is named.
+    """
+    for name, wanted, was in made_otherwise(config, manifest.get("config", {}), free):
+        raise InputError(
+            f"{name} is {wanted!r} in the config, but {path} was made with {was!r}, and "
+            "preprocessing alone reads it. Preprocess the log with this config, or take "
+            "that."
+        )
+
+
+def made_otherwise(config, made_with: dict, free: Collection[str]) -> Iterator[tuple]:
+    """What a config says otherwise than ``read_by_preprocessing`` gave of another.
+
+    Yields:
+        As ``differences`` does, where both say something.
+    """
+    ours = _without(read_by_preprocessing(config), free)
+    for difference in differences(ours, _without(made_with, free)):
+        if NOTHING not in difference:
+            yield difference
+
+
+def _plain(config) -> dict:
+    """A config as what comes back from a file: a date becomes a moment on its way."""
+    again = type(config).model_validate(config.model_dump(mode="json"))
+    return again.model_dump(mode="json")
+
+
+def _without(value, keys: Collection[str]):
+    """A copy without some keys, wherever they stand; of held out files the names alone."""
+    if isinstance(value, list):
+        return [_without(item, keys) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {k: _without(v, keys) for k, v in value.items() if k not in keys}
+    if "files" in kept:
+        kept["files"] = [file.rpartition("/")[2] for file in kept["files"]]
+    return kept
+
+
 def require_same(config, trained: Path, keys: Collection[str]) -> None:
     """Raise unless a config says of some keys what a trained model's config says.
 
@@ -52,9 +125,7 @@ def require_same(config, trained: Path, keys: Collection[str]) -> None:
     Raises:
         InputError: They differ; the first key that does is named.
     """
-    # a date becomes a moment on its way through a file: ours takes that way, too
-    ours = type(config).model_validate(config.model_dump(mode="json"))
-    both = (each.model_dump(mode="json") for each in (ours, load_any_config(trained)))
+    both = _plain(config), load_any_config(trained).model_dump(mode="json")
     ours, theirs = ({k: v for k, v in each.items() if k in keys} for each in both)
     for name, wanted, was in differences(ours, theirs):
         raise InputError(

@@ -16,23 +16,27 @@ import pyarrow.parquet as pq
 
 from models.features import Feature
 from pipeline import vocab
+from pipeline.agree import FREE, require_made_for
 from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet, Schema, counts_path, vocab_path
+from pipeline.example_set import ExampleSet, counts_path, vocab_path
 from pipeline.plan import Plan
 from pipeline.storage import read_json
 from pipeline.vocab import Analysis, Learned, Moments
 
+# what may change from one addition to the next: the days, how often a new value must be
+# seen, and how files are read
+MOVES_ON = {"split", "min_count", "delimiter", "columns", "time_unit"}
 LEARNED = {"vocabulary_size": 0, "mean": 0.0, "std": 1.0, "boundaries": ()}
 
 
-def require_same_kind(plan: Plan, base: Schema) -> None:
+def require_same_kind(plan: Plan, base: ExampleSet) -> None:
     """Raise where a plan's features or tasks are not those that a set was made with.
 
     Raises:
         InputError: They are others; the message names them.
     """
-    features = [dataclasses.replace(f, **LEARNED) for f in base.features]
-    tasks = [dataclasses.replace(t, mean=0.0, std=1.0) for t in base.tasks]
+    features = [dataclasses.replace(f, **LEARNED) for f in base.schema.features]
+    tasks = [dataclasses.replace(t, mean=0.0, std=1.0) for t in base.schema.tasks]
     for what, wanted, found in (
         ("features", features, plan.features),
         ("tasks", tasks, plan.tasks),
@@ -43,6 +47,7 @@ def require_same_kind(plan: Plan, base: Schema) -> None:
                 f"{what}: {names} must be as the examples were made with. To change "
                 "them, preprocess the whole log again, without --append."
             )
+    require_made_for(plan.config, base.manifest, base.path, FREE | MOVES_ON)
 
 
 def accumulate(analysis: Analysis, plan: Plan) -> Analysis:

@@ -23,10 +23,15 @@ def locked(path: Path) -> Iterator[None]:
         path: The lock file.
 
     Raises:
-        InputError: Another process holds the lock; it is named.
+        InputError: Another process holds the lock; it is named.  Or there can be no such
+            file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path.parent}: {error.strerror}.") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

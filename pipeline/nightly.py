@@ -9,8 +9,9 @@ version in ``<store>/served/``.
 The day is the test: a fraction of its rows (``data.split.validation``) chooses the epoch,
 the others judge.  Training rows are of the days before it.  A night starts from the
 last blessed one: from its examples, which grow, and from its checkpoint, which trains on
-the last ``nightly.train_days`` days.  The new model is judged on the rows of the
-day, against the blessed one.  The first night trains afresh on all days there are.
+the days since, and on the last ``nightly.train_days`` at least.  The new model is judged
+on the rows of the day, against the blessed one.  The first night trains afresh on all
+days there are.
 
 A day that is to blame for a refusal is left out of all later training: the day
 itself, if the blessed model does not keep the absolute limits of its metrics there
@@ -36,10 +37,12 @@ from pipeline.export import EXTRA, export, versions_of
 from pipeline.gates.rules import PASS, REFUSE
 from pipeline.gates.task_gates import METRICS, metric_gates
 from pipeline.lock import locked
+from pipeline.object_storage import within
 from pipeline.plan import DAY, Addition
 from pipeline.preprocess import preprocess
+from pipeline.readers import files_of
 from pipeline.release import BLESSED, WITHDRAWN, release
-from pipeline.storage import publish, read_json, write_json
+from pipeline.storage import PARTIAL, publish, read_json, write_json
 from pipeline.train import prepare_warm_start, train
 from pipeline.training_run import Progress
 
@@ -96,9 +99,10 @@ def nightly(
         with publish(store / "nights" / day) as work:
             seconds = {}
             with _timed(seconds, "preprocess"):
-                settings = _on_day(config, day, addition)
+                settings, missing = _on_day(config, folder, day, addition)
                 preprocess(settings, folder, work / "examples", beam_flags, False, addition)
             record = _train_and_judge(settings, work, base, seconds, progress)
+            record["missing"] = missing
             write_json(work / RECORD, record)
         _release_if_due(store, {day: record})
     return _ended(record)
@@ -173,12 +177,17 @@ def work_day(examples: ExampleSet) -> str:
 
 
 def _windows(config: Config, examples: ExampleSet, base: Path | None) -> tuple[str, ...]:
-    """The training windows of a night: all of its first one, then the last days'."""
+    """The training windows of a night: all of its first one, then the last days'.
+
+    Of those that the base has not seen, none is passed over: they are more than the
+    last days where nights were refused, or never ran.
+    """
     windows = tuple(examples.windows("train"))
     if base is None or config.nightly.train_days is None:
         return windows
+    seen = ExampleSet.open(base / "examples").windows("train")
     days = sorted({window[:DAY] for window in windows})[-config.nightly.train_days :]
-    return tuple(window for window in windows if window[:DAY] in days)
+    return tuple(w for w in windows if w[:DAY] in days or w not in seen)
 
 
 @contextlib.contextmanager
@@ -219,7 +228,7 @@ def _nights(store: Path) -> dict[str, dict]:
 def _clear(store: Path) -> None:
     """Remove what nights left that died: nobody else is at work, we hold the lock."""
     for folder in (store / "nights", store / "served"):
-        for path in folder.glob(".*"):
+        for path in folder.glob(PARTIAL):
             shutil.rmtree(path)
 
 
@@ -273,15 +282,29 @@ def _checked(config: Config, day: str) -> str:
     return day
 
 
-def _on_day(config: Config, day: str, addition: Addition) -> Config:
-    """The config of one night: its day tests, and the files with its rows are read."""
+def _on_day(
+    config: Config, folder: Path, day: str, addition: Addition
+) -> tuple[Config, list[str]]:
+    """The config of one night: its day tests, and the files with its rows are read.
+
+    Returns:
+        Also the days that are passed over, having no files: else one of them would
+        refuse every night from then on.
+    """
     split = config.data.split.model_copy(update={"test": datetime.date.fromisoformat(day)})
-    days = _unread(addition)
-    patterns = config.data.input
-    paths = dict.fromkeys(p.replace(DAY_MARK, unread) for p in patterns for unread in days)
+    patterns, days = config.data.input, _unread(addition)
+    dated = [pattern for pattern in patterns if DAY_MARK in pattern]
+
+    def is_missing(unread: str) -> bool:
+        paths = [within(folder, p.replace(DAY_MARK, unread)) for p in dated]
+        return bool(dated) and not any(map(files_of, paths))
+
+    missing = [d for d in days if addition.base and d != day and is_missing(d)]
+    read = [d for d in days if d not in missing]
+    paths = dict.fromkeys(p.replace(DAY_MARK, d) for p in patterns for d in read)
     update = {"split": split, "input": list(paths)}
     data = config.data.model_copy(update=update)
-    return config.model_copy(update={"data": data})
+    return config.model_copy(update={"data": data}), missing
 
 
 def _unread(addition: Addition) -> list[str]:

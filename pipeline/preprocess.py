@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from models.features import sample_space
 from pipeline import growth, vocab
+from pipeline.agree import read_by_preprocessing
 from pipeline.beam_job import (
     RAW_ROWS,
     Steps,
@@ -82,7 +83,7 @@ def preprocess(
     after = "" if base is None else _last_window(base, config)
     plan = make_plan(config, folder, addition, after)
     if base:
-        require_same_kind(plan, base.schema)
+        require_same_kind(plan, base)
     with publish(output, overwrite) as work:
         summary = run_job(plan.log.pieces, _steps(plan, work), work, beam_flags)
         manifest = _manifest(plan, work, summary, base)
@@ -314,6 +315,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "splits": splits,
         "tasks": add_counts_by_task(files),
         "input": list(plan.log.files),
+        "config": read_by_preprocessing(plan.config),
         "files": sorted(files, key=lambda file: file["path"]),
     }
 

@@ -184,15 +184,21 @@ def require_columns(path: str, names: list[str], needs: dict[str, str]) -> None:
             )
 
 
-def _match(pattern: str) -> list[str]:
+def files_of(pattern: str) -> list[str]:
+    """The files that a name or a pattern means, in order; none where there are none."""
     let_beam_read(pattern)
     try:
         found = FileSystems.match([pattern])[0].metadata_list
     except Exception as error:  # each file system has errors of its own
         raise InputError(f"cannot look for {pattern}: {error}") from None
+    return sorted(metadata.path for metadata in found)
+
+
+def _match(pattern: str) -> list[str]:
+    found = files_of(pattern)
     if not found:
         raise InputError(f"{pattern}: no such file.")
-    return sorted(metadata.path for metadata in found)
+    return found
 
 
 def _look(

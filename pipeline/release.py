@@ -9,6 +9,7 @@ rollback moves the current one to ``<to>/withdrawn/``; its number is not used ag
     steadyrank release --to DIR --rollback
 """
 
+import contextlib
 import datetime
 import shutil
 from pathlib import Path
@@ -16,10 +17,12 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.export import EXTRA, find_version, versions_of
 from pipeline.gates.rules import PASS
+from pipeline.lock import locked
 from pipeline.object_storage import BLESSED, WITHDRAWN, original
 from pipeline.storage import hash_folder, publish, read_json, write_json
 
 WHOLE = "an evaluation"
+LOCK = "lock"  # in the folder that is served: one release or rollback at a time
 
 
 def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
@@ -37,23 +40,24 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
 
     Raises:
         InputError: The evaluation is of another export, did not pass, or is of rows that
-            training saw.
+            training saw; or another process releases into this folder.
     """
     model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
     metrics = read_json(evaluation / "metrics.json", WHOLE)
     verdict = read_json(evaluation / "verdict.json", WHOLE)
     _require_pass(verdict, metrics, evaluation)
-    entries = _entries(to)
-    used = {entry["version"] for entry in entries} | set(versions_of(to))
-    version = 1 + max(used | set(versions_of(to / WITHDRAWN)), default=0)
-    with publish(to / str(version)) as partial:
-        shutil.copytree(model, partial, dirs_exist_ok=True)
-        _require_same(partial, metrics, model, evaluation)
-        for name in ("metrics.json", "verdict.json"):
-            (partial / EXTRA).mkdir(exist_ok=True)
-            shutil.copy(evaluation / name, partial / EXTRA / name)
-    entry = _entry(version, model, metrics, verdict)
-    _write(to, [*entries, entry])
+    with locked(to / LOCK):
+        entries = _entries(to)
+        used = {entry["version"] for entry in entries} | set(versions_of(to))
+        version = 1 + max(used | set(versions_of(to / WITHDRAWN)), default=0)
+        with publish(to / str(version)) as partial:
+            shutil.copytree(model, partial, dirs_exist_ok=True)
+            _require_same(partial, metrics, model, evaluation)
+            for name in ("metrics.json", "verdict.json"):
+                (partial / EXTRA).mkdir(exist_ok=True)
+                shutil.copy(evaluation / name, partial / EXTRA / name)
+        entry = _entry(version, model, metrics, verdict)
+        _write(to, [*entries, entry])
     return entry
 
 
@@ -72,6 +76,11 @@ def roll_back(to: Path) -> dict:
         InputError: There is no version before it.
     """
     to = Path(to)
+    with locked(to / LOCK) if to.is_dir() else contextlib.nullcontext():
+        return _roll_back(to)
+
+
+def _roll_back(to: Path) -> dict:
     entries = _entries(to)
     if len(entries) < 2:
         raise InputError(

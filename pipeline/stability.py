@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.agree import agree
+from pipeline.agree import agree, require_made_for
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet
@@ -234,6 +234,7 @@ def stability(
         )
     examples = ExampleSet.open(examples_path)
     schema = agree(config, examples.schema)
+    require_made_for(config, examples.manifest, examples.path)
     own = own_method(config)
     by_name = {own.name: own}
     for method in methods:

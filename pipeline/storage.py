@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 
 HASH_BYTES = 1 << 20  # read at once
+PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -41,7 +42,8 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
         A folder beside ``path``, to write into.
 
     Raises:
-        InputError: ``path`` exists and ``overwrite`` is False.
+        InputError: ``path`` exists and ``overwrite`` is False; also where it was put there
+            by another in the meantime.
     """
     path = Path(path)
     refuse_existing(path, overwrite)
@@ -53,13 +55,24 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     try:
         yield partial
-        replace(partial, path)
+        replace(partial, path, overwrite)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def replace(partial: Path, path: Path) -> None:
-    """Move a finished folder to its place; the one it replaces goes only afterwards."""
+def replace(partial: Path, path: Path, overwrite: bool = True) -> None:
+    """Move a finished folder to its place; the one it replaces goes only afterwards.
+
+    Raises:
+        InputError: Something stands there and ``overwrite`` is False.
+    """
+    if not overwrite:
+        try:
+            partial.rename(path)  # which fails where another job has put something
+        except OSError:
+            refuse_existing(path, False)
+            raise
+        return
     old = path.with_name(f".{path.name}.old-{os.getpid()}")
     if path.exists():
         path.rename(old)

@@ -15,7 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 import yaml
 
-from pipeline.agree import agree, require_same
+from pipeline.agree import agree, require_made_for, require_same
 from pipeline.config import Config, load_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
@@ -60,6 +60,7 @@ def train(
     """
     examples = ExampleSet.open(examples_path)
     schema = agree(config, examples.schema)
+    require_made_for(config, examples.manifest, examples.path)
     goes_on = resume and Path(output).exists()
     refuse_existing(output, overwrite or goes_on)
     if goes_on:
@@ -70,7 +71,7 @@ def train(
         strategy = strategy or make_strategy()
         run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
         write_json(work / "train.json", run.train())
-    replace(work, Path(output))
+    replace(work, Path(output), overwrite or goes_on)
     return read_json(Path(output) / "train.json", "a trained model")
 
 
@@ -81,15 +82,16 @@ def _reopen(config: Config, output: Path) -> None:
         InputError: Anything but ``train.epochs`` is another than it was, or there are no
             more of them, or the rates fell to 0 at the end of what was trained.
     """
-    before = load_config(output / "config.yaml")
-    epochs, after = before.train.epochs, config.train.epochs
-    wanted = before.train.model_copy(update={"epochs": after})
-    if config != before.model_copy(update={"train": wanted}) or after <= epochs:
+    epochs = load_config(output / "config.yaml").train.epochs
+    if config.train.epochs <= epochs:
         raise InputError(
             f"{output} has ended. --resume goes on with it where train.epochs is above "
             f"{epochs} and all else is as {output / 'config.yaml'} says. Received: "
-            f"{after} epochs. Else choose another --output, or --overwrite."
+            f"{config.train.epochs} epochs. Else choose another --output, or --overwrite."
         )
+    as_before = config.train.model_copy(update={"epochs": epochs})
+    as_before = config.model_copy(update={"train": as_before})
+    require_same(as_before, output / "config.yaml", Config.model_fields)
     if config.train.decay != "none":
         raise InputError(
             f"{output} has ended, and train.decay {config.train.decay} ended its rates "

@@ -263,7 +263,10 @@ class TrainingRun:
         return {"experts": use} if use else {}
 
     def _end_epoch(self) -> None:
-        """Measure on the validation split; keep the weights if they are the best."""
+        """Measure on the validation split; keep the weights if they are the best.
+
+        Not while the loss is high: a rollback may drop what was measured then.
+        """
         epoch, step = int(self.place["epoch"]), int(self.place["step"])
         results, monitor = self._measure("validation"), self.config.train.monitor
         value = monitored(results, monitor)
@@ -273,7 +276,9 @@ class TrainingRun:
             tf.summary.scalar(f"validation/{monitor}", value)
         self.board.flush()
         self.progress(step, 0, f"epoch {epoch + 1}: validation {monitor} {value:.4f}")
-        if value > float(self.best) or not (self.work / "best").exists():
+        healthy = not self.detector.in_episode
+        better = healthy and value > float(self.best)
+        if better or not (self.work / "best").exists():
             self.best.assign(value if np.isfinite(value) else -np.inf)
             self.place["stale"].assign(0)
             save_weights(self.model, self.work / "best")

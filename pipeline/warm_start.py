@@ -107,6 +107,8 @@ def require_ancestor(before: Schema, schema: Schema, folders: tuple[Path, Path])
 def grow_into(model: RankingModel, schema: Schema, start: WarmStart) -> None:
     """Give a fresh, compiled model the weights and slots of a checkpoint.
 
+    What changes the tasks' weights with steps or epochs begins anew, as rates do.
+
     Args:
         model: Built from ``schema``; rows that the checkpoint lacks stay as they are.
         schema: Of the model.
@@ -128,6 +130,7 @@ def grow_into(model: RankingModel, schema: Schema, start: WarmStart) -> None:
             value = tf.train.load_variable(start.checkpoint, path + VALUE)
             _require_shape(path, value.shape, variable.shape)
             variable.assign(value)
+    model.weighting.begin_again()
     for table, (_, pairs) in zip(model.embedding_variables, tables, strict=True):
         for _, new, old_size, new_size in pairs:
             fresh = tf.range(new + old_size, new + new_size)

@@ -24,8 +24,17 @@ from pipeline.cli.options import (
     place,
 )
 from pipeline.errors import InputError
-from pipeline.object_storage import Snapshots, Staging, any_version, clear, exists
+from pipeline.object_storage import (
+    Snapshots,
+    Staging,
+    Url,
+    any_version,
+    clear,
+    exists,
+    versions_at,
+)
 from pipeline.stages import stage_of
+from pipeline.storage import read_json
 
 # what a trained model hangs on; gates and the like may change between two runs of `run`
 MADE_BY = ("data", "features", "tasks", "score", "model", "train")
@@ -162,7 +171,9 @@ def run(
         raise InputError("--resume keeps what is there, --overwrite does not: choose one.")
     loaded = load_any(config, settings, input)
     examples, trained = output / "examples", output / "train"
-    if not (resume and exists(examples)):
+    if resume and exists(examples):
+        _require_made_for(loaded, examples)
+    else:
         _preprocess(loaded, config, data, examples, context.args, overwrite)
     if overwrite:  # the examples are new; nothing that was made from others may stay
         for stage in ("train", "train.partial", "export", "evaluation"):
@@ -175,7 +186,7 @@ def run(
     else:
         halfway = resume and any_version(output / "train.partial")
         _train(loaded, examples, trained, halfway, overwrite)
-    if not (resume and any_version(output / "export")):
+    if not (resume and _is_exported(loaded, output / "export")):
         _export(loaded, trained, output / "export")
     folders = examples, output / "export", output / "evaluation"
     if not _evaluate(loaded, *folders, baseline, "test", overwrite or resume):
@@ -255,6 +266,30 @@ def _preprocess(
     )
 
 
+def _require_made_for(loaded, examples) -> None:
+    """Raise unless a run's examples are those of its config and of its input."""
+    from pipeline.agree import READ_LATER, require_made_for
+
+    with Staging() as staging:
+        path = staging.read_file(examples / "manifest.json")
+        manifest = read_json(path, "an example set")
+    require_made_for(loaded, manifest, examples, READ_LATER | {"max_rejected"})
+
+
+def _is_exported(loaded, output) -> bool:
+    """Whether the latest export is stored, and answers, as the config says."""
+    from pipeline.export import CARD, EXTRA, versions_of
+
+    found = versions_at(output) if isinstance(output, Url) else versions_of(output)
+    if not found:
+        return False
+    with Staging() as staging:
+        path = staging.read_file(output / str(found[-1]) / EXTRA / CARD)
+        made_with = read_json(path, "an export")["config"]
+    settings = loaded.model_dump(mode="json")
+    return all(settings.get(key) == made_with.get(key) for key in ("serving", "export"))
+
+
 def _train(loaded, examples, output, resume, overwrite) -> None:
     stage, snapshots = stage_of(loaded, "train"), Snapshots(output)
     if not (resume or overwrite):
@@ -328,6 +363,8 @@ def _say_night(night: dict, store: Path) -> None:
     terminal.console.print(tables.night_table(night))
     base = night["base"] or "fresh weights"
     terminal.say(f"trained on {', '.join(night['trained_on'])}, from {base}")
+    for day in night.get("missing", ()):
+        terminal.say(f"warning: no files of {day}; it is passed over")
     for reason in night["reasons"]:
         terminal.say(f"{night['verdict']}: {reason}")
     if night["left_out"]:

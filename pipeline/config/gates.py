@@ -114,6 +114,7 @@ class SkewGate(Section):
 
 class StabilityGate(Section):
     min_margin: Positive  # lowest rate that diverges over the rate in use
+    min_steps: Annotated[int, Field(ge=1)] = 100  # of a probe that does not diverge
 
 
 class Gates(Section):

@@ -359,7 +359,7 @@ class Export(Section):
 class Nightly(Section):
     """What the nightly job trains on, after its first night."""
 
-    train_days: Annotated[int, Field(ge=1)] | None = 1  # the last ones; null: all
+    train_days: Annotated[int, Field(ge=1)] | None = 1  # at least; null: all
 
 
 def column(item: FeatureConfig | TaskConfig) -> str:

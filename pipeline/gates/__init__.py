@@ -156,6 +156,7 @@ def _stability(found: dict | None, gate: dict | None) -> list[dict]:
     if gate is None:
         return []
     least = gate["min_margin"]
+    shortest = gate["min_steps"]
     rule = f"min_margin {least:g}"
     if not found:
         reason = "no ladder was given: pass --stability, or remove stability"
@@ -164,7 +165,15 @@ def _stability(found: dict | None, gate: dict | None) -> list[dict]:
     if not is_number(margin) and not is_number(tried):
         return [missing("stability", None, rule, "it was not measured")]
     value = margin if is_number(margin) else tried
-    result = simple("stability", None, rule, value, least, value >= least)
+    # probes that are too short find no divergence at any rate
+    steps, windows = found.get("steps") or 0, found.get("windows")
+    passed = value >= least and steps >= shortest
+    result = simple("stability", None, rule, value, least, passed)
     what = "training diverges at" if is_number(margin) else "no divergence up to"
-    result["reason"] = f"{what} {value:g} times the rate in use"
+    result["reason"] = (
+        f"{what} {value:g} times the rate in use, in probes of {steps} steps over "
+        f"{windows} windows"
+    )
+    if steps < shortest:
+        result["reason"] += f"; min_steps is {shortest}"
     return [result]

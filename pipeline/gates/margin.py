@@ -44,7 +44,8 @@ def read_margin(path: Path, config: Config, fingerprint: str) -> dict:
         fingerprint: Of the examples that it must be about.
 
     Returns:
-        ``margin``, ``tried_up_to``, ``rate_in_use`` and ``method_in_use``.
+        ``margin``, ``tried_up_to``, ``rate_in_use`` and ``method_in_use``; ``windows`` and
+        ``steps``, how many of each the longest probe went through.
 
     Raises:
         InputError: It is about other examples, or of another config: the first key that
@@ -60,4 +61,6 @@ def read_margin(path: Path, config: Config, fingerprint: str) -> dict:
             f"{path} is of another config: {key} is {theirs!r} in it, and here "
             f"{ours!r}. {AGAIN}"
         )
-    return {name: found.get(name) for name in KEPT}
+    steps = max((probe["steps"] for probe in found.get("probes", ())), default=None)
+    length = {"windows": len(found.get("windows", ())), "steps": steps}
+    return {**{name: found.get(name) for name in KEPT}, **length}

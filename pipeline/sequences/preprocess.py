@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import vocab
+from pipeline.agree import read_by_preprocessing
 from pipeline.beam_job import (
     RAW_ROWS,
     Steps,
@@ -199,6 +200,7 @@ def _manifest(plan: SequencePlan, work: Path, summary: dict) -> dict:
         },
         "splits": splits,
         "input": list(plan.log.files),
+        "config": read_by_preprocessing(plan.config),
         "files": sorted(files, key=lambda file: file["path"]),
     }
 

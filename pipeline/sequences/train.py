@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipeline.agree import require_made_for
 from pipeline.config.sequences import SequenceConfig
 from pipeline.errors import DivergenceError, InputError
 from pipeline.model import parameter_counts
@@ -66,6 +67,7 @@ def train(
     refuse_existing(output, overwrite)
     examples = SequenceSet.open(examples_path)
     schema = _agree(config, examples.schema)
+    require_made_for(config, examples.manifest, examples.path)
     work = work_folder(Path(output), resume, overwrite)
     write_inputs(config, schema, examples, work, resume)
     strategy, shown = strategy or make_strategy(), progress or (lambda *_: None)
@@ -85,7 +87,7 @@ def train(
             saved(work)
         phases.append(read_json(done, "an interrupted run"))
     _finish(config, schema, work, phases, strategy)
-    replace(work, Path(output))
+    replace(work, Path(output), overwrite)
     return read_json(Path(output) / "train.json", "a trained model")
 
 

@@ -23,7 +23,7 @@ import yaml
 from keras_tuner.errors import FatalError
 from keras_tuner.src.distribute import oracle_client
 
-from pipeline.agree import agree
+from pipeline.agree import agree, require_made_for
 from pipeline.config import Config, parse_config, read_document
 from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
@@ -87,9 +87,11 @@ def _absolute_inputs(document: dict, folder: Path) -> None:
     data = document.get("data")
     if not isinstance(data, dict):
         return
-    inputs, joins = data.get("input"), data.get("join")
-    if isinstance(inputs, list):
-        data["input"] = [_absolute(path, folder) for path in inputs]
+    joins, split = data.get("join"), data.get("split")
+    for section, key in ((data, "input"), (split, "files")):
+        paths = section.get(key) if isinstance(section, dict) else None
+        if isinstance(paths, list):
+            section[key] = [_absolute(path, folder) for path in paths]
     for join in joins if isinstance(joins, list) else ():
         if isinstance(join, dict) and "input" in join:
             join["input"] = _absolute(join["input"], folder)
@@ -178,6 +180,7 @@ def sweep(
 def _trial_function(space: Space, examples_path: Path, train: Path | None) -> TrialFunction:
     examples = ExampleSet.open(examples_path)
     agree(space.config, examples.schema)
+    require_made_for(space.config, examples.manifest, examples.path)
     if space.sweep.score:
         if train is None:
             raise InputError("sweep.score ranks by a trained model: pass --train DIR.")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras_tuner as kt
 
 from models.score import parse_score, score_names
+from pipeline.agree import READ_LATER, made_otherwise, read_by_preprocessing
 from pipeline.config import Config, parse_config, set_key
 from pipeline.config.sweep import Parameter, Sweep
 from pipeline.errors import InputError
@@ -127,10 +128,16 @@ class Space:
 
     def _problems(self) -> Iterator[str]:
         """What is wrong with each value of each parameter, the others at their first."""
+        made_with = read_by_preprocessing(self.config)
         for parameter in self.parameters.values():
             for value in candidates(parameter):
                 try:
-                    self.checked(self._first_values({parameter.key: value}))
+                    config = self.checked(self._first_values({parameter.key: value}))
+                    for name, *_ in made_otherwise(config, made_with, READ_LATER):
+                        yield (
+                            f"{name}: preprocessing alone reads it, and all trials share "
+                            "its examples. Preprocess the log for each value."
+                        )
                 except InputError as error:
                     what = str(error).partition("\n")[2].strip() or str(error)
                     yield f"{parameter.key} = {json.dumps(value)}: {what}"

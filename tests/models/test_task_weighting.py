@@ -86,6 +86,16 @@ def test_dwa_compares_the_means_of_the_last_two_epochs():
     np.testing.assert_allclose(weighting.weights(), expected * [1, 2, 0.5], rtol=1e-5)
 
 
+def test_epochs_begin_anew_and_what_was_learned_stays():
+    weighting = TaskWeighting(TASKS, "dwa", 2, SETTINGS["dwa"])
+    for loss in (3.0, 1.0, 1.0, 1.0, 9.0):  # the last one is of an epoch that did not end
+        weighting.step(None, {task.name: tf.constant(loss) for task in TASKS}, [])
+    weighting.begin_again()
+    state = {name: variable.numpy() for name, variable in weighting._state.items()}
+    assert state["step"] == 0 and not state["sum"].any()
+    assert (state["before"] == 2.0).all() and (state["last"] == 1.0).all()
+
+
 def test_gradnorm_measures_the_trunk():
     model, batch = build("gradnorm"), batch_of(24)
     with tf.GradientTape(persistent=True) as tape:

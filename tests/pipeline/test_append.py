@@ -140,6 +140,7 @@ def test_a_day_can_be_left_out(log, first):
         (config_on("2024-03-06T12:00:00"), "no border of windows"),
         (config_on(DAYS[5], data__window=None), "only appended to by windows"),
         (config_on(DAYS[5], tasks=[{"name": "click"}]), "tasks"),
+        (config_on(DAYS[5], data__timezone="Asia/Tokyo"), "data.timezone is .* was made"),
     ],
 )
 def test_what_cannot_be_added_is_refused(log, first, config, said):

@@ -11,11 +11,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.agree import read_by_preprocessing
+from pipeline.cli import app, stages
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.preprocess import preprocess
-from pipeline.storage import publish
+from pipeline.storage import publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
 
@@ -382,6 +383,19 @@ def test_an_interrupted_stage_leaves_what_was_there(tmp_path):
     assert [p.name for p in path.iterdir()] == ["whole"]
 
 
+def test_what_another_job_published_meanwhile_stays(tmp_path):
+    path = tmp_path / "out"
+    with pytest.raises(InputError, match="out exists already"):
+        with publish(path) as partial:
+            (partial / "ours").write_text("x")
+            path.mkdir()
+            (path / "theirs").write_text("y")
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "theirs"]
+    with publish(path, overwrite=True) as partial:
+        (partial / "ours").write_text("x")
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "ours"]
+
+
 def test_an_output_that_cannot_be_written_is_named(folder):
     config = parse_config(tiny.config_document(), "c")
     (folder / "file").write_text("x")
@@ -427,12 +441,16 @@ def test_the_command_line_names_a_truncated_record_file(folder, config, examples
 
 
 def made_before(folder) -> Path:
-    """A run that ended: its folders, empty but for the trained model's config."""
-    for stage in ("examples", "train", "export", "evaluation"):
-        (folder / "run" / stage).mkdir(parents=True)
-    text = yaml.safe_dump(tiny.config_document())
-    (folder / "run" / "train" / "config.yaml").write_text(text)
-    return folder / "run"
+    """A run that ended: its folders, empty but for what says of which config they are."""
+    run, document = folder / "run", tiny.config_document()
+    for stage in ("examples", "train", "export/1/assets.extra", "evaluation"):
+        (run / stage).mkdir(parents=True)
+    config = parse_config(document, "c")
+    write_json(run / "examples/manifest.json", {"config": read_by_preprocessing(config)})
+    (run / "train" / "config.yaml").write_text(yaml.safe_dump(document))
+    card = {"config": config.model_dump(mode="json")}
+    write_json(run / "export/1/assets.extra/card.json", card)
+    return run
 
 
 def run_again(folder, output, *flags):
@@ -460,6 +478,47 @@ def test_a_run_goes_on_with_its_own_config_alone(folder):
         run_again(folder, output, "--resume", "--set", "features.item.min_count=9")
     with pytest.raises(InputError, match="choose one"):
         run_again(folder, output, "--resume", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("key", "flags"),
+    [
+        ("data.split.test", ["--set", "data.split.test=2024-03-07"]),
+        ("data.input", ["--input", "log.csv"]),
+    ],
+)
+def test_a_run_goes_on_with_its_own_examples_alone(folder, key, flags):
+    """Also where training has not begun."""
+    output = made_before(folder)
+    shutil.rmtree(output / "train")
+    with pytest.raises(InputError, match=f"{key} is .* in the config, but .*examples was"):
+        run_again(folder, output, "--resume", *flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "again"),
+    [
+        ([], False),
+        (["--set", "export.embedding_dtype=int8"], True),
+        (["--set", "serving.shared=[user]"], True),
+        (["--set", "gates.size.max_mb=5"], False),
+    ],
+)
+def test_a_run_goes_on_with_an_export_like_the_configs(folder, flags, again, monkeypatch):
+    output, exported = made_before(folder), []
+    monkeypatch.setattr(stages, "_export", lambda *a: exported.append(a[-1]))
+    monkeypatch.setattr(stages, "_evaluate", lambda *a: True)
+    run_again(folder, output, "--resume", *flags)
+    assert exported == [output / "export"] * again
+
+
+def test_a_run_goes_on_where_its_export_was_killed(folder, monkeypatch):
+    output, exported = made_before(folder), []
+    (output / "export/1").rename(output / "export/.1.partial-7")
+    monkeypatch.setattr(stages, "_export", lambda *a: exported.append(a[-1]))
+    monkeypatch.setattr(stages, "_evaluate", lambda *a: True)
+    run_again(folder, output, "--resume")
+    assert exported == [output / "export"]
 
 
 @pytest.mark.parametrize(

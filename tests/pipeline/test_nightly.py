@@ -18,6 +18,7 @@ from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
 from pipeline.lock import locked
 from pipeline.nightly import nightly
+from pipeline.plan import Addition
 from pipeline.release import BLESSED, roll_back
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES
@@ -147,6 +148,32 @@ def test_the_command_exits_with_the_verdict(store, days, tmp_path, capsys):
     assert f"trained on {DATES[2]}, from {DATES[2]}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("last", "trained_on"),
+    [(1, DATES[3:5]), (2, DATES[3:5]), (3, DATES[2:5]), (None, DATES[:5])],
+)
+def test_no_day_since_the_base_is_passed_over(first, second, tmp_path, last, trained_on):
+    """Two days were added: the night between was refused, or never ran."""
+    (tmp_path / "examples").symlink_to(first)
+    settings = tiny.config_on(DATES[5], nightly={"train_days": last})
+    found = module._windows(settings, ExampleSet.open(second), tmp_path)
+    assert found == tuple(trained_on)
+
+
+def test_days_without_files_are_passed_over(first, tmp_path):
+    """All but the one to judge on, whose files are missed in reading."""
+    addition = Addition(first, DATES[5])  # which trains up to the third day
+    inputs = ["{day}.parquet", "more-{day}.csv", "all.parquet"]
+    for name in (f"{DATES[2]}.parquet", f"more-{DATES[4]}.csv", "all.parquet"):
+        (tmp_path / name).touch()
+    config = tiny.config_on(DATES[0], data__input=inputs)
+    settings, missing = module._on_day(config, tmp_path, DATES[5], addition)
+    assert missing == [DATES[3]]
+    read = {path for path in settings.data.input if DATES[3] in path}
+    assert not read and "all.parquet" in settings.data.input
+    assert {f"{day}.parquet" for day in (DATES[2], *DATES[4:])} < {*settings.data.input}
+
+
 def test_days_go_forward(store, days, config):
     with pytest.raises(InputError, match="go from day to day"):
         nightly(config, days, DATES[1], store)
@@ -232,6 +259,22 @@ def test_one_night_at_a_time_and_a_dead_one_holds_nothing(tmp_path, days, config
     assert json.loads((tmp_path / "lock").read_text())["pid"] == process.pid
     with locked(tmp_path / "lock"):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_what_is_hidden_and_not_a_nights_own_stays(tmp_path):
+    for name in ("served/.gitkeep", "served/.3.partial-7/x", "nights/.cache/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    module._clear(tmp_path)
+    left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [".gitkeep", "x"] and not (tmp_path / "served/.3.partial-7").exists()
+
+
+@pytest.mark.parametrize("store", ["file", "file/store", "/proc/store"])
+def test_a_store_that_cannot_be_is_named(tmp_path, days, config, store):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=f"cannot write .*{store}: "):
+        nightly(config, days, DATES[2], tmp_path / store)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,16 @@ import tensorflow as tf
 
 from components.divergence import DivergenceDetector
 from pipeline import training_run
+from pipeline.agree import agree
 from pipeline.config import parse_config
 from pipeline.diagnosis import first_clipped, replay
 from pipeline.errors import DivergenceError, InputError
+from pipeline.example_set import ExampleSet
 from pipeline.gates import judge
-from pipeline.train import train
+from pipeline.strategy import make_strategy
+from pipeline.train import train, write_inputs
 from pipeline.train_log import divergence_of, read_lines
+from pipeline.training_run import TrainingRun
 from tests.pipeline import tiny
 
 POISONED = 5  # the batch that is spoiled, counted from 0
@@ -213,6 +217,29 @@ def test_rollback_lowers_the_rate_and_recovers(
     for allowed, verdict in ((0, "REFUSE"), (1, "PASS")):
         gates = {"divergence": {"max_micro": 0, "max_rollbacks": allowed}}
         assert judge({"divergence": found}, gates)["verdict"] == verdict
+
+
+def test_what_is_measured_while_the_loss_is_high_is_not_kept(
+    settings, examples, tmp_path, monkeypatch
+):
+    """A rollback would drop that epoch: the best weights must be of one that stands."""
+    config, found = settings(), ExampleSet.open(examples)
+    schema = agree(config, found.schema)
+    write_inputs(config, schema, found, tmp_path / "work", False)
+    run = TrainingRun(config, schema, found, tmp_path / "work", make_strategy())
+    areas = iter([0.5, 0.6])
+    monkeypatch.setattr(training_run, "monitored", lambda *_: next(areas))
+    run._end_epoch()
+    best = weights_of(tmp_path / "work")
+    for variable in run.model.dense_variables:
+        variable.assign_add(tf.ones_like(variable))
+    for step, loss in enumerate([1.0] * 20 + [99.0], 1):
+        run.detector.update(step, loss)
+    assert run.detector.in_episode
+    run._end_epoch()
+    for name, values in weights_of(tmp_path / "work").items():
+        np.testing.assert_array_equal(values, best[name])
+    assert float(run.best) == 0.5
 
 
 def test_continue_trains_on_and_the_gate_refuses(

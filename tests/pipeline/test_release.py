@@ -8,6 +8,7 @@ import pytest
 from pipeline import release as stage
 from pipeline import storage
 from pipeline.errors import InputError
+from pipeline.lock import locked
 from pipeline.release import release, roll_back
 from pipeline.storage import hash_folder
 
@@ -88,7 +89,7 @@ def test_an_evaluation_of_another_export_is_refused(model, evaluated, tmp_path, 
     (model / file).write_text("other weights")
     with pytest.raises(InputError, match="is of another export.*Evaluate the export"):
         release(model, evaluation, tmp_path / "served")
-    assert not list((tmp_path / "served").iterdir())
+    assert [path.name for path in (tmp_path / "served").iterdir()] == ["lock"]
 
 
 def test_the_card_may_change_after_the_evaluation(model, evaluated, tmp_path):
@@ -119,7 +120,7 @@ def test_a_copy_that_fails_leaves_nothing(model, evaluated, tmp_path, monkeypatc
     monkeypatch.setattr(stage.shutil, "copy", fail)
     with pytest.raises(OSError, match="disk full"):
         release(model, evaluated(), to)
-    assert sorted(path.name for path in to.iterdir()) == ["1", "blessed.json"]
+    assert sorted(path.name for path in to.iterdir()) == ["1", "blessed.json", "lock"]
     assert blessed(to)["current"] == 1
 
 
@@ -128,7 +129,8 @@ def test_a_rollback_serves_the_version_before(model, evaluated, tmp_path):
     for _ in range(3):
         release(model, evaluated(), to)
     assert roll_back(to)["version"] == blessed(to)["current"] == 2
-    assert {p.name for p in to.iterdir()} == {"1", "2", "withdrawn", "blessed.json"}
+    found = {path.name for path in to.iterdir()}
+    assert found == {"1", "2", "withdrawn", "blessed.json", "lock"}
     assert (to / "withdrawn" / "3" / "saved_model.pb").exists()
     assert release(model, evaluated(), to)["version"] == 4  # 3 is not used again
     assert roll_back(to)["version"] == 2
@@ -137,6 +139,18 @@ def test_a_rollback_serves_the_version_before(model, evaluated, tmp_path):
         roll_back(to)
     with pytest.raises(InputError, match="no version to go back to"):
         roll_back(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_one_release_at_a_time(model, evaluated, tmp_path):
+    to = tmp_path / "served"
+    release(model, evaluated(), to)
+    release(model, evaluated(), to)
+    with locked(to / "lock"):
+        for change in (lambda: release(model, evaluated(), to), lambda: roll_back(to)):
+            with pytest.raises(InputError, match="served is in use by process"):
+                change()
+    assert [entry["version"] for entry in blessed(to)["releases"]] == [1, 2]
 
 
 def test_an_interrupted_rollback_is_ended_by_another(

@@ -140,6 +140,12 @@ def raw_test_rows() -> list[tuple]:
     return event_log.naive_split(histories, "last")[0]["test"]
 
 
+def test_sequences_of_another_config_are_refused(folder, tmp_path):
+    other = parsed(data__sequences__min_count=3)
+    with pytest.raises(InputError, match=r"data.sequences.min_count is 3 in the config"):
+        train(other, folder / "examples", tmp_path / "train")
+
+
 def test_metrics_are_those_of_the_answers_to_raw_histories(exported, evaluated):
     """Each user's last item is looked for in the list that its history is answered with."""
     served = tf.saved_model.load(str(exported)).signatures["serving_default"]

@@ -22,6 +22,8 @@ SUMMED = [
     ("found", "verdict", "said"),
     [
         ({"margin": 4.0, "tried_up_to": 4.0}, "PASS", "diverges at 4 times"),
+        ({"margin": 9.0, "steps": 99, "windows": 2}, "REFUSE", "of 99 steps over 2 win"),
+        ({"margin": 9.0, "steps": None}, "REFUSE", "min_steps is 100"),
         ({"margin": 2.0, "tried_up_to": 2.0}, "REFUSE", "diverges at 2 times"),
         ({"margin": None, "tried_up_to": 1024.0}, "PASS", "no divergence up to 1024"),
         ({"margin": None, "tried_up_to": 2.0}, "REFUSE", "no divergence up to 2 times"),
@@ -30,7 +32,8 @@ SUMMED = [
     ],
 )
 def test_margin_against_its_limit(found, verdict, said):
-    gates = {"stability": {"min_margin": 4.0}}
+    gates = {"stability": {"min_margin": 4.0, "min_steps": 100}}
+    found = found and {"steps": 100, "windows": 1, **found}
     judged = judge({"stability": found}, gates)
     assert judged["verdict"] == verdict
     assert said in judged["gates"][0]["reason"]
@@ -50,6 +53,8 @@ def ladder(config, examples, tmp_path):
             "method_in_use": used["train"]["dense"]["clip"],
             "margin": margin,
             "tried_up_to": margin,
+            "windows": ["2024-03-03", "2024-03-04"],
+            "probes": [{"steps": steps} for steps in (7, 200, 200)],  # the first diverged
             "settings": {key: used[key] for key in ("model", "features", "tasks")},
         }
         document["settings"]["train"] = {key: used["train"][key] for key in PROBED}
@@ -113,3 +118,5 @@ def test_the_margin_reaches_the_verdict(examples, exported, ladder, tmp_path):
     found = evaluate(config, examples, exported, tmp_path / "e", stability_path=path)
     assert found["verdict"] == "PASS"
     assert found["metrics"]["stability"]["margin"] == 16.0
+    (reason,) = [gate["reason"] for gate in found["gates"]]
+    assert reason.endswith("in probes of 200 steps over 2 windows")

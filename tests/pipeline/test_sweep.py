@@ -6,16 +6,18 @@ import os
 import shutil
 import threading
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline import cli
-from pipeline.config import load_config
+from pipeline.config import Split, load_config
 from pipeline.config.sweep import Objective, Sweep
 from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
+from pipeline.plan import make_plan
 from pipeline.storage import write_json
 from pipeline.sweep import chief, read_sweep, sweep, trial
 from pipeline.sweep.oracles import make_oracle
@@ -105,6 +107,9 @@ def written(tmp_path):
         ({**RATE, "scael": "log"}, "scael: unknown key. Did you mean 'scale'"),
         ({**RATE, "when": {"key": "x", "values": [1]}}, "must name a parameter"),
         ({**CLIP, "values": ["norm"]}, "needs threshold"),
+        ({"key": "features.age.buckets", "values": [4, 8]}, "features.age.buckets: prep"),
+        ({"key": "tasks.click.negative_rate", "low": 0.1, "high": 1.0}, "rate: prep"),
+        ({"key": "data.max_rejected", "values": [0.1, 0.2]}, "data.max_rejected: prep"),
     ],
 )
 def test_a_wrong_space_is_refused_with_its_key(written, parameter, said):
@@ -189,6 +194,19 @@ def test_a_trial_is_measured_at_the_epoch_that_was_kept(tmp_path):
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     assert validated(tmp_path, "click")["click"]["auc"] == 0.8
+
+
+def test_the_best_finds_what_stands_beside_the_sweeps_config(tmp_path):
+    """Files that are held out, too, though ``run`` looks elsewhere by then."""
+    tiny.write_log(tmp_path, tiny.make_rows(60))
+    shutil.copy(tmp_path / "log.parquet", tmp_path / "held.parquet")
+    split = {"validation": 0.5, "test": 0.5, "files": ["held.parquet"]}
+    changes = {"data__split": split, "data__input": ["*l*.parquet"], "data__time": None}
+    path, section = tmp_path / "c.yaml", {"space": [DIM]}
+    document = tiny.config_document(**changes, sweep=section)
+    path.write_text(yaml.safe_dump(document))
+    best = read_sweep(path, None, []).checked({"model.embedding_dim": 8})
+    assert make_plan(best, tmp_path / "elsewhere").held_out == {f"{tmp_path}/held.parquet"}
 
 
 def test_the_best_is_written_as_a_config_that_run_takes(tmp_path):
@@ -487,13 +505,16 @@ def test_a_real_sweep(swept):
 @pytest.mark.usefixtures("as_users_run")
 def test_a_rung_goes_on_to_the_weights_of_one_long_training(swept, examples, tmp_path):
     config = load_config(swept / "trials" / "trial_0" / "config.yaml")
-    longer = config.model_copy(update={"train": config.train.model_copy(update=TWO)})
+    split = Split(validation=date(2024, 3, 5), test=date(2024, 3, 6))  # as YAML reads them
+    data = config.data.model_copy(update={"split": split})
+    train_longer = config.train.model_copy(update=TWO)
+    longer = config.model_copy(update={"train": train_longer, "data": data})
     output = tmp_path / "train"
     shutil.copytree(swept / "trials" / "trial_0" / "train", output)
     with pytest.raises(InputError, match="train.epochs is above 1"):
         train(config, examples, output, resume=True)
     decaying = longer.train.model_copy(update={"decay": "linear"})
-    with pytest.raises(InputError, match="all else is as"):
+    with pytest.raises(InputError, match="train.decay is 'linear' in the config"):
         train(longer.model_copy(update={"train": decaying}), examples, output, resume=True)
     assert train(longer, examples, output, resume=True)["epochs"] == 2
     train(longer, examples, tmp_path / "whole")

@@ -6,9 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
-from pipeline.config import parse_config
+from pipeline.agree import require_made_for
+from pipeline.config import load_config, parse_config
 from pipeline.errors import InputError
+from pipeline.example_set import ExampleSet
 from pipeline.preprocess import preprocess
 from pipeline.train import train
 from tests.pipeline import tiny
@@ -177,6 +180,46 @@ def test_a_config_that_wants_other_examples_is_refused(examples, tmp_path, chang
     with pytest.raises(InputError, match=said):
         train(parse_config(document, "c"), examples, tmp_path / "t")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "tasks.click.negative_rate=0.1",
+        "tasks.click.at_least=0.5",
+        "tasks.like.column=click",
+        "tasks.click.truth=price",
+        "features.age.buckets=20",
+        "features.price.scale=minmax",
+        "features.item.min_count=9",
+        "features.country.column=user",
+        "data.split.test=2024-03-06T12:00:00",
+        "data.split.validation=2024-03-04",
+        "data.group=null",
+        "data.join=[]",
+    ],
+)
+def test_what_preprocessing_alone_reads_may_not_change(examples, tmp_path, override):
+    """Nor is it checked where a version before did not write down what it read."""
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(tiny.config_document()))
+    config, manifest = load_config(path, [override]), ExampleSet.open(examples).manifest
+    with pytest.raises(InputError, match=f"{override.partition('=')[0]}.* is .* made with"):
+        require_made_for(config, manifest, examples)
+    with pytest.raises(InputError, match="Preprocess the log with this config"):
+        train(config, examples, tmp_path / "t")
+    require_made_for(config, {k: v for k, v in manifest.items() if k != "config"}, examples)
+
+
+def test_what_training_reads_may_change(examples, tmp_path):
+    path = tmp_path / "c.yaml"
+    settings = ["tasks.click.weight=2", "tasks.click.positive_weight=3"]
+    settings += ["features.tags.pooling=sum", "features.age.dim=3", "data.max_rejected=0.3"]
+    settings += ["data.input=[/elsewhere/log.parquet]", "features.item.column=item"]
+    settings += ["data.split.test=2024-03-06T00:00:00"]  # as written into config.yaml
+    path.write_text(yaml.safe_dump(tiny.config_document()))
+    config = load_config(path, settings)
+    require_made_for(config, ExampleSet.open(examples).manifest, examples)
 
 
 def test_a_config_may_leave_features_and_tasks_out(examples, tmp_path):

@@ -23,10 +23,12 @@ from tests.pipeline import tiny
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 TABLE = "model/inputs_layer/tables/4/embeddings"
 L2 = {"l2": 1e-3}  # so that rows have clocks: what they missed is made up for
+DECAY = {"method": "decay", "gamma": {"like": 0.9}, "per": "step"}
 
 
 def config_of(day: int, **changes):
-    return tiny.config_on(tiny.DATES[day], train__embedding=L2, **changes)
+    settings = {"train__embedding": L2, "train__task_weights": DECAY}
+    return tiny.config_on(tiny.DATES[day], **settings, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,8 @@ def test_a_table_grows_exactly(first, second, before):
         name = "_iterations" if not number else f"_variables/{number}"
         old = saved.get_tensor(f"model/dense_optimizer/{name}{VALUE}")
         np.testing.assert_array_equal(variable.numpy(), old)
+    shares = [task.weight for task in schema.tasks]  # which decay anew
+    np.testing.assert_allclose(model.weighting.weights(), shares, rtol=1e-6)
     for mine, fresh_one in zip(model.dense_variables, fresh.dense_variables, strict=True):
         if "kernel" in mine.name:
             assert np.abs(mine.numpy() - fresh_one.numpy()).max() > 0
