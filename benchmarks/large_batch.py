@@ -1,8 +1,8 @@
 r"""Does a large batch cost AUC? Every scaling rule, with CowClip's clip and without.
 
     python -m benchmarks.large_batch [--quick] [--data DIR] [--workers 2]
-    python -m benchmarks.large_batch --decay linear --recipes momentum sde --factors 64 \
-        --seeds 1 2 --no-kuairand
+    python -m benchmarks.large_batch --decay linear --recipes momentum --factors 64 \
+        --no-kuairand
     python -m benchmarks.large_batch --quick --trunk dcn_v2 --recipes momentum --no-kuairand
     python -m benchmarks.large_batch --quick --clip-study
 
