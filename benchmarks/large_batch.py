@@ -67,7 +67,7 @@ TRUNKS = {  # and what each has beside its deep side
 }
 DEEPFM = "deepfm"
 DEEP = {"deep_units": [64, 32]}
-ADAGRAD = {"embedding_rate": 0.01, "initial_accumulator": 1e-10}
+ADAGRAD = {"embedding_rate": 0.005, "initial_accumulator": 1e-10}
 ZETA = 1e-5
 HIGH = 8.0
 WARM_UP_EPOCHS = 1  # of the dense rate, as in CowClip's published runs
