@@ -188,7 +188,7 @@ def test_a_config_that_wants_other_examples_is_refused(examples, tmp_path, chang
         "tasks.click.negative_rate=0.1",
         "tasks.click.at_least=0.5",
         "tasks.like.column=click",
-        "tasks.click.truth=price",
+        "tasks.click.truth=watch",
         "features.age.buckets=20",
         "features.price.scale=minmax",
         "features.item.min_count=9",
