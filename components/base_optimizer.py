@@ -31,17 +31,20 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
         if getattr(self, "_built", False):
             return
         self._built = True
-        per_row = hasattr(self._rule, "width")
         for variable in var_list:
-            dtype = compute_dtype(variable)
-            for name, value in self._rule.slots.items():
-                shape = [variable.shape[0], self._rule.width] if per_row else variable.shape
-                initial = tf.fill(shape, tf.cast(value, dtype))
-                self._slots.append(self._add(variable, name, initial))
+            self._slots.append(self._start_slots(variable))
             name, value = self.statistic
             self._statistics.append(self._add(variable, name, tf.constant(value)))
             zero = tf.zeros([], tf.int64)
             self.nonfinite_counts.append(self._add(variable, "nonfinite", zero))
+
+    def _start_slots(self, variable):
+        """What is remembered of one variable: the rule's slots."""
+        dtype = compute_dtype(variable)
+        return [
+            self._add(variable, name, tf.fill(variable.shape, tf.cast(value, dtype)))
+            for name, value in self._rule.slots.items()
+        ]
 
     def _add(self, variable, name, initial):
         # Keras' add_variable_from_reference would take the variable's type: the sum of
@@ -62,8 +65,7 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
         return self._index_dict[self._var_key(variable)]
 
     def _slots_of(self, variable):
-        size, index = len(self._rule.slots), self._index(variable)
-        return self._slots[index * size : (index + 1) * size]
+        return self._slots[self._index(variable)]
 
     def state_of(self, variable):
         """Variables that hold what this optimizer remembers of one model variable."""

@@ -21,8 +21,32 @@ def sum_duplicates(indices, values):
         their first occurrence, so the result is the same in every run on a CPU.
     """
     unique, positions, counts = tf.unique_with_counts(indices)
-    summed = tf.math.unsorted_segment_sum(values, positions, tf.size(unique))
+    summed = sum_rows(values, positions, tf.size(unique))
     return unique, summed, tf.cast(counts, tf.float32)
+
+
+def sum_rows(values, positions, count):
+    """Sums the rows that share a position.
+
+    A product with a sparse matrix of ones.  `tf.math.unsorted_segment_sum` gives the
+    same, but on a CPU each of its threads walks over all rows.
+
+    Args:
+        values: float `[N, D]`; N may be 0.
+        positions: int `[N]`, each below `count`.
+        count: U, an int scalar.
+
+    Returns:
+        `[U, D]`, added up in the order of the rows.
+    """
+    positions = tf.cast(positions, tf.int64)
+    rows = tf.size(positions, tf.int64)
+    return tf.raw_ops.SparseTensorDenseMatMul(
+        a_indices=tf.stack([positions, tf.range(rows)], axis=1),
+        a_values=tf.ones([rows], values.dtype),
+        a_shape=tf.stack([tf.cast(count, tf.int64), rows]),
+        b=values,
+    )
 
 
 def to_dense(gradient):

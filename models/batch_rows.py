@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from components.base_row_optimizer import RowOptimizer
+from components.gradients import sum_rows
 
 
 class BatchRows:
@@ -60,7 +61,7 @@ class BatchRows:
         updates = []
         for name, gradient in gradients.items():
             unique, held = self._unique[name], self._held[name]
-            g = tf.math.unsorted_segment_sum(gradient, unique.idx, tf.size(unique.y))
+            g = sum_rows(gradient, unique.idx, tf.size(unique.y))
             counts = tf.cast(unique.count, tf.float32)
             updates.append((self._tables[name], held, g, counts))
         self._optimizer.apply_rows(updates)

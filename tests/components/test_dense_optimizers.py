@@ -60,7 +60,7 @@ def test_no_weight_moves_further_than_it_may(clippy_steps, cls, sparse, data):
     g = data.draw(arrays(np.float32, SIZE, elements=st.one_of(USUAL, ANY)))
     before = data.draw(arrays(np.float32, SIZE, elements=USUAL))
     w.assign(before)
-    slots = [v.numpy() for v in optimizer._slots]
+    slots = [v.numpy() for v in optimizer.state_of(w)]
     skipped = int(optimizer.nonfinite_count)
     if sparse:
         indices = tf.constant([0, 1, 2, 3, 4, 2])
@@ -76,7 +76,7 @@ def test_no_weight_moves_further_than_it_may(clippy_steps, cls, sparse, data):
     assert 0 <= float(optimizer.clipping_factor(w)) <= 1
     if not np.all(np.isfinite(g)):
         np.testing.assert_array_equal(w.numpy(), before)
-        for slot, old in zip(optimizer._slots, slots, strict=True):
+        for slot, old in zip(optimizer.state_of(w), slots, strict=True):
             np.testing.assert_array_equal(slot.numpy(), old)
         assert int(optimizer.nonfinite_count) == skipped + 1
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.gradients import global_norm, sum_duplicates, to_dense
+from components.gradients import global_norm, sum_duplicates, sum_rows, to_dense
 from tests import reference
 
 
@@ -25,6 +25,15 @@ def test_sums_and_counts_equal_the_reference(n, dtype):
         ):
             np.testing.assert_allclose(row, total, rtol=1e-5, atol=1e-6)
             assert count == times
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_a_row_that_is_not_finite_stays_where_it_is(dtype):
+    values = tf.constant([[1, 2], [np.nan, np.inf], [3, 4], [5, 6]], dtype)
+    summed = sum_rows(values, tf.constant([2, 1, 2, 0]), 4)
+    assert summed.dtype == dtype
+    expected = [[5, 6], [np.nan, np.inf], [4, 6], [0, 0]]
+    np.testing.assert_array_equal(summed, expected)
 
 
 def test_to_dense_sums_and_passes_dense_through():

@@ -50,7 +50,7 @@ def test_steps_equal_the_reference(arguments):
         optimizer.apply_gradients([(slices(indices, values), w)])
         reference.row_adam_step(state, indices, values, t, 0.02, **arguments)
         np.testing.assert_allclose(w, state[0], rtol=2e-5, atol=1e-6)
-        for slot, expected in zip(optimizer._slots_of(w), state[1:], strict=True):
+        for slot, expected in zip(optimizer.slots_of(w), state[1:], strict=True):
             np.testing.assert_allclose(slot, expected, rtol=2e-5, atol=1e-7)
     np.testing.assert_array_equal(w.numpy()[-2:], start().numpy()[-2:])
 
@@ -141,9 +141,9 @@ def test_small_rates_are_not_lost_beside_what_has_passed():
     for before in (0.0, 3000.0):
         optimizer, w = RowAdam(1e-4), start()
         optimizer.build([w])
-        passed, _, seen = optimizer._clocks[0]
+        memory, passed = optimizer.state_of(w)
         passed.assign(before)
-        seen.assign(tf.fill([ROWS], before))
+        memory[:, -1].assign(tf.fill([ROWS], before))
         optimizer.settle(w)
         for row in (0, 1):
             optimizer.apply_gradients([(slices([row], np.ones([1, DIM])), w)])
@@ -196,7 +196,7 @@ def test_read_gives_what_settle_writes(cls):
     optimizer.settle(w)
     np.testing.assert_array_equal(w, seen.w)
     assert not np.allclose(stale[-1], w.numpy()[-1], rtol=1e-3)
-    for slot, value in zip(optimizer._slots_of(w), seen.slots, strict=True):
+    for slot, value in zip(optimizer.slots_of(w), seen.slots, strict=True):
         np.testing.assert_array_equal(slot, value)
     np.testing.assert_array_equal(optimizer.read(w, tf.range(ROWS)).w, seen.w)
 
@@ -206,7 +206,7 @@ def test_a_long_absence_and_a_schedule_keep_all_finite():
     optimizer.build([w])
     optimizer.apply_gradients([(slices([0, 1], np.ones([2, DIM])), w)])
     optimizer.iterations.assign(3_000_000)
-    optimizer._clocks[0][0].assign(3000.0)
+    optimizer.state_of(w)[1].assign(3000.0)
     held = optimizer.read(w, tf.range(ROWS))
     np.testing.assert_allclose(held.w, np.zeros([ROWS, DIM]), atol=1e-6)
     for value in held.slots:
@@ -228,10 +228,10 @@ def test_other_rows_stay_bit_for_bit_and_bad_rows_too(cls, clip, indices, values
     for i in range(ROWS):
         if i not in indices or i in bad:
             np.testing.assert_array_equal(w.numpy()[i], start().numpy()[i])
-            for slot in optimizer._slots_of(w):
+            for slot in optimizer.slots_of(w):
                 assert np.all(slot.numpy()[i] == np.float32(initial))
     assert len(bad) <= int(optimizer.nonfinite_count) <= len(set(indices))
-    for tensor in (w, *optimizer._slots_of(w)):
+    for tensor in (w, *optimizer.slots_of(w)):
         assert np.all(np.isfinite(tensor))
 
 
