@@ -263,7 +263,9 @@ def study_of(config: Config, examples: ExampleSet, days, seeds, quick: bool) -> 
     if result["edge"]:
         # LayerNorm hides the explosion: the run stalls at AUC 0.5 instead.
         plain = {"cross_layers": 0, "layer_norm": False}
-        warm = changed(config, model=plain, train={"warmup_steps": WARM_UP})
+        rows = config.train.embedding.model_copy(update={"warmup": True}).model_dump()
+        warm = {"warmup_steps": WARM_UP, "embedding": rows}
+        warm = changed(config, model=plain, train=warm)
         result["replay"] = replay(prober_of(warm, examples, days), RATES[5:], seeds[0])
         result["ablations"] = ablations(config, examples, days, result["edge"], seeds)
     return result

@@ -47,9 +47,10 @@ def compiled_model(
         dense.optimizer,
     )
 
-    def rate(value: float) -> Backoff:
+    def rate(value: float, warms_up: bool = True) -> Backoff:
         end = steps if settings.decay == "linear" else None
-        return Backoff(WarmUp(value, settings.warmup, end=end, begin=begin), backoff)
+        warmup = settings.warmup if warms_up else 0
+        return Backoff(WarmUp(value, warmup, end=end, begin=begin), backoff)
 
     model = build_model(
         schema.features,
@@ -72,7 +73,7 @@ def compiled_model(
             **of_dense,
         ),
         ROW_OPTIMIZERS[embedding.optimizer](
-            rate(rates.embedding_rate),
+            rate(rates.embedding_rate, embedding.warmup),
             clip=embedding.clip,
             r=embedding.r,
             zeta=embedding.zeta,

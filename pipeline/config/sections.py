@@ -307,6 +307,7 @@ class EmbeddingOptimizer(Section):
     # rows that no batch holds: as a dense optimizer would, at their return or in every
     # step; or not at all
     semantics: Literal["lazy", "dense", "touched"] = "lazy"
+    warmup: bool = False  # whether train.warmup_steps are of this rate, too
 
 
 class Train(Section):
@@ -321,7 +322,7 @@ class Train(Section):
     scaling: Literal[
         "none", "sqrt", "linear", "n2_lambda", "cowclip", "sde", "momentum"
     ] = "momentum"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0  # at the base batch size
+    warmup_steps: Annotated[int, Field(ge=0)] = 0  # of the dense rate, at the base batch
     decay: Literal["none", "linear"] = "none"  # of the rates, to 0 at the end of training
     task_weights: TaskWeights = Fixed(method="fixed")  # beside the tasks' own
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window

@@ -6,11 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from pipeline.agree import agree
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.evaluate import evaluate
 from pipeline.example_set import ExampleSet
 from pipeline.export import export
+from pipeline.model import compiled_model
 from pipeline.preprocess import preprocess
 from pipeline.train import train
 from tests.pipeline import tiny
@@ -64,6 +66,26 @@ def test_a_shared_table_has_one_vocabulary(examples):
     features = {f.name: f for f in ExampleSet.open(examples).schema.features}
     assert features["recent"].table == "item"
     assert features["recent"].vocabulary_size == features["item"].vocabulary_size
+
+
+@pytest.mark.parametrize("too", [False, True])
+def test_the_warm_up_is_of_the_dense_weights_rate(examples, too):
+    """As in CowClip's published code, whose tables have their whole rate from the start."""
+    config = parse_config(document(train__warmup_steps=10), "c")
+    embedding = config.train.embedding.model_copy(update={"warmup": too})
+    train = config.train.model_copy(update={"embedding": embedding})
+    config = config.model_copy(update={"train": train})
+    model = compiled_model(config, agree(config, ExampleSet.read_schema(examples)))
+    rates = [
+        [float(optimizer._learning_rate(step)) for step in (0, 5, 10)]
+        for optimizer in (model.dense_optimizer, model.embedding_optimizer)
+    ]
+    warm = np.array([0, 0.5, 1])
+    whole = np.ones(3)
+    expected = config.train.dense.learning_rate * warm
+    np.testing.assert_allclose(rates[0], expected, rtol=1e-5, atol=2e-8)
+    expected = config.train.embedding.learning_rate * (warm if too else whole)
+    np.testing.assert_allclose(rates[1], expected, rtol=1e-5, atol=2e-8)
 
 
 def test_values_of_another_type_are_refused(log, tmp_path):
