@@ -248,7 +248,9 @@ def _released(served: Path) -> set[str]:
         served / WITHDRAWN / str(version) / EXTRA / "metrics.json"
         for version in versions_of(served / WITHDRAWN)
     ]
-    contents = {read_json(path, "a release")["content"] for path in paths}
+    # without the file it was put there by other hands
+    found = [read_json(path, "a release") for path in paths if path.exists()]
+    contents = {metrics["content"] for metrics in found}
     if (served / BLESSED).exists():
         entries = read_json(served / BLESSED, "a release folder")["releases"]
         contents |= {entry["content"] for entry in entries}

@@ -182,6 +182,18 @@ def remove(url: Url) -> None:
                 _files(url).delete([url / name for name in names])
 
 
+def move(url: Url, to: Url) -> None:
+    """Move a folder, whole or not: the marker is written last and removed first."""
+    for name in sorted(sizes(url), key=lambda name: name == MARKER):
+        with tempfile.TemporaryFile() as file:
+            with _naming(url / name):
+                _files(url).read(url / name, file)
+            file.seek(0)
+            with _naming(to / name):
+                _files(to).write(file, to / name)
+    remove(url)
+
+
 def read_bytes(url: Url) -> bytes:
     """The content of a small object."""
     file = io.BytesIO()
@@ -425,25 +437,24 @@ class Staging:
 
     @contextlib.contextmanager
     def served(self, place: Path | Url) -> Iterator[Path]:
-        """A release folder; of the versions in it, the current one is fetched.
+        """A release folder; the versions in it are empty folders, but for a new one.
 
-        A new version is sent before ``blessed.json`` names it.  One that was withdrawn
-        is copied to ``withdrawn/`` before it goes.
+        That is sent before ``blessed.json`` names it.  What was withdrawn is copied to
+        ``withdrawn/`` before it goes.
         """
         if not isinstance(place, Url):
             yield place
             return
-        local, found = self._local(place), sizes(place)
-        _mirror_release(place, found, local)
+        local = self._local(place)
+        _mirror_release(place, local)
         before = {path.name for path in local.iterdir()}
         yield local
         for path in sorted(local.iterdir()):
             if path.name.isdigit() and path.name not in before:
                 send(path, place / path.name)
-        for path in sorted((local / WITHDRAWN).glob("*")):
+        for path in sorted((local / WITHDRAWN).glob("*"), key=lambda path: int(path.name)):
             if path.name in before:
-                send(path, place / WITHDRAWN / path.name)
-                remove(place / path.name)
+                move(place / path.name, place / WITHDRAWN / path.name)
         write_bytes(place / BLESSED, (local / BLESSED).read_bytes())
 
     def write_version(self, place: Path | Url) -> Path:
@@ -463,20 +474,16 @@ class Staging:
             self._sent.append((version, place / version.name))
 
 
-def _mirror_release(place: Url, found: dict[str, int], local: Path) -> None:
-    """A release folder's shape: its versions as empty folders, but for the current one."""
+def _mirror_release(place: Url, local: Path) -> None:
+    """A release folder's shape: its versions, withdrawn ones too, as empty folders."""
     local.mkdir(parents=True)
-    whole = set(versions_at(place))
+    found = sizes(place)
     if BLESSED in found:
         (local / BLESSED).write_bytes(read_bytes(place / BLESSED))
-        whole &= {json.loads((local / BLESSED).read_bytes())["current"]}
     for parts in (name.split("/") for name in found):
         folder = parts[: 2 if parts[0] == WITHDRAWN else 1]
         if folder[-1].isdigit() and len(parts) > len(folder):
             local.joinpath(*folder).mkdir(parents=True, exist_ok=True)
-    for version in sorted(whole)[-1:]:
-        (local / str(version)).rmdir()
-        fetch(place / str(version), local / str(version))
 
 
 class Snapshots:

@@ -245,6 +245,9 @@ def release(
             current = stage.release(*folders, local)
     forced = f", forced: {current['forced']['reason']}" if current["forced"] else ""
     terminal.say(f"version {current['version']} ({current['verdict']}{forced}) in {to}")
+    if current["withdrawn"]:
+        why = "" if rollback else ", which no release had named: it was interrupted"
+        terminal.say(f"withdrawn: {', '.join(map(str, current['withdrawn']))}{why}")
 
 
 def _preprocess(
