@@ -298,7 +298,7 @@ def _train(loaded, examples, output, resume, overwrite) -> None:
     if not (resume or overwrite):
         snapshots.require_none()
     with terminal.progress() as bar, Staging() as staging:
-        local = staging.write(output, overwrite)
+        local = staging.write(output, overwrite or resume)
         if resume:
             staging.resumable(output, local)
         summary = stage(

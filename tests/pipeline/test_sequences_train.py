@@ -105,6 +105,7 @@ def test_a_run_that_was_killed_in_a_phase_ends_the_same(folder, trained):
     with pytest.raises(InputError, match="--resume"):
         train(parsed(), folder / "examples", output)
     seen = []
+    output.mkdir()  # as if it was begun with --overwrite
     again = {"resume": True, "progress": lambda *said: seen.append(said[2])}
     train(parsed(), folder / "examples", output, **again)
     assert all(text.startswith("phase 2") for text in seen)
