@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, what: Path | None = None, needed: bool = True) -> Iterator[None]:
     """Hold a file's lock; its content says who does.
 
     The kernel lets go of the lock when its process ends, however it ends: what a dead
@@ -21,10 +21,12 @@ def locked(path: Path) -> Iterator[None]:
 
     Args:
         path: The lock file.
+        what: What it is for, to name in the message; None: the folder that it stands in.
+        needed: Whether a file system without locks will not do.
 
     Raises:
         InputError: Another process holds the lock; it is named.  Or there can be no such
-            file.
+            file, or no lock.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,9 +39,15 @@ def locked(path: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise InputError(
-                f"{path.parent} is in use by {_holder(file.read())}. One at a time: wait "
-                "for it, or end it."
+                f"{what or path.parent} is in use by {_holder(file.read())}. One at a "
+                "time: wait for it, or end it."
             ) from None
+        except OSError as error:
+            if needed:
+                raise InputError(
+                    f"cannot lock {path}: {error.strerror}. Choose a file system that has "
+                    "locks (flock)."
+                ) from None
         file.truncate(0)
         json.dump(_ourselves(), file)
         file.flush()

@@ -10,6 +10,7 @@ stands in ``<output>.partial``, where ``--resume`` finds it.
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import tensorflow as tf
@@ -19,6 +20,7 @@ from pipeline.agree import agree, require_made_for, require_same
 from pipeline.config import Config, load_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
+from pipeline.lock import locked
 from pipeline.storage import read_json, refuse_existing, replace, write_json
 from pipeline.strategy import make_strategy
 from pipeline.training_run import Progress, TrainingRun
@@ -55,7 +57,8 @@ def train(
         What ``train.json`` holds.
 
     Raises:
-        InputError: The examples do not suit, or the output is there already.
+        InputError: The examples do not suit, the output is there already, or another
+            process trains to it.
         DivergenceError: The loss diverged, and the config's policy is to stop or was
             exhausted; ``<output>.partial`` holds the log and the diagnosis.
     """
@@ -63,17 +66,18 @@ def train(
     schema = agree(config, examples.schema)
     require_made_for(config, examples.manifest, examples.path)
     output = Path(output)
-    goes_on = resume and output.exists()  # with it, or with what was to replace it
-    refuse_existing(output, overwrite or goes_on)
-    if goes_on and not has_begun(output):
-        _reopen(config, output)
-    work = work_folder(output, resume, overwrite)
-    if not (work / "train.json").exists():
-        write_inputs(config, schema, examples, work)
-        strategy = strategy or make_strategy()
-        run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
-        write_json(work / "train.json", run.train())
-    replace(work, output, overwrite or goes_on)
+    with alone(output):
+        goes_on = resume and output.exists()  # with it, or with what was to replace it
+        refuse_existing(output, overwrite or goes_on)
+        if goes_on and not has_begun(output):
+            _reopen(config, output)
+        work = work_folder(output, resume, overwrite)
+        if not (work / "train.json").exists():
+            write_inputs(config, schema, examples, work)
+            strategy = strategy or make_strategy()
+            run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
+            write_json(work / "train.json", run.train())
+        replace(work, output, overwrite or goes_on)
     return read_json(output / "train.json", "a trained model")
 
 
@@ -145,6 +149,11 @@ def prepare_warm_start(
     work = work_folder(Path(output), False, False)
     write_inputs(config, schema, examples, work)
     start.write(work)
+
+
+def alone(output: Path) -> AbstractContextManager:
+    """One training to a place at a time: two would write to the same ``.partial``."""
+    return locked(output.with_name(f".{output.name}.lock"), output, needed=False)
 
 
 def partial_of(output: Path) -> Path:

@@ -1,12 +1,13 @@
 """Releases: only what passed, whole, under the next number; and back again."""
 
+import errno
 import json
 import shutil
 
 import pytest
 
+from pipeline import lock, storage
 from pipeline import release as stage
-from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.lock import locked
 from pipeline.release import release, roll_back
@@ -152,6 +153,18 @@ def test_one_release_at_a_time(model, evaluated, tmp_path):
             with pytest.raises(InputError, match="served is in use by process"):
                 change()
     assert [entry["version"] for entry in blessed(to)["releases"]] == [1, 2]
+
+
+def test_a_file_system_without_locks_is_named_where_one_is_needed(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", fail)
+    with lock.locked(tmp_path / "lock", needed=False):
+        assert (tmp_path / "lock").exists()
+    with pytest.raises(InputError, match="cannot lock .*lock: No locks available"):
+        with lock.locked(tmp_path / "lock"):
+            pass
 
 
 def test_an_interrupted_rollback_is_ended_by_another(

@@ -12,6 +12,7 @@ from pipeline.agree import require_made_for
 from pipeline.config import load_config, parse_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet
+from pipeline.lock import locked
 from pipeline.preprocess import preprocess
 from pipeline.train import train
 from tests.pipeline import tiny
@@ -163,6 +164,16 @@ def test_a_run_that_was_refused_has_not_begun(examples, tmp_path, resume):
     with pytest.raises(Interrupted):
         train(smaller_config(), examples, tmp_path / "t", **how)
     assert load_config(tmp_path / "t.partial" / "config.yaml").train.warmup_steps == 0
+
+
+def test_one_training_at_a_time(examples, tmp_path):
+    (tmp_path / "t.partial" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "t.partial" / "checkpoints" / "checkpoint").write_text("of the other")
+    with locked(tmp_path / ".t.lock"):
+        for how in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(InputError, match="/t is in use by process .* wait"):
+                train(smaller_config(), examples, tmp_path / "t", **how)
+    assert (tmp_path / "t.partial" / "checkpoints" / "checkpoint").exists()
 
 
 def test_an_interrupted_run_replaces_what_it_was_to_replace(examples, tmp_path):
