@@ -16,7 +16,7 @@ from pipeline.cli import app, stages
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.preprocess import preprocess
-from pipeline.storage import publish, write_json
+from pipeline.storage import PARTIAL, publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
 
@@ -394,6 +394,19 @@ def test_what_another_job_published_meanwhile_stays(tmp_path):
     with publish(path, overwrite=True) as partial:
         (partial / "ours").write_text("x")
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "ours"]
+
+
+def test_jobs_of_one_process_id_do_not_share_what_is_half_done(tmp_path):
+    """In containers each is process 1."""
+    path = tmp_path / "out"
+    with pytest.raises(InputError, match="out exists already"):
+        with publish(path) as first:
+            (first / "a").write_text("x")
+            with publish(path) as second:
+                (second / "b").write_text("y")
+            assert [p.name for p in first.iterdir()] == ["a"]
+    assert [p.name for p in path.iterdir()] == ["b"]
+    assert first.match(PARTIAL)  # which nightly removes
 
 
 def test_an_output_that_cannot_be_written_is_named(folder):
