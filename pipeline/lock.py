@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError
 
 
 @contextlib.contextmanager
@@ -25,8 +25,8 @@ def locked(path: Path, what: Path | None = None, needed: bool = True) -> Iterato
         needed: Whether a file system without locks will not do.
 
     Raises:
-        InputError: Another process holds the lock; it is named.  Or there can be no such
-            file, or no lock.
+        PassingError: Another process holds the lock; it is named.
+        InputError: There can be no such file, or no lock.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def locked(path: Path, what: Path | None = None, needed: bool = True) -> Iterato
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise InputError(
+            raise PassingError(
                 f"{what or path.parent} is in use by {_holder(file.read())}. One at a "
                 "time: wait for it, or end it."
             ) from None

@@ -76,8 +76,8 @@ def nightly(
         What ``night.json`` holds.
 
     Raises:
-        InputError: The day comes before one that was done, the log does not hold it,
-            or another night runs in this store.
+        InputError: The day comes before one that was done, or the log does not hold it.
+        PassingError: Another night runs in this store, or the log cannot be read now.
         DivergenceError: Training diverged, now or when the night was done; its record
             and its diagnosis are kept.
     """

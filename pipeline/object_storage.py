@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError, fault
 
 SCHEMES = ("s3://", "gs://", "hdfs://")
 SETTINGS = (
@@ -92,6 +92,7 @@ def sizes(url: Url) -> dict[str, int]:
 
     Raises:
         InputError: The bucket is missing, or the credentials do not open it.
+        PassingError: The service does not answer, or has too much to do.
     """
     prefix = f"{url.rstrip('/')}/"
     with _naming(url):
@@ -288,10 +289,10 @@ def _naming(url: str) -> Iterator[None]:
     """Around an access: what fails is said by name."""
     try:
         yield
-    except InputError:
+    except (InputError, PassingError):
         raise
     except Exception as error:  # each file system has errors of its own
-        raise InputError(_explain(url, error)) from None
+        raise fault(_explain(url, error), error) from None
 
 
 def let_beam_read(path: str) -> None:
@@ -299,6 +300,7 @@ def let_beam_read(path: str) -> None:
 
     Raises:
         InputError: The bucket is missing, or the credentials do not open it.
+        PassingError: The service does not answer, or has too much to do.
     """
     if path.startswith(SCHEMES):
         _files_of("beam", ())

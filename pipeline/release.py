@@ -43,7 +43,8 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
 
     Raises:
         InputError: The evaluation is of another export, did not pass, or is of rows that
-            training saw; or another process releases into this folder.
+            training saw.
+        PassingError: Another process releases into this folder, or rolls it back.
     """
     model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
     metrics = read_json(evaluation / "metrics.json", WHOLE)

@@ -57,8 +57,8 @@ def train(
         What ``train.json`` holds.
 
     Raises:
-        InputError: The examples do not suit, the output is there already, or another
-            process trains to it.
+        InputError: The examples do not suit, or the output is there already.
+        PassingError: Another process trains to it.
         DivergenceError: The loss diverged, and the config's policy is to stop or was
             exhausted; ``<output>.partial`` holds the log and the diagnosis.
     """

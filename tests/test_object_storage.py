@@ -13,7 +13,7 @@ import yaml
 
 from pipeline import cli, object_storage
 from pipeline.config import parse_config
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError
 from pipeline.evaluate import evaluate
 from pipeline.export import export
 from pipeline.object_storage import MARKER, Url, fetch, locate, send, sizes, within
@@ -256,7 +256,7 @@ def test_a_missing_bucket_and_wrong_credentials_are_named(s3, monkeypatch):
     assert boto3.client("s3").list_buckets()["Buckets"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(InputError, match="Could not connect to the endpoint"):
+    with pytest.raises(PassingError, match="Could not connect to the endpoint"):
         sizes(s3 / "x")
 
 

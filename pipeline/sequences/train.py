@@ -60,8 +60,8 @@ def train(
         What ``train.json`` holds.
 
     Raises:
-        InputError: The sequences do not suit, the output is there already, or another
-            process trains to it.
+        InputError: The sequences do not suit, or the output is there already.
+        PassingError: Another process trains to it.
         DivergenceError: The loss diverged, and the config's policy is to stop or was
             exhausted.
     """

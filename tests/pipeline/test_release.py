@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import lock, storage
 from pipeline import release as stage
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError
 from pipeline.lock import locked
 from pipeline.release import release, roll_back
 from pipeline.storage import hash_folder
@@ -150,7 +150,7 @@ def test_one_release_at_a_time(model, evaluated, tmp_path):
     release(model, evaluated(), to)
     with locked(to / "lock"):
         for change in (lambda: release(model, evaluated(), to), lambda: roll_back(to)):
-            with pytest.raises(InputError, match="served is in use by process"):
+            with pytest.raises(PassingError, match="served is in use by process"):
                 change()
     assert [entry["version"] for entry in blessed(to)["releases"]] == [1, 2]
 

@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.agree import require_made_for
 from pipeline.config import load_config, parse_config
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError
 from pipeline.example_set import ExampleSet
 from pipeline.lock import locked
 from pipeline.preprocess import preprocess
@@ -171,7 +171,7 @@ def test_one_training_at_a_time(examples, tmp_path):
     (tmp_path / "t.partial" / "checkpoints" / "checkpoint").write_text("of the other")
     with locked(tmp_path / ".t.lock"):
         for how in ({}, {"resume": True}, {"overwrite": True}):
-            with pytest.raises(InputError, match="/t is in use by process .* wait"):
+            with pytest.raises(PassingError, match="/t is in use by process .* wait"):
                 train(smaller_config(), examples, tmp_path / "t", **how)
     assert (tmp_path / "t.partial" / "checkpoints" / "checkpoint").exists()
 
