@@ -12,8 +12,52 @@ class InputError(ValueError):
     """
 
 
+class PassingError(RuntimeError):
+    """A fault that may be gone at the next try: no answer, or another at work.
+
+    The command line prints the message and exits with status 75.
+    """
+
+
 class DivergenceError(RuntimeError):
     """Training diverged and could not recover. The command line exits with status 3."""
+
+
+# of boto3, botocore, urllib3 and Python, which are not imported for their names
+UNANSWERED = {
+    "ConnectionError",
+    "HTTPClientError",
+    "IncompleteReadError",
+    "PassingError",
+    "ProtocolError",
+    "RetriesExceededError",
+    "TimeoutError",
+}
+THROTTLED = {"RequestTimeout", "RequestLimitExceeded", "Throttling", "ThrottlingException"}
+
+
+def fault(message: str, cause: Exception) -> InputError | PassingError:
+    """The error to raise: ``PassingError`` where the cause may be gone at the next try.
+
+    Args:
+        message: Of the error.
+        cause: What a file system raised.
+    """
+    return (PassingError if _passes(cause) else InputError)(message)
+
+
+def _passes(cause: Exception) -> bool:
+    parts = getattr(cause, "exception_details", None)  # of Beam, by file
+    if isinstance(parts, dict):
+        return any(_passes(part) for part in parts.values() if part is not cause)
+    response = getattr(cause, "response", None)  # of boto3
+    response = response if isinstance(response, dict) else {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    status = status or getattr(cause, "code", None)  # of Beam and of Google
+    if isinstance(status, int):
+        code = response.get("Error", {}).get("Code")
+        return status >= 500 or status in (408, 429) or code in THROTTLED
+    return any(kind.__name__ in UNANSWERED for kind in type(cause).__mro__)
 
 
 def near(name: str, allowed: Iterable[str]) -> str:

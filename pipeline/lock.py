@@ -9,11 +9,11 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, what: Path | None = None, needed: bool = True) -> Iterator[None]:
     """Hold a file's lock; its content says who does.
 
     The kernel lets go of the lock when its process ends, however it ends: what a dead
@@ -21,10 +21,12 @@ def locked(path: Path) -> Iterator[None]:
 
     Args:
         path: The lock file.
+        what: What it is for, to name in the message; None: the folder that it stands in.
+        needed: Whether a file system without locks will not do.
 
     Raises:
-        InputError: Another process holds the lock; it is named.  Or there can be no such
-            file.
+        PassingError: Another process holds the lock; it is named.
+        InputError: There can be no such file, or no lock.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,10 +38,16 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise InputError(
-                f"{path.parent} is in use by {_holder(file.read())}. One at a time: wait "
-                "for it, or end it."
+            raise PassingError(
+                f"{what or path.parent} is in use by {_holder(file.read())}. One at a "
+                "time: wait for it, or end it."
             ) from None
+        except OSError as error:
+            if needed:
+                raise InputError(
+                    f"cannot lock {path}: {error.strerror}. Choose a file system that has "
+                    "locks (flock)."
+                ) from None
         file.truncate(0)
         json.dump(_ourselves(), file)
         file.flush()

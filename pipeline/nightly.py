@@ -76,8 +76,8 @@ def nightly(
         What ``night.json`` holds.
 
     Raises:
-        InputError: The day comes before one that was done, the log does not hold it,
-            or another night runs in this store.
+        InputError: The day comes before one that was done, or the log does not hold it.
+        PassingError: Another night runs in this store, or the log cannot be read now.
         DivergenceError: Training diverged, now or when the night was done; its record
             and its diagnosis are kept.
     """
@@ -248,7 +248,9 @@ def _released(served: Path) -> set[str]:
         served / WITHDRAWN / str(version) / EXTRA / "metrics.json"
         for version in versions_of(served / WITHDRAWN)
     ]
-    contents = {read_json(path, "a release")["content"] for path in paths}
+    # without the file it was put there by other hands
+    found = [read_json(path, "a release") for path in paths if path.exists()]
+    contents = {metrics["content"] for metrics in found}
     if (served / BLESSED).exists():
         entries = read_json(served / BLESSED, "a release folder")["releases"]
         contents |= {entry["content"] for entry in entries}

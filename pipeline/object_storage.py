@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError, fault
 
 SCHEMES = ("s3://", "gs://", "hdfs://")
 SETTINGS = (
@@ -92,6 +92,7 @@ def sizes(url: Url) -> dict[str, int]:
 
     Raises:
         InputError: The bucket is missing, or the credentials do not open it.
+        PassingError: The service does not answer, or has too much to do.
     """
     prefix = f"{url.rstrip('/')}/"
     with _naming(url):
@@ -180,6 +181,18 @@ def remove(url: Url) -> None:
         if names:
             with _naming(url):
                 _files(url).delete([url / name for name in names])
+
+
+def move(url: Url, to: Url) -> None:
+    """Move a folder, whole or not: the marker is written last and removed first."""
+    for name in sorted(sizes(url), key=lambda name: name == MARKER):
+        with tempfile.TemporaryFile() as file:
+            with _naming(url / name):
+                _files(url).read(url / name, file)
+            file.seek(0)
+            with _naming(to / name):
+                _files(to).write(file, to / name)
+    remove(url)
 
 
 def read_bytes(url: Url) -> bytes:
@@ -276,10 +289,10 @@ def _naming(url: str) -> Iterator[None]:
     """Around an access: what fails is said by name."""
     try:
         yield
-    except InputError:
+    except (InputError, PassingError):
         raise
     except Exception as error:  # each file system has errors of its own
-        raise InputError(_explain(url, error)) from None
+        raise fault(_explain(url, error), error) from None
 
 
 def let_beam_read(path: str) -> None:
@@ -287,6 +300,7 @@ def let_beam_read(path: str) -> None:
 
     Raises:
         InputError: The bucket is missing, or the credentials do not open it.
+        PassingError: The service does not answer, or has too much to do.
     """
     if path.startswith(SCHEMES):
         _files_of("beam", ())
@@ -425,25 +439,24 @@ class Staging:
 
     @contextlib.contextmanager
     def served(self, place: Path | Url) -> Iterator[Path]:
-        """A release folder; of the versions in it, the current one is fetched.
+        """A release folder; the versions in it are empty folders, but for a new one.
 
-        A new version is sent before ``blessed.json`` names it.  One that was withdrawn
-        is copied to ``withdrawn/`` before it goes.
+        That is sent before ``blessed.json`` names it.  What was withdrawn is copied to
+        ``withdrawn/`` before it goes.
         """
         if not isinstance(place, Url):
             yield place
             return
-        local, found = self._local(place), sizes(place)
-        _mirror_release(place, found, local)
+        local = self._local(place)
+        _mirror_release(place, local)
         before = {path.name for path in local.iterdir()}
         yield local
         for path in sorted(local.iterdir()):
             if path.name.isdigit() and path.name not in before:
                 send(path, place / path.name)
-        for path in sorted((local / WITHDRAWN).glob("*")):
+        for path in sorted((local / WITHDRAWN).glob("*"), key=lambda path: int(path.name)):
             if path.name in before:
-                send(path, place / WITHDRAWN / path.name)
-                remove(place / path.name)
+                move(place / path.name, place / WITHDRAWN / path.name)
         write_bytes(place / BLESSED, (local / BLESSED).read_bytes())
 
     def write_version(self, place: Path | Url) -> Path:
@@ -463,20 +476,16 @@ class Staging:
             self._sent.append((version, place / version.name))
 
 
-def _mirror_release(place: Url, found: dict[str, int], local: Path) -> None:
-    """A release folder's shape: its versions as empty folders, but for the current one."""
+def _mirror_release(place: Url, local: Path) -> None:
+    """A release folder's shape: its versions, withdrawn ones too, as empty folders."""
     local.mkdir(parents=True)
-    whole = set(versions_at(place))
+    found = sizes(place)
     if BLESSED in found:
         (local / BLESSED).write_bytes(read_bytes(place / BLESSED))
-        whole &= {json.loads((local / BLESSED).read_bytes())["current"]}
     for parts in (name.split("/") for name in found):
         folder = parts[: 2 if parts[0] == WITHDRAWN else 1]
         if folder[-1].isdigit() and len(parts) > len(folder):
             local.joinpath(*folder).mkdir(parents=True, exist_ok=True)
-    for version in sorted(whole)[-1:]:
-        (local / str(version)).rmdir()
-        fetch(place / str(version), local / str(version))
 
 
 class Snapshots:

@@ -15,7 +15,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.columns import is_list, is_text
-from pipeline.errors import InputError, near
+from pipeline.errors import InputError, PassingError, fault, near
 from pipeline.object_storage import let_beam_read
 
 BATCH_ROWS = 65_536
@@ -56,7 +56,7 @@ class Piece:
         try:
             yield from read()
         except (pa.ArrowException, OSError, EOFError, ValueError) as error:
-            raise InputError(_corrupt(self.path, error)) from None
+            raise _unreadable(self.path, error) from None
 
     def _parquet(self):
         with FileSystems.open(self.path) as file:
@@ -190,7 +190,7 @@ def files_of(pattern: str) -> list[str]:
     try:
         found = FileSystems.match([pattern])[0].metadata_list
     except Exception as error:  # each file system has errors of its own
-        raise InputError(f"cannot look for {pattern}: {error}") from None
+        raise fault(f"cannot look for {pattern}: {error}", error) from None
     return sorted(metadata.path for metadata in found)
 
 
@@ -224,7 +224,7 @@ def _look(
             size = FileSystems.match([path])[0].metadata_list[0].size_in_bytes
             return [Piece(path, None, delimiter, columns)], schema, size // 64
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
-        raise InputError(_corrupt(path, error)) from None
+        raise _unreadable(path, error) from None
     raise InputError(
         f"{path}: unknown format. Allowed: .parquet, {', '.join(CSV_SUFFIXES)}, and "
         "these three packed: .gz, .bz2."
@@ -310,7 +310,10 @@ def _kind(column: pa.DataType) -> tuple[bool, bool]:
     return is_text(column), is_list(column)
 
 
-def _corrupt(path: str, error: Exception) -> str:
+def _unreadable(path: str, error: Exception) -> InputError | PassingError:
     if isinstance(error, InputError):
-        return str(error)
-    return f"{path}: cannot be read, it may be corrupt or cut off: {error}"
+        return error
+    found = fault(f"{path}: cannot be read, it may be corrupt or cut off: {error}", error)
+    if isinstance(found, PassingError):
+        return PassingError(f"{path}: cannot be read now: {error}. Try again.")
+    return found

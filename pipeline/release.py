@@ -3,7 +3,9 @@
 In: an export and its evaluation.  Out: ``<to>/<version>/``, the export with its
 ``metrics.json`` and ``verdict.json`` in ``assets.extra/``, and ``<to>/blessed.json``,
 which names the current version.  Serving takes the highest version there is, so a
-rollback moves the current one to ``<to>/withdrawn/``; its number is not used again.
+rollback moves all above the one it goes back to to ``<to>/withdrawn/``, and a release
+moves those there that ``blessed.json`` does not name, whose releases were killed.  Their
+numbers are not used again.
 
     steadyrank release --model DIR --evaluation DIR --to DIR
     steadyrank release --to DIR --rollback
@@ -36,11 +38,13 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
         to: The folder that is served.
 
     Returns:
-        The new version's entry of ``blessed.json``.
+        The new version's entry of ``blessed.json``; ``withdrawn`` in it are the versions
+        that no entry named.
 
     Raises:
         InputError: The evaluation is of another export, did not pass, or is of rows that
-            training saw; or another process releases into this folder.
+            training saw.
+        PassingError: Another process releases into this folder, or rolls it back.
     """
     model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
     metrics = read_json(evaluation / "metrics.json", WHOLE)
@@ -58,11 +62,15 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
                 shutil.copy(evaluation / name, partial / EXTRA / name)
         entry = _entry(version, model, metrics, verdict)
         _write(to, [*entries, entry])
-    return entry
+        named = {entry["version"] for entry in [*entries, entry]}
+        withdrawn = _withdraw(to, [v for v in versions_of(to) if v not in named])
+    return {**entry, "withdrawn": withdrawn}
 
 
 def roll_back(to: Path) -> dict:
-    """Withdraw the current version: the one that was released before it is served.
+    """Withdraw the version that is served: the one that was released before it takes over.
+
+    What is served is the highest version, whether its release came to name it or not.
 
     A rollback that was interrupted is ended by doing it again.
 
@@ -70,7 +78,8 @@ def roll_back(to: Path) -> dict:
         to: The folder that is served.
 
     Returns:
-        The entry of the version that is current now.
+        The entry of the version that is current now; ``withdrawn`` in it are those that
+        were withdrawn.
 
     Raises:
         InputError: There is no version before it.
@@ -81,21 +90,28 @@ def roll_back(to: Path) -> dict:
 
 
 def _roll_back(to: Path) -> dict:
-    entries = _entries(to)
-    if len(entries) < 2:
+    entries, found = _entries(to), versions_of(to)
+    served = max([*found, *(entry["version"] for entry in entries)], default=0)
+    kept = [entry for entry in entries if entry["version"] < served]
+    if not kept:
         raise InputError(
-            f"{to} has no version to go back to: two releases must stand there that "
-            f"were not withdrawn. Received: {len(entries)}."
+            f"{to} has no version to go back to: below the one that is served, a release "
+            f"must stand that was not withdrawn. Received: {found}."
         )
-    *kept, last = entries
-    before, name = kept[-1], str(last["version"])
-    if not (to / str(before["version"])).is_dir():
+    before = kept[-1]
+    if before["version"] not in found:
         raise InputError(f"{to / str(before['version'])} is missing: cannot go back to it.")
-    if (to / name).is_dir():
-        (to / WITHDRAWN).mkdir(exist_ok=True)
-        (to / name).rename(to / WITHDRAWN / name)
+    withdrawn = _withdraw(to, [v for v in found if v > before["version"]])
     _write(to, kept)
-    return before
+    return {**before, "withdrawn": withdrawn}
+
+
+def _withdraw(to: Path, versions: list[int]) -> list[int]:
+    """Move versions away, the highest last: none of the others is served meanwhile."""
+    for version in versions:
+        (to / WITHDRAWN).mkdir(exist_ok=True)
+        (to / str(version)).rename(to / WITHDRAWN / str(version))
+    return versions
 
 
 def _require_pass(verdict: dict, metrics: dict, evaluation: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,9 +48,9 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     refuse_existing(path, overwrite)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    # no process id: in containers, all jobs on a volume are process 1
+    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
@@ -73,7 +74,7 @@ def replace(partial: Path, path: Path, overwrite: bool = True) -> None:
             refuse_existing(path, False)
             raise
         return
-    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    old = path.with_name(f".{path.name}.old-{secrets.token_hex(8)}")
     if path.exists():
         path.rename(old)
     partial.rename(path)

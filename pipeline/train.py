@@ -10,6 +10,7 @@ stands in ``<output>.partial``, where ``--resume`` finds it.
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import tensorflow as tf
@@ -19,9 +20,11 @@ from pipeline.agree import agree, require_made_for, require_same
 from pipeline.config import Config, load_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
+from pipeline.lock import locked
 from pipeline.storage import read_json, refuse_existing, replace, write_json
 from pipeline.strategy import make_strategy
 from pipeline.training_run import Progress, TrainingRun
+from pipeline.warm_start import FILE as WARM_START
 from pipeline.warm_start import WarmStart, require_ancestor
 
 
@@ -42,9 +45,9 @@ def train(
         config: The run's config.
         examples_path: The example set.
         output: Where the trained model shall stand.
-        resume: Whether to go on with an interrupted run, or with one that has ended and
-            whose ``train.epochs`` were raised since: on a CPU it ends with the very
-            weights of one that was never interrupted.
+        resume: Whether to go on with an interrupted run, which replaces what it was to
+            replace, or with one that has ended and whose ``train.epochs`` were raised
+            since: on a CPU it ends with the very weights of one never interrupted.
         overwrite: Whether a trained model, or an interrupted run, may be replaced.
         strategy: The devices; None: all GPUs, or the CPU.
         progress: Called with steps done, steps in all and a line about how it goes.
@@ -55,24 +58,27 @@ def train(
 
     Raises:
         InputError: The examples do not suit, or the output is there already.
+        PassingError: Another process trains to it.
         DivergenceError: The loss diverged, and the config's policy is to stop or was
             exhausted; ``<output>.partial`` holds the log and the diagnosis.
     """
     examples = ExampleSet.open(examples_path)
     schema = agree(config, examples.schema)
     require_made_for(config, examples.manifest, examples.path)
-    goes_on = resume and Path(output).exists()
-    refuse_existing(output, overwrite or goes_on)
-    if goes_on:
-        _reopen(config, Path(output))
-    work = work_folder(Path(output), resume, overwrite)
-    if not (work / "train.json").exists():
-        write_inputs(config, schema, examples, work, resume)
-        strategy = strategy or make_strategy()
-        run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
-        write_json(work / "train.json", run.train())
-    replace(work, Path(output), overwrite or goes_on)
-    return read_json(Path(output) / "train.json", "a trained model")
+    output = Path(output)
+    with alone(output):
+        goes_on = resume and output.exists()  # with it, or with what was to replace it
+        refuse_existing(output, overwrite or goes_on)
+        if goes_on and not has_begun(output):
+            _reopen(config, output)
+        work = work_folder(output, resume, overwrite)
+        if not (work / "train.json").exists():
+            write_inputs(config, schema, examples, work)
+            strategy = strategy or make_strategy()
+            run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
+            write_json(work / "train.json", run.train())
+        replace(work, output, overwrite or goes_on)
+    return read_json(output / "train.json", "a trained model")
 
 
 def _reopen(config: Config, output: Path) -> None:
@@ -97,11 +103,10 @@ def _reopen(config: Config, output: Path) -> None:
             f"{output} has ended, and train.decay {config.train.decay} ended its rates "
             "with it: more epochs need a training from the start (--overwrite)."
         )
-    work = output.with_name(output.name + ".partial")
-    if work.exists():
-        return  # this very step was interrupted
+    work = partial_of(output)
     fresh = work.with_name(work.name + ".fresh")
-    shutil.rmtree(fresh, ignore_errors=True)
+    for left in (fresh, work):  # by a step that was interrupted or refused
+        shutil.rmtree(left, ignore_errors=True)
     shutil.copytree(output, fresh)
     (fresh / "train.json").unlink()
     (fresh / "config.yaml").write_text(config_text(config), encoding="utf-8")
@@ -142,29 +147,52 @@ def prepare_warm_start(
     require_ancestor(before, schema, (trained / "vocab", examples.path / "vocab"))
     refuse_existing(output, False)
     work = work_folder(Path(output), False, False)
-    write_inputs(config, schema, examples, work, False)
+    write_inputs(config, schema, examples, work)
     start.write(work)
 
 
+def alone(output: Path) -> AbstractContextManager:
+    """One training to a place at a time: two would write to the same ``.partial``."""
+    return locked(output.with_name(f".{output.name}.lock"), output, needed=False)
+
+
+def partial_of(output: Path) -> Path:
+    """Where a run writes until it has ended."""
+    return output.with_name(output.name + ".partial")
+
+
+def has_begun(output: Path) -> bool:
+    """Whether a run that has not ended left something to go on from: a checkpoint.
+
+    One that was refused, or killed before its first one, leaves only its inputs.
+    """
+    work = partial_of(output)
+    return (work / WARM_START).exists() or any(work.rglob("checkpoint"))
+
+
 def work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
-    """Where a run writes until it has ended; refused unless it may go on, or begin."""
-    work = output.with_name(output.name + ".partial")
+    """The folder of a run that goes on, or begins; that of one that begins is not there.
+
+    Raises:
+        InputError: There is nothing to go on with, or what has begun would be lost.
+    """
+    work, begun = partial_of(output), has_begun(output)
     if resume and not work.exists():
         raise InputError(f"{work}: no interrupted run to go on with; leave out --resume.")
-    if work.exists() and not resume:
-        if not overwrite:
-            raise InputError(
-                f"{work} holds an interrupted run. Pass --resume to go on with it, or "
-                "--overwrite to start again."
-            )
+    if begun and not (resume or overwrite):
+        raise InputError(
+            f"{work} holds an interrupted run. Pass --resume to go on with it, or "
+            "--overwrite to start again."
+        )
+    if work.exists() and not (resume and begun):
         shutil.rmtree(work)
     return work
 
 
-def write_inputs(config, schema, examples, work: Path, resume: bool) -> None:
+def write_inputs(config, schema, examples, work: Path) -> None:
     """Put beside the weights what they belong to; refuse to go on with something else."""
     text = config_text(config)
-    if resume:
+    if work.exists():
         found = read_json(work / "schema.json", "an interrupted run")["fingerprint"]
         if found != schema.fingerprint:
             raise InputError(

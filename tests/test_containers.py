@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import runpy
 import shlex
@@ -17,6 +18,7 @@ import pipeline
 from pipeline import cli, object_storage
 from pipeline.cli import application, terminal
 from pipeline.json_console import JsonConsole, JsonProgress
+from pipeline.lock import locked
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -114,6 +116,15 @@ def test_what_nobody_foresaw_has_a_status_of_its_own(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "Traceback" in said and "no space left" in said
     assert left.value.code == application.BROKEN > application.DIVERGED
+
+
+def test_what_may_be_gone_at_the_next_try_has_one_too(tmp_path, capsys):
+    """So that a job is tried again: 1 to 3 end it."""
+    with locked(tmp_path / "lock"), pytest.raises(SystemExit) as left:
+        cli.main(["release", "--to", str(tmp_path), "--rollback"])
+    assert "is in use by process" in capsys.readouterr().err
+    assert left.value.code == application.PASSING == os.EX_TEMPFAIL
+    assert f"**{application.PASSING}**" in (ROOT / "README.md").read_text()
 
 
 def test_what_ends_a_container_ends_every_command(monkeypatch, capsys):

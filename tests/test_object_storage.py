@@ -13,7 +13,7 @@ import yaml
 
 from pipeline import cli, object_storage
 from pipeline.config import parse_config
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError
 from pipeline.evaluate import evaluate
 from pipeline.export import export
 from pipeline.object_storage import MARKER, Url, fetch, locate, send, sizes, within
@@ -220,18 +220,24 @@ def test_an_interrupted_run_in_a_bucket_is_not_lost(s3, tmp_path):
 
 
 def test_a_rollback_withdraws_what_is_served_and_loses_nothing(s3, tmp_path):
-    """Version 3 was sent, but its release died before it was named."""
-    for version in ("1", "2", "3"):
+    """Version 3 was sent, but its release died before it was named; 4 died on its way."""
+    for version in ("1", "2", "3", "4"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "saved_model.pb").write_text(version)
         send(tmp_path / version, s3 / "store" / version)
+    object_storage._files(s3).delete([s3 / "store/4" / MARKER])
     entries = [{"version": n, "verdict": "PASS", "forced": None} for n in (1, 2)]
     blessed = {"current": 2, **entries[-1], "releases": entries}
     object_storage.write_bytes(s3 / "store" / "blessed.json", json.dumps(blessed).encode())
-    cli.app(["release", "--to", f"{s3}/store", "--rollback"], standalone_mode=False)
-    assert read(s3, "store/blessed.json")["current"] == 1
-    assert object_storage.read_bytes(s3 / "store/withdrawn/2/saved_model.pb") == b"2"
-    assert not sizes(s3 / "store" / "2")
+    for current in (2, 1):
+        cli.app(["release", "--to", f"{s3}/store", "--rollback"], standalone_mode=False)
+        assert read(s3, "store/blessed.json")["current"] == current
+        assert object_storage.versions_at(s3 / "store") == list(range(1, current + 1))
+    assert not sizes(s3 / "store" / "4")
+    for version in ("2", "3", "4"):
+        place = s3 / "store/withdrawn" / version
+        assert object_storage.read_bytes(place / "saved_model.pb") == version.encode()
+        assert object_storage.exists(place) == (version != "4")
 
 
 def test_a_missing_bucket_and_wrong_credentials_are_named(s3, monkeypatch):
@@ -250,7 +256,7 @@ def test_a_missing_bucket_and_wrong_credentials_are_named(s3, monkeypatch):
     assert boto3.client("s3").list_buckets()["Buckets"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(InputError, match="Could not connect to the endpoint"):
+    with pytest.raises(PassingError, match="Could not connect to the endpoint"):
         sizes(s3 / "x")
 
 

@@ -1,7 +1,8 @@
 """The command line: parse, call one stage, say in a few lines how it went.
 
 Exit status: 0 done, and gates passed; 1 a gate refused or held the model; 2 bad config
-or input; 3 training diverged; 70 an error of ours, with a traceback.
+or input; 3 training diverged; 70 an error of ours, with a traceback; 75 a fault that may
+be gone at the next try.
 """
 
 from pipeline.cli import stages, studies, views  # noqa: F401  (each adds its commands)

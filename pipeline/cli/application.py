@@ -13,11 +13,11 @@ from typer.core import TyperCommand
 
 from components.environment import leave
 from pipeline.cli import terminal
-from pipeline.errors import DivergenceError, InputError
+from pipeline.errors import DivergenceError, InputError, PassingError
 from pipeline.json_console import LogFormat
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
-BROKEN, INTERRUPTED = 70, 130  # sysexits.h: an internal error; SIGINT
+BROKEN, PASSING, INTERRUPTED = 70, 75, 130  # sysexits.h: internal, temporary; SIGINT
 
 
 class WithBeamFlags(TyperCommand):
@@ -89,6 +89,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise KeyboardInterrupt
     except InputError as error:
         status = terminal.fail(str(error), BAD_INPUT)
+    except PassingError as error:
+        status = terminal.fail(str(error), PASSING)
     except DivergenceError as error:
         status = terminal.fail(str(error), DIVERGED)
     except (typer.Abort, KeyboardInterrupt):

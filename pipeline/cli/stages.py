@@ -245,6 +245,9 @@ def release(
             current = stage.release(*folders, local)
     forced = f", forced: {current['forced']['reason']}" if current["forced"] else ""
     terminal.say(f"version {current['version']} ({current['verdict']}{forced}) in {to}")
+    if current["withdrawn"]:
+        why = "" if rollback else ", which no release had named: it was interrupted"
+        terminal.say(f"withdrawn: {', '.join(map(str, current['withdrawn']))}{why}")
 
 
 def _preprocess(
@@ -295,7 +298,7 @@ def _train(loaded, examples, output, resume, overwrite) -> None:
     if not (resume or overwrite):
         snapshots.require_none()
     with terminal.progress() as bar, Staging() as staging:
-        local = staging.write(output, overwrite)
+        local = staging.write(output, overwrite or resume)
         if resume:
             staging.resumable(output, local)
         summary = stage(

@@ -49,7 +49,23 @@ from pipeline.errors import InputError, near
 
 
 class Loader(yaml.SafeLoader):
-    """YAML with the booleans of version 1.2: ``on`` is a word, and a join's key."""
+    """YAML with the booleans of version 1.2: ``on`` is a word, and a join's key.
+
+    And without keys that stand twice, of which PyYAML takes the last.
+    """
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        lines = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in lines:
+                raise yaml.YAMLError(
+                    f"{key.value!r} stands in line {lines[name]} and again in line {line}. "
+                    "Keep one"
+                )
+            lines[name] = line
+        return node
 
 
 Loader.yaml_implicit_resolvers = {

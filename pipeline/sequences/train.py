@@ -26,7 +26,7 @@ from pipeline.sequences.model import build, grown, load_weights, trained_before
 from pipeline.sequences.training_run import MONITOR, PhaseRun, Progress
 from pipeline.storage import read_json, refuse_existing, replace, write_json
 from pipeline.strategy import make_strategy
-from pipeline.train import work_folder, write_inputs
+from pipeline.train import alone, has_begun, work_folder, write_inputs
 from pipeline.train_log import FILE, read_lines
 from pipeline.versions import versions
 
@@ -61,17 +61,27 @@ def train(
 
     Raises:
         InputError: The sequences do not suit, or the output is there already.
+        PassingError: Another process trains to it.
         DivergenceError: The loss diverged, and the config's policy is to stop or was
             exhausted.
     """
-    refuse_existing(output, overwrite)
     examples = SequenceSet.open(examples_path)
     schema = _agree(config, examples.schema)
     require_made_for(config, examples.manifest, examples.path)
-    work = work_folder(Path(output), resume, overwrite)
-    write_inputs(config, schema, examples, work, resume)
-    strategy, shown = strategy or make_strategy(), progress or (lambda *_: None)
-    saved = saved or (lambda _: None)
+    output = Path(output)
+    with alone(output):
+        goes_on = resume and has_begun(output)
+        refuse_existing(output, overwrite or goes_on)
+        work = work_folder(output, resume, overwrite)
+        write_inputs(config, schema, examples, work)
+        strategy, progress = strategy or make_strategy(), progress or (lambda *_: None)
+        saved = saved or (lambda _: None)
+        _run_phases(config, schema, examples, work, strategy, progress, saved)
+        replace(work, output, overwrite or goes_on)
+    return read_json(output / "train.json", "a trained model")
+
+
+def _run_phases(config, schema, examples, work, strategy, progress, saved) -> None:
     rows, validation = examples.read("train")[0], examples.read("validation")[0]
     phases = []
     for number in range(len(config.train.phases)):
@@ -80,15 +90,13 @@ def train(
             offset = sum(phase["steps"] for phase in phases)
             parts = _part(config, number, rows), validation
             try:
-                _run(config, schema, work, number, parts, offset, strategy, shown)
+                _run(config, schema, work, number, parts, offset, strategy, progress)
             except DivergenceError:
                 saved(work)  # with what is known of it
                 raise
             saved(work)
         phases.append(read_json(done, "an interrupted run"))
     _finish(config, schema, work, phases, strategy)
-    replace(work, Path(output), overwrite)
-    return read_json(Path(output) / "train.json", "a trained model")
 
 
 def _agree(config: SequenceConfig, schema: SequenceSchema) -> SequenceSchema:

@@ -76,11 +76,23 @@ class Space:
         for parameter in self.parameters.values():
             if not is_active(parameter, found):
                 continue
-            value = _at(settings, parameter.key)
-            if not _holds(parameter, value):
+            held = self._held(parameter, _at(settings, parameter.key))
+            if not held:
                 return None
-            found[parameter.key] = value
+            found[parameter.key] = held[0]
         return found
+
+    def _held(self, parameter: Parameter, value: object) -> list:
+        """The value, if a range holds it; the choices that a config takes for it."""
+        if parameter.values is None:
+            number = isinstance(value, int | float)
+            return [value] if number and parameter.low <= value <= parameter.high else []
+
+        def taken(choice):  # "1e-3" is a text in YAML, and a number in a config
+            config = self.checked(self._first_values({parameter.key: choice}))
+            return _at(config.model_dump(mode="json"), parameter.key)
+
+        return [choice for choice in parameter.values if taken(choice) == value]
 
     def hyperparameters(self) -> kt.HyperParameters:
         """The space in KerasTuner's terms."""
@@ -92,7 +104,8 @@ class Space:
     def _register(self, found, parameter: Parameter, conditions: list) -> None:
         if conditions:
             key, values = conditions[0]
-            with found.conditional_scope(key, [json.dumps(value) for value in values]):
+            choices = [c for c in self.parameters[key].values if c in values]
+            with found.conditional_scope(key, [json.dumps(c) for c in choices]):
                 self._register(found, parameter, conditions[1:])
         elif parameter.values is not None:
             found.Choice(parameter.key, [json.dumps(value) for value in parameter.values])
@@ -176,12 +189,6 @@ def candidates(parameter: Parameter) -> Sequence:
     if parameter.values is not None:
         return parameter.values
     return [parameter.low, parameter.high]
-
-
-def _holds(parameter: Parameter, value: object) -> bool:
-    if parameter.values is not None:
-        return value in parameter.values
-    return isinstance(value, int | float) and parameter.low <= value <= parameter.high
 
 
 def _at(node: object, path: str) -> object:

@@ -9,14 +9,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from apache_beam.io.filesystem import BeamIOError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 from typer.testing import CliRunner
 
 from pipeline.agree import read_by_preprocessing
 from pipeline.cli import app, stages
 from pipeline.config import parse_config
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError, fault
 from pipeline.preprocess import preprocess
-from pipeline.storage import publish, write_json
+from pipeline.readers import Piece
+from pipeline.storage import PARTIAL, publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
 
@@ -394,6 +402,65 @@ def test_what_another_job_published_meanwhile_stays(tmp_path):
     with publish(path, overwrite=True) as partial:
         (partial / "ours").write_text("x")
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "ours"]
+
+
+def answer(status, code="Some") -> Exception:
+    """What boto3 raises on an answer."""
+    found = {"ResponseMetadata": {"HTTPStatusCode": status}, "Error": {"Code": code}}
+    return ClientError(found, "GetObject")
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (answer(500), True),
+        (answer(503, "SlowDown"), True),
+        (answer(429), True),
+        (answer(400, "RequestTimeout"), True),
+        (answer(400, "Throttling"), True),
+        (answer(400, "InvalidArgument"), False),
+        (answer(403), False),
+        (answer(404), False),
+        (ReadTimeoutError(endpoint_url="x"), True),
+        (EndpointConnectionError(endpoint_url="x"), True),
+        (NoCredentialsError(), False),
+        (ConnectionResetError(104, "reset by peer"), True),
+        (TimeoutError(), True),
+        (BeamIOError("match failed", {"s3://b": answer(500)}), True),
+        (BeamIOError("match failed", {"s3://b": answer(404)}), False),
+        (OSError("not a Parquet file"), False),
+        (InputError("a word of ours"), False),
+        (PassingError("a word of ours"), True),
+    ],
+)
+def test_faults_that_may_be_gone_at_the_next_try_are_told_apart(error, passing):
+    assert isinstance(fault("said", error), PassingError if passing else InputError)
+
+
+def test_a_connection_that_breaks_in_a_worker_is_no_bad_input(folder, monkeypatch):
+    whole = Piece._parquet
+
+    def broken(piece):
+        if piece.path.endswith("log.parquet"):
+            raise ConnectionResetError(104, "Connection reset by peer")
+        yield from whole(piece)
+
+    monkeypatch.setattr(Piece, "_parquet", broken)
+    with pytest.raises(PassingError, match=r"log.parquet: .* reset by peer"):
+        run(folder)
+
+
+def test_jobs_of_one_process_id_do_not_share_what_is_half_done(tmp_path):
+    """In containers each is process 1."""
+    path = tmp_path / "out"
+    with pytest.raises(InputError, match="out exists already"):
+        with publish(path) as first:
+            (first / "a").write_text("x")
+            with publish(path) as second:
+                (second / "b").write_text("y")
+            assert [p.name for p in first.iterdir()] == ["a"]
+    assert [p.name for p in path.iterdir()] == ["b"]
+    assert first.match(PARTIAL)  # which nightly removes
 
 
 def test_an_output_that_cannot_be_written_is_named(folder):

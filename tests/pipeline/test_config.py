@@ -15,6 +15,7 @@ from pipeline.config import (
     load_config,
     name_of,
     parse_config,
+    read_document,
     trunks,
 )
 from pipeline.errors import InputError
@@ -442,6 +443,7 @@ def test_on_is_a_word_and_not_a_boolean(tmp_path):
     [
         ("a: [", "is not YAML"),
         ("a: 2024-02-30", "is not YAML: day is out of range"),
+        ("a: 1\nb:\n  c: 1\n  'c': 2", "'c' stands in line 3 and again in line 4"),
         ("- 1", "must hold keys"),
         ("", "must hold keys"),
     ],
@@ -449,6 +451,12 @@ def test_on_is_a_word_and_not_a_boolean(tmp_path):
 def test_a_file_that_is_no_config_is_refused(tmp_path, text, said):
     with pytest.raises(InputError, match=said):
         load_config(write(tmp_path, text))
+
+
+def test_a_key_may_override_what_is_merged(tmp_path):
+    text = "x: &a {k: 1}\ny: {z: {w: &b {<<: *a, k: 2}}}\nv: {<<: *b, k: 3}"
+    document = read_document(write(tmp_path, text))
+    assert document["y"]["z"]["w"] == {"k": 2} and document["v"] == {"k": 3}
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -14,7 +14,7 @@ import yaml
 from pipeline import cli
 from pipeline import nightly as module
 from pipeline.config import parse_config
-from pipeline.errors import DivergenceError, InputError
+from pipeline.errors import DivergenceError, InputError, PassingError
 from pipeline.example_set import ExampleSet
 from pipeline.lock import locked
 from pipeline.nightly import nightly
@@ -253,7 +253,7 @@ def test_one_night_at_a_time_and_a_dead_one_holds_nothing(tmp_path, days, config
     command = [sys.executable, "-c", HOLD, str(tmp_path / "lock")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"
-        with pytest.raises(InputError, match=f"in use by process {process.pid} on"):
+        with pytest.raises(PassingError, match=f"in use by process {process.pid} on"):
             nightly(config, days, DATES[2], tmp_path)
         process.kill()
     assert json.loads((tmp_path / "lock").read_text())["pid"] == process.pid

@@ -225,7 +225,7 @@ def test_what_is_measured_while_the_loss_is_high_is_not_kept(
     """A rollback would drop that epoch: the best weights must be of one that stands."""
     config, found = settings(), ExampleSet.open(examples)
     schema = agree(config, found.schema)
-    write_inputs(config, schema, found, tmp_path / "work", False)
+    write_inputs(config, schema, found, tmp_path / "work")
     run = TrainingRun(config, schema, found, tmp_path / "work", make_strategy())
     areas = iter([0.5, 0.6])
     monkeypatch.setattr(training_run, "monitored", lambda *_: next(areas))

@@ -1,13 +1,14 @@
 """Releases: only what passed, whole, under the next number; and back again."""
 
+import errno
 import json
 import shutil
 
 import pytest
 
+from pipeline import lock, storage
 from pipeline import release as stage
-from pipeline import storage
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError
 from pipeline.lock import locked
 from pipeline.release import release, roll_back
 from pipeline.storage import hash_folder
@@ -60,6 +61,7 @@ def test_what_passed_is_copied_under_the_next_number(model, evaluated, tmp_path)
     (to / "7").mkdir()  # put there by other hands
     assert release(model, evaluated(), to)["version"] == 8
     assert [item["version"] for item in blessed(to)["releases"]] == [1, 8]
+    assert (to / "withdrawn" / "7").is_dir() and not (to / "7").exists()
 
 
 @pytest.mark.parametrize("verdict", ["HOLD", "REFUSE", "pass", None])
@@ -148,9 +150,21 @@ def test_one_release_at_a_time(model, evaluated, tmp_path):
     release(model, evaluated(), to)
     with locked(to / "lock"):
         for change in (lambda: release(model, evaluated(), to), lambda: roll_back(to)):
-            with pytest.raises(InputError, match="served is in use by process"):
+            with pytest.raises(PassingError, match="served is in use by process"):
                 change()
     assert [entry["version"] for entry in blessed(to)["releases"]] == [1, 2]
+
+
+def test_a_file_system_without_locks_is_named_where_one_is_needed(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", fail)
+    with lock.locked(tmp_path / "lock", needed=False):
+        assert (tmp_path / "lock").exists()
+    with pytest.raises(InputError, match="cannot lock .*lock: No locks available"):
+        with lock.locked(tmp_path / "lock"):
+            pass
 
 
 def test_an_interrupted_rollback_is_ended_by_another(
@@ -169,6 +183,48 @@ def test_an_interrupted_rollback_is_ended_by_another(
     with pytest.raises(InputError, match="1 is missing"):
         roll_back(to)
     assert (to / "2").exists()
+
+
+@pytest.fixture
+def half_released(model, evaluated, tmp_path, monkeypatch):
+    """Version 1, and a version 2 whose release was killed before it was named."""
+    to = tmp_path / "served"
+    release(model, evaluated(), to)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "write_json", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            release(model, evaluated(), to)
+    assert (to / "2").exists() and blessed(to)["current"] == 1
+    return to
+
+
+def test_a_rollback_withdraws_what_was_never_announced(half_released):
+    back = roll_back(half_released)
+    assert back["version"] == 1 and back["withdrawn"] == [2]
+    assert [p.name for p in half_released.iterdir() if p.name.isdigit()] == ["1"]
+    assert blessed(half_released)["current"] == 1
+    with pytest.raises(InputError, match="no version to go back to"):
+        roll_back(half_released)
+
+
+def test_a_release_withdraws_what_was_never_announced(model, evaluated, half_released):
+    entry = release(model, evaluated(), half_released)
+    assert entry["version"] == 3 and entry["withdrawn"] == [2]
+    assert (half_released / "withdrawn" / "2" / "saved_model.pb").exists()
+    assert "withdrawn" not in blessed(half_released)
+    assert roll_back(half_released)["version"] == 1
+    assert [p.name for p in half_released.iterdir() if p.name.isdigit()] == ["1"]
+
+
+def test_a_rollback_leaves_nothing_above_it(model, evaluated, half_released, monkeypatch):
+    """The release after the killed one was killed, too: before it could withdraw."""
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "_withdraw", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            release(model, evaluated(), half_released)
+    assert blessed(half_released)["current"] == 3 and (half_released / "2").exists()
+    assert roll_back(half_released)["withdrawn"] == [2, 3]
+    assert [p.name for p in half_released.iterdir() if p.name.isdigit()] == ["1"]
 
 
 def test_a_hash_sees_names_contents_and_places(tmp_path, monkeypatch):

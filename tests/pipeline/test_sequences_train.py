@@ -13,7 +13,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 from models.stack import named_weights
 from pipeline import train_log
 from pipeline.config import parse_sequence_config
-from pipeline.errors import DivergenceError, InputError
+from pipeline.errors import DivergenceError, InputError, PassingError
+from pipeline.lock import locked
 from pipeline.release import release
 from pipeline.sequences.evaluate import NextItemExport, evaluate
 from pipeline.sequences.example_set import SequenceSchema, SequenceSet
@@ -104,7 +105,10 @@ def test_a_run_that_was_killed_in_a_phase_ends_the_same(folder, trained):
     output = folder / "killed"
     with pytest.raises(InputError, match="--resume"):
         train(parsed(), folder / "examples", output)
+    with locked(folder / ".killed.lock"), pytest.raises(PassingError, match="is in use"):
+        train(parsed(), folder / "examples", output, resume=True)
     seen = []
+    output.mkdir()  # as if it was begun with --overwrite
     again = {"resume": True, "progress": lambda *said: seen.append(said[2])}
     train(parsed(), folder / "examples", output, **again)
     assert all(text.startswith("phase 2") for text in seen)

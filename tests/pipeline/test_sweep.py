@@ -162,6 +162,32 @@ def test_values_reach_the_config_and_come_back():
     }
 
 
+@pytest.mark.parametrize("choices", [[10, 1], [10.0, 1.0], ["1e1", "1e0"]])
+def test_the_configs_own_value_is_a_choice_however_it_is_written(choices, tmp_path):
+    """A choice goes by its JSON text, of which 1, 1.0 and "1e0" have three."""
+    key, other = "train.embedding.r", "train.embedding.zeta"
+    when = {"key": key, "values": [10]}
+    if isinstance(choices[0], str):
+        when = {"key": key, "values": ["1e1"]}
+    depends = {"key": other, "low": 1e-6, "high": 1e-4, "when": when}
+    space = make_space({"key": key, "values": choices}, depends, trials=9, seed=2)
+    own = space.own()
+    assert own == {key: choices[1]}
+    oracle = make_oracle(space.sweep, space.hyperparameters(), space.encode(own))
+    oracle._set_project_dir(str(tmp_path), "trials")
+    drawn = [oracle.create_trial(f"{n}").hyperparameters.values for n in range(9)]
+    assert space.decode(drawn[0]) == own
+    assert any(other in space.decode(values) for values in drawn)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_bayesian_sweep_knows_its_first_trial(tmp_path):
+    choices = {"key": "train.embedding.r", "values": [10, 1]}
+    space = make_space(choices, RATE, method="bayesian", trials=4)
+    found = sweep(space, None, tmp_path / "out", run=Fake())
+    assert len(found["trials"]) == 4 and found["own_value"] is not None
+
+
 def test_every_draw_is_a_config_and_conditions_hold(tmp_path):
     space, fake = make_space(UNITS, CLIP, THRESHOLD, trials=25), Fake()
     sweep(space, None, tmp_path / "out", run=fake)

@@ -10,8 +10,9 @@ import yaml
 
 from pipeline.agree import require_made_for
 from pipeline.config import load_config, parse_config
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PassingError
 from pipeline.example_set import ExampleSet
+from pipeline.lock import locked
 from pipeline.preprocess import preprocess
 from pipeline.train import train
 from tests.pipeline import tiny
@@ -153,6 +154,39 @@ def test_what_does_not_belong_together_is_not_resumed(config, examples, tmp_path
     train(smaller_config(), examples, output, overwrite=True)
     with pytest.raises(InputError, match="exists already"):
         train(smaller_config(), examples, output)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_that_was_refused_has_not_begun(examples, tmp_path, resume):
+    with pytest.raises(InputError, match="warmup_steps must be below the 13 steps"):
+        train(smaller_config(warmup_steps=1000), examples, tmp_path / "t")
+    how = {"resume": resume, "progress": interrupt(lambda *_: True)}
+    with pytest.raises(Interrupted):
+        train(smaller_config(), examples, tmp_path / "t", **how)
+    assert load_config(tmp_path / "t.partial" / "config.yaml").train.warmup_steps == 0
+
+
+def test_one_training_at_a_time(examples, tmp_path):
+    (tmp_path / "t.partial" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "t.partial" / "checkpoints" / "checkpoint").write_text("of the other")
+    with locked(tmp_path / ".t.lock"):
+        for how in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(PassingError, match="/t is in use by process .* wait"):
+                train(smaller_config(), examples, tmp_path / "t", **how)
+    assert (tmp_path / "t.partial" / "checkpoints" / "checkpoint").exists()
+
+
+def test_an_interrupted_run_replaces_what_it_was_to_replace(examples, tmp_path):
+    output, how = tmp_path / "t", {"progress": interrupt(lambda *_: True)}
+    output.mkdir()
+    (output / "old").write_text("")
+    with pytest.raises(Interrupted):
+        train(smaller_config(), examples, output, overwrite=True, **how)
+    with pytest.raises(InputError, match="train.seed is 2 in the config"):
+        train(smaller_config(seed=2), examples, output, resume=True)
+    assert (output / "old").exists()
+    train(smaller_config(), examples, output, resume=True)
+    assert not (output / "old").exists() and (output / "train.json").exists()
 
 
 @pytest.mark.parametrize(
