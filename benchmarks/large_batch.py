@@ -15,9 +15,10 @@ all rules; a rule says what becomes of them at ``s`` times the batch.  Every run
 many epochs, is judged after each on validation rows, and reported on test rows at its
 best epoch.  KuaiRand's is_click is the second set, from 1 K to 8 K.
 
-Recipes: every scaling rule with the clip (r = 1, zeta = 1e-5) and lazy semantics; CowClip's
-rule and the rule that we ship (``SHIPPED``) without the clip; and that with the other
-semantics of L2.
+Recipes: every scaling rule with the clip (r = 1, zeta = 1e-5) and lazy semantics, Adam for
+the dense weights, unclipped, and a warm-up of their rate; CowClip's rule and the rule that
+we ship (``SHIPPED``) without the clip; that with the other semantics of L2; with Clippy on
+the dense weights and no warm-up, as ``train`` has it by default; and the same with Adagrad.
 
 ``--clip-study``: in place of the recipes, where CowClip's clip is worth something: the
 rule that we ship with the clip, without it, and with its bound as it is to a loss that is
@@ -29,7 +30,8 @@ epochs, batches to 128 K and three seeds; ``--recipes``, ``--factors`` and ``--s
 part of it.  Runs share the cores: ``--workers`` at once, one thread each.  Each is kept as
 soon as it has ended, and ``--resume`` goes on with what an interrupted study lacks.
 
-Results go to ``benchmarks/results/large_batch*.json``.  The last line is a JSON object:
+Results go to ``benchmarks/results/large_batch*.json``, named by what was chosen (a part of
+a study does not replace the whole).  The last line is a JSON object:
 drops of test AUC from 1 K to 16 times as much, means over the seeds: ``cowclip_drop_16x``,
 ``best_shipped_drop_16x``, ``best_other_rule_drop_16x``, ``clip_off_drop_16x``;
 ``lazy_minus_dense_auc`` and ``touched_minus_dense_auc`` at 16 K; ``epoch_speedup_16x``;
@@ -59,6 +61,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"
 BASE_BATCH = 1024
 BASE = {"embedding_rate": 1e-3, "l2": 3e-5, "dense_rate": 8e-4}
+DENSE_RATES = {"adam": BASE["dense_rate"], "adagrad": 0.2}
 TRUNKS = {  # and what each has beside its deep side
     "deepfm": {},
     "wide_deep": {},
@@ -88,6 +91,9 @@ class Recipe:
         l2, rate: Times ``BASE``'s.
         summed: The bound is what it would be to a loss summed over the batch, and an L2
             as many times as large.
+        dense: Optimizer of the dense weights.
+        dense_clip: On their updates.
+        warm_up: Whether their rate warms up.
     """
 
     name: str
@@ -98,8 +104,12 @@ class Recipe:
     l2: float = 1.0
     rate: float = 1.0
     summed: bool = False
+    dense: str = "adam"
+    dense_clip: str = "none"
+    warm_up: bool = True
 
 
+AS_TRAINED = {"dense_clip": "clippy", "warm_up": False}  # the defaults of `train`
 RECIPES = (
     Recipe("none", "none"),
     Recipe("sqrt", "sqrt"),
@@ -112,6 +122,8 @@ RECIPES = (
     Recipe(f"{SHIPPED}, clip off", SHIPPED, clip="none"),
     Recipe(f"{SHIPPED}, dense", SHIPPED, semantics="dense"),
     Recipe(f"{SHIPPED}, touched", SHIPPED, semantics="touched"),
+    Recipe(f"{SHIPPED}, as trained", SHIPPED, **AS_TRAINED),
+    Recipe(f"{SHIPPED}, Adagrad", SHIPPED, dense="adagrad", **AS_TRAINED),
 )
 CLIPS = {"clip": {}, "summed": {"summed": True}, "off": {"clip": "none"}}
 CLIP_STUDY = tuple(
@@ -173,13 +185,16 @@ def optimizers(run: Run, steps: int, epochs: int) -> tuple:
 
     recipe, s = run.recipe, run.batch_size / BASE_BATCH
     rate = (ADAGRAD if recipe.optimizer == "adagrad" else BASE)["embedding_rate"]
-    base = recipe.rate * rate, recipe.l2 * BASE["l2"], BASE["dense_rate"]
-    rates = scale(recipe.rule, s, *base)
+    base = recipe.rate * rate, recipe.l2 * BASE["l2"], DENSE_RATES[recipe.dense]
+    rates = scale(recipe.rule, s, *base, recipe.dense)
     start = {"initial_accumulator": ADAGRAD["initial_accumulator"]}
     bound = 1.0 / run.batch_size if recipe.summed else 1.0
     end = epochs * steps if run.decay == "linear" else None
-    dense = DENSE_OPTIMIZERS["adam"](
-        WarmUp(rates.dense_rate, WARM_UP_EPOCHS * steps, end=end), clip="none", **rates.adam
+    warm_up = WARM_UP_EPOCHS * steps if recipe.warm_up else 0
+    dense = DENSE_OPTIMIZERS[recipe.dense](
+        WarmUp(rates.dense_rate, warm_up, end=end),
+        clip=recipe.dense_clip,
+        **(rates.adam if recipe.dense == "adam" else {}),
     )
     return dense, ROW_OPTIMIZERS[recipe.optimizer](
         WarmUp(rates.embedding_rate, 0, end=end),
@@ -412,6 +427,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, help="in place of 2 M or 8 M")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args(arguments)
+    options.name = name_of(options)
     options.rows = options.rows or (2_000_000 if options.quick else 8_000_000)
     options.epochs = options.epochs or (2 if options.quick else 4)
     options.factors = options.factors or ([16] if options.quick else [4, 16, 64, 128])
@@ -420,6 +436,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.clip_study:
         options.recipes, options.factors, options.no_kuairand = CLIP_STUDY, [16], True
     return options
+
+
+def name_of(options: argparse.Namespace) -> str:
+    """What the results are called: by all that was chosen on the command line."""
+    parts = [] if options.trunk == DEEPFM else [options.trunk]
+    parts += [] if options.decay == "none" else ["decay"]
+    if options.clip_study:
+        parts += ["clip"]
+    elif options.recipes != [recipe.name for recipe in RECIPES]:
+        parts += [name.replace(", ", "-").replace(" ", "-") for name in options.recipes]
+    parts += [f"{factor}x" for factor in options.factors or ()]
+    parts += [f"seed{seed}" for seed in options.seeds or ()]
+    parts += [f"{options.epochs}epochs"] if options.epochs else []
+    parts += [f"{options.rows}rows"] if options.rows else []
+    parts += ["shaped"] if options.no_kuairand else []
+    return "_".join(["large_batch", *parts, *(["quick"] if options.quick else [])])
 
 
 def train_all(options: argparse.Namespace, folder: Path, ledger: Ledger) -> tuple:
@@ -462,11 +494,7 @@ def summary(shaped: list[Run], kuairand: list[Run], factors: Iterable[int]) -> d
 def main(arguments: list[str] | None = None) -> None:
     """Run the study."""
     options = parse(arguments)
-    parts = [] if options.trunk == DEEPFM else [options.trunk]
-    parts += [] if options.decay == "none" else ["decay"]
-    parts += ["clip"] if options.clip_study else []
-    name = "_".join(["large_batch", *parts, *(["quick"] if options.quick else [])])
-    ledger = Ledger(options.results / f"{name}_runs.json", options.resume)
+    ledger = Ledger(options.results / f"{options.name}_runs.json", options.resume)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
         shaped, kuairand = train_all(options, Path(folder), ledger)
     result = summary(shaped, kuairand, options.factors)
@@ -475,7 +503,7 @@ def main(arguments: list[str] | None = None) -> None:
     about = {"rows": options.rows, "epochs": options.epochs}
     runs = [dataclasses.asdict(run) for run in (*shaped, *kuairand)]
     text = json.dumps({**result, **about, "runs": runs}, indent=1)
-    (options.results / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (options.results / f"{options.name}.json").write_text(text + "\n", encoding="utf-8")
     print(json.dumps(result))
 
 

@@ -55,6 +55,41 @@ def test_the_bound_of_a_summed_loss_is_as_many_times_smaller():
     assert float(tables["summed"].learning_rate) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ("--quick", "quick"),
+        ("", ""),
+        (
+            "--decay linear --recipes momentum --factors 64 --no-kuairand",
+            "decay_momentum_64x_shaped",
+        ),
+        ("--quick --clip-study", "clip_quick"),
+        ("--seeds 2 --epochs 1 --rows 500", "seed2_1epochs_500rows"),
+    ],
+)
+def test_a_part_of_a_study_has_a_name_of_its_own(arguments, name):
+    expected = "_".join(["large_batch", name] if name else ["large_batch"])
+    assert large_batch.parse(arguments.split()).name == expected
+
+
+def test_recipes_differ_in_what_their_names_say():
+    by_name = {recipe.name: recipe for recipe in RECIPES}
+    found = {}
+    for name in (SHIPPED, f"{SHIPPED}, as trained", f"{SHIPPED}, Adagrad"):
+        dense, rows = large_batch.optimizers(Run(by_name[name], 16 * BASE_BATCH, 1), 4, 2)
+        rates = [float(dense._learning_rate(step)) for step in (0, 4)]
+        found[name] = type(dense).__name__, dense.clip, *np.round(rates, 4).tolist()
+        assert rows.clip == "cowclip" and float(rows._learning_rate(0)) == pytest.approx(
+            4e-3
+        )
+    assert list(found.values()) == [
+        ("Adam", "none", 0.0, 0.0128),
+        ("Adam", "clippy", 0.0128, 0.0128),
+        ("Adagrad", "clippy", 0.8, 0.8),
+    ]
+
+
 def test_every_row_is_in_one_batch():
     rows = range(10, 33)
     found = [batch.tolist() for batch in in_memory.batches(rows, 5, seed=3)]
