@@ -11,11 +11,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from pipeline import readers
 from pipeline.agree import read_by_preprocessing
 from pipeline.cli import app, stages
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.preprocess import preprocess
+from pipeline.readers import CsvForm, Piece
 from pipeline.storage import publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
@@ -236,6 +238,55 @@ def test_malformed_csv_lines_are_rejected_and_kept(folder):
     assert manifest["rows"]["read"] == 242
     rejected = pq.read_table(folder / "out" / "rejected" / "rows.parquet")
     assert "1,2,3" in rejected["text"].to_pylist()
+
+
+def batches(path, **form):
+    """The rows of a CSV file, and the lines that are none."""
+    read = list(Piece(str(path), None, CsvForm(**form)).batches())
+    rows = [tuple(row.values()) for table, _ in read for row in table.to_pylist()]
+    bad = [t for _, m in read if m is not None for t in m["text"].to_pylist()]
+    return rows, bad
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('a,b\n1,2\n"best,2\n3,4\n5,6\n', "about row 1 or later: .*'\"best,2"),
+        ('a,b\n1,2\n1,"best\n3,4\n5,"6"\n', "row 2, column 'b': .*'best"),
+        ('a,b\r1,2\r1,"best\r3,4\r', "row 2, column 'b'"),
+        ('a,b\n1,2\n1,"best\n3,4', "row 2, column 'b'"),
+        ('a,"b\n1,2\n3,4"\n', "the first lines"),
+    ],
+)
+def test_a_quote_that_is_never_closed_is_refused_and_not_one_row(tmp_path, text, said):
+    (tmp_path / "x.csv").write_bytes(text.encode())
+    with pytest.raises(InputError, match=f"x.csv: .*{said}") as caught:
+        batches(tmp_path / "x.csv")
+    assert "data.quote: null" in str(caught.value)
+    assert "data.multiline: true" in str(caught.value)
+
+
+def test_files_without_quotes_and_with_line_breaks_in_them_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "x.csv"
+    path.write_text('a,b\n1,2\n"best,2\n3,"4\n')
+    rows = [("1", "2"), ('"best', "2"), ("3", '"4')]
+    assert batches(path, quote=None) == (rows, [])
+    monkeypatch.setattr(readers, "CSV_BLOCK_BYTES", 16)
+    path.write_text('a,b\n1,"2\n3\n4\n5\n6"\n7,8\n')
+    assert batches(path, multiline=True) == ([("1", "2\n3\n4\n5\n6"), ("7", "8")], [])
+    with pytest.raises(InputError, match="x.csv: .*data.multiline: true"):
+        batches(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_whole_csv_files_are_read_whatever_ends_their_lines(tmp_path, end, pack):
+    name = "x.csv" if pack is bytes else "x.csv.gz"
+    lines = ["\ufeffa,b", "1,2", "", '"3","4,5"', "6", "", "7,8"]
+    for last in ("", end, end + end):
+        (tmp_path / name).write_bytes(pack((end.join(lines) + last).encode()))
+        rows = [("1", "2"), ("3", "4,5"), ("7", "8")]
+        assert batches(tmp_path / name) == (rows, ["6"])
 
 
 def test_csv_values_that_are_no_numbers_are_rejected(folder):
