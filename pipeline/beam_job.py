@@ -161,6 +161,7 @@ class Read(beam.DoFn):
                     yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
                 keyed, rejected, counted = self.key(table, piece.path, place)
                 counts.update(counted)
+                counts["unkeyed"] += lines + sum(map(len, rejected))
                 for part in rejected:
                     yield beam.pvalue.TaggedOutput("rejected", to_bytes(part))
                 for key, part in keyed.items():
@@ -253,12 +254,27 @@ def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:
     return {k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)}
 
 
-def check_rejected(plan, rejected: dict[str, int], read: int) -> None:
-    """Raise where more rows had to be rejected than the config allows."""
+def check_rejected(
+    plan, rejected: dict[str, int], read: int, unkeyed: int = 0, outside: int = 0
+) -> None:
+    """Raise where more rows had to be rejected than the config allows.
+
+    Args:
+        plan: Of the job.
+        rejected: Reason -> rows.
+        read: Rows of the windows asked for, and those of which nobody knows the window.
+        unkeyed: The latter.  Windows that were not asked for bear their share of them.
+        outside: Rows of those windows.
+    """
     total, limit = sum(rejected.values()), plan.config.data.max_rejected
-    if total > limit * read or (read and total == read):
+    inside = read - unkeyed
+    share = inside / (inside + outside) if outside else 1
+    counted = total - unkeyed + unkeyed * share
+    if counted > limit * (inside + unkeyed * share) or (read and total == read):
         reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(rejected.items()))
         raise InputError(
             f"{total} of {read} rows were rejected, more than data.max_rejected="
             f"{limit} allows. Reasons: {reasons}. Mend the log, or raise the limit."
+            + f" ({unkeyed} of them, of no readable day, count by a share of {share:.2%}: "
+            f"{outside} rows are of other days.)" * (outside > 0)
         )

@@ -289,9 +289,10 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     rejected = counts_under(counts, "rejected/")
     read, written = counts.get("read", 0), sum(file["rows"] for file in files)
     duplicates = counts.get("duplicates", 0)
-    if not read:
+    unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
+    if not read or (outside and read == unkeyed):
         raise InputError(f"{', '.join(plan.log.files)}: no rows{_span(plan)}.")
-    check_rejected(plan, rejected, read)
+    check_rejected(plan, rejected, read, unkeyed, outside)
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
     taken = _take_over(base, work) if base else []
@@ -310,7 +311,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
             "rejected": rejected,
         },
         "taken_over": old,
-        "outside": counts.get("outside", 0),
+        "outside": outside,
         "unmatched": counts_under(counts, "unmatched/"),
         "splits": splits,
         "tasks": add_counts_by_task(files),
