@@ -16,6 +16,7 @@ from pipeline.agree import read_by_preprocessing
 from pipeline.cli import app, stages
 from pipeline.config import parse_config
 from pipeline.errors import InputError
+from pipeline.inspect import describe
 from pipeline.preprocess import preprocess
 from pipeline.readers import CsvForm, Piece
 from pipeline.storage import publish, write_json
@@ -387,6 +388,29 @@ def test_joins_in_the_wrong_order_are_refused(folder):
     message = refused(folder, data__join=join[::-1], features=features)
     assert "data.join: column 'country'" in message and "users.parquet" in message
     run(folder, data__join=join, features=features)
+
+
+def test_a_side_table_that_knows_no_row_is_refused(folder):
+    """Pandas writes ids as reals where one is missing, and CSV makes them texts."""
+    tiny.write_csv([r | {"user": f"{r['user'] or 0}.0"} for r in ROWS], folder / "log.csv")
+    message = refused(folder, data__input=["log.csv"])
+    assert "users.parquet has the 'user' of none of the 240 rows" in message
+    assert "Types: int64 there, string in the log." in message
+
+
+def test_what_joins_found_and_features_without_values_are_said(folder, capsys):
+    rows = [row | {"price": None, "tags": None} for row in ROWS]
+    tiny.write_parquet(rows, folder / "log.parquet")
+    flags = ["--config", write_config(folder), "--output", folder / "out"]
+    assert in_this_process("preprocess", *flags) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    lonely = sum(row["user"] is None or row["user"] >= 20 for row in ROWS)
+    assert f"{1 - lonely / 240:.1%} found by user: " in said
+    assert "warning: feature price has no value in any training row" in said
+    assert "warning: feature tags has" in said and said.count("warning:") == 2
+    (shown,) = describe(folder / "out").values()
+    (row,) = [r for r in shown if "not found" in r[0]]
+    assert row[1] == lonely
 
 
 def test_nan_and_infinity_are_missing_numbers(folder):
