@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners import create_runner
 
 from pipeline import vocab
-from pipeline.errors import InputError
+from pipeline.errors import InputError, near
 from pipeline.example_set import counts_path
 from pipeline.readers import Piece
 
@@ -77,7 +78,9 @@ def run_job(
     flags = list(beam_flags)
     if not any(flag.startswith("--runner") for flag in flags):
         flags.insert(0, DEFAULT_RUNNER)
-    with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
+    options = PipelineOptions(flags)
+    _require_known(options, DEFAULT_RUNNER in flags)
+    with beam.Pipeline(options=options) as pipeline:
         _build(pipeline, list(enumerate(pieces)), steps, str(output))
     path = output / "summary.json"
     summary = json.loads(path.read_text(encoding="utf-8"))
@@ -85,6 +88,20 @@ def run_job(
     if summary["failed"]:
         raise InputError("; ".join(sorted(set(summary["failed"]))))
     return summary
+
+
+def _require_known(options: PipelineOptions, local: bool) -> None:
+    """Raise where Beam knows no such runner, or would pass over a flag of the local one."""
+    known = options.get_all_options()
+    found = options.get_all_options(retain_unknown_options=True)
+    stray = sorted(f"--{name}" for name in {*found} - {*known})
+    if local and stray:
+        hint = near(stray[0], (f"--{name}" for name in known)).partition("Allowed:")[0]
+        raise InputError(f"Beam has no {', '.join(stray)}. {hint}".rstrip())
+    try:
+        create_runner(known["runner"])
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(f"Beam: {error}") from None
 
 
 def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> None:

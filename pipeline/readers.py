@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePosixPath
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -98,10 +99,27 @@ class Piece:
                 yield pa.table(batch), None
 
     def _csv(self):
+        """Texts; from the first block on that is not UTF-8, bytes that become texts."""
+        batches = lines = 0
+        try:
+            for table, malformed in self._csv_of(pa.string()):
+                yield table, malformed
+                batches += 1
+                lines += 0 if malformed is None else len(malformed)
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):  # a header line that nothing ends
+                return
+            if "invalid UTF8" not in str(error):
+                raise
+            yield from self._csv_of(pa.binary(), batches, lines)
+
+    def _csv_of(self, kind: pa.DataType, batches: int = 0, lines: int = 0):
+        """As ``batches``, but for the first batches and malformed lines of the file."""
         malformed = []
 
         def keep(row):
-            malformed.append((row.text, row.expected_columns, row.actual_columns))
+            want, got = row.expected_columns, row.actual_columns
+            malformed.append((row.text, f"CSV line has {got} columns instead of {want}"))
             return "skip"
 
         names = self.form.columns or _csv_header(self.path, self.form)
@@ -114,20 +132,26 @@ class Piece:
                 ),
                 self.form.options(invalid_row_handler=keep),
                 pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in names},
+                    column_types={name: kind for name in names},
                     null_values=[""],
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=True,
                 ),
             )
             empty = pa.record_batch({name: pa.array([], pa.string()) for name in names})
-            for batch in chain(reader, [empty]):
-                if not self.form.multiline:
-                    self._require_lines(batch, malformed, rows)
-                if batch is not empty or malformed:
-                    yield pa.table(batch), _malformed(malformed)
-                malformed.clear()
+            for number, batch in enumerate(chain(reader, [empty])):
                 rows += len(batch)
+                if number < batches:
+                    continue
+                bad, length, ends = malformed[lines:], len(batch), batch is empty
+                del malformed[lines : lines + len(bad)]
+                if kind == pa.binary():
+                    batch, others = _as_text(batch, self.form.delimiter)
+                    bad += others
+                if not self.form.multiline:
+                    self._require_lines(batch, bad, rows - length)
+                if bad or not ends:
+                    yield pa.table(batch), _malformed(bad)
 
     def _require_lines(self, batch: pa.RecordBatch, malformed: list, rows: int) -> None:
         """Raise where a row goes over several lines: mostly, a quote was never closed.
@@ -153,11 +177,34 @@ def _breaks(text: bytes) -> bool:
     return b"\n" in text or b"\r" in text
 
 
-def _malformed(lines: list[tuple[str, int, int]]) -> pa.Table | None:
+def _as_text(batch: pa.RecordBatch, delimiter: str) -> tuple[pa.RecordBatch, list]:
+    """Bytes as texts, and the rows that are none, as lines with a reason."""
+    bad = np.zeros(len(batch), bool)
+    for column in batch.columns:
+        try:
+            column.cast(pa.string())
+        except pa.ArrowInvalid:
+            bad |= [_is_not_utf8(value) for value in column.to_pylist()]
+    lines = [
+        (delimiter.join((v or b"").decode(errors="replace") for v in row), "not UTF-8")
+        for row in zip(*(c.filter(pa.array(bad)).to_pylist() for c in batch), strict=True)
+    ]
+    good = [column.filter(pa.array(~bad)).cast(pa.string()) for column in batch]
+    return pa.record_batch(good, batch.schema.names), lines
+
+
+def _is_not_utf8(value: bytes | None) -> bool:
+    try:
+        return value is not None and value.decode() is None
+    except UnicodeDecodeError:
+        return True
+
+
+def _malformed(lines: list[tuple[str, str]]) -> pa.Table | None:
     if not lines:
         return None
-    reasons = [f"CSV line has {got} columns instead of {want}" for _, want, got in lines]
-    return pa.table({"text": [text for text, _, _ in lines], "reason": reasons})
+    texts, reasons = zip(*lines, strict=True)
+    return pa.table({"text": texts, "reason": reasons})
 
 
 @dataclass(frozen=True)
@@ -185,7 +232,7 @@ def open_log(
     """Find a log's files and check their columns, from footers and header lines alone.
 
     Args:
-        patterns: Paths, or patterns with ``*``.
+        patterns: Paths, or patterns with ``*``; a file that several mean is read once.
         form: Of CSV files.
         needs: Column -> which key of the config wants it.
 
@@ -197,7 +244,7 @@ def open_log(
             unknown format, or lacks a column that is needed; or the form's
             ``columns`` are not the number of columns that a file has.
     """
-    files = [path for pattern in patterns for path in _match(pattern)]
+    files = list(dict.fromkeys(path for pattern in patterns for path in _match(pattern)))
     pieces, names, types, rows = [], None, {}, 0
     for path in files:
         its_pieces, schema, its_rows = _look(path, form)
@@ -264,6 +311,7 @@ def _look(path: str, form: CsvForm) -> tuple[list[Piece], pa.Schema, int]:
                 )
             with FileSystems.open(path) as file:
                 parquet = pq.ParquetFile(file)
+                _require_different(path, parquet.schema_arrow.names)
                 rows = parquet.metadata.num_rows
                 groups = range(parquet.num_row_groups)
                 pieces = [Piece(path, group) for group in groups]
@@ -335,12 +383,14 @@ def _check_width(path: str, form: CsvForm) -> None:
 def _csv_header(path: str, form: CsvForm) -> list[str]:
     table = _one_line(path, _first_lines(path)[0], form)
     names = [str(column[0].as_py()).removeprefix("\ufeff") for column in table.columns]
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"{path}: column names must differ. Received: {names}. If the file has no "
-            "header line, name its columns in data.columns."
-        )
+    advice = " If the file has no header line, name its columns in data.columns."
+    _require_different(path, names, advice)
     return names
+
+
+def _require_different(path: str, names: list[str], advice: str = "") -> None:
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: column names must differ. Received: {names}.{advice}")
 
 
 def _same_types(types: dict[str, tuple], path: str, schema: pa.Schema, needs) -> None:
@@ -350,7 +400,8 @@ def _same_types(types: dict[str, tuple], path: str, schema: pa.Schema, needs) ->
         two = schema.field(name).type
         if pa.types.is_null(one) or pa.types.is_null(two):  # no value that could differ
             continue
-        if _kind(one) != _kind(two):
+        timed = needs[name] in ("data.time", "data.sequences.time")  # numbers, too
+        if _kind(one, timed) != _kind(two, timed):
             raise InputError(
                 f"{path}: column {name!r} is {two}, but {one} in {first}. "
                 "All files of a log must agree."
@@ -362,9 +413,9 @@ def _untyped(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind.value_type if is_list(kind) else kind)
 
 
-def _kind(column: pa.DataType) -> tuple[bool, bool]:
-    """What two files must agree on: text or not, a list or not."""
-    return is_text(column), is_list(column)
+def _kind(column: pa.DataType, timed: bool) -> tuple[bool, bool, bool]:
+    """What two files must agree on: text or not, a list or not, mostly a time or not."""
+    return is_text(column), is_list(column), not timed and pa.types.is_temporal(column)
 
 
 def _unclosed(path: str, where: str, text: str = "") -> str:

@@ -114,7 +114,7 @@ class Log(Section):
     def _timezone(cls, value):
         try:
             zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be a time zone name such as Asia/Shanghai") from None
         return value
 

@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from pipeline import readers
 from pipeline.agree import read_by_preprocessing
+from pipeline.beam_job import run_job
 from pipeline.cli import app, stages
 from pipeline.config import parse_config
 from pipeline.errors import InputError
 from pipeline.inspect import describe
 from pipeline.preprocess import preprocess
-from pipeline.readers import CsvForm, Piece
+from pipeline.readers import CsvForm, Piece, open_log
 from pipeline.storage import publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
@@ -302,13 +303,55 @@ def test_csv_values_that_are_no_numbers_are_rejected(folder):
     }
 
 
-def test_csv_that_is_not_utf8_is_named(folder):
-    path, lines = csv_lines(folder)
-    lines[3] = lines[3].replace(b",i", b",\xff\xfei", 1)
-    path.write_bytes(b"\n".join(lines))
-    message = refused(folder, data__input=["log.csv"])
-    assert "log.csv" in message
-    assert "UTF8" in message
+def test_lines_that_are_not_utf8_are_rejected(tmp_path, monkeypatch):
+    """Also where blocks before them were read as text."""
+    monkeypatch.setattr(readers, "CSV_BLOCK_BYTES", 64)
+    lines = [b"%d,x%d" % (n, n) for n in range(200)]
+    rows = [(str(n), f"x{n}") for n in range(200) if n not in (9, 120, 150)]
+    lines[9], lines[120], lines[150] = b"9", b"120,a\xff", b"\xfe,\xc3"
+    (tmp_path / "x.csv").write_bytes(b"a,b\n" + b"\n".join(lines))
+    assert batches(tmp_path / "x.csv") == (rows, ["9", "120,a\ufffd", "\ufffd,\ufffd"])
+
+
+def test_a_file_that_two_patterns_mean_is_read_once(folder):
+    log = open_log([str(folder / n) for n in ("l*.parquet", "log.parquet")], CsvForm(), {})
+    assert log.files == (str(folder / "log.parquet"),)
+
+
+def test_a_parquet_file_with_a_column_twice_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1])] * 2, ["a", "a"]), path)
+    with pytest.raises(InputError, match=r"x.parquet: column names must differ.*'a', 'a'"):
+        open_log([str(path)], CsvForm(), {"a": "x"})
+
+
+def test_a_number_that_is_a_moment_in_another_file_is_refused(tmp_path):
+    for name, kind in (("1", pa.int64()), ("2", pa.timestamp("us"))):
+        table = pa.table({"a": pa.array([1], pa.int64()).cast(kind)})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    pattern = str(tmp_path / "*.parquet")
+    assert len(open_log([pattern], CsvForm(), {"a": "data.time"}).files) == 2
+    with pytest.raises(InputError, match=r"2.parquet: column 'a' is timestamp.us., but"):
+        open_log([pattern], CsvForm(), {"a": "features.a"})
+
+
+def test_a_header_line_that_nothing_ends_is_a_file_without_rows(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b")
+    assert batches(tmp_path / "x.csv") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--direct_num_worker=4"], "no --direct_num_worker. Did you mean '--direct_num_w"),
+        (["--qqqqq=1"], r"Beam has no --qqqqq\.$"),
+        (["--runner=FlnkRunner"], "Unexpected pipeline runner: FlnkRunner"),
+        (["--runner=no.such.Runner"], "No module named 'no'"),
+    ],
+)
+def test_a_flag_that_beam_does_not_know_is_refused(tmp_path, flags, said):
+    with pytest.raises(InputError, match=said):
+        run_job([], None, tmp_path, flags)
 
 
 def test_csv_with_a_byte_order_mark_and_crlf_reads_as_without(folder):
