@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners import create_runner
 
 from pipeline import vocab
-from pipeline.errors import InputError, PassingError
+from pipeline.errors import InputError, PassingError, near
 from pipeline.example_set import counts_path
 from pipeline.readers import Piece
 
@@ -78,7 +79,9 @@ def run_job(
     flags = list(beam_flags)
     if not any(flag.startswith("--runner") for flag in flags):
         flags.insert(0, DEFAULT_RUNNER)
-    with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
+    options = PipelineOptions(flags)
+    _require_known(options, DEFAULT_RUNNER in flags)
+    with beam.Pipeline(options=options) as pipeline:
         _build(pipeline, list(enumerate(pieces)), steps, str(output))
     path = output / "summary.json"
     summary = json.loads(path.read_text(encoding="utf-8"))
@@ -88,6 +91,20 @@ def run_job(
         if said:
             raise kind("; ".join(sorted(said)))
     return summary
+
+
+def _require_known(options: PipelineOptions, local: bool) -> None:
+    """Raise where Beam knows no such runner, or would pass over a flag of the local one."""
+    known = options.get_all_options()
+    found = options.get_all_options(retain_unknown_options=True)
+    stray = sorted(f"--{name}" for name in {*found} - {*known})
+    if local and stray:
+        hint = near(stray[0], (f"--{name}" for name in known)).partition("Allowed:")[0]
+        raise InputError(f"Beam has no {', '.join(stray)}. {hint}".rstrip())
+    try:
+        create_runner(known["runner"])
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(f"Beam: {error}") from None
 
 
 def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> None:
@@ -164,6 +181,7 @@ class Read(beam.DoFn):
                     yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
                 keyed, rejected, counted = self.key(table, piece.path, place)
                 counts.update(counted)
+                counts["unkeyed"] += lines + sum(map(len, rejected))
                 for part in rejected:
                     yield beam.pvalue.TaggedOutput("rejected", to_bytes(part))
                 for key, part in keyed.items():
@@ -257,12 +275,27 @@ def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:
     return {k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)}
 
 
-def check_rejected(plan, rejected: dict[str, int], read: int) -> None:
-    """Raise where more rows had to be rejected than the config allows."""
+def check_rejected(
+    plan, rejected: dict[str, int], read: int, unkeyed: int = 0, outside: int = 0
+) -> None:
+    """Raise where more rows had to be rejected than the config allows.
+
+    Args:
+        plan: Of the job.
+        rejected: Reason -> rows.
+        read: Rows of the windows asked for, and those of which nobody knows the window.
+        unkeyed: The latter.  Windows that were not asked for bear their share of them.
+        outside: Rows of those windows.
+    """
     total, limit = sum(rejected.values()), plan.config.data.max_rejected
-    if total > limit * read or (read and total == read):
+    inside = read - unkeyed
+    share = inside / (inside + outside) if outside else 1
+    counted = total - unkeyed + unkeyed * share
+    if counted > limit * (inside + unkeyed * share) or (read and total == read):
         reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(rejected.items()))
         raise InputError(
             f"{total} of {read} rows were rejected, more than data.max_rejected="
             f"{limit} allows. Reasons: {reasons}. Mend the log, or raise the limit."
+            + f" ({unkeyed} of them, of no readable day, count by a share of {share:.2%}: "
+            f"{outside} rows are of other days.)" * (outside > 0)
         )

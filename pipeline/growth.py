@@ -25,7 +25,15 @@ from pipeline.vocab import Analysis, Learned, Moments
 
 # what may change from one addition to the next: the days, how often a new value must be
 # seen, and how files are read
-MOVES_ON = {"split", "min_count", "delimiter", "columns", "time_unit"}
+MOVES_ON = {
+    "split",
+    "min_count",
+    "delimiter",
+    "quote",
+    "multiline",
+    "columns",
+    "time_unit",
+}
 LEARNED = {"vocabulary_size": 0, "mean": 0.0, "std": 1.0, "boundaries": ()}
 
 

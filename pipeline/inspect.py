@@ -50,6 +50,8 @@ def _examples(path: Path) -> dict[str, Rows]:
     counts = examples.manifest["rows"]
     rows += [(f"rows {name}", counts[name]) for name in ("read", "written", "duplicates")]
     rows += [(f"rejected: {why}", n) for why, n in counts["rejected"].items()]
+    unmatched = examples.manifest.get("unmatched", {})
+    rows += [(f"not found by {name}", n) for name, n in unmatched.items()]
     for split, found in examples.manifest["splits"].items():
         windows = list(found["windows"])
         rows.append((split, f"{found['rows']} rows, {windows[0]} to {windows[-1]}"))

@@ -1,7 +1,7 @@
 """What preprocessing will do, settled before it starts: files, columns, types."""
 
 import fnmatch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.config.sections import Join, column
 from pipeline.errors import InputError, near
 from pipeline.object_storage import within
-from pipeline.readers import Log, open_log, read_all, require_columns
+from pipeline.readers import CsvForm, Log, open_log, read_all, require_columns
 
 DAY = len("2026-11-24")
 ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
@@ -166,7 +166,7 @@ def _needs(config: Config) -> dict[str, str]:
 def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> Log:
     """Open the log; a column that is nowhere is reported with side tables in mind."""
     data = config.data
-    log = open_log(patterns, data.delimiter, {}, data.columns)
+    log = open_log(patterns, CsvForm.of(data), {})
     for name, key in own.items():
         if name not in log.schema.names:
             others = [*log.schema.names, *given_by_side]
@@ -176,12 +176,13 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
             raise InputError(
                 f"{places}: no column {name!r}, which {key} needs. {near(name, others)}"
             )
-    return open_log(patterns, data.delimiter, own, data.columns)
+    return open_log(patterns, CsvForm.of(data), own)
 
 
 def _open_side(join: Join, config: Config, folder: Path) -> Log:
     patterns = [within(folder, join.input)]
-    side = open_log(patterns, config.data.delimiter, {})
+    form = replace(CsvForm.of(config.data), columns=())
+    side = open_log(patterns, form, {})
     require_columns(side.files[0], side.schema.names, {join.on: "data.join.on"})
     keys = read_all(side)[join.on]
     if len(pc.unique(keys)) < len(keys):

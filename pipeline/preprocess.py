@@ -47,7 +47,7 @@ from pipeline.plan import WHOLE_LOG, Addition, Plan, make_plan
 from pipeline.readers import read_all
 from pipeline.rows import key_rows, settle_rows
 from pipeline.split import SPLITS, last_training_window
-from pipeline.storage import link_or_copy, publish, refuse_existing, write_json
+from pipeline.storage import link_or_copy, publish, read_json, refuse_existing, write_json
 
 
 def preprocess(
@@ -289,11 +289,14 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     rejected = counts_under(counts, "rejected/")
     read, written = counts.get("read", 0), sum(file["rows"] for file in files)
     duplicates = counts.get("duplicates", 0)
-    if not read:
+    unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
+    if not read or (outside and read == unkeyed):
         raise InputError(f"{', '.join(plan.log.files)}: no rows{_span(plan)}.")
-    check_rejected(plan, rejected, read)
+    check_rejected(plan, rejected, read, unkeyed, outside)
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
+    joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
+    _check_joins(plan, unmatched, joined)
     taken = _take_over(base, work) if base else []
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
@@ -310,14 +313,38 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
             "rejected": rejected,
         },
         "taken_over": old,
-        "outside": counts.get("outside", 0),
-        "unmatched": counts_under(counts, "unmatched/"),
+        "outside": outside,
+        "joined": joined,
+        "unmatched": unmatched,
+        "without_values": _without_values(work),
         "splits": splits,
         "tasks": add_counts_by_task(files),
         "input": list(plan.log.files),
         "config": read_by_preprocessing(plan.config),
         "files": sorted(files, key=lambda file: file["path"]),
     }
+
+
+def _check_joins(plan: Plan, unmatched: dict[str, int], joined: int) -> None:
+    """Raise where a side table has none of the rows' keys."""
+    for join, side in zip(plan.config.data.join, plan.sides, strict=True):
+        path = side.files[0]
+        if joined and unmatched.get(f"{join.on}: {path}") == joined:
+            kinds = f"{side.schema.field(join.on).type} there"
+            if join.on in plan.log.schema.names:
+                kinds += f", {plan.log.schema.field(join.on).type} in the log"
+            raise InputError(
+                f"data.join: {path} has the {join.on!r} of none of the {joined} rows. "
+                "Values must be written alike in both (17.0 is not 17 where it is text). "
+                f"Types: {kinds}. Mend one of the two, or remove the join."
+            )
+
+
+def _without_values(work: Path) -> list[str]:
+    """The features of which training rows hold no value at all."""
+    features = read_json(work / "statistics.json", "an example set")["features"]
+    seen = {name: f.get("values_seen", f.get("rows")) for name, f in features.items()}
+    return [name for name, values in seen.items() if values == 0]
 
 
 def _span(plan: Plan) -> str:

@@ -4,10 +4,12 @@ Files are opened through Beam's file systems, so a path may be local or of any s
 that the installed Beam knows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -26,20 +28,49 @@ LOOK_BYTES = 65_536  # of a CSV file, to learn its columns
 
 
 @dataclass(frozen=True)
+class CsvForm:
+    """How CSV files are written: keys of a config's ``data``.
+
+    Attributes:
+        delimiter: Between values.
+        quote: Around values that may hold the delimiter; None: there are no quotes.
+        multiline: Whether a value in quotes may hold line breaks.
+        columns: Names of the columns where a file has no header line.
+    """
+
+    delimiter: str = ","
+    quote: str | None = '"'
+    multiline: bool = False
+    columns: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data) -> "CsvForm":
+        """As a config's ``data`` says of the log."""
+        return cls(data.delimiter, data.quote, data.multiline, tuple(data.columns))
+
+    def options(self, **more) -> pyarrow.csv.ParseOptions:
+        """The same for Arrow."""
+        return pyarrow.csv.ParseOptions(
+            delimiter=self.delimiter,
+            quote_char=self.quote or False,
+            newlines_in_values=self.multiline,
+            **more,
+        )
+
+
+@dataclass(frozen=True)
 class Piece:
     """A part of a log that one worker reads: a Parquet row group, or a CSV file.
 
     Attributes:
         path: Of the file.
         row_group: None for a CSV file.
-        delimiter: Of a CSV file.
-        columns: Names of a CSV file's columns where it has no header line.
+        form: Of a CSV file.
     """
 
     path: str
     row_group: int | None
-    delimiter: str
-    columns: tuple[str, ...] = ()
+    form: CsvForm = CsvForm()
 
     def batches(self) -> Iterator[tuple[pa.Table, pa.Table | None]]:
         """Read the piece.
@@ -56,6 +87,8 @@ class Piece:
         try:
             yield from read()
         except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+            if "out of sync" in str(error):  # Arrow's word for it
+                raise InputError(_unclosed(self.path, "near a block's end")) from None
             raise _unreadable(self.path, error) from None
 
     def _parquet(self):
@@ -66,42 +99,112 @@ class Piece:
                 yield pa.table(batch), None
 
     def _csv(self):
+        """Texts; from the first block on that is not UTF-8, bytes that become texts."""
+        batches = lines = 0
+        try:
+            for table, malformed in self._csv_of(pa.string()):
+                yield table, malformed
+                batches += 1
+                lines += 0 if malformed is None else len(malformed)
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):  # a header line that nothing ends
+                return
+            if "invalid UTF8" not in str(error):
+                raise
+            yield from self._csv_of(pa.binary(), batches, lines)
+
+    def _csv_of(self, kind: pa.DataType, batches: int = 0, lines: int = 0):
+        """As ``batches``, but for the first batches and malformed lines of the file."""
         malformed = []
 
         def keep(row):
-            malformed.append((row.text, row.expected_columns, row.actual_columns))
+            want, got = row.expected_columns, row.actual_columns
+            malformed.append((row.text, f"CSV line has {got} columns instead of {want}"))
             return "skip"
 
-        names = self.columns or _csv_header(self.path, self.delimiter)
+        names = self.form.columns or _csv_header(self.path, self.form)
+        rows = 0
         with _open_csv(self.path) as file:
             reader = pyarrow.csv.open_csv(
                 file,
                 pyarrow.csv.ReadOptions(
-                    block_size=CSV_BLOCK_BYTES, column_names=list(self.columns)
+                    block_size=CSV_BLOCK_BYTES, column_names=list(self.form.columns)
                 ),
-                pyarrow.csv.ParseOptions(
-                    delimiter=self.delimiter, invalid_row_handler=keep
-                ),
+                self.form.options(invalid_row_handler=keep),
                 pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in names},
+                    column_types={name: kind for name in names},
                     null_values=[""],
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=True,
                 ),
             )
-            for batch in reader:
-                yield pa.table(batch), _malformed(malformed)
-                malformed.clear()
-        if malformed:
-            empty = pa.table({name: pa.array([], pa.string()) for name in names})
-            yield empty, _malformed(malformed)
+            empty = pa.record_batch({name: pa.array([], pa.string()) for name in names})
+            for number, batch in enumerate(chain(reader, [empty])):
+                rows += len(batch)
+                if number < batches:
+                    continue
+                bad, length, ends = malformed[lines:], len(batch), batch is empty
+                del malformed[lines : lines + len(bad)]
+                if kind == pa.binary():
+                    batch, others = _as_text(batch, self.form.delimiter)
+                    bad += others
+                if not self.form.multiline:
+                    self._require_lines(batch, bad, rows - length)
+                if bad or not ends:
+                    yield pa.table(batch), _malformed(bad)
+
+    def _require_lines(self, batch: pa.RecordBatch, malformed: list, rows: int) -> None:
+        """Raise where a row goes over several lines: mostly, a quote was never closed.
+
+        All that it swallowed would be one row.  The look at every byte costs next to
+        nothing: there is no line break to be found.
+        """
+        for text, *_ in malformed:
+            if _breaks(text.encode()):
+                where = f"about row {rows + 1:,} or later"
+                raise InputError(_unclosed(self.path, where, text))
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            data = column.buffers()[2]
+            if data is None or not _breaks(data.to_pybytes()):
+                continue
+            for place, value in enumerate(column.to_pylist()):
+                if value and _breaks(value.encode()):
+                    where = f"row {rows + place + 1:,}, column {name!r}"
+                    raise InputError(_unclosed(self.path, where, value))
 
 
-def _malformed(lines: list[tuple[str, int, int]]) -> pa.Table | None:
+def _breaks(text: bytes) -> bool:
+    return b"\n" in text or b"\r" in text
+
+
+def _as_text(batch: pa.RecordBatch, delimiter: str) -> tuple[pa.RecordBatch, list]:
+    """Bytes as texts, and the rows that are none, as lines with a reason."""
+    bad = np.zeros(len(batch), bool)
+    for column in batch.columns:
+        try:
+            column.cast(pa.string())
+        except pa.ArrowInvalid:
+            bad |= [_is_not_utf8(value) for value in column.to_pylist()]
+    lines = [
+        (delimiter.join((v or b"").decode(errors="replace") for v in row), "not UTF-8")
+        for row in zip(*(c.filter(pa.array(bad)).to_pylist() for c in batch), strict=True)
+    ]
+    good = [column.filter(pa.array(~bad)).cast(pa.string()) for column in batch]
+    return pa.record_batch(good, batch.schema.names), lines
+
+
+def _is_not_utf8(value: bytes | None) -> bool:
+    try:
+        return value is not None and value.decode() is None
+    except UnicodeDecodeError:
+        return True
+
+
+def _malformed(lines: list[tuple[str, str]]) -> pa.Table | None:
     if not lines:
         return None
-    reasons = [f"CSV line has {got} columns instead of {want}" for _, want, got in lines]
-    return pa.table({"text": [text for text, _, _ in lines], "reason": reasons})
+    texts, reasons = zip(*lines, strict=True)
+    return pa.table({"text": texts, "reason": reasons})
 
 
 @dataclass(frozen=True)
@@ -123,30 +226,28 @@ class Log:
 
 def open_log(
     patterns: list[str],
-    delimiter: str,
+    form: CsvForm,
     needs: dict[str, str],
-    columns: Sequence[str] = (),
 ) -> Log:
     """Find a log's files and check their columns, from footers and header lines alone.
 
     Args:
-        patterns: Paths, or patterns with ``*``.
-        delimiter: Of CSV files.
+        patterns: Paths, or patterns with ``*``; a file that several mean is read once.
+        form: Of CSV files.
         needs: Column -> which key of the config wants it.
-        columns: Names of the columns of CSV files that have no header line.
 
     Returns:
         The log.
 
     Raises:
         InputError: A pattern matches nothing, a file is empty, unreadable or of an
-            unknown format, or lacks a column that is needed; or ``columns`` are not
-            the number of columns that a file has.
+            unknown format, or lacks a column that is needed; or the form's
+            ``columns`` are not the number of columns that a file has.
     """
-    files = [path for pattern in patterns for path in _match(pattern)]
+    files = list(dict.fromkeys(path for pattern in patterns for path in _match(pattern)))
     pieces, names, types, rows = [], None, {}, 0
     for path in files:
-        its_pieces, schema, its_rows = _look(path, delimiter, tuple(columns))
+        its_pieces, schema, its_rows = _look(path, form)
         require_columns(path, schema.names, needs)
         _same_types(types, path, schema, needs)
         for field in schema:
@@ -201,28 +302,27 @@ def _match(pattern: str) -> list[str]:
     return found
 
 
-def _look(
-    path: str, delimiter: str, columns: tuple[str, ...]
-) -> tuple[list[Piece], pa.Schema, int]:
+def _look(path: str, form: CsvForm) -> tuple[list[Piece], pa.Schema, int]:
     try:
         if path.endswith(".parquet"):
-            if columns:
+            if form.columns:
                 raise InputError(
                     f"{path}: a Parquet file names its columns. Remove data.columns."
                 )
             with FileSystems.open(path) as file:
                 parquet = pq.ParquetFile(file)
+                _require_different(path, parquet.schema_arrow.names)
                 rows = parquet.metadata.num_rows
                 groups = range(parquet.num_row_groups)
-                pieces = [Piece(path, group, delimiter) for group in groups]
+                pieces = [Piece(path, group) for group in groups]
                 return pieces, parquet.schema_arrow, rows
         if _is_csv(path):
-            names = columns or _csv_header(path, delimiter)
-            if columns:
-                _check_width(path, delimiter, columns)
+            names = form.columns or _csv_header(path, form)
+            if form.columns and not form.multiline:
+                _check_width(path, form)
             schema = pa.schema([(name, pa.string()) for name in names])
             size = FileSystems.match([path])[0].metadata_list[0].size_in_bytes
-            return [Piece(path, None, delimiter, columns)], schema, size // 64
+            return [Piece(path, None, form)], schema, size // 64
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         raise _unreadable(path, error) from None
     raise InputError(
@@ -255,35 +355,42 @@ def _first_lines(path: str) -> list[bytes]:
     return lines
 
 
-def _one_line(line: bytes, delimiter: str) -> pa.Table:
-    return pyarrow.csv.read_csv(
-        pa.py_buffer(line + b"\n"),
-        pyarrow.csv.ReadOptions(autogenerate_column_names=True),
-        pyarrow.csv.ParseOptions(delimiter=delimiter),
-        pyarrow.csv.ConvertOptions(strings_can_be_null=False, null_values=[]),
-    )
+def _one_line(path: str, line: bytes, form: CsvForm) -> pa.Table:
+    try:
+        return pyarrow.csv.read_csv(
+            pa.py_buffer(line + b"\n"),
+            pyarrow.csv.ReadOptions(autogenerate_column_names=True),
+            form.options(),
+            pyarrow.csv.ConvertOptions(strings_can_be_null=False, null_values=[]),
+        )
+    except pa.ArrowInvalid:
+        text = line.decode(errors="replace")
+        raise InputError(_unclosed(path, "the first lines", text)) from None
 
 
-def _check_width(path: str, delimiter: str, columns: tuple[str, ...]) -> None:
+def _check_width(path: str, form: CsvForm) -> None:
     """Raise where the names fit neither of a file's first two lines: one may be broken."""
-    widths = [len(_one_line(line, delimiter).schema) for line in _first_lines(path)[:2]]
-    if len(columns) not in widths:
+    lines = _first_lines(path)[:2]
+    widths = [len(_one_line(path, line, form).schema) for line in lines]
+    if len(form.columns) not in widths:
         raise InputError(
-            f"{path}: data.columns names {len(columns)} columns, but the first line has "
-            f"{widths[0]}, parted by {delimiter!r}. Name every column in its order, or "
-            "mend data.delimiter."
+            f"{path}: data.columns names {len(form.columns)} columns, but the first line "
+            f"has {widths[0]}, parted by {form.delimiter!r}. Name every column in its "
+            "order, or mend data.delimiter."
         )
 
 
-def _csv_header(path: str, delimiter: str) -> list[str]:
-    table = _one_line(_first_lines(path)[0], delimiter)
+def _csv_header(path: str, form: CsvForm) -> list[str]:
+    table = _one_line(path, _first_lines(path)[0], form)
     names = [str(column[0].as_py()).removeprefix("\ufeff") for column in table.columns]
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"{path}: column names must differ. Received: {names}. If the file has no "
-            "header line, name its columns in data.columns."
-        )
+    advice = " If the file has no header line, name its columns in data.columns."
+    _require_different(path, names, advice)
     return names
+
+
+def _require_different(path: str, names: list[str], advice: str = "") -> None:
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: column names must differ. Received: {names}.{advice}")
 
 
 def _same_types(types: dict[str, tuple], path: str, schema: pa.Schema, needs) -> None:
@@ -293,7 +400,8 @@ def _same_types(types: dict[str, tuple], path: str, schema: pa.Schema, needs) ->
         two = schema.field(name).type
         if pa.types.is_null(one) or pa.types.is_null(two):  # no value that could differ
             continue
-        if _kind(one) != _kind(two):
+        timed = needs[name] in ("data.time", "data.sequences.time")  # numbers, too
+        if _kind(one, timed) != _kind(two, timed):
             raise InputError(
                 f"{path}: column {name!r} is {two}, but {one} in {first}. "
                 "All files of a log must agree."
@@ -305,9 +413,18 @@ def _untyped(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind.value_type if is_list(kind) else kind)
 
 
-def _kind(column: pa.DataType) -> tuple[bool, bool]:
-    """What two files must agree on: text or not, a list or not."""
-    return is_text(column), is_list(column)
+def _kind(column: pa.DataType, timed: bool) -> tuple[bool, bool, bool]:
+    """What two files must agree on: text or not, a list or not, mostly a time or not."""
+    return is_text(column), is_list(column), not timed and pa.types.is_temporal(column)
+
+
+def _unclosed(path: str, where: str, text: str = "") -> str:
+    begins = f": {text[:80]!r}" if text else ""
+    return (
+        f"{path}: {where}: a value or a broken row goes over several lines{begins}. "
+        "Mostly, a quote was never closed. If the file does not quote values, set "
+        "data.quote: null; if its quoted values may hold line breaks, data.multiline: true."
+    )
 
 
 def _unreadable(path: str, error: Exception) -> InputError | PassingError:

@@ -78,7 +78,8 @@ def settle_rows(
 
     Returns:
         The typed rows, in the order of their fingerprints; rejected rows with their
-        reasons; and counts: ``duplicates`` and ``unmatched/<side table>``.
+        reasons; and counts: ``duplicates`` and ``unmatched/<column>: <side
+        table>``.
     """
     alike = _alike(tables)
     order, counts = _order(alike, plan.config.data.drop_duplicates)
@@ -88,7 +89,7 @@ def settle_rows(
         start, table = start + len(table), table.take(pa.array(order[place] - start))
         for join, log, side in zip(plan.config.data.join, plan.sides, sides, strict=True):
             table, unmatched = join_side(table, side, join.on, join.prefix)
-            counts[f"unmatched/{log.files[0]}"] += unmatched
+            counts[f"unmatched/{join.on}: {log.files[0]}"] += unmatched
         columns, reasons = type_rows(table, plan)
         bad = reasons != ""
         rejected += [

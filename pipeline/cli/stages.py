@@ -262,11 +262,17 @@ def _preprocess(
     rejected = sum(rows["rejected"].values())
     left_out = sum(rows.get("dropped", {}).values())
     parts = ", ".join(f"{s} {c['rows']:,}" for s, c in manifest["splits"].items())
+    found = "".join(
+        f", {1 - missing / manifest['joined']:.1%} found by {name}"
+        for name, missing in manifest.get("unmatched", {}).items()
+    )
     terminal.say(
         f"{rows['read']:,} rows read = {rows['written']:,} written ({parts}) + "
         f"{rows['duplicates']:,} duplicates + {rejected:,} rejected"
-        f"{f' + {left_out:,} left out' if left_out else ''}, in {output}"
+        f"{f' + {left_out:,} left out' if left_out else ''}{found}, in {output}"
     )
+    for name in manifest.get("without_values", []):
+        terminal.say(f"warning: feature {name} has no value in any training row")
 
 
 def _require_made_for(loaded, examples) -> None:

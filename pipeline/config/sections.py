@@ -93,6 +93,8 @@ class Log(Section):
 
     input: Annotated[list[str], Field(min_length=1)]
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV files
+    quote: Annotated[str, Field(min_length=1, max_length=1)] | None = '"'  # null: none
+    multiline: bool = False  # whether values in quotes may hold line breaks
     columns: list[str] = []  # names of the log's columns, where CSV has no header line
     time_unit: Literal["s", "ms", "us"] = "ms"  # of an integer time column
     timezone: str = "UTC"  # windows and split moments are read in it
@@ -112,7 +114,7 @@ class Log(Section):
     def _timezone(cls, value):
         try:
             zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be a time zone name such as Asia/Shanghai") from None
         return value
 

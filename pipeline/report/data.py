@@ -22,7 +22,7 @@ def data(manifest: dict, evaluated: dict) -> Markup:
     splits = manifest.get("splits") or {}
     return join(
         [
-            row_table(manifest.get("rows") or {}),
+            row_table(manifest.get("rows") or {}, manifest.get("unmatched") or {}),
             evaluated_sentence(evaluated),
             heading("Splits"),
             split_table(splits),
@@ -33,13 +33,14 @@ def data(manifest: dict, evaluated: dict) -> Markup:
     )
 
 
-def row_table(rows: dict) -> Markup:
-    """Every row read, accounted for."""
+def row_table(rows: dict, unmatched: dict[str, int]) -> Markup:
+    """Every row read, accounted for, and how many each side table did not know."""
     cells = [["Read", count(rows.get("read"))]]
     cells += [["Written to a split", count(rows.get("written"))]]
     cells += [["Dropped as exact duplicates", count(rows.get("duplicates"))]]
     rejected = rows.get("rejected") or {}
     cells += [[f"Rejected: {reason}", count(n)] for reason, n in rejected.items()]
+    cells += [[f"Not found by {name}", count(n)] for name, n in unmatched.items()]
     return table([Column("Rows", False), Column("Count")], cells)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.columns import raw_type, require_time
 from pipeline.config.sequences import SequenceConfig
 from pipeline.object_storage import within
-from pipeline.readers import Log, open_log
+from pipeline.readers import CsvForm, Log, open_log
 
 EVENTS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
 
@@ -46,7 +46,7 @@ def make_plan(config: SequenceConfig, folder: Path) -> SequencePlan:
     """
     data, needs = config.data, _needs(config)
     patterns = [within(folder, pattern) for pattern in data.input]
-    log = open_log(patterns, data.delimiter, needs, data.columns)
+    log = open_log(patterns, CsvForm.of(data), needs)
     named = data.sequences
 
     def found(name: str):

@@ -118,7 +118,7 @@ def data(manifest: dict) -> Markup:
     dropped = manifest["rows"]["dropped"].items()
     return join(
         [
-            row_table(manifest["rows"]),
+            row_table(manifest["rows"], {}),
             table(
                 [Column("Left out", False), Column("Count")],
                 [[reason, count(n)] for reason, n in dropped],

@@ -4,6 +4,8 @@ import collections
 import dataclasses
 import json
 import shutil
+import types
+from contextlib import nullcontext
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ import pytest
 import yaml
 
 from pipeline import cli
+from pipeline.beam_job import check_rejected
 from pipeline.dataset import evaluation_dataset
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, vocab_path
@@ -39,6 +42,41 @@ def test_only_the_days_asked_for_are_read(first, rows):
     assert found.manifest["rows"]["read"] == 240
     share = found.rows("validation") / (found.rows("validation") + found.rows("test"))
     assert 0.1 < share < 0.5
+
+
+@pytest.mark.parametrize(
+    ("rejected", "read", "unkeyed", "outside", "said"),
+    [
+        # a growing log: 10 days of 400 rows and 2 without a time, two of them are added
+        ({"time": 20}, 820, 20, 3200, ""),
+        # 200 days of such
+        ({"time": 400}, 1200, 400, 79_200, ""),
+        # a folder a day: the base's last day is read again
+        ({"time": 6}, 806, 6, 400, ""),
+        # all days have too many rows without a time: 5 of 405
+        ({"time": 50}, 850, 50, 3200, "50 of 850 .*50 of them.* share of 20.00%: 3200"),
+        # only the day that is added has bad labels: many other days do not hide it
+        ({"time": 400, "label": 9}, 1200, 400, 79_200, "409 of 1200 "),
+        # nothing outside: a plain share
+        ({"time": 8, "label": 2}, 1000, 8, 0, ""),
+        ({"time": 8, "label": 3}, 1000, 8, 0, r"11 of 1000 .*limit\.$"),
+    ],
+)
+def test_rows_of_no_known_day_are_shared_out_over_all(
+    rejected, read, unkeyed, outside, said
+):
+    plan = types.SimpleNamespace(config=config_on(DAYS[5], data__max_rejected=0.01))
+    refuses = pytest.raises(InputError, match=said) if said else nullcontext()
+    with refuses:
+        check_rejected(plan, rejected, read, unkeyed, outside)
+
+
+def test_rows_without_a_time_on_other_days_do_not_refuse_a_day(first, tmp_path, rows):
+    bad = [row | {"time_ms": None} for row in rows[:3]]
+    tiny.write_log(tmp_path, rows + bad)
+    config, out = config_on(DAYS[5], data__max_rejected=0.01), tmp_path / "out"
+    manifest = preprocess(config, tmp_path, out, addition=Addition(first))
+    assert manifest["rows"]["rejected"] == {"time_ms: no readable time": 3}
 
 
 def test_earlier_windows_stay_to_the_byte(first, second):

@@ -18,12 +18,15 @@ from botocore.exceptions import (
 )
 from typer.testing import CliRunner
 
+from pipeline import readers
 from pipeline.agree import read_by_preprocessing
+from pipeline.beam_job import run_job
 from pipeline.cli import app, stages
 from pipeline.config import parse_config
 from pipeline.errors import InputError, PassingError, fault
+from pipeline.inspect import describe
 from pipeline.preprocess import preprocess
-from pipeline.readers import Piece
+from pipeline.readers import CsvForm, Piece, open_log
 from pipeline.storage import PARTIAL, publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
@@ -246,6 +249,55 @@ def test_malformed_csv_lines_are_rejected_and_kept(folder):
     assert "1,2,3" in rejected["text"].to_pylist()
 
 
+def batches(path, **form):
+    """The rows of a CSV file, and the lines that are none."""
+    read = list(Piece(str(path), None, CsvForm(**form)).batches())
+    rows = [tuple(row.values()) for table, _ in read for row in table.to_pylist()]
+    bad = [t for _, m in read if m is not None for t in m["text"].to_pylist()]
+    return rows, bad
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('a,b\n1,2\n"best,2\n3,4\n5,6\n', "about row 1 or later: .*'\"best,2"),
+        ('a,b\n1,2\n1,"best\n3,4\n5,"6"\n', "row 2, column 'b': .*'best"),
+        ('a,b\r1,2\r1,"best\r3,4\r', "row 2, column 'b'"),
+        ('a,b\n1,2\n1,"best\n3,4', "row 2, column 'b'"),
+        ('a,"b\n1,2\n3,4"\n', "the first lines"),
+    ],
+)
+def test_a_quote_that_is_never_closed_is_refused_and_not_one_row(tmp_path, text, said):
+    (tmp_path / "x.csv").write_bytes(text.encode())
+    with pytest.raises(InputError, match=f"x.csv: .*{said}") as caught:
+        batches(tmp_path / "x.csv")
+    assert "data.quote: null" in str(caught.value)
+    assert "data.multiline: true" in str(caught.value)
+
+
+def test_files_without_quotes_and_with_line_breaks_in_them_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "x.csv"
+    path.write_text('a,b\n1,2\n"best,2\n3,"4\n')
+    rows = [("1", "2"), ('"best', "2"), ("3", '"4')]
+    assert batches(path, quote=None) == (rows, [])
+    monkeypatch.setattr(readers, "CSV_BLOCK_BYTES", 16)
+    path.write_text('a,b\n1,"2\n3\n4\n5\n6"\n7,8\n')
+    assert batches(path, multiline=True) == ([("1", "2\n3\n4\n5\n6"), ("7", "8")], [])
+    with pytest.raises(InputError, match="x.csv: .*data.multiline: true"):
+        batches(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_whole_csv_files_are_read_whatever_ends_their_lines(tmp_path, end, pack):
+    name = "x.csv" if pack is bytes else "x.csv.gz"
+    lines = ["\ufeffa,b", "1,2", "", '"3","4,5"', "6", "", "7,8"]
+    for last in ("", end, end + end):
+        (tmp_path / name).write_bytes(pack((end.join(lines) + last).encode()))
+        rows = [("1", "2"), ("3", "4,5"), ("7", "8")]
+        assert batches(tmp_path / name) == (rows, ["6"])
+
+
 def test_csv_values_that_are_no_numbers_are_rejected(folder):
     rows = [dict(row) for row in ROWS]
     rows[0]["price"], rows[1]["click"], rows[2]["time_ms"] = "cheap", "yes", "noon"
@@ -258,13 +310,55 @@ def test_csv_values_that_are_no_numbers_are_rejected(folder):
     }
 
 
-def test_csv_that_is_not_utf8_is_named(folder):
-    path, lines = csv_lines(folder)
-    lines[3] = lines[3].replace(b",i", b",\xff\xfei", 1)
-    path.write_bytes(b"\n".join(lines))
-    message = refused(folder, data__input=["log.csv"])
-    assert "log.csv" in message
-    assert "UTF8" in message
+def test_lines_that_are_not_utf8_are_rejected(tmp_path, monkeypatch):
+    """Also where blocks before them were read as text."""
+    monkeypatch.setattr(readers, "CSV_BLOCK_BYTES", 64)
+    lines = [b"%d,x%d" % (n, n) for n in range(200)]
+    rows = [(str(n), f"x{n}") for n in range(200) if n not in (9, 120, 150)]
+    lines[9], lines[120], lines[150] = b"9", b"120,a\xff", b"\xfe,\xc3"
+    (tmp_path / "x.csv").write_bytes(b"a,b\n" + b"\n".join(lines))
+    assert batches(tmp_path / "x.csv") == (rows, ["9", "120,a\ufffd", "\ufffd,\ufffd"])
+
+
+def test_a_file_that_two_patterns_mean_is_read_once(folder):
+    log = open_log([str(folder / n) for n in ("l*.parquet", "log.parquet")], CsvForm(), {})
+    assert log.files == (str(folder / "log.parquet"),)
+
+
+def test_a_parquet_file_with_a_column_twice_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1])] * 2, ["a", "a"]), path)
+    with pytest.raises(InputError, match=r"x.parquet: column names must differ.*'a', 'a'"):
+        open_log([str(path)], CsvForm(), {"a": "x"})
+
+
+def test_a_number_that_is_a_moment_in_another_file_is_refused(tmp_path):
+    for name, kind in (("1", pa.int64()), ("2", pa.timestamp("us"))):
+        table = pa.table({"a": pa.array([1], pa.int64()).cast(kind)})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    pattern = str(tmp_path / "*.parquet")
+    assert len(open_log([pattern], CsvForm(), {"a": "data.time"}).files) == 2
+    with pytest.raises(InputError, match=r"2.parquet: column 'a' is timestamp.us., but"):
+        open_log([pattern], CsvForm(), {"a": "features.a"})
+
+
+def test_a_header_line_that_nothing_ends_is_a_file_without_rows(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b")
+    assert batches(tmp_path / "x.csv") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--direct_num_worker=4"], "no --direct_num_worker. Did you mean '--direct_num_w"),
+        (["--qqqqq=1"], r"Beam has no --qqqqq\.$"),
+        (["--runner=FlnkRunner"], "Unexpected pipeline runner: FlnkRunner"),
+        (["--runner=no.such.Runner"], "No module named 'no'"),
+    ],
+)
+def test_a_flag_that_beam_does_not_know_is_refused(tmp_path, flags, said):
+    with pytest.raises(InputError, match=said):
+        run_job([], None, tmp_path, flags)
 
 
 def test_csv_with_a_byte_order_mark_and_crlf_reads_as_without(folder):
@@ -344,6 +438,29 @@ def test_joins_in_the_wrong_order_are_refused(folder):
     message = refused(folder, data__join=join[::-1], features=features)
     assert "data.join: column 'country'" in message and "users.parquet" in message
     run(folder, data__join=join, features=features)
+
+
+def test_a_side_table_that_knows_no_row_is_refused(folder):
+    """Pandas writes ids as reals where one is missing, and CSV makes them texts."""
+    tiny.write_csv([r | {"user": f"{r['user'] or 0}.0"} for r in ROWS], folder / "log.csv")
+    message = refused(folder, data__input=["log.csv"])
+    assert "users.parquet has the 'user' of none of the 240 rows" in message
+    assert "Types: int64 there, string in the log." in message
+
+
+def test_what_joins_found_and_features_without_values_are_said(folder, capsys):
+    rows = [row | {"price": None, "tags": None} for row in ROWS]
+    tiny.write_parquet(rows, folder / "log.parquet")
+    flags = ["--config", write_config(folder), "--output", folder / "out"]
+    assert in_this_process("preprocess", *flags) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    lonely = sum(row["user"] is None or row["user"] >= 20 for row in ROWS)
+    assert f"{1 - lonely / 240:.1%} found by user: " in said
+    assert "warning: feature price has no value in any training row" in said
+    assert "warning: feature tags has" in said and said.count("warning:") == 2
+    (shown,) = describe(folder / "out").values()
+    (row,) = [r for r in shown if "not found" in r[0]]
+    assert row[1] == lonely
 
 
 def test_nan_and_infinity_are_missing_numbers(folder):

@@ -112,6 +112,7 @@ def test_an_unknown_key_is_named_with_its_path_and_near_match(document, said):
         (with_feature(4, dim=8), "dim needs buckets"),
         (config_document(data__input=[]), "data.input"),
         (config_document(data__delimiter=";;"), "data.delimiter"),
+        (config_document(data__timezone="Europe"), "a time zone name"),
         (config_document(data__window="1w"), "data.window"),
         (config_document(data__timezone="Mars/Olympus"), "data.timezone"),
         (config_document(data__max_rejected=2), "data.max_rejected"),

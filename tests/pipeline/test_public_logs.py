@@ -11,7 +11,7 @@ from pipeline.config import load_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet
 from pipeline.preprocess import preprocess
-from pipeline.readers import open_log, read_all
+from pipeline.readers import CsvForm, open_log, read_all
 from tests.pipeline.public_logs import (
     avazu_lines,
     criteo_lines,
@@ -148,7 +148,7 @@ def test_files_without_a_header_keep_every_line(tmp_path, pytestconfig, name):
     lines = criteo_lines(50)
     write_criteo(tmp_path / name, lines)
     data = shipped(pytestconfig, "criteo.yaml").data
-    log = open_log([str(tmp_path / name)], data.delimiter, {"C26": "x"}, data.columns)
+    log = open_log([str(tmp_path / name)], CsvForm.of(data), {"C26": "x"})
     table = read_all(log)
     assert table.column_names == data.columns
     found = zip(*(column.to_pylist() for column in table.columns), strict=True)
