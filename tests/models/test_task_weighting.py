@@ -204,6 +204,21 @@ def test_a_batch_without_a_task_leaves_everything_finite():
         assert int(logs["nonfinite"]) == 0
 
 
+@EVERY
+def test_a_poisoned_batch_is_over_in_one_step(method):
+    model, (features, labels, masks) = build(method), batch_of(16)
+    name = TASKS[-1].name
+    poisoned = {**labels, name: np.full_like(labels[name], np.inf)}
+    model.train_step((features, poisoned, masks))
+    for _ in range(4):
+        before = [v.numpy() for v in model.trainable_variables]
+        model.train_step((features, labels, masks))
+        assert np.isfinite(model.weighting.weights()).all()
+        assert np.isfinite(losses_of(model, (features, labels, masks))).all()
+        after = model.trainable_variables
+        assert any((a != b.numpy()).any() for a, b in zip(before, after, strict=True))
+
+
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method must be one of .*'gradnorm'"):
         TaskWeighting(TASKS, "gradnrom")
