@@ -26,7 +26,13 @@ from pipeline.vocab import Analysis, Learned, Moments
 # what may change from one addition to the next: the days, how often a new value must be
 # seen, and how files are read
 MOVES_ON = {"split", "min_count", "delimiter", "columns", "time_unit"}
-LEARNED = {"vocabulary_size": 0, "mean": 0.0, "std": 1.0, "boundaries": ()}
+LEARNED = {
+    "vocabulary_size": 0,
+    "mean": 0.0,
+    "std": 1.0,
+    "centre": None,
+    "boundaries": (),
+}
 
 
 def require_same_kind(plan: Plan, base: ExampleSet) -> None:
