@@ -38,7 +38,7 @@ def adam(w, m, v, steps, rates, last, l2, rule):
         steps: `[U]`, k >= 0, float. 0 gives back w, m and v bit for bit.
         rates: `[U]`, sum of the k steps' learning rates.
         last: `[U]`, number of the row's last step, float; 0: it never had one.
-        l2: lambda >= 0, of `lambda ||w||^2`.
+        l2: lambda >= 0, of `lambda ||w||^2`; or a tensor `[U, 1]` of them.
         rule: `AdamRule`, for its constants.
 
     Returns:
@@ -56,7 +56,7 @@ def adam(w, m, v, steps, rates, last, l2, rule):
     rate = (eta * correction)[:, tf.newaxis]
     root = tf.sqrt(v)
     w -= (rate * series) * (m / (root + epsilon))
-    if not l2:
+    if not tf.is_tensor(l2) and not l2:
         return w, left_1 * m, left_2 * v
     b = a * tf.abs(w) + epsilon
     faded = tf.sqrt(left_2 * v + (1.0 - left_2) * tf.square(b))
@@ -93,13 +93,13 @@ def adagrad(w, accumulator, steps, rates, l2, epsilon):
         accumulator: G, `[U, D]`; or `[U, 1]` for a row, which takes the mean of squares.
         steps: `[U]`, k >= 0, float.
         rates: `[U]`, sum of the k steps' learning rates.
-        l2: lambda >= 0, of `lambda ||w||^2`.
+        l2: lambda >= 0, of `lambda ||w||^2`; or a tensor `[U, 1]` of them.
         epsilon: Under the root.
 
     Returns:
         `(w, accumulator)` after k steps.
     """
-    if not l2:
+    if not tf.is_tensor(l2) and not l2:
         return w, accumulator
     a, root = 2.0 * l2, tf.sqrt(accumulator + epsilon)
     decayed = w * tf.exp(-a * rates[:, tf.newaxis] / root)

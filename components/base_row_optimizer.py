@@ -173,11 +173,20 @@ class RowOptimizer(BaseOptimizer):
             last, seen = last[:, 0], seen[:, 0]
             steps = tf.cast(self.iterations, dtype) - last
             rates = tf.cast(self._passed[self._index(variable)], dtype) - seen
-            # an absent id counts once: more than r ||w|| of L2 is clipped
-            clipped = self._clip_of(variable) == "cowclip"
-            l2 = min(self.l2, self.r / 2) if clipped else self.l2
+            l2 = self._l2_of_absent(variable, w)
             w, slots = self._rule.absent(w, slots, steps, rates, last, l2)
         return Held(rows, w, slots, stored)
+
+    def _l2_of_absent(self, variable, w):
+        """Lambda, or `[U, 1]` of them where CowClip's bound may be below their gradient.
+
+        An absent id counts once: of `2 l2 ||w||` no more than `max(r ||w||, zeta)` is
+        left.  Where that is zeta, it stays as it was when the row was last up to date.
+        """
+        if self._clip_of(variable) != "cowclip" or self.l2 <= self.r / 2:
+            return self.l2
+        length = tf.maximum(tf.norm(w, axis=1, keepdims=True), 1e-20)
+        return tf.minimum(self.l2, 0.5 * tf.maximum(self.r, self.zeta / length))
 
     def apply_rows(self, updates):
         """Takes a step on rows that `read` gave; for a single replica.

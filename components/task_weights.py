@@ -46,10 +46,14 @@ def uncertainty_step(s, losses, c, rate):
         rate: Scalar, learning rate.
 
     Returns:
-        The new ``s`` ``[K]``; a task whose loss is 0 (no example) stays where it is.
+        The new ``s`` ``[K]``; a task whose loss is 0 (no example) or not finite stays
+        where it is.
     """
     gradient = 0.5 - uncertainty_weights(s, c) * losses
-    return s - rate * tf.where(losses > 0, gradient, 0.0)
+    # s comes back by rate / 2 a step at most: one spike must not take it far
+    gradient = tf.clip_by_value(gradient, -1.0, 1.0)
+    known = tf.logical_and(losses > 0, tf.math.is_finite(losses))
+    return s - rate * tf.where(known, gradient, 0.0)
 
 
 def gradnorm_step(w, norms, ratios, alpha, rate):

@@ -11,7 +11,7 @@ def target_ranks(scores, classes):
     """0-based rank of each row's right item: the items that do not score less than it.
 
     Ties count against it, so that a model that scores all items alike gets nothing.  A
-    row with a NaN among its scores has rank V: it is never a hit.
+    row with a NaN among its scores has the largest rank: it is never a hit.
 
     Args:
         scores: float `[B, V]`.
@@ -23,7 +23,7 @@ def target_ranks(scores, classes):
     own = tf.gather(scores, classes, batch_dims=1)[:, tf.newaxis]
     ahead = tf.math.count_nonzero(scores >= own, axis=1, dtype=tf.int32) - 1
     defined = tf.logical_not(tf.reduce_any(tf.math.is_nan(scores), axis=1))
-    return tf.where(defined, ahead, tf.shape(scores)[1])
+    return tf.where(defined, ahead, tf.int32.max)
 
 
 class TopKMetrics:

@@ -34,6 +34,7 @@ class Feature:
         mean, std: Of the transformed value over the training split; where a number is
             scaled by its range, the lowest value in place of the mean, and the range in
             place of the deviation.
+        centre: The mean where ``mean`` is the lowest value; None: it is ``mean``.
         boundaries: Increasing inner boundaries of the buckets, in raw units; empty: none.
         table: Name of the feature whose vocabulary and embeddings it shares; ``""``: it
             has its own.
@@ -51,6 +52,7 @@ class Feature:
     transform: str = "identity"
     mean: float = 0.0
     std: float = 1.0
+    centre: float | None = None
     boundaries: tuple[float, ...] = ()
     table: str = ""
 
@@ -66,11 +68,13 @@ class Feature:
         return cls(**{**fields, "boundaries": tuple(fields.get("boundaries", ()))})
 
     def to_dict(self) -> dict:
-        """Without ``table`` where there is none: so do older examples read."""
-        fields = asdict(self)
-        if not self.table:
-            del fields["table"]
-        return fields
+        """Without what came later where it is not used: so do older examples read."""
+        later = {"table": "", "centre": None}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in later or value != later[name]
+        }
 
 
 @dataclass(frozen=True)

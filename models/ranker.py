@@ -288,11 +288,16 @@ class RankingModel(tf.keras.Model):
             tape.watch(rows.gathered)
             outputs = self(features, gathered=rows.gathered, training=True)
             losses = self.task_losses(labels, masks, outputs)
-            loss = self.weighting.total(losses) + self._regularization()
+            penalty = self._regularization()
+            loss = self.weighting.total(losses) + penalty
         dense, tables = self.dense_variables, self.embedding_variables
         of_dense, of_rows = tape.gradient(loss, (dense, rows.gathered))
         shared = self.trunk.trainable_variables if self.trunk is not None else []
         instead = self.weighting.step(tape, losses, shared)
+        if instead and self.losses:  # those are of the tasks' losses alone
+            of_penalty = tape.gradient(penalty, shared, unconnected_gradients="zero")
+            for v, g in zip(shared, of_penalty, strict=True):
+                instead[v.ref()] += g
         of_dense = [instead.get(v.ref(), g) for v, g in zip(dense, of_dense, strict=True)]
         if dense:
             self.dense_optimizer.apply_gradients(zip(of_dense, dense, strict=True))

@@ -36,6 +36,7 @@ def score_numbers(tree: ast.expr, features: Iterable[Feature], batch: Mapping) -
 
 def raw_mean(feature: Feature) -> float:
     """A feature's mean before its transform: its geometric mean after ``log1p``."""
+    mean = feature.mean if feature.centre is None else feature.centre
     if feature.transform == "identity":
-        return feature.mean
-    return math.copysign(math.expm1(abs(feature.mean)), feature.mean)
+        return mean
+    return math.copysign(math.expm1(abs(mean)), mean)

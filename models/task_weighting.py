@@ -118,7 +118,8 @@ class TaskWeighting(tf.Module):
         self._state["step"].assign_add(1)
         if self.method == "uncertainty":
             s, rate = self._state["s"], self.settings["rate"]
-            s.assign(task_weights.uncertainty_step(s, found, self._halves, rate))
+            moved = task_weights.uncertainty_step(s, found, self._halves, rate)
+            self._keep("s", moved)
         elif self.method == "dwa":
             self._average(found)
         elif self.by_gradient:
@@ -139,7 +140,9 @@ class TaskWeighting(tf.Module):
 
     def _average(self, losses) -> None:
         """DWA: at the end of an epoch its mean losses become the last ones."""
-        total = self._state["sum"].read_value() + losses
+        total = self._state["sum"].read_value()
+        known = tf.reduce_all(tf.math.is_finite(total + losses))
+        total = tf.where(known, total + losses, total)
         ends = self._state["step"].read_value() % self.period == 0
         last, before = (self._state[name].read_value() for name in ("last", "before"))
         self._state["before"].assign(tf.where(ends, last, before))
@@ -149,7 +152,7 @@ class TaskWeighting(tf.Module):
     def _balance(self, losses, norms) -> None:
         first = self._state["first"].read_value()
         first = tf.where(first > 0, first, losses)
-        self._state["first"].assign(first)
+        self._keep("first", first)
         w = task_weights.gradnorm_step(
             self._state["w"].read_value(),
             self._fixed * norms,
@@ -157,7 +160,13 @@ class TaskWeighting(tf.Module):
             self.settings["alpha"],
             self.settings["rate"],
         )
-        self._state["w"].assign(w)
+        self._keep("w", w)
+
+    def _keep(self, name: str, new) -> None:
+        # a poisoned batch is over in one step: what is not finite would stay for good
+        old = self._state[name].read_value()
+        finite = tf.reduce_all(tf.math.is_finite(new))
+        self._state[name].assign(tf.where(finite, new, old))
 
     def _without_conflicts(self, gradients, variables: Sequence) -> dict:
         seed = tf.stack([tf.cast(self._state["step"], tf.int32), 0])

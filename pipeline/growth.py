@@ -34,7 +34,13 @@ MOVES_ON = {
     "columns",
     "time_unit",
 }
-LEARNED = {"vocabulary_size": 0, "mean": 0.0, "std": 1.0, "boundaries": ()}
+LEARNED = {
+    "vocabulary_size": 0,
+    "mean": 0.0,
+    "std": 1.0,
+    "centre": None,
+    "boundaries": (),
+}
 
 
 def require_same_kind(plan: Plan, base: ExampleSet) -> None:

@@ -292,11 +292,11 @@ def _total(parts: tuple[Moments, ...]) -> Moments:
 
 
 def _scaling(moments: Moments, scale: str) -> dict[str, float]:
-    """What a number is shifted and divided by, as ``Feature`` names them."""
+    """What a number is shifted and divided by, and its mean, as ``Feature`` names them."""
     if scale == "standard" or not moments.count:
         return {"mean": moments.mean, "std": moments.std}
     low, high = float(moments.low), float(moments.high)
-    return {"mean": low, "std": high - low or 1.0}
+    return {"mean": low, "std": high - low or 1.0, "centre": moments.mean}
 
 
 def _fitted(task: Task, moments: Moments) -> Task:

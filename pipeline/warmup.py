@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from models.features import Feature
+from models.score_numbers import raw_mean
 from pipeline.example_set import Schema, vocab_path
 from pipeline.serving import CANDIDATES, RAW, SERIALIZED, TF_EXAMPLE, is_listed
 
@@ -58,8 +59,7 @@ def plausible_rows(schema: Schema, vocab: Path, rows: int) -> dict[str, np.ndarr
 
 def _plausible(feature: Feature, path: Path, rows: int) -> np.ndarray:
     if feature.kind == "numeric":
-        mean = feature.mean if feature.transform == "identity" else np.expm1(feature.mean)
-        return np.full(rows, mean, np.float32)
+        return np.full(rows, raw_mean(feature), np.float32)
     with path.open(encoding="utf-8", newline="\n") as file:
         known = [line.rstrip("\n") for line, _ in zip(file, range(rows), strict=False)]
     known = known or ["" if feature.raw == "string" else "0"]

@@ -121,6 +121,22 @@ def test_lazy_semantics_give_what_dense_ones_give(cls, l2):
     assert np.abs(lazy - dense).mean() < 0.05 * lost
 
 
+@pytest.mark.parametrize(
+    ("cls", "l2", "bound"),
+    [
+        (RowAdam, 1e-3, {"r": 0.0, "zeta": 1e-3}),
+        (RowAdagrad, 1.0, {"r": 0.5, "zeta": 1e-2}),
+    ],
+)
+def test_an_absent_row_keeps_the_floor_of_its_bound(cls, l2, bound):
+    dense, lazy, touched = (
+        trained(cls, name, l2, **bound)[1] for name in ("dense", "lazy", "touched")
+    )
+    lost = np.abs(touched - dense).mean()
+    assert lost > 0.01 * np.abs(dense).mean()
+    assert np.abs(lazy - dense).mean() < 0.05 * lost
+
+
 @pytest.mark.parametrize("cls", ALL)
 def test_without_l2_adagrad_knows_no_absence(cls):
     results = [trained(cls, name, 0.0, steps=40)[1] for name in SEMANTICS]

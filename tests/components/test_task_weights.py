@@ -36,6 +36,12 @@ def test_uncertainty_by_hand_and_at_its_rest():
     np.testing.assert_array_equal(idle, s)
 
 
+def test_one_spike_moves_uncertainty_by_the_rate_at_most():
+    s, c = vector(0.0, 0.3, 0.0), vector(1.0, 1.0, 1.0)
+    moved = task_weights.uncertainty_step(s, vector(3313, np.inf, np.nan), c, 0.01)
+    np.testing.assert_allclose(moved, [0.01, 0.3, 0.0], rtol=1e-6)
+
+
 def test_uncertainty_step_is_the_gradient_of_the_papers_loss():
     s, losses, c = vector(0.3, -0.4), vector(0.7, 2.0), vector(1.0, 0.5)
     with tf.GradientTape() as tape:

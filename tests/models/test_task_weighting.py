@@ -183,6 +183,26 @@ def test_a_penalty_counts_once_however_many_replicas(two_replicas):
         np.testing.assert_allclose(a, b, rtol=5e-4, atol=5e-6)
 
 
+@pytest.mark.parametrize("method", ["fixed", "gradnorm", "pcgrad"])
+def test_a_penalty_moves_the_trunk_under_every_method(method):
+    batch = batch_of(24)
+
+    def trunk_after(penalty):
+        settings = {"trunk": "sluice", "bottom_units": [8], "subspaces": 2}
+        settings |= {"penalty": penalty, "tower_units": []}
+        model = build_model(FEATURES, TASKS, "click", settings, 3)
+        model.compile(
+            DENSE_OPTIMIZERS["adagrad"](0.2, clip="none"),
+            ROW_OPTIMIZERS["adam"](0.05),
+            TaskWeighting(TASKS, method, 1, SETTINGS[method]),
+        )
+        model.train_step(batch)
+        return model.trunk
+
+    without, much = trunk_after(1e-12), trunk_after(10.0)
+    assert float(much.regularization()) / 10 < 0.9 * float(without.regularization()) * 1e12
+
+
 @EVERY
 def test_the_state_is_in_the_models_checkpoint(tmp_path, method):
     model, batch = build(method), batch_of(24)
@@ -202,6 +222,21 @@ def test_a_batch_without_a_task_leaves_everything_finite():
             logs = model.train_step((features, labels, masks))
         assert np.isfinite(model.weighting.weights()).all(), method
         assert int(logs["nonfinite"]) == 0
+
+
+@EVERY
+def test_a_poisoned_batch_is_over_in_one_step(method):
+    model, (features, labels, masks) = build(method), batch_of(16)
+    name = TASKS[-1].name
+    poisoned = {**labels, name: np.full_like(labels[name], np.inf)}
+    model.train_step((features, poisoned, masks))
+    for _ in range(4):
+        before = [v.numpy() for v in model.trainable_variables]
+        model.train_step((features, labels, masks))
+        assert np.isfinite(model.weighting.weights()).all()
+        assert np.isfinite(losses_of(model, (features, labels, masks))).all()
+        after = model.trainable_variables
+        assert any((a != b.numpy()).any() for a, b in zip(before, after, strict=True))
 
 
 def test_an_unknown_method_is_refused():

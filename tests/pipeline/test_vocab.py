@@ -1,6 +1,7 @@
 """Vocabularies, statistics and buckets: by hand, by NumPy, and equal in the export."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.features import Feature
+from models.score import parse_score
+from models.score_numbers import score_numbers
 from pipeline.config import parse_config
 from pipeline.example_set import Schema
 from pipeline.plan import Plan, _task
@@ -197,6 +200,21 @@ def test_numbers_are_transformed_before_their_moments():
     feature = learned(plan, table).features[0]
     assert feature.mean == pytest.approx(0.0, abs=1e-7)
     assert feature.std == pytest.approx(math.sqrt(2 / 3), rel=1e-6)
+
+
+@pytest.mark.parametrize("transform", ["identity", "log1p"])
+def test_a_number_that_is_scaled_by_its_range_keeps_its_mean(transform):
+    item = {"name": "f", "kind": "numeric", "transform": transform}
+    table = typed(f=pa.array([10.0, 20.0, None, 90.0, 1000.0]))
+    means = []
+    for scale in ("standard", "minmax"):
+        feature = learned(plan_of([{**item, "scale": scale}], ["float"]), table).features[0]
+        feature = Feature.from_dict(json.loads(json.dumps(feature.to_dict())))
+        tree, batch = parse_score("f", ["f"]), {"f": tf.constant([math.nan, 30.0])}
+        missing, known = score_numbers(tree, [feature], batch)["f"].numpy()
+        assert known == 30
+        means.append(missing)
+    assert means[0] == means[1] > 10  # the lowest value is what it is scaled by
 
 
 def test_boundaries_are_quantiles_that_occur():
