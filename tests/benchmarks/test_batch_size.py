@@ -55,7 +55,7 @@ def test_the_bound_of_a_summed_loss_is_as_many_times_smaller():
     assert float(tables["summed"].learning_rate) == pytest.approx(rate)
 
 
-def test_every_row_is_in_one_batch():
+def test_no_row_is_in_two_batches_and_the_last_are_left_out():
     rows = range(10, 33)
     found = [batch.tolist() for batch in in_memory.batches(rows, 5, seed=3)]
     assert [len(batch) for batch in found] == [5] * 4
