@@ -90,7 +90,7 @@ def test_recipes_differ_in_what_their_names_say():
     ]
 
 
-def test_every_row_is_in_one_batch():
+def test_no_row_is_in_two_batches_and_the_last_are_left_out():
     rows = range(10, 33)
     found = [batch.tolist() for batch in in_memory.batches(rows, 5, seed=3)]
     assert [len(batch) for batch in found] == [5] * 4
