@@ -83,6 +83,8 @@ def test_students_interval_by_hand():
     assert found["mean"] == 2 and found["values"] == [1, 2, 3]
     half = 4.303 / 3**0.5
     assert found["interval"] == pytest.approx([2 - half, 2 + half])
+    many = interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    assert many["interval"] == pytest.approx([3.5 - 1.963, 3.5 + 1.963], abs=2e-3)
 
 
 @pytest.fixture(scope="module")
