@@ -87,6 +87,12 @@ def test_students_interval_by_hand():
     assert many["interval"] == pytest.approx([3.5 - 1.963, 3.5 + 1.963], abs=2e-3)
 
 
+def test_more_seeds_than_the_table_has_are_refused_before_any_training():
+    assert len(multitask.parse(["--seeds", *"0123456789"]).seeds) == 10
+    with pytest.raises(SystemExit):
+        multitask.parse(["--seeds", *"0123456789", "10"])
+
+
 @pytest.fixture(scope="module")
 def contest(tmp_path_factory):
     document = tiny.config_document(train__epochs=2)
