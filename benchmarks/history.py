@@ -167,6 +167,8 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     seeds = options.seeds or ("1,2,3" if options.quick else "1,2,3,4,5")
     options.seeds = [int(seed) for seed in seeds.split(",")]
+    if len(options.seeds) > 10:
+        parser.error(f"--seeds takes up to 10. Received: {len(options.seeds)}. Name fewer.")
     return options
 
 

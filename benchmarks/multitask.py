@@ -269,6 +269,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "seesaw.svg")
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1, 2, 3] if options.quick else [1, 2, 3, 4, 5])
+    if len(options.seeds) > 10:
+        parser.error(f"--seeds takes up to 10. Received: {len(options.seeds)}. Name fewer.")
     return options
 
 

@@ -123,7 +123,10 @@ def _state(model: RankingModel) -> list[tf.Variable]:
     return [variable for part in parts for variable in part.variables]
 
 
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # 97.5 % quantiles by freedom
+# 97.5 % quantiles by freedom
+STUDENT = dict(
+    enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262), start=1)
+)
 
 
 def interval(values: Sequence[float]) -> dict:

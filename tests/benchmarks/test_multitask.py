@@ -83,6 +83,14 @@ def test_students_interval_by_hand():
     assert found["mean"] == 2 and found["values"] == [1, 2, 3]
     half = 4.303 / 3**0.5
     assert found["interval"] == pytest.approx([2 - half, 2 + half])
+    many = interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    assert many["interval"] == pytest.approx([3.5 - 1.963, 3.5 + 1.963], abs=2e-3)
+
+
+def test_more_seeds_than_the_table_has_are_refused_before_any_training():
+    assert len(multitask.parse(["--seeds", *"0123456789"]).seeds) == 10
+    with pytest.raises(SystemExit):
+        multitask.parse(["--seeds", *"0123456789", "10"])
 
 
 @pytest.fixture(scope="module")
