@@ -39,6 +39,7 @@ import tensorflow as tf
 from benchmarks.criteo import generate
 from benchmarks.in_memory import DIM, TASK, Trainer, features_of, model_of, named
 from components.cowclip import cow_clip
+from components.environment import LARGE_BATCH, keep_freed_memory
 from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
 
 VOCABULARIES = {"1m": 1_000_000, "8m": 8_000_000, "33m": 33_000_000}
@@ -162,6 +163,8 @@ class Mlp(Side):
 
 def compare(sides: dict[str, Side], batch_size: int, rounds: int) -> dict[str, list]:
     """Seconds a step of each side, round by round, after a warm-up."""
+    if batch_size >= LARGE_BATCH:
+        keep_freed_memory()  # as `train` does; for all sides
     steps = max(1, 4096 // batch_size)
     for side in sides.values():
         side.run(batch_size, 2)

@@ -15,7 +15,6 @@ import tensorflow as tf
 from benchmarks.criteo import CriteoShaped
 from components import metrics
 from components.batch_function import BatchFunction
-from components.environment import keep_freed_memory
 from models.build import build_model
 from models.features import Feature, Task, transform_numbers
 from models.ranker import RankingModel
@@ -62,7 +61,6 @@ class Trainer:
     """
 
     def __init__(self, model: RankingModel, data: CriteoShaped):
-        keep_freed_memory()  # as `train` does
         self.model, self.data = model, data
         self._step = BatchFunction(self._take)
         self._score = BatchFunction(lambda ids, numbers: model(named(ids, numbers))[TASK])

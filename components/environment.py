@@ -13,6 +13,7 @@ import sys
 LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
 # Options of glibc's mallopt(3): one arena, no mapping for one block, nothing given back.
 M_ARENA_MAX, M_MMAP_MAX, M_TRIM_THRESHOLD = -8, -4, -1
+LARGE_BATCH = 1 << 14  # from which one layer's outputs reach the 32 MB
 
 
 def configure() -> None:
@@ -41,7 +42,8 @@ def keep_freed_memory() -> None:
 
     glibc gives blocks above 32 MB back to the system at once, and the next step's has to
     be mapped and cleared page by page again: with batches of 64 K on two cores that took
-    a quarter of a training step.  Nothing happens where the C library is another.
+    a quarter of a training step.  Small ones would pay for the one arena that threads then
+    share (some 5 % at 1 K).  Nothing happens where the C library is another.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from components.environment import keep_freed_memory
-
 
 def make_strategy(devices: Sequence[str] | None = None) -> tf.distribute.Strategy:
     """A MirroredStrategy over all GPUs, or over the CPU where there is none.
@@ -15,12 +13,10 @@ def make_strategy(devices: Sequence[str] | None = None) -> tf.distribute.Strateg
 
     Returns:
         The strategy.  On CPUs the gradients are reduced on one device: the collectives
-        gain nothing there; and the process keeps what one step frees for the next.
+        gain nothing there.
     """
     gpus = [f"GPU:{i}" for i in range(len(tf.config.list_logical_devices("GPU")))]
     devices = list(devices or gpus or ["CPU:0"])
     on_cpu = any("CPU" in device.upper() for device in devices)
     reduction = tf.distribute.ReductionToOneDevice() if on_cpu else None
-    if on_cpu:
-        keep_freed_memory()
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)

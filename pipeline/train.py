@@ -16,6 +16,7 @@ from pathlib import Path
 import tensorflow as tf
 import yaml
 
+from components.environment import LARGE_BATCH, keep_freed_memory
 from pipeline.agree import agree, require_made_for, require_same
 from pipeline.config import Config, load_config
 from pipeline.errors import InputError
@@ -75,6 +76,8 @@ def train(
         if not (work / "train.json").exists():
             write_inputs(config, schema, examples, work)
             strategy = strategy or make_strategy()
+            if config.train.batch_size >= LARGE_BATCH:
+                keep_freed_memory()
             run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
             write_json(work / "train.json", run.train())
         replace(work, output, overwrite or goes_on)

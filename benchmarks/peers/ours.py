@@ -5,7 +5,6 @@ import components  # noqa: F401  (sets TensorFlow's environment: comes first)
 # isort: split
 import tensorflow as tf
 
-from components.environment import keep_freed_memory
 from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
 from models.features import Feature, Task
 from models.ranker import RankingModel
@@ -55,7 +54,6 @@ class Trainer:
     """Trains on the rows in their order, again and again."""
 
     def __init__(self, model: str, rows: dict):
-        keep_freed_memory()  # as `train` does
         self.model = build(model, rows["cardinalities"])
         self.model.compile(
             DENSE_OPTIMIZERS["adam"](1e-3, clip="none"),
