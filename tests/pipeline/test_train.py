@@ -176,6 +176,22 @@ def test_one_training_at_a_time(examples, tmp_path):
     assert (tmp_path / "t.partial" / "checkpoints" / "checkpoint").exists()
 
 
+@pytest.mark.parametrize(("batch_size", "kept"), [(16_383, 0), (16_384, 1)])
+def test_freed_memory_is_kept_where_batches_are_large(
+    examples, tmp_path, monkeypatch, batch_size, kept
+):
+    calls = []
+
+    def begin(*_):
+        raise Interrupted
+
+    monkeypatch.setattr("pipeline.train.keep_freed_memory", lambda: calls.append(1))
+    monkeypatch.setattr("pipeline.train.TrainingRun", begin)
+    with pytest.raises(Interrupted):
+        train(smaller_config(batch_size=batch_size), examples, tmp_path / "t")
+    assert len(calls) == kept
+
+
 def test_an_interrupted_run_replaces_what_it_was_to_replace(examples, tmp_path):
     output, how = tmp_path / "t", {"progress": interrupt(lambda *_: True)}
     output.mkdir()
