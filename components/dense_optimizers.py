@@ -76,13 +76,14 @@ class DenseOptimizer(BaseOptimizer):
         finite = tf.reduce_all(tf.math.is_finite(new_slots[-1]))
         sigma = self._sigma(g, w, delta)
         update = sigma * delta
-        variable.assign(tf.cast(tf.where(finite, w - update, w), variable.dtype))
+        variable.assign(tf.cast(_either(finite, w - update, w), variable.dtype))
         for slot, new in zip(slots, new_slots, strict=True):
-            slot.assign(tf.where(finite, new, slot))
-        smallest = tf.where(finite, tf.reduce_min(sigma), 0.0)
+            slot.assign(_either(finite, new, slot))
+        smallest = _either(finite, tf.reduce_min(sigma), tf.zeros([], dtype))
         self._report(variable, smallest, tf.logical_not(finite))
         # l2_loss is half the sum of squares, in one pass over the update.
-        norm = tf.where(finite, tf.sqrt(2.0 * tf.nn.l2_loss(update)), 0.0)
+        norm = tf.sqrt(2.0 * tf.nn.l2_loss(update))
+        norm = _either(finite, norm, tf.zeros([], dtype))
         self.update_norms[self._index(variable)].assign(tf.cast(norm, tf.float32))
 
     def _sigma(self, g, w, delta):
@@ -139,6 +140,11 @@ class DenseOptimizer(BaseOptimizer):
             "relative": self.relative,
             "absolute": self.absolute,
         }
+
+
+def _either(finite, x, y):
+    # Hands one of them on; `tf.where` broadcasts the scalar, ten times as long.
+    return tf.raw_ops.Select(condition=finite, x=x, y=y)
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")

@@ -96,17 +96,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def write_rows(folder: Path, ids: int) -> Path:
-    """Rows as every side gets them: two labels, numbers near 0, ids of each field."""
+    """Rows as every side gets them: two labels, ids of each field, and the numbers.
+
+    ``numbers`` is near 0, NaN where one is missing, as we read them; ``dense`` is what our
+    model makes of them, and what the others get, so that all learn the same model: every
+    number with 0 where it is missing, then as many flags, 1 where it is.
+    """
     path = folder / f"rows-{ids}.npz"
     if not path.exists():
         data = generate(ROWS, ids, SEED)
-        numbers = np.log1p(np.maximum(np.nan_to_num(data.numbers, nan=0.0), 0.0))
-        numbers = (numbers - numbers.mean(axis=0)) / numbers.std(axis=0)
+        numbers = np.log1p(np.maximum(data.numbers, 0.0))
+        numbers = (numbers - np.nanmean(numbers, axis=0)) / np.nanstd(numbers, axis=0)
+        missing = np.isnan(numbers)
         second = np.random.default_rng(SEED).random(ROWS) < 0.5 * data.truth
         np.savez(
             path,
             ids=data.ids,
             numbers=numbers.astype(np.float32),
+            dense=np.hstack([np.where(missing, 0.0, numbers), missing]).astype(np.float32),
             labels=np.stack([data.labels, second.astype(np.float32)], axis=1),
             cardinalities=np.array(data.cardinalities),
         )

@@ -13,6 +13,7 @@ from torch import nn
 
 VERSIONS = {"torch": torch.__version__}
 DIM = 10
+NUMBERS = 26  # with the flags of those that are missing
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
 
@@ -45,8 +46,8 @@ class DeepFM(nn.Module):
     def __init__(self, sizes):
         super().__init__()
         self.embed, self.linear = Fields(sizes, DIM), Fields(sizes, 1)
-        self.numbers = nn.Linear(13, 1)
-        self.deep = mlp(len(sizes) * DIM + 13, [400, 400, 400])
+        self.numbers = nn.Linear(NUMBERS, 1)
+        self.deep = mlp(len(sizes) * DIM + NUMBERS, [400, 400, 400])
 
     def forward(self, ids, numbers):
         """``[B, 1]`` logits."""
@@ -62,7 +63,7 @@ class MMoE(nn.Module):
 
     def __init__(self, sizes):
         super().__init__()
-        self.embed, inputs = Fields(sizes, DIM), len(sizes) * DIM + 13
+        self.embed, inputs = Fields(sizes, DIM), len(sizes) * DIM + NUMBERS
         self.experts = nn.ModuleList(mlp(inputs, [256, 128], False) for _ in range(4))
         self.gates = nn.ModuleList(nn.Linear(inputs, 4, bias=False) for _ in range(2))
         self.towers = nn.ModuleList(mlp(128, [64]) for _ in range(2))
@@ -110,7 +111,7 @@ class Trainer:
 
     def _batches(self, batch_size: int) -> list:
         ids = torch.from_numpy(self.rows["ids"].astype("int64"))
-        numbers = torch.from_numpy(self.rows["numbers"])
+        numbers = torch.from_numpy(self.rows["dense"])
         labels = torch.from_numpy(self.rows["labels"][:, : self.tasks].copy())
         parts = (tensor.split(batch_size) for tensor in (ids, numbers, labels))
         return list(zip(*parts, strict=True))

@@ -24,7 +24,7 @@ class Trainer:
     def __init__(self, model: str, rows: dict):
         sizes = rows["cardinalities"]
         columns = [SparseFeat(f"C{i}", int(n), DIM) for i, n in enumerate(sizes)]
-        columns += [DenseFeat(f"I{i}", 1) for i in range(13)]
+        columns += [DenseFeat("numbers", rows["dense"].shape[1])]
         if model == "deepfm":
             self.model = DeepFM(columns, columns, dnn_hidden_units=(400, 400, 400))
         else:
@@ -42,13 +42,13 @@ class Trainer:
         return float(history.history["loss"][0])
 
     def _dataset(self, batch_size: int) -> tf.data.Dataset:
-        ids, numbers, labels = (self.rows[n] for n in ("ids", "numbers", "labels"))
+        ids, numbers, labels = (self.rows[n] for n in ("ids", "dense", "labels"))
 
         def batched(column: np.ndarray) -> np.ndarray:
             return column.reshape(-1, batch_size, 1)
 
         features = {f"C{i}": batched(column) for i, column in enumerate(ids.T)}
-        features |= {f"I{i}": batched(column) for i, column in enumerate(numbers.T)}
+        features["numbers"] = numbers.reshape(-1, batch_size, numbers.shape[1])
         targets = tuple(batched(column) for column in labels.T[: self.tasks])
         pairs = (features, targets if self.tasks > 1 else targets[0])
         return tf.data.Dataset.from_tensor_slices(pairs).repeat().prefetch(2)

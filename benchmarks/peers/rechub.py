@@ -30,7 +30,7 @@ class Trainer:
     def __init__(self, model: str, rows: dict):
         sizes = rows["cardinalities"]
         sparse = [SparseFeature(f"C{i}", int(n), DIM) for i, n in enumerate(sizes)]
-        features = sparse + [DenseFeature(f"I{i}") for i in range(13)]
+        features = [*sparse, DenseFeature("numbers", rows["dense"].shape[1])]
         self.single = model == "deepfm"
         if self.single:
             net = DeepFM(features, sparse, {"dims": [400, 400, 400]})
@@ -52,12 +52,12 @@ class Trainer:
 
     def _batches(self, batch_size: int) -> list:
         ids = torch.from_numpy(self.rows["ids"].T.astype("int64"))
-        numbers = torch.from_numpy(self.rows["numbers"].T.copy())
+        numbers = torch.from_numpy(self.rows["dense"])
         labels = torch.from_numpy(self.rows["labels"])
         batches = []
         for start in range(0, len(labels), batch_size):
             part = slice(start, start + batch_size)
             features = {f"C{i}": column[part].clone() for i, column in enumerate(ids)}
-            features |= {f"I{i}": c[part].clone() for i, c in enumerate(numbers)}
+            features["numbers"] = numbers[part].clone()
             batches.append((features, labels[part, 0] if self.single else labels[part]))
         return batches

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers import products
 from benchmarks.peers.__main__ import summary, turns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,3 +57,28 @@ def test_our_side_trains_and_a_broken_peer_is_reported():
     assert result["failed"] == failed
     assert set(result["examples_per_s"]["mmoe 260k 1024"]) == {"ours"}
     assert result["mmoe_examples_per_s"]["260k"] > 0
+
+
+def test_products_are_those_of_our_model():
+    """Every product of the model that is timed there, as often as a step has it."""
+    from benchmarks.peers import ours
+
+    model = ours.build("mmoe", [12] * 26)
+    kernels = [v.shape for v in model.dense_variables if v.shape.rank == 2]
+    large = [(int(shape[0]), int(shape[1])) for shape in kernels if shape[1] > 4]
+    expected = [layer[:2] for layer in products.LAYERS.values() for _ in range(layer[2])]
+    assert sorted(large) == sorted(expected)
+
+
+def test_summary_of_products_by_hand():
+    names = list(products.products())
+    rounds = [
+        {"tensorflow": dict.fromkeys(names, t), "pytorch": dict.fromkeys(names, 1e-3)}
+        for t in (1e-3, 2e-3, 9e-3)
+    ]
+    found = products.summary(rounds)
+    # three products of a layer; 1 + 4 + 2 layers; 2 ms and 1 ms each
+    assert found["milliseconds"] == pytest.approx({"tensorflow": 42.0, "pytorch": 21.0})
+    assert found["product_ratio"] == pytest.approx(0.5)
+    forward = found["gflops"]["pytorch"]["experts: forward"]
+    assert forward == pytest.approx(2 * 1024 * 256 * 128 / 1e-3 / 1e9)
