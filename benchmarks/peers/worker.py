@@ -2,7 +2,7 @@
 
 Started by ``benchmarks.peers``.  A line ``[batch size, seconds]`` on standard input
 asks for about so many seconds of training; a JSON object answers, with the loss on the
-first batch of that size before anything was learned from it and after the training.
+first batch of all before anything was learned, and on that of this size afterwards.
 Nothing but NumPy is imported here before the side is known: the peers' environment has
 not this project's packages.
 """
@@ -24,11 +24,12 @@ def main(side: str, model: str, path: str) -> None:
     with np.load(path) as rows:
         trainer = side.Trainer(model, dict(rows))
     answer(answers, {"versions": side.VERSIONS})
-    steps, first_loss = {}, {}
+    steps, first_loss = {}, None
     for request in sys.stdin:
         batch_size, seconds = json.loads(request)
         if batch_size not in steps:
-            first_loss[batch_size] = trainer.train(batch_size, 1)  # traces and allocates
+            loss = trainer.train(batch_size, 1)  # traces and allocates
+            first_loss = loss if first_loss is None else first_loss
             steps[batch_size] = steps_in(trainer, batch_size, seconds)
         start = time.perf_counter()
         trainer.train(batch_size, steps[batch_size])
@@ -36,7 +37,7 @@ def main(side: str, model: str, path: str) -> None:
         # every call starts at the first batch: the same rows, so a few steps can be seen
         loss = trainer.train(batch_size, 1)
         done = {"steps": steps[batch_size], "seconds": taken}
-        answer(answers, {**done, "first_loss": first_loss[batch_size], "loss": loss})
+        answer(answers, {**done, "first_loss": first_loss, "loss": loss})
 
 
 def steps_in(trainer, batch_size: int, seconds: float) -> int:
