@@ -72,6 +72,7 @@ DEEPFM = "deepfm"
 DEEP = {"deep_units": [64, 32]}
 ADAGRAD = {"embedding_rate": 0.005, "initial_accumulator": 1e-10}
 ZETA = 1e-5
+INITIAL_NORM = 0.01 * math.sqrt(10)  # of an embedding of width 10, drawn with 0.01
 HIGH = 8.0
 WARM_UP_EPOCHS = 1  # of the dense rate, as in CowClip's published runs
 IDS_PER_ROW = 0.75
@@ -91,6 +92,9 @@ class Recipe:
         l2, rate: Times ``BASE``'s.
         summed: The bound is what it would be to a loss summed over the batch, and an L2
             as many times as large.
+        bound: Times the usual one.
+        adaptive: Whether it follows the norms of the embeddings; else it is for all ids
+            ``INITIAL_NORM``.
         dense: Optimizer of the dense weights.
         dense_clip: On their updates.
         warm_up: Whether their rate warms up.
@@ -104,6 +108,8 @@ class Recipe:
     l2: float = 1.0
     rate: float = 1.0
     summed: bool = False
+    bound: float = 1.0
+    adaptive: bool = True
     dense: str = "adam"
     dense_clip: str = "none"
     warm_up: bool = True
@@ -188,7 +194,8 @@ def optimizers(run: Run, steps: int, epochs: int) -> tuple:
     base = recipe.rate * rate, recipe.l2 * BASE["l2"], DENSE_RATES[recipe.dense]
     rates = scale(recipe.rule, s, *base, recipe.dense)
     start = {"initial_accumulator": ADAGRAD["initial_accumulator"]}
-    bound = 1.0 / run.batch_size if recipe.summed else 1.0
+    bound = recipe.bound / (run.batch_size if recipe.summed else 1)
+    r, zeta = (bound, bound * ZETA) if recipe.adaptive else (0.0, bound * INITIAL_NORM)
     end = epochs * steps if run.decay == "linear" else None
     warm_up = WARM_UP_EPOCHS * steps if recipe.warm_up else 0
     dense = DENSE_OPTIMIZERS[recipe.dense](
@@ -199,8 +206,8 @@ def optimizers(run: Run, steps: int, epochs: int) -> tuple:
     return dense, ROW_OPTIMIZERS[recipe.optimizer](
         WarmUp(rates.embedding_rate, 0, end=end),
         clip=recipe.clip,
-        r=bound,
-        zeta=bound * ZETA,
+        r=r,
+        zeta=zeta,
         l2=rates.embedding_l2,
         semantics=recipe.semantics,
         **(rates.adam if recipe.optimizer == "adam" else start),

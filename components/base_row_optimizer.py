@@ -17,7 +17,7 @@ from components.cowclip import cow_clip, group_clip
 from components.gradients import sum_duplicates
 from components.update_rules import check_range
 
-CLIPS = ("none", "cowclip", "global", "clippy")
+CLIPS = ("none", "cowclip", "field", "global", "clippy")
 SEMANTICS = ("lazy", "dense", "touched")
 SETTLED_ROWS = 1 << 16  # brought up to date at once by `settle`
 
@@ -90,7 +90,7 @@ class RowOptimizer(BaseOptimizer):
         self.zeta = zeta
         self.l2 = l2
         self.semantics = semantics
-        self._passed, self._unclipped = [], set()
+        self._passed, self._unclipped, self._fields = [], set(), {}
 
     @property
     def clipped_fractions(self):
@@ -107,6 +107,20 @@ class RowOptimizer(BaseOptimizer):
         They start at zero, where the clip's bound is at its floor.
         """
         self._unclipped |= {self._var_key(variable) for variable in variables}
+
+    def tell_fields(self, variable, starts):
+        """Names the first row of each field of a table, from 0 upwards; for `"field"`.
+
+        A table that nothing was told of is one field.
+        """
+        self._fields[self._var_key(variable)] = list(starts)
+
+    def _groups(self, variable, clip, rows):
+        """`(group of each row, number of groups)` that share a factor."""
+        one = [0]
+        starts = self._fields.get(self._var_key(variable), one) if clip == "field" else one
+        starts = tf.constant(starts, rows.dtype)
+        return tf.searchsorted(starts, rows, side="right") - 1, tf.size(starts)
 
     def _clip_of(self, variable):
         return "none" if self._var_key(variable) in self._unclipped else self.clip
@@ -220,13 +234,8 @@ class RowOptimizer(BaseOptimizer):
         if self.semantics == "dense":
             held, g, counts = self._all_rows(variable, held.rows, g, counts)
         dtype = compute_dtype(variable)
-        delta, new, clipped = self._rows_step(
-            tf.cast(g, dtype),
-            held.w,
-            tf.cast(counts, dtype),
-            list(held.slots),
-            self._clip_of(variable),
-        )
+        g, counts = tf.cast(g, dtype), tf.cast(counts, dtype)
+        delta, new, clipped = self._rows_step(variable, held, g, counts)
         finite = tf.reduce_all(tf.math.is_finite(new[-1]), axis=1)
         updated = held.w - delta, self._remembered(variable, new, self._pass(variable))
         for target, x, y in zip(self._of_rows(variable), updated, held.stored, strict=True):
@@ -236,17 +245,18 @@ class RowOptimizer(BaseOptimizer):
             clipped = tf.gather(clipped, batch)
         self._report(variable, _fraction(clipped), tf.size(finite) - _count(finite))
 
-    def _rows_step(self, g, w, counts, slots, clip):
+    def _rows_step(self, variable, held, g, counts):
+        w, clip = held.w, self._clip_of(variable)
         eta = tf.cast(self.learning_rate, w.dtype)
         clipped = tf.zeros_like(counts, tf.bool)
         if self.l2:
             g += 2.0 * self.l2 * w
         if clip == "cowclip":
             g, clipped = cow_clip(g, w, counts, self.r, self.zeta)
-        if clip == "global":
-            one = tf.zeros([tf.shape(g)[0]], tf.int32)
-            g, clipped = group_clip(g, w, one, 1, self.r, self.zeta)
-        delta, slots = self._rule(g, slots, eta, self.iterations + 1)
+        if clip in ("field", "global"):
+            groups = self._groups(variable, clip, held.rows)
+            g, clipped = group_clip(g, w, *groups, self.r, self.zeta)
+        delta, slots = self._rule(g, list(held.slots), eta, self.iterations + 1)
         if clip == "clippy":
             delta, sigma = clippy.shrink(delta, w, self.r, self.zeta, axis=[1])
             clipped = sigma[:, 0] < 1.0

@@ -76,8 +76,9 @@ def group_clip(g, w, groups, count, r=1.0, zeta=1e-5):
         As `cow_clip`.
     """
 
-    def norms(x):
+    def norms(x):  # a row that is not finite, and will not move, stops no other
         squares = tf.reduce_sum(tf.square(x), axis=1)
+        squares = tf.where(tf.math.is_finite(squares), squares, 0.0)
         return tf.sqrt(tf.math.unsorted_segment_sum(squares, groups, count))
 
     length, bound = norms(g), tf.maximum(r * norms(w), zeta)

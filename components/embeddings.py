@@ -64,7 +64,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
         self.initializer = tf.keras.initializers.get(initializer or default)
         self._check()
         self._compressed = self._scale = None
-        self._offsets = [sum(self.rows[:table]) for table in self.tables]
+        self._offsets = [self.starts[table] for table in self.tables]
 
     def _check(self):
         if not self.rows or min(self.rows) < 1:
@@ -89,6 +89,11 @@ class FusedEmbedding(tf.keras.layers.Layer):
                     f"poolings must hold only {POOLINGS}. "
                     f"Received: poolings={list(self.poolings)}. Change {pooling!r}."
                 )
+
+    @property
+    def starts(self):
+        """The first row of each table in the one variable."""
+        return [sum(self.rows[:table]) for table in range(len(self.rows))]
 
     def build(self, input_shape):
         """Creates the one variable of all tables."""

@@ -24,8 +24,9 @@ class RowAdam(RowOptimizer):
     Args:
         learning_rate: eta, a float or a `LearningRateSchedule`.
         clip: `"cowclip"` (default; with `r=0` its bound does not adapt to the row);
-            `"global"`, one factor for all rows of the batch, for comparison; `"clippy"`,
-            row by row on the update; or `"none"`.
+            for comparison `"global"`, one factor for all rows of the batch, or `"field"`,
+            one for those of a field, see `tell_fields`; `"clippy"`, row by row on the
+            update; or `"none"`.
         r: Bound relative to a row's norm (CowClip, 1 as published) or to each weight
             (Clippy's lambda_rel).
         zeta: Floor of the bound: CowClip's zeta, 1e-5 as published for Criteo, or

@@ -111,6 +111,8 @@ class RankingModel(tf.keras.Model):
         self.weighting = weighting or TaskWeighting(self.tasks)
         linear = self.inputs_layer.tables.get(LINEAR)
         embedding_optimizer.leave_unclipped(linear.weights if linear else [])
+        for table in self.inputs_layer.tables.values():
+            embedding_optimizer.tell_fields(table.embeddings, table.starts)
         dense_optimizer.build(self.dense_variables)
         embedding_optimizer.build(self.embedding_variables)
 

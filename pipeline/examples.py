@@ -8,7 +8,8 @@ A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
 - ``numbers``, float32: numeric features in raw units, NaN where missing; then labels in
   raw units, NaN where there is none; then true probabilities, where the log knows them;
   then the weights of rows in a task's loss, where the log has them;
-- ``group``, int64: the row's group, for GAUC, where there is one.
+- ``group``, int64: the row's group, for GAUC, where the log has groups; ``NO_GROUP``
+  where the row has none.
 
 The schema names the columns of each matrix in their order (``Layout``), and its
 fingerprint ties the two together.  Rows rather than columns lie together because that
@@ -26,6 +27,7 @@ import numpy as np
 from models.features import Feature, Task
 
 BLOCK_ROWS = 4096
+NO_GROUP = -(2**63)
 
 
 @dataclass(frozen=True)

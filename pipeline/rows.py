@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.columns import convert, is_bytes, to_floats, to_integers, to_ms
+from pipeline.examples import NO_GROUP
 from pipeline.fingerprint import fingerprint, hash_values
 from pipeline.plan import Plan
 from pipeline.split import SPLITS, assign_split, assign_window, window_name
@@ -225,15 +226,18 @@ def _impossible(values: pa.Array, task) -> tuple[np.ndarray, str]:
 
 
 def group_numbers(values: pa.Array) -> pa.Array:
-    """Groups as int64: whole numbers as they are, anything else by its hash."""
+    """Groups as int64: whole numbers as they are, anything else by its hash.
+
+    ``NO_GROUP`` where there is none.
+    """
+    if pa.types.is_integer(values.type):
+        return pc.fill_null(values.cast(pa.int64(), safe=False), NO_GROUP)
+    groups = _hashed(values)
     if pa.types.is_floating(values.type):
         whole, other = to_integers(values)
-        return pa.array(
-            np.where(other, _hashed(values), pc.fill_null(whole, -1).to_numpy())
-        )
-    if pa.types.is_integer(values.type):
-        return pc.fill_null(values.cast(pa.int64(), safe=False), -1)
-    return pa.array(_hashed(values))
+        groups = np.where(other, groups, pc.fill_null(whole, NO_GROUP).to_numpy())
+    missing = pc.is_null(values, nan_is_null=True).to_numpy(zero_copy_only=False)
+    return pa.array(np.where(missing, NO_GROUP, groups))
 
 
 def _hashed(values: pa.Array) -> np.ndarray:

@@ -302,7 +302,7 @@ class EmbeddingOptimizer(Section):
     optimizer: Literal["adam", "adagrad", "row_wise_adagrad"] = "adam"
     learning_rate: Positive = 1e-3
     # global: one factor for all rows, for comparison; clippy: row by row
-    clip: Literal["cowclip", "global", "clippy", "none"] = "cowclip"
+    clip: Literal["cowclip", "field", "global", "clippy", "none"] = "cowclip"
     r: Positive = 1.0  # of CowClip; Clippy's lambda_rel
     zeta: Positive = 1e-5  # of CowClip; Clippy's lambda_abs
     l2: Annotated[float, Field(ge=0)] = 0.0  # lambda of lambda ||w||^2

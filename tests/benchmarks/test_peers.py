@@ -25,7 +25,7 @@ def peers(*arguments) -> subprocess.CompletedProcess:
 
 
 def test_ratios_by_hand():
-    result = summary(CELLS, {}, {})
+    result = summary(CELLS, {"260k": 20.0, "8m": 19.0}, {}, {})
     assert result["ratio_deepctr"] == 6.0 and result["ratio_pytorch"] == 3.0
     assert result["ratio_torch_rechub"] is None  # it was not timed at 8 M ids
     assert result["worst_ratio"] == 0.5

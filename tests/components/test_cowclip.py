@@ -86,6 +86,18 @@ def test_one_factor_for_a_group(count):
         )
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_row_that_is_not_finite_changes_nothing_for_its_group(bad):
+    """1e30 is finite, its square is not."""
+    g, w, _ = example()
+    groups = np.zeros(len(g), int)
+    usual, _ = group_clip(tf.constant(g[1:]), tf.constant(w[1:]), groups[1:], 1, 0.01)
+    g[0], w[0] = bad, 0
+    got, _ = group_clip(tf.constant(g), tf.constant(w), groups, 1, 0.01)
+    np.testing.assert_allclose(got[1:], usual, rtol=1e-6)
+    assert np.linalg.norm(usual) < np.linalg.norm(g[1:])
+
+
 def test_without_r_the_bound_does_not_adapt():
     g, w, counts = example()
     bound = threshold(tf.constant(w), tf.constant(counts), r=0.0, zeta=0.05)

@@ -201,6 +201,20 @@ def test_a_global_norm_shares_one_factor():
     np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
+def test_a_field_shares_one_factor():
+    """Rows 0 and 1 are a field, the others another; only the first is over its bound."""
+    values = np.array([[3e3, 0, 0], [0, 4e3, 0], [1e-6, 0, 0], [0, 0, 1e-6]])
+    rows, told, other = [0, 1, 2, 3], start(), start()
+    optimizer = RowAdagrad(0.1, clip="field", r=0.5)
+    optimizer.tell_fields(told, [0, 2])
+    optimizer.apply_gradients([(slices(rows, values), told)])
+    scaled = values.copy()
+    scaled[:2] *= 0.5 * np.linalg.norm(start().numpy()[:2]) / np.linalg.norm(values[:2])
+    RowAdagrad(0.1, clip="none").apply_gradients([(slices(rows, scaled), other)])
+    np.testing.assert_allclose(told, other, rtol=1e-5)
+    assert float(optimizer.clipped_fractions[0]) == 0.5
+
+
 @pytest.mark.parametrize("cls", ALL)
 def test_read_gives_what_settle_writes(cls):
     optimizer, w = cls(1e-2, l2=0.5), start()
@@ -232,7 +246,7 @@ def test_a_long_absence_and_a_schedule_keep_all_finite():
 @pytest.mark.parametrize("cls", ALL)
 @settings(max_examples=30, deadline=None)
 @given(
-    clip=st.sampled_from(["none", "cowclip", "clippy"]),  # "global" shares a norm
+    clip=st.sampled_from(["none", "cowclip", "clippy"]),  # the others share a norm
     indices=arrays(np.int32, 6, elements=st.integers(0, ROWS - 1)),
     values=arrays(np.float32, (6, DIM), elements=st.floats(width=32)),
 )

@@ -269,6 +269,22 @@ SPECS = (
 )
 
 
+def test_a_field_is_clipped_by_itself():
+    """Every field moves as far as its own bound lets it: the model says where each ends."""
+    model = build_model(FEATURES, TASKS, SCORE, BOTTOM, 3)
+    slow = {"clip": "field", "r": 1e-6, "zeta": 0.0, "initial_accumulator": 1.0}
+    model.compile(DENSE_OPTIMIZERS["adagrad"](0.2), ROW_OPTIMIZERS["adagrad"](10.0, **slow))
+    table = model.inputs_layer.tables["4"].embeddings
+    before = table.numpy()
+    features, labels, masks = batch_of(16)
+    model.train_step((features, labels, masks))
+    moved, fields = table.numpy().astype(float) - before, {"user": 0, "tags": 11}
+    for name, start in fields.items():
+        rows = start + np.unique(features[name])
+        bound = 10.0 * 1e-6 * np.linalg.norm(before[rows])
+        assert np.linalg.norm(moved[rows]) == pytest.approx(bound, rel=0.02), name
+
+
 def half(batch):
     """A replica's half of a batch; the second is the smaller one, or has no row."""
     rows = tf.shape(batch[0]["user"])[0]

@@ -96,7 +96,7 @@ def encode(row, users, vocabularies) -> tuple:
         parts.append(tuple((ids + [0] * width)[:width]))
     numbers = [number(row[key]) for key in ("price", "age", "click", "like", "watch")]
     parts += [str(value) for value in numbers]
-    parts.append(-1 if row["user"] is None else row["user"])
+    parts.append(-(2**63) if row["user"] is None else row["user"])
     return tuple(parts)
 
 

@@ -8,9 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components import metrics
 from pipeline.beam_job import add_counts
 from pipeline.config import parse_config
 from pipeline.errors import InputError
+from pipeline.examples import NO_GROUP
+from pipeline.predict import own_groups
 from pipeline.preprocess import pad_lists, preprocess
 from pipeline.rows import group_numbers, join_side
 from tests.pipeline import naive, tiny
@@ -327,10 +330,22 @@ def test_keys_of_other_types_still_find_their_partner(tmp_path, rows, done):
 
 def test_a_group_is_one_whether_whole_or_real():
     whole, real = pa.array([7, None, 2**40]), pa.array([7.0, None, 2.0**40])
-    assert group_numbers(whole).to_pylist() == [7, -1, 2**40]
+    assert group_numbers(whole).to_pylist() == [7, NO_GROUP, 2**40]
     assert group_numbers(real).equals(group_numbers(whole))
     a, b, c = group_numbers(pa.array([0.5, 0.5, 7.5])).to_pylist()
     assert a == b != c
+    for missing in (pa.array(["a", None]), pa.array([0.5, float("nan")])):
+        assert group_numbers(missing).to_pylist()[1] == NO_GROUP
+
+
+def test_rows_without_a_group_are_a_group_each():
+    found = own_groups(np.array([7, NO_GROUP, -1, NO_GROUP, 7, NO_GROUP]))
+    assert found[0] == found[4] == 7 and found[2] == -1
+    assert len(set(found.tolist())) == 5
+    # of 7's two rows one is positive and ranked first; the others say nothing of a user
+    labels, scores = np.array([1, 0, 0, 1, 0, 0]), np.array([0.9, 0.8, 0.1, 0.2, 0.3, 0.7])
+    assert metrics.gauc(labels, scores, found) == 1.0
+    np.testing.assert_array_equal(own_groups(np.array([3, 3])), [3, 3])
 
 
 def test_keys_with_dictionaries_find_their_partner():
