@@ -86,6 +86,17 @@ def test_dwa_compares_the_means_of_the_last_two_epochs():
     np.testing.assert_allclose(weighting.weights(), expected * [1, 2, 0.5], rtol=1e-5)
 
 
+def test_dwa_leaves_out_a_batch_that_is_not_finite():
+    weighting = TaskWeighting(TASKS, "dwa", 2, {"temperature": 2.0})
+    steps = np.array([[np.inf, 1, 2], [4, 2, 2], [1, 1, 1], [1, 1, 1]], np.float32)
+    for row in steps:
+        named = dict(zip(("click", "like", "watch"), map(tf.constant, row), strict=True))
+        weighting.step(None, named, [])
+    last, before = tf.constant([1.0, 1.0, 1.0]), tf.constant([2.0, 1.0, 1.0])
+    expected = task_weights.dwa(last, before, 2.0)
+    np.testing.assert_allclose(weighting.weights(), expected * [1, 2, 0.5], rtol=1e-5)
+
+
 def test_epochs_begin_anew_and_what_was_learned_stays():
     weighting = TaskWeighting(TASKS, "dwa", 2, SETTINGS["dwa"])
     for loss in (3.0, 1.0, 1.0, 1.0, 9.0):  # the last one is of an epoch that did not end
