@@ -227,6 +227,10 @@ class FusedEmbedding(tf.keras.layers.Layer):
             block.set_shape([known[0], len(group), *known[1:], self.dim])
             yield group, block
 
+    def reads_like(self, other, inputs):
+        """Whether another table over the same rows would locate inputs in this order."""
+        return self._alike(inputs) == other._alike(inputs)
+
     def _alike(self, inputs):
         """Inputs of one shape, type and pooling: what is done to one is done to all.
 

@@ -204,16 +204,18 @@ class FeatureInputs(tf.keras.layers.Layer):
     def locate(self, batch: Mapping) -> dict:
         """Rows that a batch reads of each table: name -> int ``[N]``, repeated ones too.
 
-        Tables over the same features are read at the same rows: one tensor stands for both.
+        Tables that read the same features in the same order read the same rows: one tensor
+        stands for both.
         """
         located = {
             dim: self.tables[dim].locate(_ids(group, batch))
             for dim, group in self.groups.items()
         }
-        if LINEAR in self.tables and len(located) == 1:  # over all that is embedded
-            located[LINEAR] = next(iter(located.values()))
-        elif LINEAR in self.tables:
-            located[LINEAR] = self.tables[LINEAR].locate(_ids(self.embedded, batch))
+        if LINEAR in self.tables:  # over all that is embedded
+            linear, ids = self.tables[LINEAR], _ids(self.embedded, batch)
+            first = next(iter(located), None)
+            same = len(located) == 1 and linear.reads_like(self.tables[first], ids)
+            located[LINEAR] = located[first] if same else linear.locate(ids)
         return located
 
     def _embedded(self, batch: Mapping, gathered) -> dict:

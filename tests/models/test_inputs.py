@@ -89,6 +89,50 @@ def test_a_sequence_between_features_of_several_values_keeps_its_place():
     np.testing.assert_array_equal(found, tf.concat(list(parts.values()), axis=1))
 
 
+def lists(**kinds):
+    """An id, lists of three of the kinds named, and an id; all of one width."""
+    usual = {"dim": 2, "vocabulary_size": 7}
+    several = [
+        Feature(name, "sequence", max_values=3, table="item", **usual)
+        if kind == "sequence"
+        else Feature(name, "categorical", max_values=3, pooling=kind, **usual)
+        for name, kind in kinds.items()
+    ]
+    ends = [Feature(name, "categorical", **usual) for name in ("item", "tab")]
+    return [ends[0], *several, ends[1]]
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        lists(a="mean", b="mean"),
+        lists(a="mean", b="sum"),
+        lists(a="sum", b="mean", c="sum"),
+        lists(a="mean", past="sequence"),
+    ],
+    ids=["alike", "two poolings", "in turn", "a sequence"],
+)
+def test_what_a_step_gathers_is_what_the_layer_reads(features):
+    """Linear weights add up whatever the vectors' pooling: another order of rows."""
+    layer = FeatureInputs(features, 1, linear_units=2, encoders={"past": MeanHistory()})
+    draw = np.random.default_rng(0)
+    batch = {
+        f.name: tf.constant(draw.integers(0, 9, (5, 3) if f.max_values else 5), tf.int32)
+        for f in features
+    }
+    layer(batch)
+    for table in layer.embedding_variables:
+        table.assign(draw.normal(size=table.shape))
+    located = layer.locate(batch)
+    gathered = {
+        name: tf.gather(layer.tables[name].embeddings, rows) for name, rows in located.items()
+    }
+    np.testing.assert_allclose(layer(batch, gathered), layer(batch), rtol=1e-6)
+    np.testing.assert_allclose(
+        layer.linear(batch, gathered), layer.linear(batch), rtol=1e-5, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("oov_buckets", [1, 3])
 def test_rows_of_a_table(oov_buckets):
     feature = Feature("c", "categorical", oov_buckets=oov_buckets, vocabulary_size=7)
