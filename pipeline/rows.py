@@ -7,7 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import convert, is_bytes, to_floats, to_integers, to_ms
+from pipeline.columns import (
+    convert,
+    is_bytes,
+    is_text,
+    to_floats,
+    to_integers,
+    to_ms,
+    to_strings,
+)
 from pipeline.examples import NO_GROUP
 from pipeline.fingerprint import fingerprint, hash_values
 from pipeline.plan import Plan
@@ -228,8 +236,14 @@ def _impossible(values: pa.Array, task) -> tuple[np.ndarray, str]:
 def group_numbers(values: pa.Array) -> pa.Array:
     """Groups as int64: whole numbers as they are, anything else by its hash.
 
-    ``NO_GROUP`` where there is none.
+    ``NO_GROUP`` where there is none.  A group is the same in files of other types.
     """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if is_text(values.type):
+        values, _ = to_strings(values)
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
     if pa.types.is_integer(values.type):
         return pc.fill_null(values.cast(pa.int64(), safe=False), NO_GROUP)
     groups = _hashed(values)

@@ -125,7 +125,8 @@ def test_what_a_step_gathers_is_what_the_layer_reads(features):
         table.assign(draw.normal(size=table.shape))
     located = layer.locate(batch)
     gathered = {
-        name: tf.gather(layer.tables[name].embeddings, rows) for name, rows in located.items()
+        name: tf.gather(layer.tables[name].embeddings, rows)
+        for name, rows in located.items()
     }
     np.testing.assert_allclose(layer(batch, gathered), layer(batch), rtol=1e-6)
     np.testing.assert_allclose(

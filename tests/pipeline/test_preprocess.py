@@ -334,8 +334,24 @@ def test_a_group_is_one_whether_whole_or_real():
     assert group_numbers(real).equals(group_numbers(whole))
     a, b, c = group_numbers(pa.array([0.5, 0.5, 7.5])).to_pylist()
     assert a == b != c
-    for missing in (pa.array(["a", None]), pa.array([0.5, float("nan")])):
-        assert group_numbers(missing).to_pylist()[1] == NO_GROUP
+
+
+def test_a_group_is_missing_where_a_feature_would_be():
+    texts = pa.array(["a", None, "", "a"])
+    of_type = [texts, texts.cast(pa.large_string()), texts.dictionary_encode()]
+    of_type += [pa.DictionaryArray.from_arrays([0, 1, 1, 0], ["a", None])]
+    of_type += [pa.array([0.5, float("nan"), None, 0.5])]
+    for values in of_type:
+        first, *missing, last = group_numbers(values).to_pylist()
+        assert missing == [NO_GROUP] * 2 and first == last != NO_GROUP, values.type
+
+
+def test_a_group_is_the_same_in_files_of_other_types():
+    whole = pa.array([1, None, 7])
+    others = [whole.cast(t) for t in (pa.uint64(), pa.int8(), pa.float64())]
+    others += [whole.cast(pa.decimal128(21, 2)), whole.dictionary_encode()]
+    for values in others:
+        assert group_numbers(values).to_pylist() == [1, NO_GROUP, 7], values.type
 
 
 def test_rows_without_a_group_are_a_group_each():
