@@ -49,7 +49,7 @@ def adam(w, m, v, steps, rates, last, l2, rule):
     k = steps[:, tf.newaxis]
     left_1, left_2 = _power(b1, k), tf.exp(-c * k)
     eta = tf.math.divide_no_nan(rates, steps)
-    coasting = tf.maximum(last + tf.minimum(0.5 / (1.0 - b1), 0.5 * (steps + 1.0)), 1.0)
+    coasting = tf.maximum(last + tf.minimum(0.5 * (steps + 1.0), 0.5 / (1.0 - b1)), 1.0)
     ratio = b1 / math.sqrt(b2)
     series = ratio * (1.0 - _power(ratio, k)) / (1.0 - ratio)
     correction = tf.sqrt(1.0 - tf.exp(-c * coasting)) / (1.0 - _power(b1, coasting))

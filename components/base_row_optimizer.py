@@ -200,7 +200,7 @@ class RowOptimizer(BaseOptimizer):
         if self._clip_of(variable) != "cowclip" or self.l2 <= self.r / 2:
             return self.l2
         length = tf.maximum(tf.norm(w, axis=1, keepdims=True), 1e-20)
-        return tf.minimum(self.l2, 0.5 * tf.maximum(self.r, self.zeta / length))
+        return tf.minimum(0.5 * tf.maximum(self.zeta / length, self.r), self.l2)
 
     def apply_rows(self, updates):
         """Takes a step on rows that `read` gave; for a single replica.

@@ -17,17 +17,17 @@ def norm(x, axis=None):
 
 def by_value(g, threshold):
     """`sigma_i = min(1, threshold / |g_i|)`: each coordinate on its own."""
-    return tf.minimum(1.0, threshold / tf.abs(g))
+    return tf.minimum(threshold / tf.abs(g), 1.0)
 
 
 def by_norm(g, threshold):
     """GC (Pascanu et al. 2013): `sigma = min(1, lambda / ||g||)`, per tensor."""
-    return tf.minimum(1.0, threshold / norm(g))
+    return tf.minimum(threshold / norm(g), 1.0)
 
 
 def by_global_norm(global_norm, threshold):
     """`sigma = min(1, lambda / ||all gradients||)`, one factor for all variables."""
-    return tf.minimum(1.0, threshold / global_norm)
+    return tf.minimum(threshold / global_norm, 1.0)
 
 
 def unit_axes(w):
@@ -53,12 +53,12 @@ def agc(g, w, threshold, epsilon=1e-3):
     """
     axis = unit_axes(w)
     w_norm = tf.maximum(norm(w, axis), epsilon)
-    return tf.minimum(1.0, threshold * w_norm / norm(g, axis))
+    return tf.minimum(threshold * w_norm / norm(g, axis), 1.0)
 
 
 def agc_tensor(g, w, threshold, epsilon=1e-3):
     """The same with one factor for the whole tensor, as the Clippy paper writes it."""
-    return tf.minimum(1.0, threshold * tf.maximum(norm(w), epsilon) / norm(g))
+    return tf.minimum(threshold * tf.maximum(norm(w), epsilon) / norm(g), 1.0)
 
 
 def lamb(w, r, threshold):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import dense_optimizers
+from components import base_row_optimizer, dense_optimizers
 from components.base_optimizer import BaseOptimizer
 from components.dense_optimizers import Adagrad, Adam
 from components.row_optimizers import RowAdagrad, RowAdam, RowWiseAdagrad
@@ -195,6 +195,26 @@ def test_graph_equals_eager(cls):
         step = wrap(lambda g, o=optimizer, v=variable: o.apply_gradients([(g, v)]))
         for scale in (1.0, 30.0, -2.0):
             step(sparse(scale))
+        states.append(state_of(optimizer, variable))
+    for a, b in zip(*states, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("cls", "clip"),
+    [(Adagrad, clip) for clip in dense_optimizers.CLIPS]
+    + [(RowAdam, clip) for clip in base_row_optimizer.CLIPS],
+)
+def test_double_precision_in_a_graph_equals_eager(cls, clip):
+    settings, states = {"clip": clip} | ({"l2": 1.0} if cls in ROWS else {}), []
+    for wrap in (lambda f: f, tf.function):
+        optimizer, variable = cls(0.1, **settings), tf.Variable(tf.cast(table(), tf.float64))
+        optimizer.build([variable])
+        g = sparse()
+        g = tf.IndexedSlices(tf.cast(g.values, tf.float64), g.indices, g.dense_shape)
+        step = wrap(lambda o=optimizer, v=variable, g=g: o.apply_gradients([(g, v)]))
+        step()
+        step()
         states.append(state_of(optimizer, variable))
     for a, b in zip(*states, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
