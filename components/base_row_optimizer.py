@@ -51,6 +51,9 @@ class RowOptimizer(BaseOptimizer):
       them; `settle` brings all rows up to date, before the table is used elsewhere.
     - `"touched"`: nothing happens to it.
 
+    Clips of many rows together (`"field"`, `"global"`) take the norms of the rows that a
+    step sees: all of them where semantics are dense, the batch's otherwise.
+
     A row whose gradient, or whose accumulated square, is not finite is left wholly
     unchanged, weights and slots, and counted in `nonfinite_counts`.
 

@@ -67,7 +67,8 @@ def group_clip(g, w, groups, count, r=1.0, zeta=1e-5):
     Args:
         g: `[U, D]`, as for `cow_clip`.
         w: `[U, D]`, likewise.
-        groups: int `[U]`, the group of each id, from 0.
+        groups: int `[U]`, the group of each id, from 0.  Squares that overflow in the
+            sum of a group leave it where it is.
         count: Number of groups; 1: the global norm.
         r: Bound relative to the norm of the group's embeddings.
         zeta: Floor of the bound.

@@ -84,7 +84,8 @@ class RowAdagrad(RowOptimizer):
         r: As for `RowAdam`.
         zeta: As for `RowAdam`.
         l2: As for `RowAdam`.
-        semantics: As for `RowAdam`; without L2 they are all one.
+        semantics: As for `RowAdam`; without L2 they are all one, but for the clips
+            `"field"` and `"global"`.
         initial_accumulator: Start of the accumulator; 0.1 as in Keras and Clippy.
         epsilon: Under the root; 1e-7 as in Keras.
         name: Name of the optimizer and its slots; None: that of the class.

@@ -51,7 +51,7 @@ class TaskWeighting(tf.Module):
         starts = {
             "uncertainty": {"s": 0.0},
             "gradnorm": {"w": 1.0, "first": 0.0},
-            "dwa": {"sum": 0.0, "last": 0.0, "before": 0.0},
+            "dwa": {"sum": 0.0, "count": 0.0, "last": 0.0, "before": 0.0},
         }
         for name, value in starts.get(method, {}).items():
             self._add(name, tf.fill([len(self.names)], value))
@@ -67,7 +67,7 @@ class TaskWeighting(tf.Module):
 
     def begin_again(self) -> None:
         """Count steps and epochs from 0, as a fresh run does; what was learned stays."""
-        for name in ("step", "sum"):
+        for name in ("step", "sum", "count"):
             if name in self._state:
                 self._state[name].assign(tf.zeros_like(self._state[name]))
 
@@ -139,15 +139,21 @@ class TaskWeighting(tf.Module):
         return _sum_over_replicas(tf.stack(rows))
 
     def _average(self, losses) -> None:
-        """DWA: at the end of an epoch its mean losses become the last ones."""
-        total = self._state["sum"].read_value()
+        """DWA: at the end of an epoch its mean losses become the last ones.
+
+        Batches whose losses are not finite are left out.
+        """
+        names = ("sum", "count", "last", "before")
+        total, count, last, before = (self._state[n].read_value() for n in names)
         known = tf.reduce_all(tf.math.is_finite(total + losses))
         total = tf.where(known, total + losses, total)
+        count += tf.cast(known, count.dtype)
         ends = self._state["step"].read_value() % self.period == 0
-        last, before = (self._state[name].read_value() for name in ("last", "before"))
+        mean = tf.where(count > 0, tf.math.divide_no_nan(total, count), last)
         self._state["before"].assign(tf.where(ends, last, before))
-        self._state["last"].assign(tf.where(ends, total / self.period, last))
-        self._state["sum"].assign(tf.where(ends, tf.zeros_like(total), total))
+        self._state["last"].assign(tf.where(ends, mean, last))
+        for name, value in (("sum", total), ("count", count)):
+            self._state[name].assign(tf.where(ends, tf.zeros_like(value), value))
 
     def _balance(self, losses, norms) -> None:
         first = self._state["first"].read_value()

@@ -6,8 +6,9 @@
 DeepFM (26 fields of width 10, 13 numbers, 3 x 400) and MMoE (two tasks, 4 experts of
 256 and 128, towers of 64) on Criteo-shaped rows.  Each side runs in a process of its
 own, with the same number of threads, on the same batches in memory, in its usual
-training loop: the modules of this package say which.  Adam and an L2 of 1e-5 on the
-embeddings everywhere.  Sides take turns for some rounds; figures are medians.  A side
+training loop: the modules of this package say which.  The model by hand is ours; DeepCTR's
+is but for biases; torch-rechub's has batch normalisation, no linear weights of ids, and its
+L2 on all weights.  Adam and an L2 of 1e-5 on the embeddings elsewhere.  Sides take turns for some rounds; figures are medians.  A side
 whose loss does not fall below that of its first step is reported as failed, not timed.
 
 The last line is a JSON object.  ``ratio_deepctr``, ``ratio_torch_rechub`` and
@@ -183,12 +184,15 @@ def mmoe_by_vocabulary(folder: Path, options, failed: dict) -> dict:
     broken = any(where.endswith(OURS) for where in failed)
     if broken or "mmoe" not in options.models or OURS not in options.sides:
         return {}
-    workers = {
-        name: Worker(OURS, "mmoe", write_rows(folder, VOCABULARIES[name]), options)
-        for name in names
-    }
+    workers, where = {}, "mmoe by vocabulary"
     try:
-        return race(workers, BATCH_SIZES[0], options, "mmoe by vocabulary", failed)
+        for name in names:
+            rows = write_rows(folder, VOCABULARIES[name])
+            workers[name] = Worker(OURS, "mmoe", rows, options)
+        return race(workers, BATCH_SIZES[0], options, where, failed)
+    except ChildProcessError as error:
+        failed[where] = str(error)
+        return {}
     finally:
         for worker in workers.values():
             worker.close()

@@ -3,15 +3,16 @@
     make .venv-peers/ready && python -m benchmarks.peers.products
 
 The floor under every ratio of ``benchmarks.peers``: both sides spend most of a step in the
-products of their library, which neither can change.  The shapes are those of MMoE there
-(286 inputs, 4 experts of 256 and 128 whose first layers are one product, towers of
-64) at batches of 1024: forward, gradient of the weights, gradient of the inputs.  Each
-library runs in a process of its own, as ours and theirs do there; they take turns for some
-rounds, and figures are medians.
+products of their library.  The shapes are those of MMoE there (286 inputs, 4 experts of 256
+and 128 whose first layers are one product, towers of 64; gates and last layers, which are
+small, are left out) at batches of 1024: forward, gradient of the weights, gradient of the
+inputs.  Each library runs in a process of its own, as ours and theirs do there; they take
+turns for some rounds, and figures are medians.  TensorFlow's products are Eigen's, as in
+all of this project (``components.environment`` says why).
 
-The last line is a JSON object: ``gflops`` by library and product, ``milliseconds`` of all
-products of a step by library, and ``product_ratio``, theirs over ours: what ``worst_ratio``
-would be if a step were products alone.
+The last line is a JSON object: ``gflops`` by library and product, ``milliseconds`` of these
+products in a step by library, and ``product_ratio``, theirs over ours: what ``worst_ratio``
+would be if a step were these alone.
 """
 
 import argparse

@@ -208,7 +208,10 @@ def test_graph_equals_eager(cls):
 def test_double_precision_in_a_graph_equals_eager(cls, clip):
     settings, states = {"clip": clip} | ({"l2": 1.0} if cls in ROWS else {}), []
     for wrap in (lambda f: f, tf.function):
-        optimizer, variable = cls(0.1, **settings), tf.Variable(tf.cast(table(), tf.float64))
+        optimizer, variable = (
+            cls(0.1, **settings),
+            tf.Variable(tf.cast(table(), tf.float64)),
+        )
         optimizer.build([variable])
         g = sparse()
         g = tf.IndexedSlices(tf.cast(g.values, tf.float64), g.indices, g.dense_shape)

@@ -92,7 +92,7 @@ def test_dwa_leaves_out_a_batch_that_is_not_finite():
     for row in steps:
         named = dict(zip(("click", "like", "watch"), map(tf.constant, row), strict=True))
         weighting.step(None, named, [])
-    last, before = tf.constant([1.0, 1.0, 1.0]), tf.constant([2.0, 1.0, 1.0])
+    last, before = tf.constant([1.0, 1.0, 1.0]), tf.constant([4.0, 2.0, 2.0])
     expected = task_weights.dwa(last, before, 2.0)
     np.testing.assert_allclose(weighting.weights(), expected * [1, 2, 0.5], rtol=1e-5)
 
