@@ -8,8 +8,9 @@ DeepFM (26 fields of width 10, 13 numbers, 3 x 400) and MMoE (two tasks, 4 exper
 own, with the same number of threads, on the same batches in memory, in its usual
 training loop: the modules of this package say which.  The model by hand is ours; DeepCTR's
 is but for biases; torch-rechub's has batch normalisation, no linear weights of ids, and its
-L2 on all weights.  Adam and an L2 of 1e-5 on the embeddings elsewhere.  Sides take turns for some rounds; figures are medians.  A side
-whose loss does not fall below that of its first step is reported as failed, not timed.
+L2 on all weights.  Adam and an L2 of 1e-5 on the embeddings elsewhere.  Sides take turns
+for some rounds; figures are medians.  A side whose loss does not fall below that of its
+first step is reported as failed, not timed.
 
 The last line is a JSON object.  ``ratio_deepctr``, ``ratio_torch_rechub`` and
 ``ratio_pytorch`` are our examples a second over theirs with DeepFM at 8 M ids and
