@@ -57,6 +57,17 @@ def locked(path: Path, what: Path | None = None, needed: bool = True) -> Iterato
             file.truncate(0)
 
 
+def alone(output: Path | str) -> contextlib.AbstractContextManager:
+    """One process at a time that writes to a place; on object storage there is no lock.
+
+    Two would write to the same ``.partial``, or clear what the other makes.
+    """
+    if not isinstance(output, Path):
+        return contextlib.nullcontext()
+    output = output.absolute()
+    return locked(output.with_name(f".{output.name}.lock"), output, needed=False)
+
+
 def _ourselves() -> dict:
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}

@@ -10,7 +10,6 @@ stands in ``<output>.partial``, where ``--resume`` finds it.
 
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import tensorflow as tf
@@ -21,7 +20,7 @@ from pipeline.agree import agree, require_made_for, require_same
 from pipeline.config import Config, load_config
 from pipeline.errors import InputError
 from pipeline.example_set import ExampleSet, Schema
-from pipeline.lock import locked
+from pipeline.lock import alone
 from pipeline.storage import read_json, refuse_existing, replace, write_json
 from pipeline.strategy import make_strategy
 from pipeline.training_run import Progress, TrainingRun
@@ -152,11 +151,6 @@ def prepare_warm_start(
     work = work_folder(Path(output), False, False)
     write_inputs(config, schema, examples, work)
     start.write(work)
-
-
-def alone(output: Path) -> AbstractContextManager:
-    """One training to a place at a time: two would write to the same ``.partial``."""
-    return locked(output.with_name(f".{output.name}.lock"), output, needed=False)
 
 
 def partial_of(output: Path) -> Path:

@@ -24,6 +24,7 @@ from pipeline.cli.options import (
     place,
 )
 from pipeline.errors import InputError
+from pipeline.lock import alone
 from pipeline.object_storage import (
     Snapshots,
     Staging,
@@ -170,11 +171,23 @@ def run(
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite does not: choose one.")
     loaded = load_any(config, settings, input)
+    with alone(output):
+        beam = context.args
+        passed = _all(loaded, config, data, output, beam, baseline, resume, overwrite)
+    if not passed:
+        raise typer.Exit(REFUSED)
+
+
+def _all(loaded, config, data, output, beam, baseline, resume, overwrite) -> bool:
+    """The stages of `run`; whether the export passed its gates."""
     examples, trained = output / "examples", output / "train"
+    if overwrite and exists(output / "train.partial"):
+        with alone(trained):  # whoever trains there is not to lose the examples
+            pass
     if resume and exists(examples):
         _require_made_for(loaded, examples)
     else:
-        _preprocess(loaded, config, data, examples, context.args, overwrite)
+        _preprocess(loaded, config, data, examples, beam, overwrite)
     if overwrite:  # the examples are new; nothing that was made from others may stay
         for stage in ("train", "train.partial", "export", "evaluation"):
             clear(output / stage)
@@ -189,8 +202,7 @@ def run(
     if not (resume and _is_exported(loaded, output / "export")):
         _export(loaded, trained, output / "export")
     folders = examples, output / "export", output / "evaluation"
-    if not _evaluate(loaded, *folders, baseline, "test", overwrite or resume):
-        raise typer.Exit(REFUSED)
+    return _evaluate(loaded, *folders, baseline, "test", overwrite or resume)
 
 
 @app.command(**BEAM)

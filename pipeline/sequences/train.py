@@ -19,6 +19,7 @@ import tensorflow as tf
 from pipeline.agree import require_made_for
 from pipeline.config.sequences import SequenceConfig
 from pipeline.errors import DivergenceError, InputError
+from pipeline.lock import alone
 from pipeline.model import parameter_counts
 from pipeline.sequences.example_set import SequenceSchema, SequenceSet
 from pipeline.sequences.gates import divergence_by_phase
@@ -26,7 +27,7 @@ from pipeline.sequences.model import build, grown, load_weights, trained_before
 from pipeline.sequences.training_run import MONITOR, PhaseRun, Progress
 from pipeline.storage import read_json, refuse_existing, replace, write_json
 from pipeline.strategy import make_strategy
-from pipeline.train import alone, has_begun, work_folder, write_inputs
+from pipeline.train import has_begun, work_folder, write_inputs
 from pipeline.train_log import FILE, read_lines
 from pipeline.versions import versions
 

@@ -27,6 +27,7 @@ from pipeline.agree import agree, require_made_for
 from pipeline.config import Config, parse_config, read_document
 from pipeline.errors import DivergenceError, InputError
 from pipeline.example_set import ExampleSet
+from pipeline.lock import alone
 from pipeline.report.sweep import write_sweep_report
 from pipeline.storage import read_json, write_json
 from pipeline.sweep.chief import (
@@ -150,12 +151,16 @@ def sweep(
         InputError: Something does not suit, or a trial's config was refused.
         DivergenceError: Every trial diverged.
     """
-    output, settings = Path(output).absolute(), space.sweep
+    output, role = Path(output).absolute(), _role()
     run = run or _trial_function(space, examples_path, train_path)
-    role = _role()
-    if role != "worker":
-        _prepare(output, space, resume, overwrite)
-    first = space.own()
+    with contextlib.nullcontext() if role == "worker" else alone(output):
+        if role != "worker":
+            _prepare(output, space, resume, overwrite)
+        return _sweep(space, output, role, command, workers, progress, run, lease)
+
+
+def _sweep(space, output, role, command, workers, progress, run, lease) -> dict | None:
+    settings, first = space.sweep, space.own()
     oracle = make_oracle(settings, space.hyperparameters(), first and space.encode(first))
     with _environment(output, workers if role == "alone" else 0):
         tuner = SweepTuner(oracle, space, run, output)

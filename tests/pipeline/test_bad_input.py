@@ -25,6 +25,7 @@ from pipeline.cli import app, stages
 from pipeline.config import parse_config
 from pipeline.errors import InputError, PassingError, fault
 from pipeline.inspect import describe
+from pipeline.lock import alone
 from pipeline.preprocess import preprocess
 from pipeline.readers import CsvForm, Piece, open_log
 from pipeline.storage import PARTIAL, publish, write_json
@@ -640,6 +641,15 @@ def made_before(folder) -> Path:
 def run_again(folder, output, *flags):
     command = ["run", "--config", write_config(folder), "--output", output, *flags]
     return app([str(word) for word in command], standalone_mode=False)
+
+
+@pytest.mark.parametrize("busy", ["run", "run/train"])
+def test_a_run_clears_nothing_that_another_process_makes(folder, busy):
+    run = made_before(folder)
+    (run / "train.partial").mkdir()
+    with alone(folder / busy), pytest.raises(PassingError, match=f"{busy} is in use by"):
+        run_again(folder, run, "--overwrite")
+    assert (run / "train.partial").exists() and (run / "examples/manifest.json").exists()
 
 
 def test_a_run_that_cannot_begin_leaves_the_one_before(folder):

@@ -15,8 +15,9 @@ import yaml
 from pipeline import cli
 from pipeline.config import Split, load_config
 from pipeline.config.sweep import Objective, Sweep
-from pipeline.errors import DivergenceError, InputError
+from pipeline.errors import DivergenceError, InputError, PassingError
 from pipeline.example_set import ExampleSet
+from pipeline.lock import alone
 from pipeline.plan import make_plan
 from pipeline.storage import write_json
 from pipeline.sweep import chief, read_sweep, sweep, trial
@@ -314,6 +315,18 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
     ]
     with pytest.raises(InputError, match="no sweep to go on with"):
         sweep(make_space(), None, tmp_path / "other", run=rest, resume=True)
+
+
+def test_one_sweep_at_a_time(tmp_path):
+    sweep(make_space(), None, tmp_path / "out", run=Fake())
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    with alone(tmp_path / "out"):
+        for how in ({"overwrite": True}, {"resume": True}):
+            with pytest.raises(PassingError, match="/out is in use by process .* wait"):
+                sweep(make_space(), None, tmp_path / "out", run=Fake(), **how)
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+    assert not (tmp_path / "out" / "fatal.json").exists()
+    sweep(make_space(), None, tmp_path / "out", run=Fake(), overwrite=True)
 
 
 def test_hyperband_goes_on_with_the_best_and_drops_what_diverged(tmp_path):
