@@ -13,19 +13,37 @@ from pipeline.errors import InputError
 
 HASH_BYTES = 1 << 20  # read at once
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
+# by which a folder is known for what a stage wrote, and --overwrite may remove it
+MARKERS = ("manifest.json", "train.json", "verdict.json", "stability.json")
+MARKERS += ("*/saved_model.pb", "truth.parquet")  # exports, a synthetic log
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise where a stage's output is there already and must not be replaced.
 
     Raises:
-        InputError: ``path`` exists and ``overwrite`` is False.
+        InputError: ``path`` exists and ``overwrite`` is False, or it is neither empty nor
+            what a stage wrote.
     """
-    if path.exists() and not overwrite:
+    if not path.exists():
+        return
+    if not overwrite:
         raise InputError(
             f"{path} exists already. Choose another --output, or pass --overwrite "
             "to replace it."
         )
+    if not _is_ours(path):
+        raise InputError(
+            f"{path} is not what a stage wrote, and --overwrite replaces nothing else. "
+            "Choose another --output, or remove it by hand."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    empty = all(left.match(PARTIAL) for left in path.iterdir())
+    return empty or any(any(path.glob(marker)) for marker in MARKERS)
 
 
 @contextlib.contextmanager
