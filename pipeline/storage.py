@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, no_space
 
 HASH_BYTES = 1 << 20  # read at once
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
@@ -63,6 +63,7 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         InputError: ``path`` exists and ``overwrite`` is False; also where it was put there
             by another in the meantime.
+        PassingError: There is no space left for it.
     """
     path = Path(path)
     refuse_existing(path, overwrite)
@@ -71,10 +72,15 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         partial.mkdir(parents=True)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        unwritable = InputError(f"cannot write {path}: {error.strerror}")
+        raise no_space(error, path) or unwritable from None
     try:
         yield partial
         replace(partial, path, overwrite)
+    except Exception as error:
+        if full := no_space(error, path):
+            raise full from None
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
