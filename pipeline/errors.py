@@ -1,6 +1,8 @@
 """What ends a command with a message instead of a traceback, and with which status."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -35,6 +37,25 @@ UNANSWERED = {
 }
 THROTTLED = {"RequestTimeout", "RequestLimitExceeded", "Throttling", "ThrottlingException"}
 
+# as Beam, TensorFlow and pyarrow, whose errors have no errno, write it into theirs
+FULL = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+
+
+def no_space(error: Exception, place: object = "") -> PassingError | None:
+    """The error to raise where a disk or a quota is full; None where that is not why.
+
+    Args:
+        error: What was raised, by whomever.
+        place: What was to be written, if that is known.
+    """
+    said = [line for line in str(error).splitlines() if any(f in line for f in FULL)]
+    if not said or isinstance(error, InputError | PassingError):
+        return None
+    return PassingError(
+        f"no space left to write {place or 'a file'} ({said[0].strip()[:300]}). Free some, "
+        "or choose another --output."
+    )
+
 
 def fault(message: str, cause: Exception) -> InputError | PassingError:
     """The error to raise: ``PassingError`` where the cause may be gone at the next try.
@@ -47,6 +68,8 @@ def fault(message: str, cause: Exception) -> InputError | PassingError:
 
 
 def _passes(cause: Exception) -> bool:
+    if no_space(cause):
+        return True
     parts = getattr(cause, "exception_details", None)  # of Beam, by file
     if isinstance(parts, dict):
         return any(_passes(part) for part in parts.values() if part is not cause)

@@ -23,6 +23,7 @@ from pipeline.object_storage import SOURCE, stream_with_tensorflow
 from pipeline.storage import read_json
 
 FORMAT = 1
+SEQUENCES = "sequences"  # begins the format of a next-item model's
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,14 @@ class Schema:
         """Read what ``to_dict`` gave.
 
         Raises:
-            InputError: It is of another format or incomplete.
+            InputError: It is of another format, of a next-item model, or incomplete.
         """
+        if str(document.get("format")).startswith(SEQUENCES):
+            raise InputError(
+                f"{source} is of a next-item model. Ranking models alone are taken here; "
+                "with model.kind: next_item in --config, train, export, evaluate and run "
+                "take the other kind, too, and release and inspect need no config."
+            )
         if document.get("format") != FORMAT:
             raise InputError(
                 f"{source}: format must be {FORMAT}. Received: "

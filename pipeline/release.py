@@ -43,13 +43,14 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
 
     Raises:
         InputError: The evaluation is of another export, did not pass, or is of rows that
-            training saw.
+            training saw; or the folder is an export, or one of exports.
         PassingError: Another process releases into this folder, or rolls it back.
     """
     model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
     metrics = read_json(evaluation / "metrics.json", WHOLE)
     verdict = read_json(evaluation / "verdict.json", WHOLE)
     _require_pass(verdict, metrics, evaluation)
+    _require_no_exports(to)
     with locked(to / LOCK):
         entries = _entries(to)
         used = {entry["version"] for entry in entries} | set(versions_of(to))
@@ -130,6 +131,19 @@ def _require_pass(verdict: dict, metrics: dict, evaluation: Path) -> None:
             f"{evaluation}: the verdict must be of the test split. Received: "
             f"{split=}. Evaluate the export without --split, or with --force and a reason."
         )
+
+
+def _require_no_exports(to: Path) -> None:
+    """Raise where what a release would withdraw is an export that none put there."""
+    if (to / BLESSED).exists():
+        return
+    for folder in (to, *(to / str(version) for version in versions_of(to))):
+        released = (folder / EXTRA / "verdict.json").exists()
+        if (folder / "saved_model.pb").exists() and not released:
+            raise InputError(
+                f"{to} is no release folder: {folder} is an export that no release put "
+                "there. Give --to a folder of its own."
+            )
 
 
 def _require_same(copy: Path, metrics: dict, model: Path, evaluation: Path) -> None:

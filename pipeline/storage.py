@@ -9,23 +9,41 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, no_space
 
 HASH_BYTES = 1 << 20  # read at once
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
+# by which a folder is known for what a stage wrote, and --overwrite may remove it
+MARKERS = ("manifest.json", "train.json", "verdict.json", "stability.json")
+MARKERS += ("*/saved_model.pb", "truth.parquet")  # exports, a synthetic log
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise where a stage's output is there already and must not be replaced.
 
     Raises:
-        InputError: ``path`` exists and ``overwrite`` is False.
+        InputError: ``path`` exists and ``overwrite`` is False, or it is neither empty nor
+            what a stage wrote.
     """
-    if path.exists() and not overwrite:
+    if not path.exists():
+        return
+    if not overwrite:
         raise InputError(
             f"{path} exists already. Choose another --output, or pass --overwrite "
             "to replace it."
         )
+    if not _is_ours(path):
+        raise InputError(
+            f"{path} is not what a stage wrote, and --overwrite replaces nothing else. "
+            "Choose another --output, or remove it by hand."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    empty = all(left.match(PARTIAL) for left in path.iterdir())
+    return empty or any(any(path.glob(marker)) for marker in MARKERS)
 
 
 @contextlib.contextmanager
@@ -45,6 +63,7 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         InputError: ``path`` exists and ``overwrite`` is False; also where it was put there
             by another in the meantime.
+        PassingError: There is no space left for it.
     """
     path = Path(path)
     refuse_existing(path, overwrite)
@@ -53,10 +72,15 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         partial.mkdir(parents=True)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        unwritable = InputError(f"cannot write {path}: {error.strerror}")
+        raise no_space(error, path) or unwritable from None
     try:
         yield partial
         replace(partial, path, overwrite)
+    except Exception as error:
+        if full := no_space(error, path):
+            raise full from None
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

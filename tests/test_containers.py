@@ -1,15 +1,18 @@
 """Dockerfile and manifests: what they name exists, and agrees with the command line."""
 
+import errno
 import json
 import logging
 import os
 import re
 import runpy
 import shlex
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 import typer
 import yaml
 from rich.table import Table
@@ -17,8 +20,10 @@ from rich.table import Table
 import pipeline
 from pipeline import cli, object_storage
 from pipeline.cli import application, terminal
+from pipeline.errors import PassingError, no_space
 from pipeline.json_console import JsonConsole, JsonProgress
 from pipeline.lock import locked
+from pipeline.storage import publish
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -108,13 +113,13 @@ def test_every_setting_of_object_storage_is_handed_on():
 
 def test_what_nobody_foresaw_has_a_status_of_its_own(monkeypatch, capsys):
     def broken(*_, **__):
-        raise OSError("no space left on device")
+        raise OSError("nobody knows why")
 
     monkeypatch.setattr(application, "app", broken)
     with pytest.raises(SystemExit) as left:
         cli.main(["inspect"])
     said = capsys.readouterr().err
-    assert "Traceback" in said and "no space left" in said
+    assert "Traceback" in said and "nobody knows why" in said
     assert left.value.code == application.BROKEN > application.DIVERGED
 
 
@@ -125,6 +130,35 @@ def test_what_may_be_gone_at_the_next_try_has_one_too(tmp_path, capsys):
     assert "is in use by process" in capsys.readouterr().err
     assert left.value.code == application.PASSING == os.EX_TEMPFAIL
     assert f"**{application.PASSING}**" in (ROOT / "README.md").read_text()
+
+
+FULL = [
+    OSError(errno.ENOSPC, "No space left on device", "out/x"),
+    shutil.Error([("a", "out/x", "[Errno 122] Disk quota exceeded: 'out/x'")]),
+    RuntimeError("Traceback:\n  out/x, OSError: [Errno 27] File too large [while running]"),
+    tf.errors.ResourceExhaustedError(None, None, "out/x; No space left on device"),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
+def test_a_full_disk_is_named_in_a_line(error, monkeypatch, tmp_path, capsys):
+    def broken(*_, **__):
+        raise error
+
+    with pytest.raises(PassingError, match="no space left to write .*/out .*out/x"):
+        with publish(tmp_path / "out"), publish(tmp_path / "inner" / "out"):
+            broken()
+    monkeypatch.setattr(application, "app", broken)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["inspect"])
+    said = capsys.readouterr().err
+    assert re.search(r"no space left to write a file \(.*out/x.*another --output", said)
+    assert "\n" not in said.strip() and left.value.code == application.PASSING
+
+
+def test_memory_that_does_not_do_is_no_full_disk():
+    oom = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    assert no_space(oom) is None and no_space(OSError(errno.EACCES, "denied")) is None
 
 
 def test_what_ends_a_container_ends_every_command(monkeypatch, capsys):

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from components.environment import leave
 from pipeline.cli import terminal
-from pipeline.errors import DivergenceError, InputError, PassingError
+from pipeline.errors import DivergenceError, InputError, PassingError, no_space
 from pipeline.json_console import LogFormat
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
@@ -97,9 +97,12 @@ def main(arguments: list[str] | None = None) -> None:
         status = terminal.fail(
             "interrupted; where a command has --resume, that goes on", INTERRUPTED
         )
-    except Exception as error:  # click's usage errors carry a format of their own
-        if not hasattr(error, "format_message"):
+    except Exception as error:
+        if full := no_space(error):
+            status = terminal.fail(str(full), PASSING)
+        elif hasattr(error, "format_message"):  # click's usage errors
+            status = terminal.fail(error.format_message(), BAD_INPUT)
+        else:
             traceback.print_exc()
-            leave(BROKEN)  # what ends here may end well at the next try
-        status = terminal.fail(error.format_message(), BAD_INPUT)
+            status = BROKEN  # what ends here may end well at the next try
     leave(status)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import InputError
-from pipeline.object_storage import Staging, locate
+from pipeline.object_storage import Staging, Url, locate, within
 
 
 def place(help: str, *names: str, kind=Path):
@@ -23,6 +23,37 @@ def local(*places: Path) -> None:
     for found in places:
         if not isinstance(found, Path):
             raise InputError(f"this works in local folders only. Received: {found}.")
+
+
+def keep_apart(output: Path | Url, *inputs: Path | Url | None) -> None:
+    """Refuse an output in whose place the working folder stands, or an input.
+
+    Raises:
+        InputError: It is the working folder, is or holds an input, or has no name.
+    """
+    if isinstance(output, Path) and (
+        output.name in ("", "..") or Path.cwd().is_relative_to(output.resolve())
+    ):
+        raise InputError(
+            "--output must be a folder of its own, and neither the working folder nor "
+            f"one that holds it. Received: {output}. Name one in it: {output / 'out'}."
+        )
+    for place in inputs:
+        if place and f"{_absolute(place)}/".startswith(f"{_absolute(output)}/"):
+            raise InputError(
+                f"--output would take the place of an input, {place}. Received: {output}. "
+                "Choose another --output."
+            )
+
+
+def _absolute(place: Path | Url) -> str:
+    return str(place.resolve()) if isinstance(place, Path) else place.rstrip("/")
+
+
+def log_of(config, folder: Path | Url) -> list[Path | Url]:
+    """What preprocessing reads: the patterns of the log, and its side tables."""
+    joined = [join.input for join in getattr(config.data, "join", ())]
+    return [locate(within(folder, path)) for path in (*config.data.input, *joined)]
 
 
 ConfigPath = place("The run's YAML file.", "--config")

@@ -18,9 +18,11 @@ from pipeline.cli.options import (
     Overwrite,
     Resume,
     Settings,
+    keep_apart,
     load,
     load_any,
     local,
+    log_of,
     place,
 )
 from pipeline.errors import InputError
@@ -35,10 +37,11 @@ from pipeline.object_storage import (
     versions_at,
 )
 from pipeline.stages import stage_of
-from pipeline.storage import read_json
+from pipeline.storage import read_json, refuse_existing
 
 # what a trained model hangs on; gates and the like may change between two runs of `run`
 MADE_BY = ("data", "features", "tasks", "score", "model", "train")
+MADE_FROM_EXAMPLES = ("train", "train.partial", "export", "evaluation")  # in a run
 
 
 @app.command()
@@ -54,6 +57,7 @@ def synthesize(
     """
     from pipeline.synthetic import synthesize as stage
 
+    keep_apart(output)
     with terminal.console.status("synthesize") as status, Staging() as staging:
         stage(
             rows,
@@ -181,6 +185,8 @@ def run(
 def _all(loaded, config, data, output, beam, baseline, resume, overwrite) -> bool:
     """The stages of `run`; whether the export passed its gates."""
     examples, trained = output / "examples", output / "train"
+    if overwrite:
+        _require_removable(output, log_of(loaded, data or config.parent))
     if overwrite and exists(output / "train.partial"):
         with alone(trained):  # whoever trains there is not to lose the examples
             pass
@@ -189,7 +195,7 @@ def _all(loaded, config, data, output, beam, baseline, resume, overwrite) -> boo
     else:
         _preprocess(loaded, config, data, examples, beam, overwrite)
     if overwrite:  # the examples are new; nothing that was made from others may stay
-        for stage in ("train", "train.partial", "export", "evaluation"):
+        for stage in MADE_FROM_EXAMPLES:
             clear(output / stage)
     if resume and exists(trained):
         from pipeline.agree import require_same
@@ -267,6 +273,7 @@ def _preprocess(
 ) -> None:
     stage = stage_of(loaded, "preprocess")
     folder = data or config.parent
+    keep_apart(output, *log_of(loaded, folder))
     with terminal.console.status("preprocess"), Staging() as staging:
         local = staging.write(output, overwrite)
         manifest = stage(loaded, folder, local, beam_flags, overwrite, *addition)
@@ -285,6 +292,14 @@ def _preprocess(
     )
     for name in manifest.get("without_values", []):
         terminal.say(f"warning: feature {name} has no value in any training row")
+
+
+def _require_removable(output, log: list) -> None:
+    """Raise where ``run --overwrite`` would remove what it did not write."""
+    for stage in MADE_FROM_EXAMPLES:
+        keep_apart(output / stage, *log)
+        if isinstance(output, Path) and not stage.endswith(".partial"):
+            refuse_existing(output / stage, overwrite=True)
 
 
 def _require_made_for(loaded, examples) -> None:
@@ -313,6 +328,7 @@ def _is_exported(loaded, output) -> bool:
 
 def _train(loaded, examples, output, resume, overwrite) -> None:
     stage, snapshots = stage_of(loaded, "train"), Snapshots(output)
+    keep_apart(output, examples)
     if not (resume or overwrite):
         snapshots.require_none()
     with terminal.progress() as bar, Staging() as staging:
@@ -358,6 +374,7 @@ def _evaluate(
 ) -> bool:
     """Evaluate, say how it went, and whether the model may go on."""
     stage = stage_of(loaded, "evaluate")
+    keep_apart(output, examples, model, baseline, stability)
     with terminal.console.status("evaluate"), Staging() as staging:
         result = stage(
             loaded,

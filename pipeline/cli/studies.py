@@ -15,6 +15,7 @@ from pipeline.cli.options import (
     Overwrite,
     Resume,
     Settings,
+    keep_apart,
     load,
     local,
 )
@@ -48,6 +49,7 @@ def stability(
     from pipeline.stability import cells
     from pipeline.stability import stability as stage
 
+    keep_apart(output, examples)
     loaded, wanted = load(config, settings), [method_of(m) for m in methods.split(",")]
     with terminal.console.status("stability") as status, Staging() as staging:
         result = stage(

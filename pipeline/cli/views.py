@@ -46,7 +46,7 @@ def serve_check(
 @app.command()
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Folders that `run` wrote.")],
-    output: place("The page.") = Path("compare.html"),
+    output: place("The page.") = "compare.html",  # a text, as from the command line
 ):
     """Write one page that shows several runs side by side.
 

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.example_set import check_size, vocab_path
+from pipeline.example_set import SEQUENCES, check_size, vocab_path
 from pipeline.examples import BLOCK_ROWS, encode_block
 from pipeline.object_storage import SOURCE, stream_with_tensorflow
 from pipeline.storage import read_json
 
-FORMAT = "sequences 1"
+FORMAT = f"{SEQUENCES} 1"
 ITEM = "item"
 WHOLE = "a set of sequences"
 

@@ -504,9 +504,22 @@ def test_an_interrupted_stage_leaves_what_was_there(tmp_path):
         if not overwrite:
             assert list(tmp_path.iterdir()) == []
             with publish(path) as partial:
-                (partial / "whole").write_text("y")
+                (partial / "train.json").write_text("y")
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
-    assert [p.name for p in path.iterdir()] == ["whole"]
+    assert [p.name for p in path.iterdir()] == ["train.json"]
+
+
+@pytest.mark.parametrize("name", ["log.parquet", "a/train.json"])
+def test_what_no_stage_wrote_is_not_replaced(tmp_path, name):
+    path = tmp_path / "out"
+    (path / name).parent.mkdir(parents=True)
+    (path / name).write_text("")
+    for output in (path, path / name):
+        with pytest.raises(InputError, match="not what a stage wrote"):
+            with publish(output, overwrite=True):
+                pass
+    (path / name).unlink()
+    assert not [p for p in path.rglob(".*")]
 
 
 def test_what_another_job_published_meanwhile_stays(tmp_path):
@@ -515,8 +528,8 @@ def test_what_another_job_published_meanwhile_stays(tmp_path):
         with publish(path) as partial:
             (partial / "ours").write_text("x")
             path.mkdir()
-            (path / "theirs").write_text("y")
-    assert [p.name for p in tmp_path.rglob("*")] == ["out", "theirs"]
+            (path / "train.json").write_text("y")
+    assert [p.name for p in tmp_path.rglob("*")] == ["out", "train.json"]
     with publish(path, overwrite=True) as partial:
         (partial / "ours").write_text("x")
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "ours"]
@@ -635,6 +648,8 @@ def made_before(folder) -> Path:
     (run / "train" / "config.yaml").write_text(yaml.safe_dump(document))
     card = {"config": config.model_dump(mode="json")}
     write_json(run / "export/1/assets.extra/card.json", card)
+    for marker in ("train/train.json", "export/1/saved_model.pb"):
+        (run / marker).touch()
     return run
 
 
@@ -728,6 +743,37 @@ def test_what_needs_local_folders_says_so(command, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"local folders only. Received: s3://b/"):
         app(command, standalone_mode=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("output", [".", "..", "/", "log", "log/..", "log.parquet"])
+@pytest.mark.parametrize("flag", [[], ["--overwrite"]])
+def test_an_output_takes_the_place_of_nothing_that_is_needed(
+    folder, output, flag, monkeypatch
+):
+    (folder / "log").mkdir()
+    (folder / "log.parquet").rename(folder / "log" / "log.parquet")
+    (folder / "log" / "manifest.json").write_text("{}")  # as if a stage had written it
+    write_config(folder, data__input=["log/log.parquet"])
+    monkeypatch.chdir(folder)
+    command = ["preprocess", "--config", "c.yaml", "--output", output, *flag]
+    if output == "log.parquet":
+        command = ["train", "--config", "c.yaml", "--examples", output, "--output", output]
+    with pytest.raises(
+        InputError, match="--output (must be a folder of its|would take the)"
+    ):
+        app(command, standalone_mode=False)
+    assert (folder / "log" / "log.parquet").exists()
+
+
+def test_a_run_removes_nothing_that_it_did_not_write(folder):
+    output = made_before(folder)
+    (output / "train" / "train.json").unlink()
+    with pytest.raises(InputError, match="run/train is not what a stage wrote"):
+        run_again(folder, output, "--overwrite")
+    (output / "train" / "train.json").touch()
+    log = str(output / "train.partial" / "*.parquet")
+    with pytest.raises(InputError, match="take the place of an input"):
+        run_again(folder, output, "--overwrite", "--input", log)
 
 
 READING = {

@@ -6,7 +6,9 @@ import json
 import plotly.graph_objects as go
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.compare import compare, names_of
 from pipeline.errors import InputError
 from pipeline.report.comparison import flatten
@@ -93,3 +95,10 @@ def test_a_config_is_flattened_by_name():
     assert flatten(config) == {
         "a.b": "1", "c.n.name": "n", "c.n.d": "[1, 2]", "c.1.e": "None", "f": "[]"
     }  # fmt: skip
+
+
+def test_the_page_has_a_name_without_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [str(write_run(tmp_path / name)) for name in "ab"]
+    done = CliRunner().invoke(app, ["compare", *runs], standalone_mode=False)
+    assert done.exception is None and (tmp_path / "compare.html").exists()

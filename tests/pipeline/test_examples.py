@@ -125,6 +125,7 @@ def test_a_set_without_its_papers_is_refused(copied, name):
     ("change", "said"),
     [
         ({"format": 99}, "format must be 1. Received: 99"),
+        ({"format": "sequences 1"}, "is of a next-item model. Ranking models.*evaluate"),
         ({"fingerprint": "00"}, "does not belong to manifest.json"),
         ({"score": "like"}, "was changed"),
     ],

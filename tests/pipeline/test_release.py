@@ -85,6 +85,14 @@ def test_rows_that_training_saw_release_nothing(model, evaluated, tmp_path, spli
     assert release(model, evaluated(forced=forced, split=split), to)["version"] == 1
 
 
+@pytest.mark.parametrize("into", ["export", "export/3"])
+def test_an_export_is_no_release_folder(model, evaluated, tmp_path, into):
+    evaluation, before = evaluated(), sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="export/3 is an export that no release put there"):
+        release(model, evaluation, tmp_path / into)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("file", ["saved_model.pb", "variables/variables.index"])
 def test_an_evaluation_of_another_export_is_refused(model, evaluated, tmp_path, file):
     evaluation = evaluated()

@@ -195,7 +195,8 @@ def test_freed_memory_is_kept_where_batches_are_large(
 def test_an_interrupted_run_replaces_what_it_was_to_replace(examples, tmp_path):
     output, how = tmp_path / "t", {"progress": interrupt(lambda *_: True)}
     output.mkdir()
-    (output / "old").write_text("")
+    for name in ("old", "train.json"):
+        (output / name).write_text("")
     with pytest.raises(Interrupted):
         train(smaller_config(), examples, output, overwrite=True, **how)
     with pytest.raises(InputError, match="train.seed is 2 in the config"):
