@@ -235,6 +235,11 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
         raise InputError(
             f"{where} is {kind}: {count} needs a list, or a separator to split by."
         )
+    if item.separator and pa.types.is_nested(kind):
+        raise InputError(
+            f"{where} is {kind}: a separator splits texts, and lists are split already. "
+            "Remove the separator."
+        )
     return Feature(
         item.name,
         item.kind,

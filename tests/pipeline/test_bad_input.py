@@ -128,6 +128,15 @@ def test_a_list_without_max_values_and_the_reverse_are_refused(folder):
     assert "max_values needs a list, or a separator" in refused(folder, features=features)
 
 
+def test_lists_with_a_separator_are_refused(folder):
+    """Examples would hold a list's values as they are, requests the parts of a text."""
+    with_column("tags", pa.array([["a|3", "c"]] * 240))(folder)
+    message = refused(folder)
+    assert "features.tags: column 'tags'" in message
+    assert "list<" in message
+    assert "Remove the separator" in message
+
+
 def test_files_that_disagree_about_a_type_are_refused(folder):
     for name, values in (("a", ["x"] * 240), ("b", [["x"]] * 240), ("c", list(range(240)))):
         shutil.copy(folder / "log.parquet", folder / f"{name}.parquet")
