@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.config.sections import Join, column
 from pipeline.errors import InputError, near
 from pipeline.object_storage import within
-from pipeline.readers import CsvForm, Log, open_log, read_all, require_columns
+from pipeline.readers import CsvForm, Log, open_log, read_all
 
 DAY = len("2026-11-24")
 ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
@@ -87,8 +87,8 @@ def make_plan(
     Raises:
         InputError: A file or a column is missing or does not suit.
     """
-    sides = tuple(_open_side(join, config, folder) for join in config.data.join)
     needs = _needs(config)
+    sides = tuple(_open_side(join, config, folder, needs) for join in config.data.join)
     given_by_side = _given_by_side(config.data.join, sides, needs)
     own = {name: key for name, key in needs.items() if name not in given_by_side}
     patterns = [within(folder, pattern) for pattern in config.data.input]
@@ -179,12 +179,13 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
     return open_log(patterns, CsvForm.of(data), own)
 
 
-def _open_side(join: Join, config: Config, folder: Path) -> Log:
+def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) -> Log:
     patterns = [within(folder, join.input)]
     form = replace(CsvForm.of(config.data), columns=())
-    side = open_log(patterns, form, {})
-    require_columns(side.files[0], side.schema.names, {join.on: "data.join.on"})
-    keys = read_all(side)[join.on]
+    given = {name: join.prefix + name for name in open_log(patterns, form, {}).schema.names}
+    wanted = {name: needs[put] for name, put in given.items() if put in needs}
+    side = open_log(patterns, form, wanted | {join.on: "data.join.on"})
+    keys = read_all(side, [join.on])[join.on]
     if len(pc.unique(keys)) < len(keys):
         raise InputError(
             f"{side.files[0]}: column {join.on!r} must differ from row to row to be "

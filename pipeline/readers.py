@@ -262,8 +262,8 @@ def open_log(
     return Log(tuple(files), tuple(pieces), schema, rows)
 
 
-def read_all(log: Log) -> pa.Table:
-    """A whole log as one table: for side tables."""
+def read_all(log: Log, columns: list[str]) -> pa.Table:
+    """Some columns of a whole log as one table: for side tables."""
     tables = []
     for piece in log.pieces:
         for table, malformed in piece.batches():
@@ -272,8 +272,12 @@ def read_all(log: Log) -> pa.Table:
                 raise InputError(
                     f"{piece.path}: {reason}: {malformed['text'][0].as_py()!r}"
                 )
-            tables.append(table)
-    return pa.concat_tables(tables, promote_options="permissive")
+            tables.append(table.select(columns))
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        files = ", ".join(log.files)
+        raise InputError(f"{files}: the files of a side table differ: {error}") from None
 
 
 def require_columns(path: str, names: list[str], needs: dict[str, str]) -> None:

@@ -25,8 +25,9 @@ from pipeline.cli import app, stages
 from pipeline.config import parse_config
 from pipeline.errors import InputError, PassingError, fault
 from pipeline.inspect import describe
+from pipeline.plan import make_plan
 from pipeline.preprocess import preprocess
-from pipeline.readers import CsvForm, Piece, open_log
+from pipeline.readers import CsvForm, Piece, open_log, read_all
 from pipeline.storage import PARTIAL, publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
@@ -40,9 +41,12 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
+def parse(**changes):
+    return parse_config(tiny.config_document(**changes), "c")
+
+
 def run(folder, **changes):
-    config = parse_config(tiny.config_document(**changes), "c")
-    return preprocess(config, folder, folder / "out")
+    return preprocess(parse(**changes), folder, folder / "out")
 
 
 def refused(folder, **changes) -> str:
@@ -135,6 +139,36 @@ def test_lists_with_a_separator_are_refused(folder):
     assert "features.tags: column 'tags'" in message
     assert "list<" in message
     assert "Remove the separator" in message
+
+
+SIDE = pa.table({"user": [1, 2], "country": ["de", "fr"], "age": [3, 4]})
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        (SIDE.drop(["country"]), "no column 'country', which features.country needs"),
+        (SIDE.drop(["user"]), "no column 'user', which data.join.on needs"),
+        (SIDE.set_column(1, "country", pa.array([[1], [2]])), "'country' is list<"),
+        (SIDE.set_column(0, "user", pa.array(["1", "2"])), "'user' is string, but int64"),
+    ],
+)
+def test_every_file_of_a_side_table_is_checked(folder, later, said):
+    pq.write_table(SIDE, folder / "users1.parquet")
+    pq.write_table(later, folder / "users2.parquet")
+    join = [{"input": "users?.parquet", "on": "user", "prefix": "user_"}]
+    message = refused(folder, data__join=join)
+    assert "users2.parquet: " in message
+    assert said in message
+
+
+def test_columns_of_side_tables_that_nobody_needs_may_differ(folder):
+    pq.write_table(SIDE, folder / "users1.parquet")
+    later = SIDE.set_column(0, "user", pa.array([5, 6]))
+    pq.write_table(later.set_column(2, "age", [["x", "y"]]), folder / "users2.parquet")
+    join = [{"input": "users?.parquet", "on": "user", "prefix": "user_"}]
+    sides = make_plan(parse(data__join=join), folder).sides
+    assert read_all(sides[0], ["user"])["user"].to_pylist() == [1, 2, 5, 6]
 
 
 def test_files_that_disagree_about_a_type_are_refused(folder):
