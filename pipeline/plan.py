@@ -265,14 +265,12 @@ def _require_same_values(features: tuple[Feature, ...]) -> None:
 
 
 def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
-    path, kind = types[column(item)]
-    raw_type(
-        "numeric", kind, f"tasks.{item.name}: column {column(item)!r} of {path}", False
-    )
-    if item.sample_weight:
-        path, kind = types[item.sample_weight]
-        where = f"tasks.{item.name}.sample_weight: column {item.sample_weight!r} of {path}"
-        raw_type("numeric", kind, where, False)
+    keys = {"": column(item), ".truth": item.truth, ".sample_weight": item.sample_weight}
+    for key, name in keys.items():
+        if name:
+            path, kind = types[name]
+            where = f"tasks.{item.name}{key}: column {name!r} of {path}"
+            raw_type("numeric", kind, where, False)
     return Task(
         item.name,
         item.kind,

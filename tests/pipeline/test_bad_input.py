@@ -28,6 +28,7 @@ from pipeline.inspect import describe
 from pipeline.plan import make_plan
 from pipeline.preprocess import preprocess
 from pipeline.readers import CsvForm, Piece, open_log, read_all
+from pipeline.rows import LOW, type_rows
 from pipeline.storage import PARTIAL, publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
@@ -191,6 +192,27 @@ def test_labels_outside_of_0_and_1_are_rejected_and_too_many_refused(folder):
     assert "label click: neither 0 nor 1: 12" in message
     manifest = run(folder, data__max_rejected=0.05)
     assert manifest["rows"]["rejected"] == {"label click: neither 0 nor 1": 12}
+
+
+@pytest.mark.parametrize("values", [LIST, pa.array([0] * 240, pa.timestamp("ms"))])
+def test_a_truth_that_cannot_be_read_is_refused(folder, values):
+    with_column("watch", values)(folder)
+    message = refused(folder, tasks=[{"name": "click", "truth": "watch"}])
+    assert "tasks.click.truth: column 'watch' of" in message
+
+
+def test_a_truth_that_is_no_probability_rejects_its_row(folder):
+    with_column("watch", pa.array(["0", "1.0", ".5", "", "7", "-.1", "hello", "inf"] * 30))(
+        folder
+    )
+    plan = make_plan(parse(tasks=[{"name": "click", "truth": "watch"}]), folder)
+    table = pq.read_table(folder / "log.parquet").slice(0, 8)
+    more = {"user_country": pa.nulls(8), LOW: pa.array([0] * 8)}
+    for name, values in more.items():
+        table = table.append_column(name, values)
+    _, reasons = type_rows(table, plan)
+    said = "truth of click: not from 0 to 1"
+    assert list(reasons) == [""] * 4 + [said, said, "truth of click: not a number", ""]
 
 
 def test_a_rejected_row_is_kept_whatever_its_columns_are_called_and_hold(folder):
