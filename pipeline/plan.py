@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.features import Feature, Task
-from pipeline.columns import raw_type, require_time
+from pipeline.columns import is_bytes, raw_type, require_time
 from pipeline.config import Config
 from pipeline.config.sections import Join, column
 from pipeline.errors import InputError, near
@@ -102,6 +102,8 @@ def make_plan(
     _require_order(config.data.join, sides)
     types = {name: (log.files[0], log.schema.field(name).type) for name in own}
     types.update(given_by_side)
+    for join in config.data.join:
+        _require_key(join.on, *types[join.on])
     if config.data.time:
         if config.data.time not in own:
             raise InputError(
@@ -185,6 +187,7 @@ def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) 
     given = {name: join.prefix + name for name in open_log(patterns, form, {}).schema.names}
     wanted = {name: needs[put] for name, put in given.items() if put in needs}
     side = open_log(patterns, form, wanted | {join.on: "data.join.on"})
+    _require_key(join.on, side.files[0], side.schema.field(join.on).type)
     keys = read_all(side, [join.on])[join.on]
     if len(pc.unique(keys)) < len(keys):
         raise InputError(
@@ -192,6 +195,15 @@ def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) 
             f"joined on. Received: {len(keys)} rows, {len(pc.unique(keys))} values."
         )
     return side
+
+
+def _require_key(name: str, path: str, kind: pa.DataType) -> None:
+    """Raise where a column is of a type whose values cannot be looked up."""
+    if pa.types.is_nested(kind) or is_bytes(kind):
+        raise InputError(
+            f"data.join: column {name!r} of {path} is {kind}, which cannot be joined on. "
+            "Allowed: numbers, strings, dates and times."
+        )
 
 
 def _given_by_side(joins, sides, needs: dict[str, str]) -> dict[str, tuple]:

@@ -163,6 +163,27 @@ def test_every_file_of_a_side_table_is_checked(folder, later, said):
     assert said in message
 
 
+@pytest.mark.parametrize("file", ["users", "log"])
+@pytest.mark.parametrize("value", [[1], {"a": 1}, b"1"])
+def test_a_key_that_cannot_be_joined_on_is_refused(folder, file, value):
+    table = pq.read_table(folder / f"{file}.parquet")
+    index = table.column_names.index("user")
+    keys = pa.array([value] * len(table))
+    pq.write_table(table.set_column(index, "user", keys), folder / f"{file}.parquet")
+    features = [{"name": "country", "column": "user_country", "kind": "categorical"}]
+    said = f"data.join: column 'user' of .*{file}.parquet is"
+    with pytest.raises(InputError, match=said):
+        make_plan(parse(features=features), folder)
+
+
+def test_side_tables_that_cannot_be_one_are_named(tmp_path):
+    for name, values in (("1", [True]), ("2", [7])):
+        pq.write_table(pa.table({"a": values}), tmp_path / f"{name}.parquet")
+    log = open_log([str(tmp_path / "*.parquet")], CsvForm(), {"a": "x"})
+    with pytest.raises(InputError, match=r"1.parquet, .*2.parquet: .*bool vs int64"):
+        read_all(log, ["a"])
+
+
 def test_columns_of_side_tables_that_nobody_needs_may_differ(folder):
     pq.write_table(SIDE, folder / "users1.parquet")
     later = SIDE.set_column(0, "user", pa.array([5, 6]))
@@ -405,6 +426,22 @@ def test_a_number_that_is_a_moment_in_another_file_is_refused(tmp_path):
     assert len(open_log([pattern], CsvForm(), {"a": "data.time"}).files) == 2
     with pytest.raises(InputError, match=r"2.parquet: column 'a' is timestamp.us., but"):
         open_log([pattern], CsvForm(), {"a": "features.a"})
+
+
+@pytest.mark.parametrize("later", [[{"a": 1}], [b"1"], [[{"a": 1}]]])
+def test_bytes_and_structs_after_numbers_are_refused(tmp_path, later):
+    first = [[1]] if isinstance(later[0], list) else [1]
+    for name, values in (("1", first), ("2", later)):
+        pq.write_table(pa.table({"a": values}), tmp_path / f"{name}.parquet")
+    for key in ("features.a", "data.time"):
+        with pytest.raises(InputError, match="2.parquet: column 'a' is"):
+            open_log([str(tmp_path / "*.parquet")], CsvForm(), {"a": key})
+
+
+def test_a_column_called_as_one_of_ours_is_refused(tmp_path):
+    pq.write_table(pa.table({"__source": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="features.a: column '__source'.*Rename it"):
+        open_log([str(tmp_path / "x.parquet")], CsvForm(), {"__source": "features.a"})
 
 
 def test_a_header_line_that_nothing_ends_is_a_file_without_rows(tmp_path):
