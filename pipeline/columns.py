@@ -145,7 +145,7 @@ def convert(values: pa.Array, raw: str, separator: str) -> tuple[pa.Array, np.nd
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if separator and not is_list(values.type):
+    if separator:
         values = pc.split_pattern(to_strings(values)[0], separator)
     if not is_list(values.type):
         return CONVERT[raw](values)

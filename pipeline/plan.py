@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.features import Feature, Task
-from pipeline.columns import raw_type, require_time
+from pipeline.columns import is_bytes, raw_type, require_time
 from pipeline.config import Config
 from pipeline.config.sections import Join, column
 from pipeline.errors import InputError, near
 from pipeline.object_storage import within
-from pipeline.readers import CsvForm, Log, open_log, read_all, require_columns
+from pipeline.readers import CsvForm, Log, open_log, read_all
 
 DAY = len("2026-11-24")
 ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
@@ -87,8 +87,8 @@ def make_plan(
     Raises:
         InputError: A file or a column is missing or does not suit.
     """
-    sides = tuple(_open_side(join, config, folder) for join in config.data.join)
     needs = _needs(config)
+    sides = tuple(_open_side(join, config, folder, needs) for join in config.data.join)
     given_by_side = _given_by_side(config.data.join, sides, needs)
     own = {name: key for name, key in needs.items() if name not in given_by_side}
     patterns = [within(folder, pattern) for pattern in config.data.input]
@@ -102,6 +102,8 @@ def make_plan(
     _require_order(config.data.join, sides)
     types = {name: (log.files[0], log.schema.field(name).type) for name in own}
     types.update(given_by_side)
+    for join in config.data.join:
+        _require_key(join.on, *types[join.on])
     if config.data.time:
         if config.data.time not in own:
             raise InputError(
@@ -179,18 +181,29 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
     return open_log(patterns, CsvForm.of(data), own)
 
 
-def _open_side(join: Join, config: Config, folder: Path) -> Log:
+def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) -> Log:
     patterns = [within(folder, join.input)]
     form = replace(CsvForm.of(config.data), columns=())
-    side = open_log(patterns, form, {})
-    require_columns(side.files[0], side.schema.names, {join.on: "data.join.on"})
-    keys = read_all(side)[join.on]
+    given = {name: join.prefix + name for name in open_log(patterns, form, {}).schema.names}
+    wanted = {name: needs[put] for name, put in given.items() if put in needs}
+    side = open_log(patterns, form, wanted | {join.on: "data.join.on"})
+    _require_key(join.on, side.files[0], side.schema.field(join.on).type)
+    keys = read_all(side, [join.on])[join.on]
     if len(pc.unique(keys)) < len(keys):
         raise InputError(
             f"{side.files[0]}: column {join.on!r} must differ from row to row to be "
             f"joined on. Received: {len(keys)} rows, {len(pc.unique(keys))} values."
         )
     return side
+
+
+def _require_key(name: str, path: str, kind: pa.DataType) -> None:
+    """Raise where a column is of a type whose values cannot be looked up."""
+    if pa.types.is_nested(kind) or is_bytes(kind):
+        raise InputError(
+            f"data.join: column {name!r} of {path} is {kind}, which cannot be joined on. "
+            "Allowed: numbers, strings, dates and times."
+        )
 
 
 def _given_by_side(joins, sides, needs: dict[str, str]) -> dict[str, tuple]:
@@ -235,6 +248,11 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
         raise InputError(
             f"{where} is {kind}: {count} needs a list, or a separator to split by."
         )
+    if item.separator and pa.types.is_nested(kind):
+        raise InputError(
+            f"{where} is {kind}: a separator splits texts, and lists are split already. "
+            "Remove the separator."
+        )
     return Feature(
         item.name,
         item.kind,
@@ -259,14 +277,12 @@ def _require_same_values(features: tuple[Feature, ...]) -> None:
 
 
 def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
-    path, kind = types[column(item)]
-    raw_type(
-        "numeric", kind, f"tasks.{item.name}: column {column(item)!r} of {path}", False
-    )
-    if item.sample_weight:
-        path, kind = types[item.sample_weight]
-        where = f"tasks.{item.name}.sample_weight: column {item.sample_weight!r} of {path}"
-        raw_type("numeric", kind, where, False)
+    keys = {"": column(item), ".truth": item.truth, ".sample_weight": item.sample_weight}
+    for key, name in keys.items():
+        if name:
+            path, kind = types[name]
+            where = f"tasks.{item.name}{key}: column {name!r} of {path}"
+            raw_type("numeric", kind, where, False)
     return Task(
         item.name,
         item.kind,

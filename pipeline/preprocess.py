@@ -127,9 +127,7 @@ class Settle(beam.DoFn):
         self.sides = []
         for join, log in zip(data.join, self.plan.sides, strict=True):
             names = [n for n in log.schema.names if join.prefix + n in wanted]
-            self.sides.append(
-                read_all(log).select(list({join.on: 0, **dict.fromkeys(names)}))
-            )
+            self.sides.append(read_all(log, list(dict.fromkeys([join.on, *names]))))
 
     def process(self, item):
         key, tables = item

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.columns import is_list, is_text
+from pipeline.columns import is_bytes, is_list, is_text
 from pipeline.errors import InputError, PassingError, fault, near
 from pipeline.object_storage import let_beam_read
 
@@ -241,9 +241,16 @@ def open_log(
 
     Raises:
         InputError: A pattern matches nothing, a file is empty, unreadable or of an
-            unknown format, or lacks a column that is needed; or the form's
-            ``columns`` are not the number of columns that a file has.
+            unknown format, or lacks a column that is needed; a needed column is
+            called as ours are, or of different kinds; or the form's ``columns`` are
+            not the number of columns that a file has.
     """
+    for name, key in needs.items():
+        if name.startswith("__"):
+            raise InputError(
+                f"{key}: column {name!r} begins with '__', as columns do that "
+                "preprocessing adds. Rename it in the log."
+            )
     files = list(dict.fromkeys(path for pattern in patterns for path in _match(pattern)))
     pieces, names, types, rows = [], None, {}, 0
     for path in files:
@@ -262,8 +269,8 @@ def open_log(
     return Log(tuple(files), tuple(pieces), schema, rows)
 
 
-def read_all(log: Log) -> pa.Table:
-    """A whole log as one table: for side tables."""
+def read_all(log: Log, columns: list[str]) -> pa.Table:
+    """Some columns of a whole log as one table: for side tables."""
     tables = []
     for piece in log.pieces:
         for table, malformed in piece.batches():
@@ -272,8 +279,12 @@ def read_all(log: Log) -> pa.Table:
                 raise InputError(
                     f"{piece.path}: {reason}: {malformed['text'][0].as_py()!r}"
                 )
-            tables.append(table)
-    return pa.concat_tables(tables, promote_options="permissive")
+            tables.append(table.select(columns))
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        files = ", ".join(log.files)
+        raise InputError(f"{files}: the files of a side table differ: {error}") from None
 
 
 def require_columns(path: str, names: list[str], needs: dict[str, str]) -> None:
@@ -413,9 +424,12 @@ def _untyped(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind.value_type if is_list(kind) else kind)
 
 
-def _kind(column: pa.DataType, timed: bool) -> tuple[bool, bool, bool]:
-    """What two files must agree on: text or not, a list or not, mostly a time or not."""
-    return is_text(column), is_list(column), not timed and pa.types.is_temporal(column)
+def _kind(column: pa.DataType, timed: bool) -> tuple[bool, ...]:
+    """What two files must agree on: text or not, a list or not, mostly a time or not;
+    and whether its values, or those of its lists, are structures or bytes."""
+    value = column.value_type if is_list(column) else column
+    time, nested = not timed and pa.types.is_temporal(column), pa.types.is_nested(value)
+    return is_text(column), is_list(column), time, nested, is_bytes(value)
 
 
 def _unclosed(path: str, where: str, text: str = "") -> str:

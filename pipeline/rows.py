@@ -210,7 +210,13 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
         blame(*_impossible(values, task))
         columns[f"label/{task.name}"] = values
         if item.truth:
-            columns[f"truth/{task.name}"] = to_floats(_whole(table[item.truth]))[0]
+            values, bad = to_floats(_whole(table[item.truth]))
+            blame(bad, f"truth of {task.name}: not a number")
+            if task.kind == "binary":
+                numbers = values.to_numpy(zero_copy_only=False)
+                beyond = (numbers < 0) | (numbers > 1)
+                blame(beyond, f"truth of {task.name}: not from 0 to 1")
+            columns[f"truth/{task.name}"] = values
         if item.sample_weight:
             weights, bad = to_floats(_whole(table[item.sample_weight]))
             numbers = weights.to_numpy(zero_copy_only=False)

@@ -26,8 +26,10 @@ from pipeline.config import parse_config
 from pipeline.errors import InputError, PassingError, fault
 from pipeline.inspect import describe
 from pipeline.lock import alone
+from pipeline.plan import make_plan
 from pipeline.preprocess import preprocess
-from pipeline.readers import CsvForm, Piece, open_log
+from pipeline.readers import CsvForm, Piece, open_log, read_all
+from pipeline.rows import LOW, type_rows
 from pipeline.storage import PARTIAL, publish, write_json
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
@@ -41,9 +43,12 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
+def parse(**changes):
+    return parse_config(tiny.config_document(**changes), "c")
+
+
 def run(folder, **changes):
-    config = parse_config(tiny.config_document(**changes), "c")
-    return preprocess(config, folder, folder / "out")
+    return preprocess(parse(**changes), folder, folder / "out")
 
 
 def refused(folder, **changes) -> str:
@@ -129,6 +134,66 @@ def test_a_list_without_max_values_and_the_reverse_are_refused(folder):
     assert "max_values needs a list, or a separator" in refused(folder, features=features)
 
 
+def test_lists_with_a_separator_are_refused(folder):
+    """Examples would hold a list's values as they are, requests the parts of a text."""
+    with_column("tags", pa.array([["a|3", "c"]] * 240))(folder)
+    message = refused(folder)
+    assert "features.tags: column 'tags'" in message
+    assert "list<" in message
+    assert "Remove the separator" in message
+
+
+SIDE = pa.table({"user": [1, 2], "country": ["de", "fr"], "age": [3, 4]})
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        (SIDE.drop(["country"]), "no column 'country', which features.country needs"),
+        (SIDE.drop(["user"]), "no column 'user', which data.join.on needs"),
+        (SIDE.set_column(1, "country", pa.array([[1], [2]])), "'country' is list<"),
+        (SIDE.set_column(0, "user", pa.array(["1", "2"])), "'user' is string, but int64"),
+    ],
+)
+def test_every_file_of_a_side_table_is_checked(folder, later, said):
+    pq.write_table(SIDE, folder / "users1.parquet")
+    pq.write_table(later, folder / "users2.parquet")
+    join = [{"input": "users?.parquet", "on": "user", "prefix": "user_"}]
+    message = refused(folder, data__join=join)
+    assert "users2.parquet: " in message
+    assert said in message
+
+
+@pytest.mark.parametrize("file", ["users", "log"])
+@pytest.mark.parametrize("value", [[1], {"a": 1}, b"1"])
+def test_a_key_that_cannot_be_joined_on_is_refused(folder, file, value):
+    table = pq.read_table(folder / f"{file}.parquet")
+    index = table.column_names.index("user")
+    keys = pa.array([value] * len(table))
+    pq.write_table(table.set_column(index, "user", keys), folder / f"{file}.parquet")
+    features = [{"name": "country", "column": "user_country", "kind": "categorical"}]
+    said = f"data.join: column 'user' of .*{file}.parquet is"
+    with pytest.raises(InputError, match=said):
+        make_plan(parse(features=features), folder)
+
+
+def test_side_tables_that_cannot_be_one_are_named(tmp_path):
+    for name, values in (("1", [True]), ("2", [7])):
+        pq.write_table(pa.table({"a": values}), tmp_path / f"{name}.parquet")
+    log = open_log([str(tmp_path / "*.parquet")], CsvForm(), {"a": "x"})
+    with pytest.raises(InputError, match=r"1.parquet, .*2.parquet: .*bool vs int64"):
+        read_all(log, ["a"])
+
+
+def test_columns_of_side_tables_that_nobody_needs_may_differ(folder):
+    pq.write_table(SIDE, folder / "users1.parquet")
+    later = SIDE.set_column(0, "user", pa.array([5, 6]))
+    pq.write_table(later.set_column(2, "age", [["x", "y"]]), folder / "users2.parquet")
+    join = [{"input": "users?.parquet", "on": "user", "prefix": "user_"}]
+    sides = make_plan(parse(data__join=join), folder).sides
+    assert read_all(sides[0], ["user"])["user"].to_pylist() == [1, 2, 5, 6]
+
+
 def test_files_that_disagree_about_a_type_are_refused(folder):
     for name, values in (("a", ["x"] * 240), ("b", [["x"]] * 240), ("c", list(range(240)))):
         shutil.copy(folder / "log.parquet", folder / f"{name}.parquet")
@@ -149,6 +214,27 @@ def test_labels_outside_of_0_and_1_are_rejected_and_too_many_refused(folder):
     assert "label click: neither 0 nor 1: 12" in message
     manifest = run(folder, data__max_rejected=0.05)
     assert manifest["rows"]["rejected"] == {"label click: neither 0 nor 1": 12}
+
+
+@pytest.mark.parametrize("values", [LIST, pa.array([0] * 240, pa.timestamp("ms"))])
+def test_a_truth_that_cannot_be_read_is_refused(folder, values):
+    with_column("watch", values)(folder)
+    message = refused(folder, tasks=[{"name": "click", "truth": "watch"}])
+    assert "tasks.click.truth: column 'watch' of" in message
+
+
+def test_a_truth_that_is_no_probability_rejects_its_row(folder):
+    with_column("watch", pa.array(["0", "1.0", ".5", "", "7", "-.1", "hello", "inf"] * 30))(
+        folder
+    )
+    plan = make_plan(parse(tasks=[{"name": "click", "truth": "watch"}]), folder)
+    table = pq.read_table(folder / "log.parquet").slice(0, 8)
+    more = {"user_country": pa.nulls(8), LOW: pa.array([0] * 8)}
+    for name, values in more.items():
+        table = table.append_column(name, values)
+    _, reasons = type_rows(table, plan)
+    said = "truth of click: not from 0 to 1"
+    assert list(reasons) == [""] * 4 + [said, said, "truth of click: not a number", ""]
 
 
 def test_a_rejected_row_is_kept_whatever_its_columns_are_called_and_hold(folder):
@@ -341,6 +427,22 @@ def test_a_number_that_is_a_moment_in_another_file_is_refused(tmp_path):
     assert len(open_log([pattern], CsvForm(), {"a": "data.time"}).files) == 2
     with pytest.raises(InputError, match=r"2.parquet: column 'a' is timestamp.us., but"):
         open_log([pattern], CsvForm(), {"a": "features.a"})
+
+
+@pytest.mark.parametrize("later", [[{"a": 1}], [b"1"], [[{"a": 1}]]])
+def test_bytes_and_structs_after_numbers_are_refused(tmp_path, later):
+    first = [[1]] if isinstance(later[0], list) else [1]
+    for name, values in (("1", first), ("2", later)):
+        pq.write_table(pa.table({"a": values}), tmp_path / f"{name}.parquet")
+    for key in ("features.a", "data.time"):
+        with pytest.raises(InputError, match="2.parquet: column 'a' is"):
+            open_log([str(tmp_path / "*.parquet")], CsvForm(), {"a": key})
+
+
+def test_a_column_called_as_one_of_ours_is_refused(tmp_path):
+    pq.write_table(pa.table({"__source": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="features.a: column '__source'.*Rename it"):
+        open_log([str(tmp_path / "x.parquet")], CsvForm(), {"__source": "features.a"})
 
 
 def test_a_header_line_that_nothing_ends_is_a_file_without_rows(tmp_path):

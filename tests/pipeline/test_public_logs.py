@@ -149,7 +149,7 @@ def test_files_without_a_header_keep_every_line(tmp_path, pytestconfig, name):
     write_criteo(tmp_path / name, lines)
     data = shipped(pytestconfig, "criteo.yaml").data
     log = open_log([str(tmp_path / name)], CsvForm.of(data), {"C26": "x"})
-    table = read_all(log)
+    table = read_all(log, log.schema.names)
     assert table.column_names == data.columns
     found = zip(*(column.to_pylist() for column in table.columns), strict=True)
     assert [["" if v is None else v for v in row] for row in found] == lines
