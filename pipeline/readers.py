@@ -4,9 +4,9 @@ Files are opened through Beam's file systems, so a path may be local or of any s
 that the installed Beam knows.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.errors import InputError, PassingError, fault, near
 from pipeline.object_storage import let_beam_read
 
 BATCH_ROWS = 65_536
+NOT_UTF8 = "not UTF-8"
 CSV_BLOCK_BYTES = 16 << 20
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")  # each also packed
 CODECS = {"gz": "gzip", "bz2": "bz2"}
@@ -66,19 +67,21 @@ class Piece:
         path: Of the file.
         row_group: None for a CSV file.
         form: Of a CSV file.
+        needed: Columns of a Parquet file whose texts must be UTF-8.
     """
 
     path: str
     row_group: int | None
     form: CsvForm = CsvForm()
+    needed: tuple[str, ...] = ()
 
     def batches(self) -> Iterator[tuple[pa.Table, pa.Table | None]]:
         """Read the piece.
 
         Yields:
             A table of up to ``BATCH_ROWS`` rows or one CSV block, and the lines that
-            could not be split into columns (``text`` and ``reason``), where there are
-            any.
+            could not be split into columns and the rows that are not UTF-8 (``text``
+            and ``reason``), where there are any.
 
         Raises:
             InputError: The file cannot be read; the message names it.
@@ -96,7 +99,8 @@ class Piece:
             parquet = pq.ParquetFile(file)
             groups = [self.row_group]
             for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups):
-                yield pa.table(batch), None
+                table, bad = _readable(pa.table(batch), list(self.needed))
+                yield table, _malformed(bad)
 
     def _csv(self):
         """Texts; from the first block on that is not UTF-8, bytes that become texts."""
@@ -139,7 +143,7 @@ class Piece:
                 ),
             )
             empty = pa.record_batch({name: pa.array([], pa.string()) for name in names})
-            for number, batch in enumerate(chain(reader, [empty])):
+            for number, batch in enumerate(itertools.chain(reader, [empty])):
                 rows += len(batch)
                 if number < batches:
                     continue
@@ -186,18 +190,54 @@ def _as_text(batch: pa.RecordBatch, delimiter: str) -> tuple[pa.RecordBatch, lis
         except pa.ArrowInvalid:
             bad |= [_is_not_utf8(value) for value in column.to_pylist()]
     lines = [
-        (delimiter.join((v or b"").decode(errors="replace") for v in row), "not UTF-8")
+        (delimiter.join(map(_shown, row)), NOT_UTF8)
         for row in zip(*(c.filter(pa.array(bad)).to_pylist() for c in batch), strict=True)
     ]
     good = [column.filter(pa.array(~bad)).cast(pa.string()) for column in batch]
     return pa.record_batch(good, batch.schema.names), lines
 
 
-def _is_not_utf8(value: bytes | None) -> bool:
+def _readable(table: pa.Table, names: list[str]) -> tuple[pa.Table, list]:
+    """The rows whose texts are UTF-8, and the others, as lines with a reason."""
     try:
-        return value is not None and value.decode() is None
+        table.select(names).validate(full=True)
+        return table, []
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
+    rows = list(zip(*(_with_bytes(table[n]).to_pylist() for n in names), strict=True))
+    bad = np.array([any(map(_is_not_utf8, row)) for row in rows])
+    lines = [
+        (", ".join(f"{n}: {_shown(v)}" for n, v in zip(names, row, strict=True)), NOT_UTF8)
+        for row in itertools.compress(rows, bad)
+    ]
+    return table.filter(pa.array(~bad)), lines
+
+
+def _with_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts, or lists of them, as bytes, which Python holds whatever they are."""
+    if pa.types.is_dictionary(column.type):
+        column = pa.chunked_array([part.dictionary_decode() for part in column.chunks])
+    if is_list(column.type) and is_text(column.type.value_type):
+        return column.cast(pa.list_(pa.large_binary()))
+    return column.cast(pa.large_binary()) if is_text(column.type) else column
+
+
+def _is_not_utf8(value) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_not_utf8, value))
+    try:
+        return isinstance(value, bytes) and value.decode() is None
     except UnicodeDecodeError:
         return True
+
+
+def _shown(value) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return "" if value is None else str(value)
 
 
 def _malformed(lines: list[tuple[str, str]]) -> pa.Table | None:
@@ -254,7 +294,7 @@ def open_log(
     files = list(dict.fromkeys(path for pattern in patterns for path in _match(pattern)))
     pieces, names, types, rows = [], None, {}, 0
     for path in files:
-        its_pieces, schema, its_rows = _look(path, form)
+        its_pieces, schema, its_rows = _look(path, form, tuple(needs))
         require_columns(path, schema.names, needs)
         _same_types(types, path, schema, needs)
         for field in schema:
@@ -313,7 +353,9 @@ def _match(pattern: str) -> list[str]:
     return found
 
 
-def _look(path: str, form: CsvForm) -> tuple[list[Piece], pa.Schema, int]:
+def _look(
+    path: str, form: CsvForm, needed: tuple[str, ...]
+) -> tuple[list[Piece], pa.Schema, int]:
     try:
         if path.endswith(".parquet"):
             if form.columns:
@@ -325,7 +367,7 @@ def _look(path: str, form: CsvForm) -> tuple[list[Piece], pa.Schema, int]:
                 _require_different(path, parquet.schema_arrow.names)
                 rows = parquet.metadata.num_rows
                 groups = range(parquet.num_row_groups)
-                pieces = [Piece(path, group) for group in groups]
+                pieces = [Piece(path, group, form, needed) for group in groups]
                 return pieces, parquet.schema_arrow, rows
         if _is_csv(path):
             names = form.columns or _csv_header(path, form)

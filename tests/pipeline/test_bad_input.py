@@ -407,6 +407,47 @@ def test_lines_that_are_not_utf8_are_rejected(tmp_path, monkeypatch):
     assert batches(tmp_path / "x.csv") == (rows, ["9", "120,a\ufffd", "\ufffd,\ufffd"])
 
 
+def not_utf8(kind):
+    """Two texts or lists of them, of which the second is not UTF-8."""
+    if pa.types.is_dictionary(kind):
+        indices = pa.array([0, 1], kind.index_type)
+        return pa.DictionaryArray.from_arrays(indices, not_utf8(kind.value_type))
+    texts = pa.array([b"a", b"b\xff"], pa.large_binary())
+    if pa.types.is_nested(kind):
+        values = not_utf8(kind.value_type)
+        if pa.types.is_large_list(kind):
+            return pa.LargeListArray.from_arrays([0, 1, 2], values)
+        return pa.ListArray.from_arrays([0, 1, 2], values)
+    return texts.view(pa.large_string()).cast(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.list_(pa.string()),
+        pa.large_list(pa.large_string()),
+    ],
+    ids=str,
+)
+def test_texts_in_parquet_that_are_not_utf8_are_rejected(tmp_path, kind):
+    path = str(tmp_path / "x.parquet")
+    texts = not_utf8(kind)
+    pq.write_table(pa.table({"a": texts, "b": [1, None], "junk": texts}), path)
+    log = open_log([path], CsvForm(), {"a": "x", "b": "y"})
+    ((table, malformed),) = log.pieces[0].batches()
+    assert table["b"].to_pylist() == [1]
+    text = "[b\ufffd]" if pa.types.is_nested(kind) else "b\ufffd"
+    assert malformed.to_pylist() == [{"text": f"a: {text}, b: ", "reason": "not UTF-8"}]
+    with pytest.raises(InputError, match="x.parquet: not UTF-8: 'a: "):
+        read_all(log, ["a"])
+    log = open_log([path], CsvForm(), {"b": "y"})  # nobody needs the text
+    ((table, malformed),) = log.pieces[0].batches()
+    assert (len(table), malformed) == (2, None)
+
+
 def test_a_file_that_two_patterns_mean_is_read_once(folder):
     log = open_log([str(folder / n) for n in ("l*.parquet", "log.parquet")], CsvForm(), {})
     assert log.files == (str(folder / "log.parquet"),)
