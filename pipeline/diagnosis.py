@@ -17,8 +17,9 @@ from pipeline.agree import agree
 from pipeline.config import Config
 from pipeline.dataset import training_dataset
 from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet
+from pipeline.example_set import ExampleSet, Schema
 from pipeline.model import compiled_model, load_best_or_latest
+from pipeline.storage import read_json
 from pipeline.warm_start import WarmStart
 
 WORST = 5
@@ -185,6 +186,9 @@ def replay(
 
     Returns:
         What ``diagnose`` gives, and the batch's window.
+
+    Raises:
+        InputError: There is no such batch, or no model of this config.
     """
     if not 0 <= epoch < config.train.epochs:
         raise InputError(
@@ -192,6 +196,8 @@ def replay(
             f"Received: {epoch}."
         )
     examples = ExampleSet.open(examples_path)
+    path = Path(train_path) / "schema.json"
+    Schema.from_dict(read_json(path, "a trained model"), path)  # no next-item model's
     start = WarmStart.read(Path(train_path))
     examples = examples.only(start.windows) if start else examples
     model = compiled_model(config, agree(config, examples.schema))

@@ -439,7 +439,7 @@ class Staging:
 
     @contextlib.contextmanager
     def served(self, place: Path | Url) -> Iterator[Path]:
-        """A release folder; the versions in it are empty folders, but for a new one.
+        """A release folder; all files in its versions are empty, but for a new one's.
 
         That is sent before ``blessed.json`` names it.  What was withdrawn is copied to
         ``withdrawn/`` before it goes.
@@ -477,7 +477,7 @@ class Staging:
 
 
 def _mirror_release(place: Url, local: Path) -> None:
-    """A release folder's shape: its versions, withdrawn ones too, as empty folders."""
+    """A release folder's shape: its versions, withdrawn ones too, with empty files."""
     local.mkdir(parents=True)
     found = sizes(place)
     if BLESSED in found:
@@ -485,7 +485,8 @@ def _mirror_release(place: Url, local: Path) -> None:
     for parts in (name.split("/") for name in found):
         folder = parts[: 2 if parts[0] == WITHDRAWN else 1]
         if folder[-1].isdigit() and len(parts) > len(folder):
-            local.joinpath(*folder).mkdir(parents=True, exist_ok=True)
+            local.joinpath(*parts[:-1]).mkdir(parents=True, exist_ok=True)
+            local.joinpath(*parts).touch()
 
 
 class Snapshots:

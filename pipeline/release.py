@@ -141,8 +141,8 @@ def _require_no_exports(to: Path) -> None:
         released = (folder / EXTRA / "verdict.json").exists()
         if (folder / "saved_model.pb").exists() and not released:
             raise InputError(
-                f"{to} is no release folder: {folder} is an export that no release put "
-                "there. Give --to a folder of its own."
+                f"{original(to)} is no release folder: {original(folder)} is an export "
+                "that no release put there. Give --to a folder of its own."
             )
 
 

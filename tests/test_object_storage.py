@@ -240,6 +240,18 @@ def test_a_rollback_withdraws_what_is_served_and_loses_nothing(s3, tmp_path):
         assert object_storage.exists(place) == (version != "4")
 
 
+def test_a_folder_of_exports_is_no_release_folder(s3, tmp_path):
+    exported = s3 / "exports" / "1"
+    for name, text in (("saved_model.pb", "1"), ("metrics.json", '{"split": "test"}')):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "verdict.json").write_text('{"verdict": "PASS"}')
+    send(tmp_path, exported)
+    told = ["--model", str(exported), "--evaluation", str(tmp_path)]
+    with pytest.raises(InputError, match=f"{exported} is an export that no release put"):
+        cli.app(["release", *told, "--to", f"{s3}/exports"], standalone_mode=False)
+    assert object_storage.versions_at(s3 / "exports") == [1]
+
+
 def test_a_missing_bucket_and_wrong_credentials_are_named(s3, monkeypatch):
     with pytest.raises(InputError, match="bucket 'nowhere' does not exist"):
         sizes(Url("s3://nowhere/x"))

@@ -22,10 +22,12 @@ from pipeline import readers
 from pipeline.agree import read_by_preprocessing
 from pipeline.beam_job import run_job
 from pipeline.cli import app, stages
+from pipeline.cli.options import keep_apart
 from pipeline.config import parse_config
 from pipeline.errors import InputError, PassingError, fault
 from pipeline.inspect import describe
 from pipeline.lock import alone
+from pipeline.object_storage import Url
 from pipeline.plan import make_plan
 from pipeline.preprocess import preprocess
 from pipeline.readers import CsvForm, Piece, open_log, read_all
@@ -906,6 +908,12 @@ def test_an_output_takes_the_place_of_nothing_that_is_needed(
     ):
         app(command, standalone_mode=False)
     assert (folder / "log" / "log.parquet").exists()
+
+
+def test_an_output_in_a_bucket_is_kept_apart_too():
+    keep_apart(Url("s3://b/log"), Url("s3://b/logs/*.parquet"), Url("s3://b/l"), None)
+    with pytest.raises(InputError, match=r"an input, s3://b/log/\*.parquet"):
+        keep_apart(Url("s3://b/log/"), Url("s3://b/log/*.parquet"))
 
 
 def test_a_run_removes_nothing_that_it_did_not_write(folder):

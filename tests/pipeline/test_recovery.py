@@ -280,6 +280,12 @@ def test_replay_finds_the_batch_and_its_tasks(config, examples, trained):
         replay(config, examples, trained, 0, 1000)
 
 
+def test_replay_of_a_next_item_model_says_so(config, examples, tmp_path):
+    (tmp_path / "schema.json").write_text('{"format": "sequences 1"}')
+    with pytest.raises(InputError, match="is of a next-item model"):
+        replay(config, examples, tmp_path, 0, 0)
+
+
 def test_the_layer_whose_factor_fell_first():
     def line(step, **clipping):
         return {"step": step, "clipping": clipping}
