@@ -104,7 +104,7 @@ def write_rows(folder: Path, ids: int) -> Path:
     """Rows as every side gets them: two labels, ids of each field, and the numbers.
 
     ``numbers`` is near 0, NaN where one is missing, as we read them; ``dense`` is what our
-    model makes of them, and what the others get, so that all learn the same model: every
+    model makes of them, and what the others get, so that they learn from the same: every
     number with 0 where it is missing, then as many flags, 1 where it is.
     """
     path = folder / f"rows-{ids}.npz"

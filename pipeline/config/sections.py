@@ -301,7 +301,7 @@ class EmbeddingOptimizer(Section):
 
     optimizer: Literal["adam", "adagrad", "row_wise_adagrad"] = "adam"
     learning_rate: Positive = 1e-3
-    # global: one factor for all rows, for comparison; clippy: row by row
+    # field, global: one factor for rows of a field, or all, for comparison; clippy: by row
     clip: Literal["cowclip", "field", "global", "clippy", "none"] = "cowclip"
     r: Positive = 1.0  # of CowClip; Clippy's lambda_rel
     zeta: Positive = 1e-5  # of CowClip; Clippy's lambda_abs
