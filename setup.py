@@ -1,25 +1,25 @@
 """Packaging, and Beam's ``--setup_file``: workers install this same package.
 
-The version is read from ``pipeline/__init__.py`` without importing it, since nothing
+The version is read from ``src/steadyrank/__init__.py`` without importing it, since nothing
 is installed yet when this file runs.
 """
 
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 
 
 def version() -> str:
-    """Return ``__version__`` as ``pipeline/__init__.py`` states it."""
-    source = (ROOT / "pipeline" / "__init__.py").read_text(encoding="utf-8")
+    """Return ``__version__`` as ``src/steadyrank/__init__.py`` states it."""
+    source = (ROOT / "src" / "steadyrank" / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE)
     if found is None:
         raise ValueError(
             "__version__ must be a line '__version__ = \"X.Y.Z\"' of "
-            "pipeline/__init__.py. Received: none. Restore it."
+            "src/steadyrank/__init__.py. Received: none. Restore it."
         )
     return found.group(1)
 
@@ -37,19 +37,12 @@ setup(
     long_description=readme(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=[
-        "pipeline",
-        "pipeline.cli",
-        "pipeline.config",
-        "pipeline.gates",
-        "pipeline.report",
-        "pipeline.sequences",
-        "pipeline.sweep",
-        "pipeline.synthetic",
-        "models",
-        "components",
-    ],
-    package_data={"pipeline.report": ["report.css", "report.js"]},
+    packages=find_packages("src"),
+    package_dir={"": "src"},
+    package_data={
+        "steadyrank": ["py.typed"],
+        "steadyrank.pipeline.report": ["report.css", "report.js"],
+    },
     python_requires=">=3.10,<3.13",
     # The lower bounds are what this was tested with; constraints.txt has the exact set.
     install_requires=[
@@ -84,5 +77,5 @@ setup(
         ],
         "bench": [],  # what the benchmarks measure against comes here
     },
-    entry_points={"console_scripts": ["steadyrank = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["steadyrank = steadyrank.pipeline.cli:main"]},
 )

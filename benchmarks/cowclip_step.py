@@ -30,7 +30,7 @@ import sys
 import time
 from pathlib import Path
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 import numpy as np
@@ -38,9 +38,9 @@ import tensorflow as tf
 
 from benchmarks.criteo import generate
 from benchmarks.in_memory import DIM, TASK, Trainer, features_of, model_of, named
-from components.cowclip import cow_clip
-from components.environment import LARGE_BATCH, keep_freed_memory
-from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
+from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
+from steadyrank.components.optimizers.cowclip import cow_clip
+from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
 
 VOCABULARIES = {"1m": 1_000_000, "8m": 8_000_000, "33m": 33_000_000}
 BATCH_SIZES = {"1k": 1024, "8k": 8192, "64k": 65_536}

@@ -86,7 +86,7 @@ def run_job(job: str, rows: int) -> dict:
 
 
 def stream(rows: int) -> dict:
-    from components.streaming_auc import StreamingAuc
+    from steadyrank.components.metrics.auc import StreamingAuc
 
     next(batches(min(rows, BATCH)))  # what making batches takes is no metric's memory
     before, seconds, area = peak_mb(), 0.0, StreamingAuc()

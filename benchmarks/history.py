@@ -30,11 +30,11 @@ from pathlib import Path
 
 import numpy as np
 
-import models  # noqa: F401  (sets the TensorFlow environment)
+import steadyrank.models  # noqa: F401  (sets the TensorFlow environment)
 from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval, mean_auc
-from pipeline.config import Config, load_config
-from pipeline.storage import write_json
+from steadyrank.pipeline.config import Config, load_config
+from steadyrank.pipeline.files.publish import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"

@@ -6,18 +6,18 @@ What ``train`` does is done here without files: the same models, optimizers and 
 import time
 from collections.abc import Iterator, Mapping
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 import numpy as np
 import tensorflow as tf
 
 from benchmarks.criteo import CriteoShaped
-from components import metrics
-from components.batch_function import BatchFunction
-from models.build import build_model
-from models.features import Feature, Task, transform_numbers
-from models.ranker import RankingModel
+from steadyrank.components.batch_function import BatchFunction
+from steadyrank.components.metrics import grouped as metrics
+from steadyrank.models.build import build_model
+from steadyrank.models.features import Feature, Task, transform_numbers
+from steadyrank.models.ranker import RankingModel
 
 DIM = 10
 TASK = "click"

@@ -2,9 +2,10 @@
 
     python -m benchmarks.input [--quick]
 
-The packed side is ``pipeline.dataset.training_dataset`` itself.  The row side holds the
-same rows and columns and reads them as one would by hand: files in random order, a
-shuffle buffer of as many rows as training permutes together, batches, ``parse_example``
+The packed side is ``pipeline.examples.dataset.training_dataset`` itself. The row side
+holds the same rows and columns and reads them as one would by hand: files in random
+order, a shuffle buffer of as many rows as training permutes together, batches,
+``parse_example``
 on whole batches, masks, prefetch.  Both sides come in the same shuffled batches of
 (features, labels, masks).  A loop in Python takes every batch with all its tensors,
 as a custom training loop does, the same loop on both sides; it does nothing with them,
@@ -25,7 +26,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 import numpy as np
@@ -33,10 +34,10 @@ import tensorflow as tf
 
 from benchmarks.log import CONFIG, SEED, write_log
 from benchmarks.row_layout import row_dataset, write_rows
-from pipeline.config import load_config
-from pipeline.dataset import training_dataset
-from pipeline.example_set import ExampleSet
-from pipeline.preprocess import preprocess
+from steadyrank.pipeline.config import load_config
+from steadyrank.pipeline.examples.dataset import training_dataset
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.preprocess.stage import preprocess
 
 BATCH_SIZES = (1024, 4096)  # the last one gives the headline
 

@@ -186,8 +186,8 @@ def train_shaped(folder: Path, rows: int, epochs: int, run: Run) -> Run:
 
 def optimizers(run: Run, steps: int, epochs: int) -> tuple:
     """The two optimizers of a run, its rates scaled; ``steps`` of an epoch."""
-    from components.schedules import WarmUp, scale
-    from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
+    from steadyrank.components.optimizers.schedules import WarmUp, scale
+    from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
 
     recipe, s = run.recipe, run.batch_size / BASE_BATCH
     rate = (ADAGRAD if recipe.optimizer == "adagrad" else BASE)["embedding_rate"]
@@ -216,15 +216,15 @@ def optimizers(run: Run, steps: int, epochs: int) -> tuple:
 
 def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
     """Train on KuaiRand's is_click as ``train`` does; called in a worker process."""
-    from pipeline.agree import agree
-    from pipeline.config import parse_config
-    from pipeline.dataset import evaluation_dataset
-    from pipeline.example_set import ExampleSet
-    from pipeline.measure import measure
-    from pipeline.model import compiled_model, load_weights
-    from pipeline.predict import predict
-    from pipeline.train import train
-    from pipeline.train_log import FILE, read_lines
+    from steadyrank.pipeline.config import parse_config
+    from steadyrank.pipeline.examples.compatibility import agree
+    from steadyrank.pipeline.examples.dataset import evaluation_dataset
+    from steadyrank.pipeline.examples.example_set import ExampleSet
+    from steadyrank.pipeline.metrics.predict import predict
+    from steadyrank.pipeline.metrics.tasks import measure
+    from steadyrank.pipeline.train.log import FILE, read_lines
+    from steadyrank.pipeline.train.model import compiled_model, load_weights
+    from steadyrank.pipeline.train.stage import train
 
     document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     recipe = run.recipe
@@ -275,9 +275,9 @@ def write_shaped(folder: Path, rows: int) -> None:
 
 def write_kuairand(folder: Path, data: Path) -> int:
     """Preprocess KuaiRand for one task; returns the rows to train on."""
-    from pipeline.config import load_config, parse_config
-    from pipeline.example_set import ExampleSet
-    from pipeline.preprocess import preprocess
+    from steadyrank.pipeline.config import load_config, parse_config
+    from steadyrank.pipeline.examples.example_set import ExampleSet
+    from steadyrank.pipeline.preprocess.stage import preprocess
 
     document = load_config(ROOT / "configs" / "kuairand.yaml").model_dump(mode="json")
     document["tasks"] = [t for t in document["tasks"] if t["name"] == "is_click"]

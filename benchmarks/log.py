@@ -8,7 +8,7 @@ SEED = 1
 
 def write_log(rows: int, folder: Path) -> Path:
     """Write the synthetic log of ``rows`` rows into ``folder``, always the same bytes."""
-    from pipeline.synthetic import synthesize
+    from steadyrank.pipeline.synthetic import synthesize
 
     log = Path(folder) / f"log-{rows}"
     synthesize(rows, SEED, log)

@@ -33,14 +33,14 @@ from pathlib import Path
 
 import numpy as np
 
-import models  # noqa: F401  (sets the TensorFlow environment)
+import steadyrank.models  # noqa: F401  (sets the TensorFlow environment)
 from benchmarks import multitask_synthetic as synthetic
 from benchmarks.multitask_drawing import draw
 from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval, mean_auc
 from benchmarks.parts import run_parts
-from pipeline.config import Config, load_config
-from pipeline.storage import read_json, write_json
+from steadyrank.pipeline.config import Config, load_config
+from steadyrank.pipeline.files.publish import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"

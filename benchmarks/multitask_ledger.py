@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.storage import write_json
+from steadyrank.pipeline.files.publish import write_json
 
 
 class Ledger:

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.multitask_ledger import Ledger
-from components.mlp import MLP
-from models.build import TRUNKS
+from steadyrank.components.layers.mlp import MLP
+from steadyrank.models.build import TRUNKS
 
 TASKS = ("a", "b")
 TERMS = 10  # m, of the sum of sines

@@ -9,15 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.multitask_synthetic import widened
-from components.batch_function import BatchFunction
-from models.ranker import RankingModel
-from pipeline.agree import agree
-from pipeline.config import Config
-from pipeline.dataset import evaluation_dataset
-from pipeline.example_set import ExampleSet, Schema
-from pipeline.measure import measure
-from pipeline.model import compiled_model, parameter_counts
-from pipeline.preprocess import preprocess
+from steadyrank.components.batch_function import BatchFunction
+from steadyrank.models.ranker import RankingModel
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.dataset import evaluation_dataset
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.metrics.tasks import measure
+from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.train.model import compiled_model, parameter_counts
 
 EVALUATION_ROWS = 16_384
 

@@ -1,6 +1,6 @@
 """The preprocess job as a Beam user writes it: a dict and a ``tf.train.Example`` a row.
 
-It does what ``pipeline.preprocess`` does for the demo's config, with Beam's own
+It does what ``pipeline.preprocess.stage`` does for the demo's config, with Beam's own
 transforms and nothing that is slow on purpose: only the needed columns of side tables
 are read, duplicates are grouped before the join, workers import TensorFlow once, and
 the TFRecord sink is left without ``num_shards``, which would shuffle every record.  It
@@ -18,9 +18,9 @@ from apache_beam.io.tfrecordio import WriteToTFRecord
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict
 
-from pipeline.config import Config
-from pipeline.config.sections import column
-from pipeline.split import SPLITS
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.raw_log.split import SPLITS
 
 
 def preprocess(config: Config, folder: Path, output: Path, flags: list[str]) -> None:

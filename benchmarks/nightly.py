@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 import numpy as np
@@ -24,11 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.config import load_config
-from pipeline.evaluate import evaluate
-from pipeline.export import export
-from pipeline.nightly import nightly
-from pipeline.train import train
+from steadyrank.pipeline.config import load_config
+from steadyrank.pipeline.evaluate.stage import evaluate
+from steadyrank.pipeline.export.stage import export
+from steadyrank.pipeline.nightly import nightly
+from steadyrank.pipeline.train.stage import train
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("STEADYRANK_DATA", ROOT.parent / "shared" / "data"))

@@ -16,16 +16,16 @@ import tempfile
 import time
 from pathlib import Path
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 from benchmarks.log import CONFIG, write_log
-from components.environment import leave
-from pipeline.config import load_config
-from pipeline.dataset import training_dataset
-from pipeline.example_set import ExampleSet
-from pipeline.object_storage import Staging, Url, send
-from pipeline.preprocess import preprocess
+from steadyrank.components.environment import leave
+from steadyrank.pipeline.config import load_config
+from steadyrank.pipeline.examples.dataset import training_dataset
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.object_storage import Staging, Url, send
+from steadyrank.pipeline.preprocess.stage import preprocess
 
 BATCH, SHUFFLE = 4096, 262_144
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}

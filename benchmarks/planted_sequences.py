@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.top_k import TopKMetrics
+from steadyrank.components.metrics.top_k import TopKMetrics
 
 
 @dataclass(frozen=True)

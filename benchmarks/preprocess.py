@@ -115,9 +115,9 @@ def time_log(rows: int, folder: Path) -> tuple[float, None]:
 
 
 def time_packed(rows: int, folder: Path) -> tuple[float, dict]:
-    """Run ``pipeline.preprocess``; seconds, and what it wrote."""
-    from pipeline.config import load_config
-    from pipeline.preprocess import preprocess
+    """Run ``pipeline.preprocess.stage``; seconds, and what it wrote."""
+    from steadyrank.pipeline.config import load_config
+    from steadyrank.pipeline.preprocess.stage import preprocess
 
     output = folder / "packed"
     start = time.perf_counter()
@@ -135,8 +135,8 @@ def time_packed(rows: int, folder: Path) -> tuple[float, dict]:
 def time_rows(rows: int, folder: Path) -> tuple[float, dict]:
     """Run the naive pipeline; seconds, and what it wrote."""
     from benchmarks.naive_preprocess import preprocess
-    from pipeline.config import load_config
-    from pipeline.split import SPLITS
+    from steadyrank.pipeline.config import load_config
+    from steadyrank.pipeline.raw_log.split import SPLITS
 
     output = folder / "rows"
     start = time.perf_counter()

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from models.features import sample_space
-from pipeline.dataset import file_dataset
-from pipeline.example_set import ExampleSet, Schema
+from steadyrank.models.features import sample_space
+from steadyrank.pipeline.examples.dataset import file_dataset
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 
 READ_ROWS = 8192
 

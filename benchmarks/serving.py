@@ -68,10 +68,10 @@ def make_model(data: Path, folder: Path) -> tuple[Path, Path]:
     Returns:
         The export and the example set.
     """
-    from pipeline.config import load_config
-    from pipeline.export import export
-    from pipeline.preprocess import preprocess
-    from pipeline.train import train
+    from steadyrank.pipeline.config import load_config
+    from steadyrank.pipeline.export.stage import export
+    from steadyrank.pipeline.preprocess.stage import preprocess
+    from steadyrank.pipeline.train.stage import train
 
     config = load_config(CONFIG, ["train.epochs=1"])
     preprocess(config, data, folder / "examples")
@@ -95,9 +95,9 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import numpy as np
 
-    from pipeline.evaluate import Export
-    from pipeline.example_set import ExampleSet
-    from pipeline.raw_rows import kept_rows, requests_of
+    from steadyrank.pipeline.examples.example_set import ExampleSet
+    from steadyrank.pipeline.export.loaded import Export
+    from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
 
     export = Export(model)
     raw, encoded = kept_rows(ExampleSet.open(examples), export.schema.features, "test")

@@ -38,19 +38,19 @@ import numpy as np
 
 from benchmarks.stability_drawing import draw
 from benchmarks.stability_probes import StudyProber, replay, spoil, step_times
-from pipeline.agree import agree
-from pipeline.config import Config, load_config
-from pipeline.example_set import ExampleSet
-from pipeline.preprocess import preprocess
-from pipeline.probe import Method, Probe, method_of
-from pipeline.stability import (
+from steadyrank.pipeline.config import Config, load_config
+from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.publish import write_json
+from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.studies.short_runs import Method, Probe, method_of
+from steadyrank.pipeline.studies.stability import (
     areas_by_rate,
     best_rate,
     lowest_diverged,
     mean_auc,
     summarise,
 )
-from pipeline.storage import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 STREAM = ROOT / "configs" / "stability.yaml"
@@ -278,7 +278,7 @@ def examples_of(config: Config, data: Path, folder: Path) -> ExampleSet:
 
 def synthetic(folder: Path, seeds: list[int]) -> dict:
     """The same ladder on the synthetic log, with the demo's features."""
-    from pipeline.synthetic import synthesize
+    from steadyrank.pipeline.synthetic import synthesize
 
     synthesize(200_000, 1, folder / "log")
     config = load_config(ROOT / "configs" / "demo.yaml")

@@ -4,17 +4,17 @@ import statistics
 import time
 from collections.abc import Sequence
 
-import components  # noqa: F401  (sets the TensorFlow environment: comes first)
+import steadyrank.components  # noqa: F401  (sets the TensorFlow environment: comes first)
 
 # isort: split
 import numpy as np
 import tensorflow as tf
 
-from components import clipping, clippy
-from components.divergence import DivergenceDetector
-from models.ranker import RankingModel
-from pipeline.probe import Method, Prober
-from pipeline.stability import mean_auc
+from steadyrank.components.metrics.divergence import DivergenceDetector
+from steadyrank.components.optimizers import clipping, clippy
+from steadyrank.models.ranker import RankingModel
+from steadyrank.pipeline.studies.short_runs import Method, Prober
+from steadyrank.pipeline.studies.stability import mean_auc
 
 BLOCK = 10  # steps that are timed together
 BAD_BATCH, BAD_TASK, BAD_LABEL = 5, "is_like", 100.0

@@ -29,7 +29,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 import tensorflow as tf
@@ -40,7 +40,7 @@ from benchmarks.parts import run_parts
 from benchmarks.stacking_drawing import draw
 from benchmarks.stacking_figures import headline
 from benchmarks.stacking_parts import PARTS, QUICK_PARTS
-from pipeline.storage import read_json, write_json
+from steadyrank.pipeline.files.publish import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "STEADYRANK_DATA"

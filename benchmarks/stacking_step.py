@@ -12,18 +12,18 @@ import argparse
 import json
 import time
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 import numpy as np
 import tensorflow as tf
 
 from benchmarks.multitask import rounded
-from components.causal_convolution import KERNEL_SIZE
-from components.dense_optimizers import Adam
-from components.row_optimizers import RowAdam
-from components.sequence_encoder import SequenceEncoder
-from models.next_item import NextItemModel
+from steadyrank.components.optimizers.dense import Adam
+from steadyrank.components.optimizers.rows import RowAdam
+from steadyrank.components.sequences.causal_convolution import KERNEL_SIZE
+from steadyrank.components.sequences.encoder import SequenceEncoder
+from steadyrank.models.next_item import NextItemModel
 
 BATCH, LENGTH, DIM, SAMPLED = 128, 32, 64, 0.2
 

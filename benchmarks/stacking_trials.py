@@ -6,18 +6,18 @@ What costs is built once for each depth: a graph serves all runs of its depth.
 import time
 from dataclasses import asdict, dataclass
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 import numpy as np
 import tensorflow as tf
 
-from components.dense_optimizers import Adam
-from components.row_optimizers import RowAdam
-from components.sequence_encoder import SequenceEncoder
-from components.top_k import TopKMetrics, target_ranks
-from models.next_item import NextItemModel
-from models.stack import EVERYTHING, Copied, grow, grow_unchanged, named_weights
+from steadyrank.components.metrics.top_k import TopKMetrics, target_ranks
+from steadyrank.components.optimizers.dense import Adam
+from steadyrank.components.optimizers.rows import RowAdam
+from steadyrank.components.sequences.encoder import SequenceEncoder
+from steadyrank.models.next_item import NextItemModel
+from steadyrank.models.stack import EVERYTHING, Copied, grow, grow_unchanged, named_weights
 
 MRR = "mrr@5"
 KEPT = {

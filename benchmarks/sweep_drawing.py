@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.report.sweep import axis, height
+from steadyrank.pipeline.report.sweep import axis, height
 
 WIDTH, HEIGHT = 860, 340
 LEFT, RIGHT, TOP, BOTTOM = 60, 90, 64, 40

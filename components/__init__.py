@@ -3,6 +3,6 @@
 Nothing here knows files, flags, feature names or configuration objects.
 """
 
-from components.environment import configure
+from steadyrank.components.environment import configure
 
 configure()

@@ -1,3 +1,3 @@
 """What is trained: ranking models over named features and tasks. No files, no config."""
 
-import components  # noqa: F401  (sets the TensorFlow environment)
+import steadyrank.components  # noqa: F401  (sets the TensorFlow environment)

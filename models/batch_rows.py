@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from components.base_row_optimizer import RowOptimizer
-from components.gradients import sum_rows
+from steadyrank.components.optimizers.base_rows import RowOptimizer
+from steadyrank.components.optimizers.gradients import sum_rows
 
 
 class BatchRows:

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from components import dense_optimizers, row_optimizers
-from components.history import LastState, MeanHistory, TargetAttention
-from components.sequence_encoder import SequenceEncoder
-from models.bottoms import Bottoms
-from models.ctr import CrossAndDeep, Wide
-from models.features import Feature, Task
-from models.fronts import CrossFront, DotFront
-from models.mmoe import Mmoe
-from models.ple import Ple
-from models.ranker import RankingModel
-from models.shared_bottom import SharedBottom
-from models.stitch import Stitch
+from steadyrank.components.layers.history import LastState, MeanHistory, TargetAttention
+from steadyrank.components.optimizers import dense as dense_optimizers
+from steadyrank.components.optimizers import rows as row_optimizers
+from steadyrank.components.sequences.encoder import SequenceEncoder
+from steadyrank.models.features import Feature, Task
+from steadyrank.models.fronts import CrossFront, DotFront
+from steadyrank.models.ranker import RankingModel
+from steadyrank.models.trunks.bottoms import Bottoms
+from steadyrank.models.trunks.ctr import CrossAndDeep, Wide
+from steadyrank.models.trunks.mmoe import Mmoe
+from steadyrank.models.trunks.ple import Ple
+from steadyrank.models.trunks.shared_bottom import SharedBottom
+from steadyrank.models.trunks.stitch import Stitch
 
 DENSE_OPTIMIZERS = {
     "adagrad": dense_optimizers.Adagrad,

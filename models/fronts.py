@@ -11,7 +11,7 @@ from tensorflow_recommenders.layers.feature_interaction.dot_interaction import (
     DotInteraction,
 )
 
-from components.split_dense import SplitInput
+from steadyrank.components.layers.split_dense import SplitInput
 
 CROSS_SEEDS = 20_000
 CROSS_STDDEV = 0.05  # that of Keras' "truncated_normal", the default of Cross

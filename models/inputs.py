@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
-from components.embeddings import FusedEmbedding
-from components.split_dense import SplitInput
-from models.features import MISSING_ID, Feature, transform_numbers
+from steadyrank.components.layers.embeddings import FusedEmbedding
+from steadyrank.components.layers.split_dense import SplitInput
+from steadyrank.models.features import MISSING_ID, Feature, transform_numbers
 
 LINEAR = "linear"  # the table of linear weights; the others are named by their width
 EMBEDDING_STDDEV = 0.01  # that of CowClip's published runs
@@ -28,7 +28,7 @@ class FeatureInputs(tf.keras.layers.Layer):
             which start at 0: see ``linear``.
         vectors: Whether features are embedded: a linear model reads no vectors.
         encoders: Sequence's name -> the layer that makes its events one vector; see
-            ``components/history.py``.
+            ``components/layers/history.py``.
 
     Attributes:
         tables: Table name -> its layer.

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from components.blocks import StochasticSharedIds
-from components.losses import masked_mean, sampled_softmax
-from components.sequence_encoder import SequenceEncoder
-from models.batch_rows import BatchRows
+from steadyrank.components.losses import masked_mean, sampled_softmax
+from steadyrank.components.sequences.blocks import StochasticSharedIds
+from steadyrank.components.sequences.encoder import SequenceEncoder
+from steadyrank.models.batch_rows import BatchRows
 
 ITEMS, USER, TARGETS, SOFTMAX = "items", "user", "targets", "softmax"
 SOFTMAX_BIAS = 0.1  # at the start, as published

@@ -6,17 +6,17 @@ from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
-from components.experts import GateNotes
-from components.losses import binary_cross_entropy, masked_mean, squared_error
-from components.mlp import MLP
-from components.split_dense import KernelCuts
-from models.batch_rows import BatchRows
-from models.ctr import Wide
-from models.features import Feature, Task, transform_numbers
-from models.inputs import LINEAR, FeatureInputs
-from models.score import evaluate_score, parse_score, score_names
-from models.score_numbers import score_numbers
-from models.task_weighting import TaskWeighting
+from steadyrank.components.layers.experts import GateNotes
+from steadyrank.components.layers.mlp import MLP
+from steadyrank.components.layers.split_dense import KernelCuts
+from steadyrank.components.losses import binary_cross_entropy, masked_mean, squared_error
+from steadyrank.models.batch_rows import BatchRows
+from steadyrank.models.features import Feature, Task, transform_numbers
+from steadyrank.models.inputs import LINEAR, FeatureInputs
+from steadyrank.models.score import evaluate_score, parse_score, score_names
+from steadyrank.models.score_numbers import score_numbers
+from steadyrank.models.task_weighting import TaskWeighting
+from steadyrank.models.trunks.ctr import Wide
 
 SCORE = "score"
 FUNCTIONS = {

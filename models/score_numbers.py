@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
-from models.features import Feature
-from models.score import names_in
+from steadyrank.models.features import Feature
+from steadyrank.models.score import names_in
 
 
 def score_numbers(tree: ast.expr, features: Iterable[Feature], batch: Mapping) -> dict:

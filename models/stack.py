@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from models.next_item import NextItemModel
+from steadyrank.models.next_item import NextItemModel
 
 STACKED = ("adjacent", "cross")
 OPERATORS = (*STACKED, "random", "embedding")

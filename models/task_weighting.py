@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from components import task_weights
-from models.features import Task
+from steadyrank.components import task_weights
+from steadyrank.models.features import Task
 
 METHODS = ("fixed", "decay", "uncertainty", "gradnorm", "dwa", "pcgrad")
 BY_GRADIENT = ("gradnorm", "pcgrad")  # need each task's own gradient: K backward passes

@@ -29,22 +29,22 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pipeline.config import Config
-from pipeline.errors import DivergenceError, InputError
-from pipeline.evaluate import evaluate
-from pipeline.example_set import ExampleSet
-from pipeline.export import EXTRA, export, versions_of
-from pipeline.gates.rules import PASS, REFUSE
-from pipeline.gates.task_gates import METRICS, metric_gates
-from pipeline.lock import locked
-from pipeline.object_storage import within
-from pipeline.plan import DAY, Addition
-from pipeline.preprocess import preprocess
-from pipeline.readers import files_of
-from pipeline.release import BLESSED, WITHDRAWN, release
-from pipeline.storage import PARTIAL, publish, read_json, write_json
-from pipeline.train import prepare_warm_start, train
-from pipeline.training_run import Progress
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.evaluate.release import BLESSED, WITHDRAWN, release
+from steadyrank.pipeline.evaluate.stage import evaluate
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.stage import EXTRA, export, versions_of
+from steadyrank.pipeline.files.errors import DivergenceError, InputError
+from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.files.object_storage import within
+from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
+from steadyrank.pipeline.gates.rules import PASS, REFUSE
+from steadyrank.pipeline.gates.task_gates import METRICS, metric_gates
+from steadyrank.pipeline.preprocess.plan import DAY, Addition
+from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.raw_log.readers import files_of
+from steadyrank.pipeline.train.run import Progress
+from steadyrank.pipeline.train.stage import prepare_warm_start, train
 
 RECORD = "night.json"
 DIVERGED = "DIVERGED"

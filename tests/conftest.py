@@ -3,13 +3,13 @@
 import os
 import pathlib
 
-import components  # noqa: F401  (sets the TensorFlow environment: comes first)
+import steadyrank.components  # noqa: F401  (sets the TensorFlow environment: comes first)
 
 # isort: split
 import pytest
 import tensorflow as tf
 
-from pipeline.config import parse_config
+from steadyrank.pipeline.config import parse_config
 from tests.pipeline import tiny
 
 _CPU = tf.config.list_physical_devices("CPU")[0]
@@ -79,7 +79,7 @@ def log_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def examples(config, log_folder):
-    from pipeline.preprocess import preprocess
+    from steadyrank.pipeline.preprocess.stage import preprocess
 
     output = log_folder.parent / "examples"
     preprocess(config, log_folder, output)
@@ -88,7 +88,7 @@ def examples(config, log_folder):
 
 @pytest.fixture(scope="session")
 def trained(config, examples):
-    from pipeline.train import train
+    from steadyrank.pipeline.train.stage import train
 
     output = examples.parent / "train"
     train(config, examples, output)
@@ -97,6 +97,6 @@ def trained(config, examples):
 
 @pytest.fixture(scope="session")
 def exported(config, trained):
-    from pipeline.export import export
+    from steadyrank.pipeline.export.stage import export
 
     return export(config, trained, trained.parent / "export")

@@ -16,15 +16,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipeline.config import parse_config
-from pipeline.export import export
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.export.stage import export
 from tests.pipeline import tiny
 
 SCRIPT = """
 import importlib.util, json, sys
 
 REFUSED = {
-    "pipeline", "models", "components", "tf_keras", "tensorflow_recommenders",
+    "steadyrank", "tf_keras", "tensorflow_recommenders",
     "tensorflow_io", "tensorflow_serving", "pydantic", "pyarrow", "apache_beam", "pip",
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from pipeline.report import write_report
+from steadyrank.pipeline.report import write_report
 from tests.pipeline.test_report import HOSTILE, recorded
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -17,13 +17,14 @@ import typer
 import yaml
 from rich.table import Table
 
-import pipeline
-from pipeline import cli, object_storage
-from pipeline.cli import application, terminal
-from pipeline.errors import PassingError, no_space
-from pipeline.json_console import JsonConsole, JsonProgress
-from pipeline.lock import locked
-from pipeline.storage import publish
+import steadyrank
+from steadyrank.pipeline import cli
+from steadyrank.pipeline.cli import application, terminal
+from steadyrank.pipeline.cli.json_console import JsonConsole, JsonProgress
+from steadyrank.pipeline.files import object_storage
+from steadyrank.pipeline.files.errors import PassingError, no_space
+from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.files.publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -89,7 +90,7 @@ def test_a_job_does_not_try_again_what_would_end_the_same(name):
     statuses = [application.REFUSED, application.BAD_INPUT, application.DIVERGED]
     assert rule["onExitCodes"]["values"] == statuses
     assert pod["restartPolicy"] == "Never" and spec["backoffLimit"] > 0
-    assert container["image"] == f"steadyrank:{pipeline.__version__}"
+    assert container["image"] == f"steadyrank:{steadyrank.__version__}"
     user = re.search(r"^USER (\d+):", DOCKERFILE, re.MULTILINE).group(1)
     assert pod["securityContext"]["runAsUser"] == int(user) and user != "0"
     assert {"requests", "limits"} <= set(container["resources"])
@@ -98,7 +99,7 @@ def test_a_job_does_not_try_again_what_would_end_the_same(name):
 @pytest.mark.parametrize("name", ["sweep", "nightly"])
 def test_the_jobs_call_commands_that_exist(name):
     script = job(name)["template"]["spec"]["containers"][0]["args"][0]
-    words = shlex.split(script.partition("python -m pipeline ")[2])
+    words = shlex.split(script.partition("python -m steadyrank ")[2])
     check_options([word for word in words if word != "$resume"])
 
 

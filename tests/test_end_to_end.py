@@ -8,9 +8,9 @@ import sys
 import pytest
 import yaml
 
-from pipeline import cli
-from pipeline.config import load_config
-from pipeline.synthetic import synthesize
+from steadyrank.pipeline import cli
+from steadyrank.pipeline.config import load_config
+from steadyrank.pipeline.synthetic import synthesize
 
 ROWS = 2000
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory, pytestconfig):
 
 def steadyrank(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "pipeline", *map(str, arguments)],
+        [sys.executable, "-m", "steadyrank", *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def run(data_folder, tmp_path_factory):
     """The folder of one run of the command that the README shows."""
     output = tmp_path_factory.mktemp("kuairand") / "run"
-    command = [sys.executable, "-m", "pipeline", "run", "--config", "configs/kuairand.yaml"]
+    command = [sys.executable, "-m", "steadyrank", "run"]
+    command += ["--config", "configs/kuairand.yaml"]
     command += ["--data", str(data_folder / "kuairand"), "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

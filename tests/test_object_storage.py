@@ -11,13 +11,22 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline import cli, object_storage
-from pipeline.config import parse_config
-from pipeline.errors import InputError, PassingError
-from pipeline.evaluate import evaluate
-from pipeline.export import export
-from pipeline.object_storage import MARKER, Url, fetch, locate, send, sizes, within
-from pipeline.train import train
+from steadyrank.pipeline import cli
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.evaluate.stage import evaluate
+from steadyrank.pipeline.export.stage import export
+from steadyrank.pipeline.files import object_storage
+from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.files.object_storage import (
+    MARKER,
+    Url,
+    fetch,
+    locate,
+    send,
+    sizes,
+    within,
+)
+from steadyrank.pipeline.train.stage import train
 from tests.pipeline import tiny
 
 server = pytest.importorskip("moto.server", reason="pip install 'steadyrank[test]'")
@@ -32,8 +41,9 @@ DOCUMENT = tiny.config_document(gates=GATES, model={"trunk": "lr"})  # compiles 
 # goes through ``main``, which ends the process.
 DRIVER = """
 import json, sys
-from pipeline import cli, object_storage
-from pipeline.cli import application
+from steadyrank.pipeline import cli
+from steadyrank.pipeline.files import object_storage
+from steadyrank.pipeline.cli import application
 import tensorflow as tf
 
 # as in conftest.py: weights are compared bit for bit

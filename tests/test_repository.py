@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pipeline
+from setuptools import find_packages
+
+import steadyrank
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,17 +30,18 @@ def pins() -> list[str]:
 
 
 def test_setup_and_package_state_one_version():
-    assert setup_query("--name", "--version") == ["steadyrank", pipeline.__version__]
+    assert setup_query("--name", "--version") == ["steadyrank", steadyrank.__version__]
 
 
 def test_every_package_is_installed():
-    """An editable install finds what is not listed; the image's does not."""
-    source = (ROOT / "setup.py").read_text(encoding="utf-8")
-    listed = re.search(r"packages=\[(.*?)\]", source, re.DOTALL).group(1)
-    floors = ("components", "models", "pipeline")
-    files = [file for floor in floors for file in (ROOT / floor).rglob("__init__.py")]
-    found = [".".join(file.parent.relative_to(ROOT).parts) for file in files]
-    assert sorted(re.findall(r'"([\w.]+)"', listed)) == sorted(found)
+    """Every folder of ours under the one name, and the user's folders where they are."""
+    found = {"steadyrank"}
+    for floor in ("components", "models", "pipeline"):
+        link = ROOT / "src" / "steadyrank" / floor
+        assert link.is_symlink() and link.resolve() == ROOT / floor
+        for file in (ROOT / floor).rglob("*.py"):
+            found.add(".".join(["steadyrank", *file.parent.relative_to(ROOT).parts]))
+    assert set(find_packages(str(ROOT / "src"))) == found
 
 
 def test_every_constraint_is_exact():

@@ -1,14 +1,14 @@
 """This project's side: the step that ``train`` runs, on batches in memory."""
 
-import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
 import tensorflow as tf
 
-from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
-from models.features import Feature, Task
-from models.ranker import RankingModel
-from pipeline.steps import LoggedStep
+from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
+from steadyrank.models.features import Feature, Task
+from steadyrank.models.ranker import RankingModel
+from steadyrank.pipeline.train.logged_step import LoggedStep
 
 VERSIONS = {"tensorflow": tf.__version__}
 DIM = 10

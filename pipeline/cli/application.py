@@ -11,10 +11,15 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from components.environment import leave
-from pipeline.cli import terminal
-from pipeline.errors import DivergenceError, InputError, PassingError, no_space
-from pipeline.json_console import LogFormat
+from steadyrank.components.environment import leave
+from steadyrank.pipeline.cli import terminal
+from steadyrank.pipeline.cli.json_console import LogFormat
+from steadyrank.pipeline.files.errors import (
+    DivergenceError,
+    InputError,
+    PassingError,
+    no_space,
+)
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
 BROKEN, PASSING, INTERRUPTED = 70, 75, 130  # sysexits.h: internal, temporary; SIGINT
@@ -57,7 +62,7 @@ def common(
 
 def be_quiet() -> None:
     """Keep the noise of others off the terminal; errors and our own words stay."""
-    warnings.filterwarnings("ignore", module="(?!pipeline|models|components)")
+    warnings.filterwarnings("ignore", module="(?!steadyrank)")
     for name in ("root", "apache_beam", "tensorflow", "absl"):
         logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import InputError
-from pipeline.object_storage import Staging, Url, locate, within
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.object_storage import Staging, Url, locate, within
 
 
 def place(help: str, *names: str, kind=Path):
@@ -78,13 +78,13 @@ Inputs = Annotated[
 
 def load_any(path: Path, settings: list[str] | None, inputs: list[str] | None = None):
     """A config of either kind of model; ``load``: of a ranking model alone."""
-    from pipeline.config import load_any_config
+    from steadyrank.pipeline.config import load_any_config
 
     return load(path, settings, inputs, load_any_config)
 
 
 def load(path: Path, settings: list[str] | None, inputs=None, read=None):
-    from pipeline.config import load_config
+    from steadyrank.pipeline.config import load_config
 
     overrides = list(settings or [])
     if inputs:

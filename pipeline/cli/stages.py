@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import tables, terminal
-from pipeline.cli.application import BEAM, REFUSED, app
-from pipeline.cli.options import (
+from steadyrank.pipeline.cli import tables, terminal
+from steadyrank.pipeline.cli.application import BEAM, REFUSED, app
+from steadyrank.pipeline.cli.options import (
     Baseline,
     ConfigPath,
     DataFolder,
@@ -25,9 +25,9 @@ from pipeline.cli.options import (
     log_of,
     place,
 )
-from pipeline.errors import InputError
-from pipeline.lock import alone
-from pipeline.object_storage import (
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.lock import alone
+from steadyrank.pipeline.files.object_storage import (
     Snapshots,
     Staging,
     Url,
@@ -36,8 +36,8 @@ from pipeline.object_storage import (
     exists,
     versions_at,
 )
-from pipeline.stages import stage_of
-from pipeline.storage import read_json, refuse_existing
+from steadyrank.pipeline.files.publish import read_json, refuse_existing
+from steadyrank.pipeline.kinds import stage_of
 
 # what a trained model hangs on; gates and the like may change between two runs of `run`
 MADE_BY = ("data", "features", "tasks", "score", "model", "train")
@@ -55,7 +55,7 @@ def synthesize(
 
     Example: `steadyrank synthesize --rows 1000000 --seed 1 --output log`
     """
-    from pipeline.synthetic import synthesize as stage
+    from steadyrank.pipeline.synthetic import synthesize as stage
 
     keep_apart(output)
     with terminal.console.status("synthesize") as status, Staging() as staging:
@@ -90,7 +90,7 @@ def preprocess(
     What follows `--` goes to Beam:
     `steadyrank preprocess --config c.yaml --output examples -- --runner=FlinkRunner`
     """
-    from pipeline.plan import Addition
+    from steadyrank.pipeline.preprocess.plan import Addition
 
     loaded, flags, replaced = load_any(config, settings, input), context.args, overwrite
     with Staging() as staging:
@@ -198,7 +198,7 @@ def _all(loaded, config, data, output, beam, baseline, resume, overwrite) -> boo
         for stage in MADE_FROM_EXAMPLES:
             clear(output / stage)
     if resume and exists(trained):
-        from pipeline.agree import require_same
+        from steadyrank.pipeline.examples.compatibility import require_same
 
         with Staging() as staging:
             require_same(loaded, staging.read_file(trained / "config.yaml"), MADE_BY)
@@ -225,7 +225,7 @@ def nightly(
 
     Example: `steadyrank nightly --config c.yaml --day 2022-05-06 --store store`
     """
-    from pipeline.nightly import nightly as stage
+    from steadyrank.pipeline.nightly import nightly as stage
 
     local(store)
     loaded, folder = load(config, settings, input), data or config.parent
@@ -249,7 +249,7 @@ def release(
 
     Example: `steadyrank release --model export --evaluation evaluation --to served`
     """
-    from pipeline import release as stage
+    from steadyrank.pipeline.evaluate import release as stage
 
     if rollback and (model or evaluation):
         raise InputError("--rollback takes neither --model nor --evaluation.")
@@ -304,7 +304,7 @@ def _require_removable(output, log: list) -> None:
 
 def _require_made_for(loaded, examples) -> None:
     """Raise unless a run's examples are those of its config and of its input."""
-    from pipeline.agree import READ_LATER, require_made_for
+    from steadyrank.pipeline.examples.compatibility import READ_LATER, require_made_for
 
     with Staging() as staging:
         path = staging.read_file(examples / "manifest.json")
@@ -314,7 +314,7 @@ def _require_made_for(loaded, examples) -> None:
 
 def _is_exported(loaded, output) -> bool:
     """Whether the latest export is stored, and answers, as the config says."""
-    from pipeline.export import CARD, EXTRA, versions_of
+    from steadyrank.pipeline.export.stage import CARD, EXTRA, versions_of
 
     found = versions_at(output) if isinstance(output, Url) else versions_of(output)
     if not found:

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from pipeline.cli import tables, terminal
-from pipeline.cli.application import app
-from pipeline.cli.options import (
+from steadyrank.pipeline.cli import tables, terminal
+from steadyrank.pipeline.cli.application import app
+from steadyrank.pipeline.cli.options import (
     ConfigPath,
     Examples,
     Output,
@@ -19,7 +19,7 @@ from pipeline.cli.options import (
     load,
     local,
 )
-from pipeline.object_storage import Staging
+from steadyrank.pipeline.files.object_storage import Staging
 
 
 @app.command()
@@ -45,9 +45,9 @@ def stability(
 
     Example: `steadyrank stability --config c.yaml --examples examples --output stability`
     """
-    from pipeline.probe import method_of
-    from pipeline.stability import cells
-    from pipeline.stability import stability as stage
+    from steadyrank.pipeline.studies.short_runs import method_of
+    from steadyrank.pipeline.studies.stability import cells
+    from steadyrank.pipeline.studies.stability import stability as stage
 
     keep_apart(output, examples)
     loaded, wanted = load(config, settings), [method_of(m) for m in methods.split(",")]
@@ -90,8 +90,8 @@ def sweep(
     Example: `steadyrank sweep --config c.yaml --sweep configs/sweeps/clipping.yaml
     --examples examples --output sweep --workers 2`
     """
-    from pipeline.sweep import read_sweep, worker_command
-    from pipeline.sweep import sweep as stage
+    from steadyrank.pipeline.studies.sweep import read_sweep, worker_command
+    from steadyrank.pipeline.studies.sweep import sweep as stage
 
     local(config, examples, output)
     space = read_sweep(config, sweep, settings or [])

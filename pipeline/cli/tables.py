@@ -3,7 +3,7 @@
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli.terminal import COLOURS
+from steadyrank.pipeline.cli.terminal import COLOURS
 
 
 def metrics_table(metrics: dict) -> Table:

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from pipeline.json_console import JsonConsole, JsonProgress, LogFormat
+from steadyrank.pipeline.cli.json_console import JsonConsole, JsonProgress, LogFormat
 
 COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red"}
 

@@ -7,11 +7,19 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli import tables, terminal
-from pipeline.cli.application import REFUSED, app
-from pipeline.cli.options import ConfigPath, Examples, Model, Settings, load, local, place
-from pipeline.object_storage import Staging, exists, locate
-from pipeline.storage import finite, make_room, write_json
+from steadyrank.pipeline.cli import tables, terminal
+from steadyrank.pipeline.cli.application import REFUSED, app
+from steadyrank.pipeline.cli.options import (
+    ConfigPath,
+    Examples,
+    Model,
+    Settings,
+    load,
+    local,
+    place,
+)
+from steadyrank.pipeline.files.object_storage import Staging, exists, locate
+from steadyrank.pipeline.files.publish import finite, make_room, write_json
 
 
 @app.command("serve-check")
@@ -25,7 +33,7 @@ def serve_check(
 
     Example: `steadyrank serve-check --examples examples --model export`
     """
-    from pipeline.serve_check import serve_check as stage
+    from steadyrank.pipeline.evaluate.serve_check import serve_check as stage
 
     if output:
         local(output)
@@ -52,7 +60,7 @@ def compare(
 
     Example: `steadyrank compare runs/a runs/b --output compare.html`
     """
-    from pipeline.compare import compare as stage
+    from steadyrank.pipeline.studies.compare import compare as stage
 
     folders = [locate(run) for run in runs]
     local(*folders, output)
@@ -74,7 +82,7 @@ def replay(
     Example: `steadyrank replay --config c.yaml --examples examples --train train
     --epoch 0 --batch 137`
     """
-    from pipeline.diagnosis import replay as stage
+    from steadyrank.pipeline.train.diagnosis import replay as stage
 
     loaded = load(config, settings)
     with Staging() as staging:
@@ -88,7 +96,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A folder of any stage.", parser=locate)],
 ):
     """Say what an example set, a trained model, an export or an evaluation holds."""
-    from pipeline.inspect import describe
+    from steadyrank.pipeline.cli.inspect import describe
 
     with Staging() as staging:
         whole = exists(path) and staging.read_examples(path)

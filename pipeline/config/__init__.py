@@ -8,8 +8,8 @@ from typing import Annotated, Union, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from models.score import names_in, parse_score, score_names
-from pipeline.config.gates import (
+from steadyrank.models.score import names_in, parse_score, score_names
+from steadyrank.pipeline.config.gates import (
     AucGate,
     CalibrationGate,
     DecilesGate,
@@ -23,8 +23,9 @@ from pipeline.config.gates import (
     SliceGate,
     StabilityGate,
 )
-from pipeline.config.section import Section
-from pipeline.config.sections import (
+from steadyrank.pipeline.config.next_item import KIND, SECTIONS, SequenceConfig
+from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.sections import (
     CategoricalFeature,
     Data,
     DenseOptimizer,
@@ -41,11 +42,10 @@ from pipeline.config.sections import (
     Train,
     column,
 )
-from pipeline.config.sequences import KIND, SECTIONS, SequenceConfig
-from pipeline.config.sweep import Constraint, Objective, Parameter, Sweep, When
-from pipeline.config.task_weights import METHODS
-from pipeline.config.trunks import TRUNKS, History
-from pipeline.errors import InputError, near
+from steadyrank.pipeline.config.sweep import Constraint, Objective, Parameter, Sweep, When
+from steadyrank.pipeline.config.task_weights import METHODS
+from steadyrank.pipeline.config.trunks import TRUNKS, History
+from steadyrank.pipeline.files.errors import InputError, near
 
 
 class Loader(yaml.SafeLoader):

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.section import Section
-from pipeline.config.task_weights import Fixed, TaskWeights
+from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.task_weights import Fixed, TaskWeights
 
 UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.section import Section
+from steadyrank.pipeline.config.section import Section
 
 LOWER_IS_BETTER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
 OF_VALUES = ("rmse", "mse", "mae")  # metrics of regression tasks; the others of binary

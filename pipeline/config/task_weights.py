@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.config.section import Section
+from steadyrank.pipeline.config.section import Section
 
 Positive = Annotated[float, Field(gt=0)]
 

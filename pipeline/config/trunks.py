@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.section import Section
+from steadyrank.pipeline.config.section import Section
 
 Size = Annotated[int, Field(ge=1)]
 Units = Annotated[list[Size], Field(min_length=1)]

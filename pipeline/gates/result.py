@@ -2,7 +2,7 @@
 
 import math
 
-from pipeline.gates.rules import PASS, REFUSE, Ruling
+from steadyrank.pipeline.gates.rules import PASS, REFUSE, Ruling
 
 
 def result(gate: str, task: str | None, rule: str, measured, limit, ruling: Ruling) -> dict:

@@ -13,28 +13,11 @@ A measurement with a standard error is judged as two one-sided tests at one conf
 import math
 from dataclasses import dataclass
 
-from components.bootstrap import FEWEST, quantile
+from steadyrank.components.metrics.bootstrap import FEWEST, quantile
+from steadyrank.pipeline.metrics.uncertainty import Estimate
 
 PASS, HOLD, REFUSE = "PASS", "HOLD", "REFUSE"
-CONFIDENCE = 0.95  # of gains and deciles, where the config says nothing else
 MOST_ROWS = 1000  # times as many as there are: a larger estimate says nothing
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured number, and how far it would scatter.
-
-    Attributes:
-        value: The number; None where it is missing or not finite.
-        error: Its standard error; None where it is not known.
-        groups: Groups it was drawn from; the scarcer class decides.
-        rows: Rows it was measured on.
-    """
-
-    value: float | None
-    error: float | None = None
-    groups: int = 0
-    rows: int = 0
 
 
 @dataclass(frozen=True)

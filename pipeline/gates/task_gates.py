@@ -2,17 +2,9 @@
 
 from collections.abc import Mapping
 
-from pipeline.gates.result import explain, is_number, missing, result
-from pipeline.gates.rules import (
-    CONFIDENCE,
-    HOLD,
-    Estimate,
-    Ruling,
-    at_least,
-    at_most,
-    between,
-    worst,
-)
+from steadyrank.pipeline.gates.result import explain, is_number, missing, result
+from steadyrank.pipeline.gates.rules import HOLD, Ruling, at_least, at_most, between, worst
+from steadyrank.pipeline.metrics.uncertainty import CONFIDENCE, Estimate
 
 METRICS = ("auc", "gauc", "log_loss", "normalized_entropy")
 UNDEFINED = "it was not measured, or is not defined"
@@ -39,7 +31,7 @@ def metric_gates(metrics: Mapping, gates: Mapping, trials: int = 1) -> list[dict
 
 
 def slice_gates(found: list[dict] | None, gates: Mapping) -> list[dict]:
-    """Judge every slice that is large enough; see ``pipeline.gates.slices``.
+    """Judge every slice that is large enough; see ``pipeline.metrics.slices``.
 
     Args:
         found: As ``metrics.json`` has them: one entry for each of the config's.

@@ -9,17 +9,11 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from pipeline.report.data import data
-from pipeline.report.elements import (
-    Markup,
-    code,
-    count,
-    paragraph,
-    text,
-)
-from pipeline.report.experts import experts
-from pipeline.report.metrics import tasks
-from pipeline.report.sections import (
+from steadyrank.pipeline.report.data import data
+from steadyrank.pipeline.report.elements import Markup, code, count, paragraph, text
+from steadyrank.pipeline.report.experts import experts
+from steadyrank.pipeline.report.metrics import tasks
+from steadyrank.pipeline.report.sections import (
     clipping,
     configuration,
     curves,
@@ -27,7 +21,7 @@ from pipeline.report.sections import (
     skew,
     training,
 )
-from pipeline.report.slices import drift, slices
+from steadyrank.pipeline.report.slices import drift, slices
 
 # Nothing may be fetched, whatever a name in the data holds.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -107,7 +101,7 @@ def document(
 
 
 def resource(name: str) -> str:
-    return (resources.files("pipeline.report") / name).read_text(encoding="utf-8")
+    return (resources.files(__name__) / name).read_text(encoding="utf-8")
 
 
 def anchor(title: str) -> str:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pipeline.report import STYLES, document, write_page
-from pipeline.report import figures as draw
-from pipeline.report.curves import clean, smooth, thin
-from pipeline.report.curves import series as values_of
-from pipeline.report.elements import (
+from steadyrank.pipeline.report import STYLES, document, write_page
+from steadyrank.pipeline.report import figures as draw
+from steadyrank.pipeline.report.curves import clean, smooth, thin
+from steadyrank.pipeline.report.curves import series as values_of
+from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
     count,
@@ -17,7 +17,7 @@ from pipeline.report.elements import (
     paragraph,
     table,
 )
-from pipeline.report.metrics import spread
+from steadyrank.pipeline.report.metrics import spread
 
 TITLE = "steadyrank comparison"
 SHOWN = {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from pipeline.report.elements import is_number
+from steadyrank.pipeline.report.elements import is_number
 
 MAX_POINTS = 2000  # of a curve
 

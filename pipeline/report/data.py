@@ -2,8 +2,8 @@
 
 import math
 
-from pipeline.report import figures as draw
-from pipeline.report.elements import (
+from steadyrank.pipeline.report import figures as draw
+from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
     count,

@@ -1,8 +1,8 @@
 """The report's experts: what each gate made of them, as in PLE's figure 8."""
 
-from pipeline.expert_use import collapsed
-from pipeline.report import figures as draw
-from pipeline.report.elements import (
+from steadyrank.pipeline.metrics.expert_use import collapsed
+from steadyrank.pipeline.report import figures as draw
+from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
     details,

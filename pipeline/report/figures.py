@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from pipeline.report.curves import (
+from steadyrank.pipeline.report.curves import (
     clean,
     clipping_by_layer,
     names,
@@ -17,7 +17,7 @@ from pipeline.report.curves import (
     smooth,
     thin,
 )
-from pipeline.report.elements import is_number
+from steadyrank.pipeline.report.elements import is_number
 
 COLOURS = ("#3f8fd8", "#e0851b", "#35a56b", "#d9576b")
 COLOURS += ("#8f78e0", "#28a6ba", "#b3883a", "#c065b5")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from pipeline.report.elements import (
+from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
     count,

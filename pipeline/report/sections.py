@@ -4,9 +4,9 @@ import json
 
 import yaml
 
-from pipeline.report import figures as draw
-from pipeline.report.curves import clipping_by_layer
-from pipeline.report.elements import (
+from steadyrank.pipeline.report import figures as draw
+from steadyrank.pipeline.report.curves import clipping_by_layer
+from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
     count,
@@ -21,7 +21,7 @@ from pipeline.report.elements import (
     preformatted,
     table,
 )
-from pipeline.report.slices import deciles
+from steadyrank.pipeline.report.slices import deciles
 
 
 def gates(verdict: dict) -> Markup:

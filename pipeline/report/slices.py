@@ -1,7 +1,7 @@
 """The report's slices, and how far predictions moved from the baseline's."""
 
-from pipeline.report import figures as draw
-from pipeline.report.elements import (
+from steadyrank.pipeline.report import figures as draw
+from steadyrank.pipeline.report.elements import (
     ABSENT,
     Column,
     Markup,
@@ -14,7 +14,7 @@ from pipeline.report.elements import (
     paragraph,
     table,
 )
-from pipeline.report.metrics import spread
+from steadyrank.pipeline.report.metrics import spread
 
 SHOWN = 16  # slices drawn, the largest ones; the rest stands in the table
 NAMED = 8  # of the slices that are too small

@@ -5,10 +5,10 @@ import json
 import math
 from pathlib import Path
 
-from pipeline.report import document, write_page
-from pipeline.report import figures as draw
-from pipeline.report.curves import clean
-from pipeline.report.elements import (
+from steadyrank.pipeline.report import document, write_page
+from steadyrank.pipeline.report import figures as draw
+from steadyrank.pipeline.report.curves import clean
+from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
     code,

@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
-from pipeline.storage import publish
-from pipeline.synthetic.log import log_and_truth
-from pipeline.synthetic.tables import item_table, user_table
-from pipeline.synthetic.world import create_world
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import publish
+from steadyrank.pipeline.synthetic.log import log_and_truth
+from steadyrank.pipeline.synthetic.tables import item_table, user_table
+from steadyrank.pipeline.synthetic.world import create_world
 
 DUPLICATED = 0.001  # of the rows
 ROW_GROUP = 65_536

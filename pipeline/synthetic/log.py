@@ -14,9 +14,9 @@ Everything is an array over the N exposures; there is no loop over rows. The col
 import numpy as np
 import pyarrow as pa
 
-from pipeline.synthetic import world as world_of
-from pipeline.synthetic.tables import item_ids, null_some, user_ids
-from pipeline.synthetic.world import DAYS, DEVICES, TABS, World
+from steadyrank.pipeline.synthetic import world as world_of
+from steadyrank.pipeline.synthetic.tables import item_ids, null_some, user_ids
+from steadyrank.pipeline.synthetic.world import DAYS, DEVICES, TABS, World
 
 START_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 DAY_MS = 86_400_000

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.synthetic.world import CATEGORIES, World
+from steadyrank.pipeline.synthetic.world import CATEGORIES, World
 
 COUNTRIES = np.array(["BR", "DE", "FR", "GB", "ID", "IN", "JP", "MX", "NG", "US"])
 CATEGORY_NAMES = np.array(

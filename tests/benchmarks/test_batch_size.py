@@ -6,7 +6,7 @@ import pytest
 from benchmarks import cowclip_step, in_memory, large_batch
 from benchmarks.criteo import generate
 from benchmarks.large_batch import BASE_BATCH, RECIPES, SHIPPED, Run, drops, headline
-from components.row_optimizers import RowAdam
+from steadyrank.components.optimizers.rows import RowAdam
 
 
 def test_drops_are_of_means_over_seeds():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import history
-from pipeline.config import load_config
+from steadyrank.pipeline.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

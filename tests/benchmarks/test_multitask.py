@@ -12,8 +12,8 @@ from benchmarks import multitask_synthetic as synthetic
 from benchmarks.multitask_drawing import draw
 from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval
-from components.mlp import MLP
-from pipeline.config import parse_config
+from steadyrank.components.layers.mlp import MLP
+from steadyrank.pipeline.config import parse_config
 from tests.pipeline import tiny
 
 STUDY = synthetic.Study(width=8, rows=400, units=(6, 4), experts=4, epochs=2, batch=64)

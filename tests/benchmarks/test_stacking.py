@@ -13,8 +13,8 @@ from benchmarks.stacking_drawing import NAMES, draw
 from benchmarks.stacking_figures import headline
 from benchmarks.stacking_parts import planted_split, target_split
 from benchmarks.stacking_trials import Settings, Trials, steps_to, values_of
-from components.top_k import TopKMetrics, target_ranks
-from models.stack import named_weights
+from steadyrank.components.metrics.top_k import TopKMetrics, target_ranks
+from steadyrank.models.stack import named_weights
 
 PLANTED = Planted(items=30, length=12, lags=(2, 7), shares=(0.3, 0.5), seed=3)
 

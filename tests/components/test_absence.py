@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components import absence
-from components.update_rules import AdamRule
+from steadyrank.components.optimizers import lazy_catch_up as absence
+from steadyrank.components.optimizers.rules import AdamRule
 from tests import reference
 
 RULE = AdamRule(0.9, 0.999, 1e-7)

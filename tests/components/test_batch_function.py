@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from components.batch_function import BatchFunction
+from steadyrank.components.batch_function import BatchFunction
 
 
 def test_it_is_traced_once_however_many_rows_there_are():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.blocks import (
+from steadyrank.components.sequences.blocks import (
     NextItNetBlock,
     SASRecBlock,
     StochasticSharedIds,

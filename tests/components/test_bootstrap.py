@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from components import bootstrap, metrics
-from pipeline.gates.rules import HOLD, PASS, REFUSE, Estimate, at_least
+from steadyrank.components.metrics import bootstrap
+from steadyrank.components.metrics import grouped as metrics
+from steadyrank.pipeline.gates.rules import HOLD, PASS, REFUSE, at_least
+from steadyrank.pipeline.metrics.uncertainty import Estimate
 
 TRIALS, REPETITIONS = 200, 100
 GROUPS, ROWS = 120, 6  # of a trial

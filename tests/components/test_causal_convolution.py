@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.causal_convolution import convolution_norm_relu, from_rows, to_rows
+from steadyrank.components.sequences.causal_convolution import (
+    convolution_norm_relu,
+    from_rows,
+    to_rows,
+)
 
 B, T, D, F = 3, 7, 4, 5
 NAMES = ("x", "kernel", "bias", "gamma", "beta")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import clipping
+from steadyrank.components.optimizers import clipping
 
 G = tf.constant([[3.0, 0.0], [4.0, 0.5]])  # norms of the units: 5 and 0.5
 W = tf.constant([[0.6, 0.0], [0.8, 0.0]])  # norms of the units: 1 and 0

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.clippy import PRESETS, factor, shrink
+from steadyrank.components.optimizers.clippy import PRESETS, factor, shrink
 from tests import reference
 
 INF = float("inf")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.cowclip import cow_clip, group_clip, threshold
+from steadyrank.components.optimizers.cowclip import cow_clip, group_clip, threshold
 from tests import reference
 
 

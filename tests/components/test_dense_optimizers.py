@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.clippy import PRESETS
-from components.dense_optimizers import CLIPS, Adagrad, Adam
+from steadyrank.components.optimizers.clippy import PRESETS
+from steadyrank.components.optimizers.dense import CLIPS, Adagrad, Adam
 from tests import reference
 
 ANY = st.floats(width=32, allow_nan=True, allow_infinity=True)

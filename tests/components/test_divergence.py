@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from components.divergence import DivergenceDetector, RunningMedian
+from steadyrank.components.metrics.divergence import DivergenceDetector, RunningMedian
 
 NAN, INF = math.nan, math.inf
 

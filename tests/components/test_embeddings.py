@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import embeddings
-from components.embeddings import FusedEmbedding
+from steadyrank.components.layers import embeddings
+from steadyrank.components.layers.embeddings import FusedEmbedding
 
 ROWS, DIM = [6, 4, 1], 3
 IDS = [

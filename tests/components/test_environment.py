@@ -8,7 +8,7 @@ import pytest
 BLOCK = 64 << 20
 FAULTS = """
 import resource
-from components.environment import keep_freed_memory
+from steadyrank.components.environment import keep_freed_memory
 
 {call}
 def faults():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.experts import CGC, ExpertBank, GateNotes, mix
-from components.mlp import MLP
+from steadyrank.components.layers.experts import CGC, ExpertBank, GateNotes, mix
+from steadyrank.components.layers.mlp import MLP
 from tests import reference
 
 TASKS = ["click", "like"]

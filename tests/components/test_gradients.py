@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.gradients import global_norm, sum_duplicates, sum_rows, to_dense
+from steadyrank.components.optimizers.gradients import (
+    global_norm,
+    sum_duplicates,
+    sum_rows,
+    to_dense,
+)
 from tests import reference
 
 

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.history import LastState, MeanHistory, TargetAttention, target_attention
-from components.sequence_encoder import SequenceEncoder
+from steadyrank.components.layers.history import (
+    LastState,
+    MeanHistory,
+    TargetAttention,
+    target_attention,
+)
+from steadyrank.components.sequences.encoder import SequenceEncoder
 
 IDS = np.array([[0, 4, 2, 9], [0, 0, 0, 7], [0, 0, 0, 0], [1, 3, 3, 5]], np.int32)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.losses import binary_cross_entropy, masked_mean, squared_error
+from steadyrank.components.losses import binary_cross_entropy, masked_mean, squared_error
 from tests import reference
 
 NAN = float("nan")

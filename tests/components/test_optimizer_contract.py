@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import base_row_optimizer, dense_optimizers
-from components.base_optimizer import BaseOptimizer
-from components.dense_optimizers import Adagrad, Adam
-from components.row_optimizers import RowAdagrad, RowAdam, RowWiseAdagrad
-from components.schedules import WarmUp
+from steadyrank.components.optimizers import base_rows as base_row_optimizer
+from steadyrank.components.optimizers import dense as dense_optimizers
+from steadyrank.components.optimizers.base import BaseOptimizer
+from steadyrank.components.optimizers.dense import Adagrad, Adam
+from steadyrank.components.optimizers.rows import RowAdagrad, RowAdam, RowWiseAdagrad
+from steadyrank.components.optimizers.schedules import WarmUp
 
 DENSE = [Adagrad, Adam]
 ROWS = [RowAdagrad, RowAdam, RowWiseAdagrad]

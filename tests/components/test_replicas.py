@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.dense_optimizers import CLIPS, Adagrad, Adam
-from components.losses import binary_cross_entropy, masked_mean
-from components.row_optimizers import RowAdagrad, RowAdam
-from components.schedules import WarmUp
+from steadyrank.components.losses import binary_cross_entropy, masked_mean
+from steadyrank.components.optimizers.dense import CLIPS, Adagrad, Adam
+from steadyrank.components.optimizers.rows import RowAdagrad, RowAdam
+from steadyrank.components.optimizers.schedules import WarmUp
 
 BATCH, ROWS, DIM, STEPS = 8, 7, 3, 4
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.base_row_optimizer import SEMANTICS
-from components.gradients import sum_duplicates
-from components.row_optimizers import RowAdagrad, RowAdam, RowWiseAdagrad
+from steadyrank.components.optimizers.base_rows import SEMANTICS
+from steadyrank.components.optimizers.gradients import sum_duplicates
+from steadyrank.components.optimizers.rows import RowAdagrad, RowAdam, RowWiseAdagrad
 from tests import reference
 
 ROWS, DIM = 9, 3

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.row_optimizers import RowAdam
-from components.schedules import RULES, Backoff, WarmUp, scale
+from steadyrank.components.optimizers.rows import RowAdam
+from steadyrank.components.optimizers.schedules import RULES, Backoff, WarmUp, scale
 from tests import reference
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.sequence_encoder import SequenceEncoder
+from steadyrank.components.sequences.encoder import SequenceEncoder
 
 T, D = 7, 4
 KINDS = [

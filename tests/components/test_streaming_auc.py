@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components import metrics, streaming_auc
-from components.streaming_auc import StreamingAuc
+from steadyrank.components.metrics import auc as streaming_auc
+from steadyrank.components.metrics import grouped as metrics
+from steadyrank.components.metrics.auc import StreamingAuc
 from tests import reference
 
 SCORES = st.floats(-4, 4, width=32) | st.sampled_from([0.0, -0.0, 1e-38, -1e-38, 0.5])

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import task_weights
+from steadyrank.components import task_weights
 
 
 def vector(*numbers):

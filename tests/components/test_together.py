@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.dense_optimizers import Adagrad
-from components.embeddings import FusedEmbedding
-from components.experts import CGC
-from components.losses import binary_cross_entropy, masked_mean
-from components.row_optimizers import RowAdam
+from steadyrank.components.layers.embeddings import FusedEmbedding
+from steadyrank.components.layers.experts import CGC
+from steadyrank.components.losses import binary_cross_entropy, masked_mean
+from steadyrank.components.optimizers.dense import Adagrad
+from steadyrank.components.optimizers.rows import RowAdam
 
 TASKS = ["click", "like"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.top_k import TopKMetrics, target_ranks
+from steadyrank.components.metrics.top_k import TopKMetrics, target_ranks
 
 
 def naive(scores, classes, k):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.interactions import VectorCross, fm_pooling
-from components.row_optimizers import RowAdagrad
-from models.build import DENSE_OPTIMIZERS, PRODUCTS, TRUNKS, WIDE, build_model
-from models.features import Feature, Task
+from steadyrank.components.layers.interactions import VectorCross, fm_pooling
+from steadyrank.components.optimizers.rows import RowAdagrad
+from steadyrank.models.build import DENSE_OPTIMIZERS, PRODUCTS, TRUNKS, WIDE, build_model
+from steadyrank.models.features import Feature, Task
 
 NAN = float("nan")
 DIM, ROWS = 3, 12

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.row_optimizers import RowAdagrad
-from models.build import DENSE_OPTIMIZERS, HISTORIES, build_model
-from models.features import Feature, Task
+from steadyrank.components.optimizers.rows import RowAdagrad
+from steadyrank.models.build import DENSE_OPTIMIZERS, HISTORIES, build_model
+from steadyrank.models.features import Feature, Task
 
 ROWS, LENGTH, ITEMS = 12, 5, 9
 FEATURES = (

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.history import MeanHistory
-from models.features import Feature
-from models.inputs import FeatureInputs, row_ids, standardise
+from steadyrank.components.layers.history import MeanHistory
+from steadyrank.models.features import Feature
+from steadyrank.models.inputs import FeatureInputs, row_ids, standardise
 
 NAN, INF = float("nan"), float("inf")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.experts import CGC
-from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
-from models.features import Feature, Task
-from models.ple import LEVEL_SEEDS, Ple
-from models.shared_bottom import SharedBottom
+from steadyrank.components.layers.experts import CGC
+from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
+from steadyrank.models.features import Feature, Task
+from steadyrank.models.trunks.ple import LEVEL_SEEDS, Ple
+from steadyrank.models.trunks.shared_bottom import SharedBottom
 from tests import reference
 
 NAN = float("nan")

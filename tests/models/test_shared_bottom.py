@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.build import TRUNKS
-from models.shared_bottom import SharedBottom
+from steadyrank.models.build import TRUNKS
+from steadyrank.models.trunks.shared_bottom import SharedBottom
 
 TASKS = ["click", "like"]
 X = tf.random.stateless_normal([5, 6], [1, 2])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.dense_optimizers import Adam
-from components.row_optimizers import RowAdam
-from components.sequence_encoder import SequenceEncoder
-from models.next_item import NextItemModel
-from models.stack import (
+from steadyrank.components.optimizers.dense import Adam
+from steadyrank.components.optimizers.rows import RowAdam
+from steadyrank.components.sequences.encoder import SequenceEncoder
+from steadyrank.models.next_item import NextItemModel
+from steadyrank.models.stack import (
     EVERYTHING,
     OPERATORS,
     Copied,

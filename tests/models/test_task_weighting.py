@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import task_weights
-from models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
-from models.features import Task
-from models.task_weighting import METHODS, TaskWeighting
+from steadyrank.components import task_weights
+from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
+from steadyrank.models.features import Task
+from steadyrank.models.task_weighting import METHODS, TaskWeighting
 from tests.models.test_ranker import (
     BOTTOM,
     FEATURES,

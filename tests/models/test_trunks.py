@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.experts import GateNotes
-from models.bottoms import Bottoms
-from models.build import TRUNKS, WIDE
-from models.fronts import CrossFront, DotFront
-from models.mmoe import Mmoe
-from models.ple import Ple
-from models.stitch import Stitch, orthogonality, stitch
+from steadyrank.components.layers.experts import GateNotes
+from steadyrank.models.build import TRUNKS, WIDE
+from steadyrank.models.fronts import CrossFront, DotFront
+from steadyrank.models.trunks.bottoms import Bottoms
+from steadyrank.models.trunks.mmoe import Mmoe
+from steadyrank.models.trunks.ple import Ple
+from steadyrank.models.trunks.stitch import Stitch, orthogonality, stitch
 from tests import reference
 
 TASKS = ["click", "like", "share"]

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipeline import cli
-from pipeline.beam_job import check_rejected
-from pipeline.dataset import evaluation_dataset
-from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet, vocab_path
-from pipeline.plan import Addition
-from pipeline.preprocess import preprocess
+from steadyrank.pipeline import cli
+from steadyrank.pipeline.examples.dataset import evaluation_dataset
+from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.preprocess.beam_job import check_rejected
+from steadyrank.pipeline.preprocess.plan import Addition
+from steadyrank.pipeline.preprocess.stage import preprocess
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES as DAYS
 from tests.pipeline.tiny import config_on

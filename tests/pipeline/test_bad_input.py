@@ -18,21 +18,21 @@ from botocore.exceptions import (
 )
 from typer.testing import CliRunner
 
-from pipeline import readers
-from pipeline.agree import read_by_preprocessing
-from pipeline.beam_job import run_job
-from pipeline.cli import app, stages
-from pipeline.cli.options import keep_apart
-from pipeline.config import parse_config
-from pipeline.errors import InputError, PassingError, fault
-from pipeline.inspect import describe
-from pipeline.lock import alone
-from pipeline.object_storage import Url
-from pipeline.plan import make_plan
-from pipeline.preprocess import preprocess
-from pipeline.readers import CsvForm, Piece, open_log, read_all
-from pipeline.rows import LOW, type_rows
-from pipeline.storage import PARTIAL, publish, write_json
+from steadyrank.pipeline.cli import app, stages
+from steadyrank.pipeline.cli.inspect import describe
+from steadyrank.pipeline.cli.options import keep_apart
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
+from steadyrank.pipeline.files.errors import InputError, PassingError, fault
+from steadyrank.pipeline.files.lock import alone
+from steadyrank.pipeline.files.object_storage import Url
+from steadyrank.pipeline.files.publish import PARTIAL, publish, write_json
+from steadyrank.pipeline.preprocess.beam_job import run_job
+from steadyrank.pipeline.preprocess.plan import make_plan
+from steadyrank.pipeline.preprocess.rows import LOW, type_rows
+from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.raw_log import readers
+from steadyrank.pipeline.raw_log.readers import CsvForm, Piece, open_log, read_all
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
 
@@ -958,8 +958,8 @@ def test_what_follows_two_dashes_goes_to_beam(name, folder, monkeypatch):
         taken.extend(beam_flags)
         raise InputError("that will do")
 
-    monkeypatch.setattr("pipeline.preprocess.preprocess", take)
-    monkeypatch.setattr("pipeline.nightly.preprocess", take)
+    monkeypatch.setattr("steadyrank.pipeline.preprocess.stage.preprocess", take)
+    monkeypatch.setattr("steadyrank.pipeline.nightly.preprocess", take)
     monkeypatch.chdir(path.parent)
     with pytest.raises(InputError, match="that will do"):
         app([name, *READING[name], "--", "--runner=X", "--y", "z"], standalone_mode=False)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.columns import convert, raw_type, to_ms, utc_offset_ms
-from pipeline.config import parse_config
-from pipeline.errors import InputError
-from pipeline.split import assign_split, assign_window, window_name
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.raw_log.columns import convert, raw_type, to_ms, utc_offset_ms
+from steadyrank.pipeline.raw_log.split import assign_split, assign_window, window_name
 from tests.pipeline.tiny import config_document
 
 NAN, INF = float("nan"), float("inf")

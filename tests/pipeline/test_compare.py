@@ -8,10 +8,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.compare import compare, names_of
-from pipeline.errors import InputError
-from pipeline.report.comparison import flatten
+from steadyrank.pipeline.cli import app
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.report.comparison import flatten
+from steadyrank.pipeline.studies.compare import compare, names_of
 from tests.pipeline.test_report import HOSTILE, Page, recorded
 
 

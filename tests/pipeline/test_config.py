@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models import build, task_weighting
-from pipeline.config import (
+from steadyrank.models import build, task_weighting
+from steadyrank.pipeline.config import (
     column,
     load_any_config,
     load_config,
@@ -18,7 +18,7 @@ from pipeline.config import (
     read_document,
     trunks,
 )
-from pipeline.errors import InputError
+from steadyrank.pipeline.files.errors import InputError
 from tests.pipeline.tiny import config_document
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

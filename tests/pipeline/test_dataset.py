@@ -8,12 +8,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pipeline import dataset
-from pipeline.config import parse_config
-from pipeline.dataset import batches_in_epoch, evaluation_dataset, training_dataset
-from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet
-from pipeline.preprocess import preprocess
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples import dataset
+from steadyrank.pipeline.examples.dataset import (
+    batches_in_epoch,
+    evaluation_dataset,
+    training_dataset,
+)
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.preprocess.stage import preprocess
 from tests.pipeline import naive, tiny
 
 SETTINGS = {"epoch": 0, "batch_size": 37, "seed": 5, "shuffle_rows": 50}
@@ -106,7 +110,7 @@ def test_batches_of_one_row(opened):
 def test_several_files_of_a_window_are_all_read(
     config, log_folder, examples, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("pipeline.plan.ROWS_PER_SHARD", 70)
+    monkeypatch.setattr("steadyrank.pipeline.preprocess.plan.ROWS_PER_SHARD", 70)
     preprocess(config, log_folder, tmp_path / "many")
     many = ExampleSet.open(tmp_path / "many")
     assert [len(files) for files in many.windows("train").values()] == [9] * 4
@@ -150,7 +154,7 @@ def test_masks_follow_the_chain_and_the_labels(opened):
 
 
 def test_a_chain_of_two_conditions():
-    from models.features import Task, sample_space
+    from steadyrank.models.features import Task, sample_space
 
     tasks = [Task("a"), Task("b", given="a"), Task("c", given="b")]
     nan = float("nan")

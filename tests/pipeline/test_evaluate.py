@@ -10,21 +10,21 @@ import tensorflow as tf
 from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 from typer.testing import CliRunner
 
-from models.build import build_model
-from pipeline import evaluate as stage
-from pipeline.cli import app
-from pipeline.config import parse_config
-from pipeline.dataset import evaluation_dataset
-from pipeline.errors import InputError
-from pipeline.evaluate import evaluate
-from pipeline.example_set import ExampleSet
-from pipeline.export import export, find_version, versions_of
-from pipeline.gates import judge
-from pipeline.latency import measure_latency
-from pipeline.model import load_weights
-from pipeline.preprocess import preprocess
-from pipeline.release import release
-from pipeline.skew import measure_skew
+from steadyrank.models.build import build_model
+from steadyrank.pipeline.cli import app
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.evaluate import stage
+from steadyrank.pipeline.evaluate.release import release
+from steadyrank.pipeline.evaluate.stage import evaluate
+from steadyrank.pipeline.examples.dataset import evaluation_dataset
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.latency import measure_latency
+from steadyrank.pipeline.export.skew import measure_skew
+from steadyrank.pipeline.export.stage import export, find_version, versions_of
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.gates.judge import judge
+from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.train.model import load_weights
 from tests.pipeline import naive, tiny
 
 OUTPUTS = {"click", "like", "watch", "score"}

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.features import Feature, Task
-from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet
-from pipeline.examples import (
+from steadyrank.models.features import Feature, Task
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.examples.records import (
     BLOCK_ROWS,
     Layout,
     encode_blocks,
     parse_block,
     write_records,
 )
+from steadyrank.pipeline.files.errors import InputError
 
 FEATURES = (
     Feature("a", "categorical"),

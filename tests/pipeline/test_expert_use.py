@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.build import build_model
-from pipeline.expert_use import ExpertUse, collapsed
-from pipeline.report import write_report
+from steadyrank.models.build import build_model
+from steadyrank.pipeline.metrics.expert_use import ExpertUse, collapsed
+from steadyrank.pipeline.report import write_report
 from tests.models.test_ranker import BOTTOM, FEATURES, PLE, TASKS, batch_of
 from tests.pipeline.test_report import HOSTILE, page_of, recorded
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.fingerprint import fingerprint, hash_values
+from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values
 
 DAY = datetime.date(2024, 3, 1)
 NOON = datetime.datetime(2024, 3, 1, 12)

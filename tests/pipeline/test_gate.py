@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from pipeline.gates import judge
-from pipeline.gates.rules import worst
+from steadyrank.pipeline.gates.judge import judge
+from steadyrank.pipeline.gates.rules import worst
 
 NAN = float("nan")
 METRICS = {

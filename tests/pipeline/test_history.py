@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipeline.config import parse_config
-from pipeline.dataset import evaluation_dataset
-from pipeline.diagnosis import replay
-from pipeline.errors import InputError
-from pipeline.evaluate import evaluate
-from pipeline.example_set import ExampleSet
-from pipeline.export import export
-from pipeline.preprocess import preprocess
-from pipeline.train import train
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.evaluate.stage import evaluate
+from steadyrank.pipeline.examples.dataset import evaluation_dataset
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.stage import export
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.train.diagnosis import replay
+from steadyrank.pipeline.train.stage import train
 from tests.pipeline import tiny
 
 LENGTH = 4

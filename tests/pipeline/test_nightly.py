@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import cli
-from pipeline import nightly as module
-from pipeline.config import parse_config
-from pipeline.errors import DivergenceError, InputError, PassingError
-from pipeline.example_set import ExampleSet
-from pipeline.lock import locked
-from pipeline.nightly import nightly
-from pipeline.plan import Addition
-from pipeline.release import BLESSED, roll_back
+from steadyrank.pipeline import cli
+from steadyrank.pipeline import nightly as module
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.evaluate.release import BLESSED, roll_back
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
+from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.nightly import nightly
+from steadyrank.pipeline.preprocess.plan import Addition
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES
 
@@ -241,7 +241,7 @@ def test_a_night_that_died_leaves_no_trace(store, days, config, monkeypatch):
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.lock import locked
+from steadyrank.pipeline.files.lock import locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)

@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components import metrics
-from pipeline.beam_job import add_counts
-from pipeline.config import parse_config
-from pipeline.errors import InputError
-from pipeline.examples import NO_GROUP
-from pipeline.predict import own_groups
-from pipeline.preprocess import pad_lists, preprocess
-from pipeline.rows import group_numbers, join_side
+from steadyrank.components.metrics import grouped as metrics
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.records import NO_GROUP
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.metrics.predict import own_groups
+from steadyrank.pipeline.preprocess.beam_job import add_counts
+from steadyrank.pipeline.preprocess.rows import group_numbers, join_side
+from steadyrank.pipeline.preprocess.stage import pad_lists, preprocess
 from tests.pipeline import naive, tiny
 
 BAD = [
@@ -283,8 +283,8 @@ def test_files_can_be_held_out_from_training(tmp_path):
 
 
 def test_weights_of_rows_reach_the_masks_and_bad_ones_are_rejected(tmp_path):
-    from pipeline.dataset import evaluation_dataset
-    from pipeline.example_set import ExampleSet
+    from steadyrank.pipeline.examples.dataset import evaluation_dataset
+    from steadyrank.pipeline.examples.example_set import ExampleSet
 
     rows = [{**row, "worth": row["number"] % 3 / 2} for row in tiny.make_rows()]
     rows[5]["worth"], rows[77]["worth"] = -1.0, None

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.config import load_config
-from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet
-from pipeline.preprocess import preprocess
-from pipeline.readers import CsvForm, open_log, read_all
+from steadyrank.pipeline.config import load_config
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.raw_log.readers import CsvForm, open_log, read_all
 from tests.pipeline.public_logs import (
     avazu_lines,
     criteo_lines,
@@ -81,7 +81,7 @@ def test_criteo_counts_by_hand(criteo):
 
 def test_criteo_numbers_are_scaled_by_the_range_of_the_training_split(criteo):
     """Read back: what standardise() makes of the extremes of each column is 0 and 1."""
-    from models.inputs import standardise
+    from steadyrank.models.inputs import standardise
 
     folder, lines = criteo
     examples = ExampleSet.open(folder / "examples")

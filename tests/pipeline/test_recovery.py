@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.divergence import DivergenceDetector
-from pipeline import training_run
-from pipeline.agree import agree
-from pipeline.config import parse_config
-from pipeline.diagnosis import first_clipped, replay
-from pipeline.errors import DivergenceError, InputError
-from pipeline.example_set import ExampleSet
-from pipeline.gates import judge
-from pipeline.strategy import make_strategy
-from pipeline.train import train, write_inputs
-from pipeline.train_log import divergence_of, read_lines
-from pipeline.training_run import TrainingRun
+from steadyrank.components.metrics.divergence import DivergenceDetector
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.errors import DivergenceError, InputError
+from steadyrank.pipeline.gates.judge import judge
+from steadyrank.pipeline.train import run as training_run
+from steadyrank.pipeline.train.diagnosis import first_clipped, replay
+from steadyrank.pipeline.train.log import divergence_of, read_lines
+from steadyrank.pipeline.train.run import TrainingRun
+from steadyrank.pipeline.train.stage import train, write_inputs
+from steadyrank.pipeline.train.strategy import make_strategy
 from tests.pipeline import tiny
 
 POISONED = 5  # the batch that is spoiled, counted from 0

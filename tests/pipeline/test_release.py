@@ -6,12 +6,13 @@ import shutil
 
 import pytest
 
-from pipeline import lock, storage
-from pipeline import release as stage
-from pipeline.errors import InputError, PassingError
-from pipeline.lock import locked
-from pipeline.release import release, roll_back
-from pipeline.storage import hash_folder
+from steadyrank.pipeline.evaluate import release as stage
+from steadyrank.pipeline.evaluate.release import release, roll_back
+from steadyrank.pipeline.files import lock
+from steadyrank.pipeline.files import publish as storage
+from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.files.publish import hash_folder
 
 TASKS = {"click": {"kind": "binary", "rows": 10, "auc": 0.7, "roc": {}}}
 

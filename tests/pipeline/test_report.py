@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report import figures as draw
-from pipeline.report import write_report
-from pipeline.report.curves import clipping_by_layer, smooth, thin
-from pipeline.report.elements import embedded_json, number, text
-from pipeline.report.metrics import share_of_lift
+from steadyrank.pipeline.report import figures as draw
+from steadyrank.pipeline.report import write_report
+from steadyrank.pipeline.report.curves import clipping_by_layer, smooth, thin
+from steadyrank.pipeline.report.elements import embedded_json, number, text
+from steadyrank.pipeline.report.metrics import share_of_lift
 
 HOSTILE = "<script>alert(1)</script>"
 STEPS = 30
@@ -346,7 +346,7 @@ def test_layers_are_listed_most_clipped_first():
 
 
 def test_an_axis_is_logarithmic_where_it_gets_ticks():
-    from pipeline.report.figures import logarithmic
+    from steadyrank.pipeline.report.figures import logarithmic
 
     assert logarithmic([0.65, 1.0]) == {}
     few, many = logarithmic([0.05, 1.0]), logarithmic([1e-4, 1.0])
@@ -355,7 +355,7 @@ def test_an_axis_is_logarithmic_where_it_gets_ticks():
 
 
 def test_small_slices_beyond_the_named_ones_are_counted():
-    from pipeline.report.slices import NAMED, sizes
+    from steadyrank.pipeline.report.slices import NAMED, sizes
 
     names = [{"slice": {"tab": str(i)}} for i in range(NAMED + 3)]
     small = {"slices": NAMED + 3, "rows": 9, "names": names[:NAMED]}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_any_config, parse_config, parse_sequence_config
-from pipeline.config.sequences import SECTIONS, SequenceConfig
-from pipeline.errors import InputError
+from steadyrank.pipeline.config import load_any_config, parse_config, parse_sequence_config
+from steadyrank.pipeline.config.next_item import SECTIONS, SequenceConfig
+from steadyrank.pipeline.files.errors import InputError
 from tests.pipeline.event_log import config_document
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -8,14 +8,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import parse_sequence_config
-from pipeline.errors import InputError
-from pipeline.example_set import counts_path
-from pipeline.plan import Addition
-from pipeline.sequences.events import key_events, settle_events
-from pipeline.sequences.example_set import ITEM, SequenceSet, encode_sequences, pad_left
-from pipeline.sequences.plan import make_plan
-from pipeline.sequences.preprocess import preprocess
+from steadyrank.pipeline.config import parse_sequence_config
+from steadyrank.pipeline.examples.example_set import counts_path
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
+from steadyrank.pipeline.kinds.next_item.example_set import (
+    ITEM,
+    SequenceSet,
+    encode_sequences,
+    pad_left,
+)
+from steadyrank.pipeline.kinds.next_item.plan import make_plan
+from steadyrank.pipeline.kinds.next_item.preprocess import preprocess
+from steadyrank.pipeline.preprocess.plan import Addition
 from tests.pipeline import event_log
 
 MOMENTS = {"validation": "2024-03-05", "test": "2024-03-07"}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.sequences.gates import divergence_by_phase, judge_sequences
-from pipeline.sequences.scored import row_metrics, summarise
-from pipeline.sequences.serving import visible
-from pipeline.sequences.training_run import ranks_of
+from steadyrank.pipeline.kinds.next_item.gates import divergence_by_phase, judge_sequences
+from steadyrank.pipeline.kinds.next_item.scored import row_metrics, summarise
+from steadyrank.pipeline.kinds.next_item.serving import visible
+from steadyrank.pipeline.kinds.next_item.training_run import ranks_of
 
 EACH = np.arange(3000)
 

@@ -10,17 +10,16 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from models.stack import named_weights
-from pipeline import train_log
-from pipeline.config import parse_sequence_config
-from pipeline.errors import DivergenceError, InputError, PassingError
-from pipeline.lock import locked
-from pipeline.release import release
-from pipeline.sequences.evaluate import NextItemExport, evaluate
-from pipeline.sequences.example_set import SequenceSchema, SequenceSet
-from pipeline.sequences.export import export
-from pipeline.sequences.gates import judge_sequences
-from pipeline.sequences.model import (
+from steadyrank.models.stack import named_weights
+from steadyrank.pipeline.config import parse_sequence_config
+from steadyrank.pipeline.evaluate.release import release
+from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
+from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.kinds.next_item.evaluate import NextItemExport, evaluate
+from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
+from steadyrank.pipeline.kinds.next_item.export import export
+from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
+from steadyrank.pipeline.kinds.next_item.model import (
     build,
     compile_model,
     grown,
@@ -28,10 +27,11 @@ from pipeline.sequences.model import (
     save_weights,
     trained_before,
 )
-from pipeline.sequences.preprocess import preprocess
-from pipeline.sequences.skew import measure_skew
-from pipeline.sequences.steps import NextItemStep
-from pipeline.sequences.train import start, train
+from steadyrank.pipeline.kinds.next_item.preprocess import preprocess
+from steadyrank.pipeline.kinds.next_item.skew import measure_skew
+from steadyrank.pipeline.kinds.next_item.steps import NextItemStep
+from steadyrank.pipeline.kinds.next_item.train import start, train
+from steadyrank.pipeline.train import log as train_log
 from tests.pipeline import event_log
 
 GATES = {
@@ -285,7 +285,7 @@ def test_it_is_served_by_tensorflow_alone(exported, tmp_path):
         "import sys, tensorflow as tf\n"
         f"s = tf.saved_model.load({str(moved)!r}).signatures['serving_default']\n"
         "print(s(history=tf.constant([['i3', 'i4']]))['items'].numpy()[0][0].decode())\n"
-        "assert not {'pipeline', 'models', 'components'} & set(sys.modules)\n"
+        "assert 'steadyrank' not in sys.modules\n"
     )
     command = [sys.executable, "-I", "-c", script]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -24,14 +24,14 @@ from tensorflow_serving.apis import (
 )
 from typer.testing import CliRunner
 
-from components.split_dense import SplitInput
-from models.build import build_model
-from models.features import Feature, Task
-from pipeline.cli import app
-from pipeline.config import parse_config
-from pipeline.errors import InputError
-from pipeline.export import export
-from pipeline.warmup import serialize_rows
+from steadyrank.components.layers.split_dense import SplitInput
+from steadyrank.models.build import build_model
+from steadyrank.models.features import Feature, Task
+from steadyrank.pipeline.cli import app
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.export.stage import export
+from steadyrank.pipeline.export.warmup import serialize_rows
+from steadyrank.pipeline.files.errors import InputError
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import raw_of
 
@@ -231,7 +231,7 @@ def test_smaller_tables_score_nearly_the_same(dtype, error, trained, signatures,
 
 
 def test_int8_rows_are_within_half_a_step():
-    from components.embeddings import FusedEmbedding
+    from steadyrank.components.layers.embeddings import FusedEmbedding
 
     layer = FusedEmbedding([50], 8)
     (exact,) = layer([tf.range(50)])
@@ -264,7 +264,7 @@ def with_rate(rate, kind="binary"):
 
 
 def test_the_sampling_of_negatives_is_undone_by_hand_numbers():
-    from models.ranker import _output
+    from steadyrank.models.ranker import _output
 
     half = tf.constant([0.0])  # a probability of 1/2 in the sampled log
     served = float(_output(Task("click", negative_rate=0.25), half)[0])
@@ -284,7 +284,7 @@ def test_an_impossible_rate_is_refused(rate):
 
 
 def test_a_sampled_log_measures_as_the_whole_one():
-    from pipeline.measure import measure
+    from steadyrank.pipeline.metrics.tasks import measure
 
     random = np.random.default_rng(5)
     truth = random.beta(1, 9, 200_000)
@@ -314,7 +314,7 @@ def test_a_sampled_log_measures_as_the_whole_one():
 
 
 def test_serve_check(folder, examples, tmp_path):
-    from pipeline import serve_check as stage
+    from steadyrank.pipeline.evaluate import serve_check as stage
 
     result = stage.serve_check(examples, folder, sizes=(1, 7), repeats=2)
     assert result["passed"] and result["rows"] == 100
@@ -328,7 +328,7 @@ def test_serve_check(folder, examples, tmp_path):
 
 
 def test_serve_check_sees_a_difference(folder, examples, monkeypatch):
-    from pipeline import serve_check as stage
+    from steadyrank.pipeline.evaluate import serve_check as stage
 
     honest = stage.signatures_of
 
@@ -359,7 +359,7 @@ def test_serve_check_on_the_command_line(folder, examples, tmp_path, monkeypatch
         there.append(output.parent.is_dir())
         return {"p50_ms": 1.0, "p99_ms": 2.0, "rows_per_second": 3.0}
 
-    monkeypatch.setattr("pipeline.serve_check.timed", timed)
+    monkeypatch.setattr("steadyrank.pipeline.evaluate.serve_check.timed", timed)
     places = ("--examples", examples, "--model", folder)
     done = serve_check(*places, "--output", output)
     assert done.exit_code == 0, (done.output, done.exception)
@@ -379,7 +379,7 @@ def test_serve_check_on_the_command_line(folder, examples, tmp_path, monkeypatch
 def test_serve_check_refuses_an_output_that_cannot_be(
     output, said, folder, examples, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("pipeline.serve_check.timed", pytest.fail)
+    monkeypatch.setattr("steadyrank.pipeline.evaluate.serve_check.timed", pytest.fail)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     places = ("--examples", examples, "--model", folder)

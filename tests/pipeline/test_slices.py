@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from components import bootstrap
-from models.features import Feature, Task
-from pipeline.gates import drift, scatter
-from pipeline.gates.slices import (
+from steadyrank.components.metrics import bootstrap
+from steadyrank.models.features import Feature, Task
+from steadyrank.pipeline.metrics import drift
+from steadyrank.pipeline.metrics import uncertainty as scatter
+from steadyrank.pipeline.metrics.slices import (
     bucket_name,
     columns_within,
     large_enough,
     slices_of,
     summary_of,
 )
-from pipeline.measure import measure
+from steadyrank.pipeline.metrics.tasks import measure
 
 TAB = Feature("tab", "categorical", oov_buckets=2, vocabulary_size=2)
 AGE = Feature("age", "numeric", boundaries=(18.0, 30.5))

@@ -6,13 +6,13 @@ import math
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.agree import agree
-from pipeline.cli import app
-from pipeline.config import parse_config
-from pipeline.errors import InputError
-from pipeline.example_set import ExampleSet
-from pipeline.probe import Method, Probe, Prober, Watch, method_of
-from pipeline.stability import (
+from steadyrank.pipeline.cli import app
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.studies.short_runs import Method, Probe, Prober, Watch, method_of
+from steadyrank.pipeline.studies.stability import (
     advice,
     areas_by_rate,
     best_rate,
@@ -266,7 +266,7 @@ def test_a_name_is_probed_once_and_the_config_goes_first(examples, tmp_path, mon
             asked.append(method)
             return outcome(rate, 0.6, seed, method.name)
 
-    monkeypatch.setattr("pipeline.stability.Prober", Fake)
+    monkeypatch.setattr("steadyrank.pipeline.studies.stability.Prober", Fake)
     document = tiny.config_document(train__dense={"clip": "clippy_unit"})
     wanted = [method_of(text) for text in ("clippy_unit", "agc", "agc=0.01", "agc=0.02")]
     config, out = parse_config(document, "c"), tmp_path / "out"

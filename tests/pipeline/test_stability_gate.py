@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipeline.config import parse_config
-from pipeline.errors import InputError
-from pipeline.evaluate import evaluate
-from pipeline.gates import judge
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.evaluate.stage import evaluate
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.gates.judge import judge
 from tests.pipeline.tiny import CONFIG, config_document
 
 PROBED = ("batch_size", "dense", "embedding", "base_batch_size", "scaling")

@@ -12,22 +12,27 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import cli
-from pipeline.config import Split, load_config
-from pipeline.config.sweep import Objective, Sweep
-from pipeline.errors import DivergenceError, InputError, PassingError
-from pipeline.example_set import ExampleSet
-from pipeline.lock import alone
-from pipeline.plan import make_plan
-from pipeline.storage import write_json
-from pipeline.sweep import chief, read_sweep, sweep, trial
-from pipeline.sweep.oracles import make_oracle
-from pipeline.sweep.score import ScoreTrials
-from pipeline.sweep.space import Space
-from pipeline.sweep.trial import Outcome, objective_value, validated, weights_of
-from pipeline.sweep.tuner import SweepTuner
-from pipeline.train import train
-from pipeline.train_log import read_lines
+from steadyrank.pipeline import cli
+from steadyrank.pipeline.config import Split, load_config
+from steadyrank.pipeline.config.sweep import Objective, Sweep
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
+from steadyrank.pipeline.files.lock import alone
+from steadyrank.pipeline.files.publish import write_json
+from steadyrank.pipeline.preprocess.plan import make_plan
+from steadyrank.pipeline.studies.sweep import chief, read_sweep, sweep, trial
+from steadyrank.pipeline.studies.sweep.oracles import make_oracle
+from steadyrank.pipeline.studies.sweep.score import ScoreTrials
+from steadyrank.pipeline.studies.sweep.space import Space
+from steadyrank.pipeline.studies.sweep.trial import (
+    Outcome,
+    objective_value,
+    validated,
+    weights_of,
+)
+from steadyrank.pipeline.studies.sweep.tuner import SweepTuner
+from steadyrank.pipeline.train.log import read_lines
+from steadyrank.pipeline.train.stage import train
 from tests.pipeline import tiny
 
 # KerasTuner 1.4.8 asks threads for their names in a way of old

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from pipeline.synthetic import synthesize
-from pipeline.synthetic.log import DAY_MS, RECENT, START_MS, recent_clicks
-from pipeline.synthetic.tables import item_ids
-from pipeline.synthetic.world import DAYS, draw, intercept, normal_cdf, sigmoid
+from steadyrank.pipeline.synthetic import synthesize
+from steadyrank.pipeline.synthetic.log import DAY_MS, RECENT, START_MS, recent_clicks
+from steadyrank.pipeline.synthetic.tables import item_ids
+from steadyrank.pipeline.synthetic.world import DAYS, draw, intercept, normal_cdf, sigmoid
 
 ROWS = 120_000
 FILES = ("log.parquet", "users.parquet", "items.parquet", "truth.parquet")

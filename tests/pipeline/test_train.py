@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline.agree import require_made_for
-from pipeline.config import load_config, parse_config
-from pipeline.errors import InputError, PassingError
-from pipeline.example_set import ExampleSet
-from pipeline.lock import locked
-from pipeline.preprocess import preprocess
-from pipeline.train import train
+from steadyrank.pipeline.config import load_config, parse_config
+from steadyrank.pipeline.examples.compatibility import require_made_for
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.train.stage import train
 from tests.pipeline import tiny
 
 SETTINGS = {"batch_size": 32, "shuffle_rows": 64, "epochs": 2, "checkpoint_every": 5}
@@ -185,8 +185,9 @@ def test_freed_memory_is_kept_where_batches_are_large(
     def begin(*_):
         raise Interrupted
 
-    monkeypatch.setattr("pipeline.train.keep_freed_memory", lambda: calls.append(1))
-    monkeypatch.setattr("pipeline.train.TrainingRun", begin)
+    stage = "steadyrank.pipeline.train.stage"
+    monkeypatch.setattr(f"{stage}.keep_freed_memory", lambda: calls.append(1))
+    monkeypatch.setattr(f"{stage}.TrainingRun", begin)
     with pytest.raises(Interrupted):
         train(smaller_config(batch_size=batch_size), examples, tmp_path / "t")
     assert len(calls) == kept

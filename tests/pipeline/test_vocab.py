@@ -11,15 +11,21 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.features import Feature
-from models.score import parse_score
-from models.score_numbers import score_numbers
-from pipeline.config import parse_config
-from pipeline.example_set import Schema
-from pipeline.plan import Plan, _task
-from pipeline.rows import LOW
-from pipeline.serving import ServingModule
-from pipeline.vocab import Moments, analyse, learn, look_up, merge
+from steadyrank.models.features import Feature
+from steadyrank.models.score import parse_score
+from steadyrank.models.score_numbers import score_numbers
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.example_set import Schema
+from steadyrank.pipeline.export.signatures import ServingModule
+from steadyrank.pipeline.preprocess.plan import Plan, _task
+from steadyrank.pipeline.preprocess.rows import LOW
+from steadyrank.pipeline.preprocess.vocabulary import (
+    Moments,
+    analyse,
+    learn,
+    look_up,
+    merge,
+)
 from tests.pipeline.tiny import config_document
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6, allow_nan=False, width=32), min_size=1, max_size=60)

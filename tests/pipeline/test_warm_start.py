@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.agree import agree
-from pipeline.config import parse_config
-from pipeline.errors import InputError
-from pipeline.evaluate import Export
-from pipeline.example_set import ExampleSet
-from pipeline.export import export
-from pipeline.model import compiled_model
-from pipeline.skew import measure_skew
-from pipeline.strategy import make_strategy
-from pipeline.train import prepare_warm_start, train
-from pipeline.warm_start import WarmStart, grow_into
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.loaded import Export
+from steadyrank.pipeline.export.skew import measure_skew
+from steadyrank.pipeline.export.stage import export
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.train.model import compiled_model
+from steadyrank.pipeline.train.stage import prepare_warm_start, train
+from steadyrank.pipeline.train.strategy import make_strategy
+from steadyrank.pipeline.train.warm_start import WarmStart, grow_into
 from tests.pipeline import tiny
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"

@@ -8,7 +8,7 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import parse_config
+from steadyrank.pipeline.config import parse_config
 
 START = datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc)
 DAYS = 6  # four to train on, one to validate, one to test

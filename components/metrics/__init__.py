@@ -1,0 +1,1 @@
+"""Metrics as sums that replicas and batches add to, and how far they scatter."""

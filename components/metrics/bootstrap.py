@@ -1,0 +1,225 @@
+"""How far metrics would scatter on other users: the paired bootstrap over groups.
+
+Rows of one user are alike, so users are drawn, not rows.  A drawn sample is a weight for
+every group; metrics of all models are taken under the same weights, so that what models
+have in common cancels in their difference.  NumPy alone; no loop over rows.
+"""
+
+import statistics
+
+import numpy as np
+
+from steadyrank.components.metrics import grouped as metrics
+
+REPETITIONS = 200  # a standard error is then known to about 5 %
+FEWEST = 10  # groups with positives, and with negatives, below which no error is told
+DECILES = 10
+_CELLS = 1 << 22  # of a block of repetitions times rows, in memory at once
+_DRAWS = 1 << 16
+
+
+def _poisson_table():
+    """Poisson(1) by its inverse distribution function, for 16 random bits."""
+    counts = np.arange(10)
+    factorials = np.cumprod(np.maximum(counts, 1)).astype(float)
+    below = np.cumsum(np.exp(-1.0) / factorials)
+    return np.searchsorted(below, (np.arange(_DRAWS) + 0.5) / _DRAWS).astype(np.uint8)
+
+
+_POISSON = _poisson_table()
+
+
+class Ranking:
+    """One model's scores, sorted once, for its AUC under any weights of the groups.
+
+    Args:
+        labels: `[n]`, 0 or 1.
+        scores: `[n]`.
+        groups: `[n]`, int, from 0.
+    """
+
+    def __init__(self, labels, scores, groups):
+        positive = np.asarray(labels) > 0.5
+        above, below = np.sort(scores[positive]), scores[~positive]
+        order = np.argsort(below, kind="stable")
+        self._positives = groups[positive][np.argsort(scores[positive], kind="stable")]
+        self._negatives = groups[~positive][order]
+        self._less = np.searchsorted(below[order], above, "left")
+        self._at_most = np.searchsorted(below[order], above, "right")
+
+    def auc(self, weights):
+        """AUC under weights of the groups, ties counting half.
+
+        Args:
+            weights: `[r, groups]`, non-negative integers.
+
+        Returns:
+            `[r]`; NaN where one class has no weight.
+        """
+        lost = np.zeros((len(weights), len(self._negatives) + 1))
+        np.cumsum(weights[:, self._negatives], axis=1, out=lost[:, 1:])
+        positive = weights[:, self._positives].astype(float)
+        won = positive * (lost[:, self._less] + lost[:, self._at_most])
+        pairs = positive.sum(1) * lost[:, -1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(pairs > 0, won.sum(1) / 2 / pairs, np.nan)
+
+
+class Sums:
+    """One model's metrics that are quotients of sums over rows.
+
+    Args:
+        labels: `[n]`.
+        outputs: `[n]`, probabilities; values where `binary` is False.
+        groups: `[n]`, int, from 0.
+        count: Number of groups.
+        binary: Whether labels are 0 or 1.
+        negative_rate: The fraction of the negatives that the rows are a sample of: each
+            stands for 1 / `negative_rate` rows, but in GAUC.
+    """
+
+    def __init__(self, labels, outputs, groups, count, binary=True, negative_rate=1.0):
+        self._binary = binary
+        rows = np.where(labels > 0.5, 1.0, 1 / negative_rate) if binary else None
+        stands = 1.0 if rows is None else rows
+        order = np.argsort(outputs, kind="stable")
+        decile = np.empty(len(outputs), np.int64)
+        decile[order] = np.arange(len(outputs)) * DECILES // max(len(outputs), 1)
+        columns = [_by_group(groups, count, v) for v in (rows, labels, stands * outputs)]
+        columns += _deciles(groups, count, decile, labels)
+        columns += _deciles(groups, count, decile, stands * outputs)
+        if binary:
+            area, ranked = metrics.group_aucs(labels, outputs, groups, count)
+            loss = rows * metrics.row_log_loss(labels, outputs)
+            columns += [_by_group(groups, count, loss), area * ranked, ranked]
+        self._columns = np.stack(columns, 1)
+
+    def metrics(self, weights):
+        """Name -> `[r]`, and `deciles` -> `[r, 10]`, under weights `[r, groups]`."""
+        sums = (weights.astype(float) @ self._columns).T
+        rows, observed, predicted = sums[:3]
+        end = 3 + 2 * DECILES
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = {
+                "calibration": predicted / observed,
+                "deciles": (sums[3 + DECILES : end] / sums[3 : 3 + DECILES]).T,
+            }
+            if self._binary:
+                rate = observed / rows
+                entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
+                loss = sums[end] / rows
+                found |= {"log_loss": loss, "normalized_entropy": loss / entropy}
+                found["gauc"] = sums[end + 1] / sums[end + 2]
+        return {name: np.where(np.isfinite(v), v, np.nan) for name, v in found.items()}
+
+
+def _by_group(groups, count, values):
+    return np.bincount(groups, values, count).astype(float)
+
+
+def _deciles(groups, count, decile, values):
+    """Sums of the values in each decile, by group: a list of `[groups]`."""
+    cells = np.bincount(decile * count + groups, values, DECILES * count)
+    return list(cells.reshape(DECILES, count))
+
+
+def draw(count, repetitions, rows, seed):
+    """Weights of the groups in drawn samples, block by block.
+
+    Args:
+        count: Number of groups.
+        repetitions: Number of samples.
+        rows: Rows of the data, which limit a block.
+        seed: The same seed draws the same samples.
+
+    Yields:
+        `[r, groups]` uint8: how often each group was drawn, Poisson(1).
+    """
+    random = np.random.default_rng(seed)
+    block = max(1, _CELLS // max(rows, count, 1))
+    for start in range(0, repetitions, block):
+        size = (min(block, repetitions - start), count)
+        yield _POISSON[random.integers(0, _DRAWS, size, np.uint16)]
+
+
+def resample(
+    labels,
+    outputs,
+    groups=None,
+    *,
+    binary=True,
+    negative_rate=1.0,
+    repetitions=REPETITIONS,
+    seed=1,
+):
+    """Metrics of models on drawn samples of the groups, the same for all models.
+
+    Args:
+        labels: `[n]`.
+        outputs: One `[n]` for each model.
+        groups: `[n]`, numbers or strings; None: every row is a group.
+        binary: Whether labels are 0 or 1; else `calibration` and `deciles` alone.
+        negative_rate: The fraction of the negatives that the rows hold, see `Sums`.
+        repetitions: Samples drawn.
+        seed: Of the draw.
+
+    Returns:
+        Name -> `[models, repetitions]`, of `deciles` `[models, repetitions, 10]`.
+    """
+    labels = np.asarray(labels, float)
+    outputs = [np.asarray(output, float) for output in outputs]
+    groups, count = number_groups(groups, len(labels))
+    settings = (groups, count, binary, negative_rate)
+    sums = [Sums(labels, output, *settings) for output in outputs]
+    rankings = [Ranking(labels, o, groups) for o in outputs] if binary else []
+    drawn = []
+    for weights in draw(count, repetitions, len(labels), seed):
+        found = [of_model.metrics(weights) for of_model in sums]
+        for ranking, of_model in zip(rankings, found, strict=False):
+            of_model["auc"] = ranking.auc(weights)
+        drawn.append({name: np.stack([f[name] for f in found]) for name in found[0]})
+    return {name: np.concatenate([d[name] for d in drawn], 1) for name in drawn[0]}
+
+
+def number_groups(groups, rows):
+    """Groups as integers from 0, and how many there are."""
+    if groups is None:
+        return np.arange(rows), rows
+    values, numbers = np.unique(np.asarray(groups).ravel(), return_inverse=True)
+    return numbers.ravel(), len(values)
+
+
+def scarcest(labels, groups=None):
+    """Groups that hold a positive, or a negative row, whichever are fewer."""
+    groups, count = number_groups(groups, len(labels))
+    positive = np.asarray(labels) > 0.5
+    return min(len(np.unique(groups[positive])), len(np.unique(groups[~positive])))
+
+
+def standard_error(values):
+    """Standard deviation over drawn samples, along the first axis; NaN are left out."""
+    values = np.asarray(values, float)
+    known = np.isfinite(values).sum(0)
+    mean = np.nansum(values, 0) / np.maximum(known, 1)
+    squares = np.nansum((values - mean) ** 2, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(2 * known > len(values), np.sqrt(squares / (known - 1)), np.nan)
+
+
+def quantile(confidence, groups):
+    """How many standard errors a bound lies off, so that it holds with a confidence.
+
+    Student's t with `groups - 1` degrees of freedom, by its expansion around the normal
+    distribution (Abramowitz and Stegun 26.7.5), right to 1 % from ten groups on.
+
+    Args:
+        confidence: Of one bound, in (0.5, 1).
+        groups: Number of groups that were drawn from.
+
+    Returns:
+        float.
+    """
+    z, free = statistics.NormalDist().inv_cdf(confidence), max(groups - 1, 1)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / free + second / free**2

@@ -1,0 +1,1 @@
+"""Blocks and encoders of next-item models."""

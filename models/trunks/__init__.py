@@ -1,0 +1,1 @@
+"""Trunks: features to one vector a task."""

@@ -1,5 +1,0 @@
-"""``python -m pipeline`` is ``steadyrank``."""
-
-from pipeline.cli import main
-
-main()

@@ -1,0 +1,115 @@
+"""What a folder of any stage holds, in words."""
+
+from pathlib import Path
+
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.stage import CARD, EXTRA, find_version, versions_of
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.kinds.next_item.example_set import FORMAT as SEQUENCES
+from steadyrank.pipeline.kinds.next_item.example_set import SequenceSet
+
+Rows = list[tuple[str, object]]
+
+
+def describe(path: Path) -> dict[str, Rows]:
+    """Describe an example set, a trained model, an export, an evaluation or a run.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        Title -> rows of name and value.
+
+    Raises:
+        InputError: The folder is none of these, or is not whole.
+    """
+    path = Path(path)
+    if (path / "manifest.json").exists():
+        return _examples(path)
+    if (path / "train.json").exists():
+        return _trained(path)
+    if (path / "saved_model.pb").exists() or versions_of(path):
+        return _export(find_version(path))
+    if (path / "verdict.json").exists():
+        return _evaluation(path)
+    stages = [path / s for s in ("examples", "train", "export", "evaluation")]
+    found = [stage for stage in stages if stage.exists()]
+    if not found:
+        raise InputError(
+            f"{path} holds no example set, trained model, export, evaluation or run."
+        )
+    return {title: rows for stage in found for title, rows in describe(stage).items()}
+
+
+def _examples(path: Path) -> dict[str, Rows]:
+    if read_json(path / "schema.json", "an example set").get("format") == SEQUENCES:
+        return _sequences(path)
+    examples = ExampleSet.open(path)
+    rows: Rows = [("fingerprint", examples.schema.fingerprint)]
+    counts = examples.manifest["rows"]
+    rows += [(f"rows {name}", counts[name]) for name in ("read", "written", "duplicates")]
+    rows += [(f"rejected: {why}", n) for why, n in counts["rejected"].items()]
+    unmatched = examples.manifest.get("unmatched", {})
+    rows += [(f"not found by {name}", n) for name, n in unmatched.items()]
+    for split, found in examples.manifest["splits"].items():
+        windows = list(found["windows"])
+        rows.append((split, f"{found['rows']} rows, {windows[0]} to {windows[-1]}"))
+    for task, n in examples.manifest["tasks"].items():
+        text = f"{n['positives']} of {n['rows']} in its sample space"
+        if n["given_violations"]:
+            text += f"; {n['given_violations']} set outside of it"
+        rows.append((f"task {task}", text))
+    for feature in examples.schema.features:
+        known = f", {feature.vocabulary_size} values" if feature.vocabulary_size else ""
+        rows.append((f"feature {feature.name}", f"{feature.kind}, {feature.raw}{known}"))
+    return {f"example set {path}": rows}
+
+
+def _sequences(path: Path) -> dict[str, Rows]:
+    examples = SequenceSet.open(path)
+    schema, counts = examples.schema, examples.manifest["rows"]
+    rows: Rows = [("fingerprint", schema.fingerprint), ("known items", schema.items)]
+    rows += [(f"events {name}", counts[name]) for name in ("read", "written", "duplicates")]
+    rows += [
+        (f"{why}", n) for kind in ("rejected", "dropped") for why, n in counts[kind].items()
+    ]
+    for split, found in examples.manifest["splits"].items():
+        rows.append((split, f"{found['sequences']} sequences, {found['rows']} events"))
+    return {f"set of sequences {path}": rows}
+
+
+def _trained(path: Path) -> dict[str, Rows]:
+    summary = read_json(path / "train.json", "a trained model")
+    return {f"trained model {path}": list(summary.items())}
+
+
+def _export(path: Path) -> dict[str, Rows]:
+    card = read_json(path / EXTRA / CARD, "an export")
+    schema = card["schema"]
+    rows: Rows = [("fingerprint", schema["fingerprint"])]
+    if "kind" in card:
+        rows += [("model", card["kind"]), ("known items", schema["items"])]
+    else:
+        rows += [("score", schema["score"])]
+        rows += [(f"input {f['name']}", _input(f)) for f in schema["features"]]
+        rows += [(f"output {t['name']}", t["kind"]) for t in schema["tasks"]]
+    rows += list(card["training"]["versions"].items())
+    return {f"export {path}": rows}
+
+
+def _input(feature: dict) -> str:
+    if feature["separator"]:
+        return f"string, split at {feature['separator']!r}"
+    return feature["raw"] + (", several" if feature["max_values"] else "")
+
+
+def _evaluation(path: Path) -> dict[str, Rows]:
+    verdict = read_json(path / "verdict.json", "an evaluation")
+    rows: Rows = [("verdict", verdict["verdict"])]
+    for gate in verdict["gates"]:
+        name = " ".join(filter(None, (gate["gate"], gate["task"], gate["rule"])))
+        rows.append((name, f"{gate['verdict']}: {gate['reason']}"))
+    if verdict.get("forced"):
+        rows.append(("forced", verdict["forced"]["reason"]))
+    return {f"evaluation {path}": rows}

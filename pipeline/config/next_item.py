@@ -1,0 +1,288 @@
+"""The config of a next-item model: what sequences are, and how a model grows on them."""
+
+import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from steadyrank.pipeline.config.gates import DivergenceGate, SizeGate, SkewGate
+from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.sections import (
+    DenseOptimizer,
+    EmbeddingOptimizer,
+    Log,
+    moment,
+)
+from steadyrank.pipeline.config.trunks import Size
+
+KIND = "next_item"
+LAST = "leave_last_out"
+Metric = Literal["mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20"]
+
+
+class Keep(Section):
+    """Which events count: those with a number that is large enough."""
+
+    column: str
+    at_least: float
+
+
+class Sequences(Section):
+    """How events become sequences: by user, in the order of time."""
+
+    user: str  # the column that says whose event it is
+    item: str  # the column of what is to be foretold
+    time: str
+    length: Annotated[int, Field(ge=2)]  # items of a sequence, the last of them foretold
+    min_length: Annotated[int, Field(ge=2)] = 2  # shorter ones are left out, and counted
+    min_count: Size = 1  # items seen less often in training are one unknown item
+    keep: Keep | None = None  # null: every event
+
+    @model_validator(mode="after")
+    def _lengths(self):
+        if self.min_length > self.length:
+            raise ValueError(
+                f"min_length must not be above length. Received: min_length="
+                f"{self.min_length}, length={self.length}"
+            )
+        columns = [self.user, self.item, self.time]
+        if len(set(columns)) < 3:
+            raise ValueError(f"user, item and time must differ. Received: {columns}")
+        return self
+
+
+class SequenceSplit(Section):
+    """Moments, fractions of the sequences, or the word ``leave_last_out``.
+
+    Moments: every event from ``validation``, and from ``test`` on, is to be foretold from
+    what its user did before.  Fractions: whole sequences, drawn by user and piece, whose
+    last item is to be foretold.  ``leave_last_out``: each user's last event tests, the
+    one before validates, all others train.
+    """
+
+    validation: float | datetime.datetime | datetime.date | None = None
+    test: float | datetime.datetime | datetime.date | None = None
+    leave_last_out: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value):
+        if not isinstance(value, str):
+            return value
+        if value != LAST:
+            raise ValueError(
+                f"must be {LAST}, or name validation and test: two moments, or two "
+                "fractions"
+            )
+        return {LAST: True}
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        both = (self.validation, self.test)
+        if self.leave_last_out:
+            if both != (None, None):
+                raise ValueError(f"{LAST} takes neither validation nor test; remove them")
+            return self
+        if None in both:
+            raise ValueError(f"needs validation and test, or is the word {LAST}")
+        fractions = [isinstance(value, float) for value in both]
+        if fractions[0] != fractions[1]:
+            raise ValueError("validation and test must both be moments, or fractions")
+        if self.by_fraction:
+            if not (min(both) > 0 < 1 - sum(both)):
+                raise ValueError(
+                    "fractions must be above 0 and leave sequences to train on. "
+                    f"Received: {both[0]}, {both[1]}"
+                )
+            return self
+        first, second = map(moment, both)
+        if (first.tzinfo is None) != (second.tzinfo is None):
+            raise ValueError("say the zone of both moments, or of none")
+        if first >= second:
+            raise ValueError(
+                "validation must begin before test. Received: "
+                f"validation={both[0]}, test={both[1]}"
+            )
+        return self
+
+    @property
+    def by_fraction(self) -> bool:
+        return isinstance(self.test, float)
+
+
+class SequenceData(Log):
+    """Where the log is, what its sequences are, and how they are split."""
+
+    sequences: Sequences
+    split: SequenceSplit
+
+
+class NextItem(Section):
+    """Item embedding, blocks, a softmax over the catalogue."""
+
+    kind: Literal["next_item"]
+    block: Literal["nextitnet", "sasrec"] = "nextitnet"
+    dim: Size = 64
+    alpha: bool = True  # each block's residual weight is learned, from 0; else 1
+    softmax: Literal["full", "sampled"] = "full"
+    sample: Annotated[float, Field(gt=0, le=1)] | None = None  # of sampled; null: 0.2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of sasrec
+    normalize_first: bool = False  # of sasrec: blocks are the identity at alpha 0
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.sample is not None and self.softmax == "full":
+            raise ValueError("sample is for softmax: sampled; remove it")
+        for name in ("dropout", "normalize_first"):
+            if getattr(self, name) and self.block != "sasrec":
+                raise ValueError(f"{name} is for block: sasrec; remove it")
+        return self
+
+    @property
+    def sampled(self) -> float | None:
+        """Share of the catalogue in the training softmax; None: all of it."""
+        return (self.sample or 0.2) if self.softmax == "sampled" else None
+
+
+class Phase(Section):
+    """A depth, and how long to train at it; the best weights go on to the next phase."""
+
+    blocks: Size
+    # how a deeper phase starts from the one before; null: it is as deep
+    grow: Literal["adjacent", "cross", "unchanged"] | None = None
+    epochs: Size | None = None
+    steps: Size | None = None
+    patience: Size | None = None  # evaluations without gain: until converged
+    data_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # nested: of 20 % are in 80 %
+
+    @model_validator(mode="after")
+    def _ends(self):
+        if self.epochs is None and self.steps is None and self.patience is None:
+            raise ValueError("needs epochs, steps or patience: it must end some time")
+        return self
+
+
+class SequenceTrain(Section):
+    """Phases of training, and how fast to train."""
+
+    phases: Annotated[list[Phase], Field(min_length=1)]
+    start_from: str | None = None  # what `train` wrote: blocks and known items' vectors
+    batch_size: Size = 256
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    dense: DenseOptimizer = DenseOptimizer(optimizer="adam", learning_rate=1e-3)
+    embedding: EmbeddingOptimizer = EmbeddingOptimizer()
+    evaluate_every: Size | None = None  # steps; null: after each epoch
+    xla: bool = False  # on a CPU it pays with SASRec alone; compiles for each depth
+    on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
+    max_rollbacks: Annotated[int, Field(ge=0)] = 3
+    rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rates, each time
+
+
+class SequenceServing(Section):
+    """What the export answers; it is measured by the same."""
+
+    k: Size = 20  # items of an answer
+    exclude_seen: bool = False  # whether items of the history are left out of it
+
+
+class RankingGate(Section):
+    """Of a metric over the whole catalogue."""
+
+    min: Annotated[float, Field(ge=0, le=1)] | None = None
+    min_gain: float | None = None  # over the baseline, on the same rows
+    min_gain_over_popularity: float | None = None  # over a ranking by training counts
+
+    @model_validator(mode="after")
+    def _threshold(self):
+        limits = (self.min, self.min_gain, self.min_gain_over_popularity)
+        if all(limit is None for limit in limits):
+            raise ValueError(
+                "needs min, min_gain or min_gain_over_popularity: a gate without one "
+                "refuses"
+            )
+        return self
+
+
+class SequenceGates(Section):
+    """What a model must pass; gains are judged with their scatter over users."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None  # null: 0.95 of gains
+    repetitions: Annotated[int, Field(ge=50)] = 200  # of the bootstrap over users
+    divergence: DivergenceGate | None = None
+    ranking: dict[Metric, RankingGate] = {}
+    skew: SkewGate | None = None
+    size: SizeGate | None = None
+
+
+class SequenceConfig(Section):
+    """A whole run of a next-item model."""
+
+    data: SequenceData
+    model: NextItem
+    train: SequenceTrain
+    serving: SequenceServing = SequenceServing()
+    gates: SequenceGates = SequenceGates()
+
+    @model_validator(mode="after")
+    def _phases(self):
+        depth, start = None, self.train.start_from
+        if start and "://" in start:
+            raise ValueError(
+                "train.start_from must be a local folder, relative to the one in which the "
+                f"command runs. Received: {start}"
+            )
+        for number, phase in enumerate(self.train.phases):
+            where = f"train.phases.{number}"
+            if depth is None and start is None and phase.grow:
+                raise ValueError(
+                    f"{where}.grow: there is nothing to grow from. Remove it, or name a "
+                    "trained model in train.start_from"
+                )
+            if depth is not None:
+                _check_growth(where, depth, phase)
+            if phase.grow == "unchanged":
+                self._check_identity(where)
+            depth = phase.blocks
+        return self
+
+    def _check_identity(self, where: str) -> None:
+        first = self.model.block != "sasrec" or self.model.normalize_first
+        if not (self.model.alpha and first):
+            raise ValueError(
+                f"{where}.grow: unchanged needs blocks that are the identity at alpha 0: "
+                "model.alpha, and of sasrec model.normalize_first"
+            )
+
+
+def _check_growth(where: str, depth: int, phase: Phase) -> None:
+    if phase.blocks == depth and phase.grow:
+        raise ValueError(f"{where}.grow: {depth} blocks stay {depth}; remove it")
+    if phase.blocks != depth and not phase.grow:
+        raise ValueError(
+            f"{where}: {depth} blocks become {phase.blocks}; say how with grow: adjacent, "
+            "cross or unchanged"
+        )
+    if not depth <= phase.blocks <= 2 * depth:
+        raise ValueError(
+            f"{where}.blocks: {depth} blocks can grow to {2 * depth} at most, and never "
+            f"shrink. Received: {phase.blocks}. Put a phase between"
+        )
+
+
+SECTIONS = {
+    "data": SequenceData,
+    "sequences": Sequences,
+    "keep": Keep,
+    "split": SequenceSplit,
+    "model": NextItem,
+    "train": SequenceTrain,
+    "phases": Phase,
+    "dense": DenseOptimizer,
+    "embedding": EmbeddingOptimizer,
+    "serving": SequenceServing,
+    "gates": SequenceGates,
+    "divergence": DivergenceGate,
+    "ranking": RankingGate,
+    "skew": SkewGate,
+    "size": SizeGate,
+}

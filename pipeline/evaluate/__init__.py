@@ -1,0 +1,1 @@
+"""A SavedModel to a verdict, and on to where it is served."""

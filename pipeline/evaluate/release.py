@@ -1,0 +1,190 @@
+"""An export that passed its gates to the folder that TensorFlow Serving reads.
+
+In: an export and its evaluation.  Out: ``<to>/<version>/``, the export with its
+``metrics.json`` and ``verdict.json`` in ``assets.extra/``, and ``<to>/blessed.json``,
+which names the current version.  Serving takes the highest version there is, so a
+rollback moves all above the one it goes back to to ``<to>/withdrawn/``, and a release
+moves those there that ``blessed.json`` does not name, whose releases were killed.  Their
+numbers are not used again.
+
+    steadyrank release --model DIR --evaluation DIR --to DIR
+    steadyrank release --to DIR --rollback
+"""
+
+import contextlib
+import datetime
+import shutil
+from pathlib import Path
+
+from steadyrank.pipeline.export.stage import EXTRA, find_version, versions_of
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.files.object_storage import BLESSED, WITHDRAWN, original
+from steadyrank.pipeline.files.publish import hash_folder, publish, read_json, write_json
+from steadyrank.pipeline.gates.rules import PASS
+
+WHOLE = "an evaluation"
+LOCK = "lock"  # in the folder that is served: one release or rollback at a time
+
+
+def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
+    """Copy an export whose evaluation passed, or was forced, under the next version.
+
+    The copy appears whole or not at all; ``blessed.json`` names it afterwards.
+
+    Args:
+        model_path: An export, or a folder of versions, of which the latest is taken.
+        evaluation_path: What ``evaluate`` wrote about it.
+        to: The folder that is served.
+
+    Returns:
+        The new version's entry of ``blessed.json``; ``withdrawn`` in it are the versions
+        that no entry named.
+
+    Raises:
+        InputError: The evaluation is of another export, did not pass, or is of rows that
+            training saw; or the folder is an export, or one of exports.
+        PassingError: Another process releases into this folder, or rolls it back.
+    """
+    model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
+    metrics = read_json(evaluation / "metrics.json", WHOLE)
+    verdict = read_json(evaluation / "verdict.json", WHOLE)
+    _require_pass(verdict, metrics, evaluation)
+    _require_no_exports(to)
+    with locked(to / LOCK):
+        entries = _entries(to)
+        used = {entry["version"] for entry in entries} | set(versions_of(to))
+        version = 1 + max(used | set(versions_of(to / WITHDRAWN)), default=0)
+        with publish(to / str(version)) as partial:
+            shutil.copytree(model, partial, dirs_exist_ok=True)
+            _require_same(partial, metrics, model, evaluation)
+            for name in ("metrics.json", "verdict.json"):
+                (partial / EXTRA).mkdir(exist_ok=True)
+                shutil.copy(evaluation / name, partial / EXTRA / name)
+        entry = _entry(version, model, metrics, verdict)
+        _write(to, [*entries, entry])
+        named = {entry["version"] for entry in [*entries, entry]}
+        withdrawn = _withdraw(to, [v for v in versions_of(to) if v not in named])
+    return {**entry, "withdrawn": withdrawn}
+
+
+def roll_back(to: Path) -> dict:
+    """Withdraw the version that is served: the one that was released before it takes over.
+
+    What is served is the highest version, whether its release came to name it or not.
+
+    A rollback that was interrupted is ended by doing it again.
+
+    Args:
+        to: The folder that is served.
+
+    Returns:
+        The entry of the version that is current now; ``withdrawn`` in it are those that
+        were withdrawn.
+
+    Raises:
+        InputError: There is no version before it.
+    """
+    to = Path(to)
+    with locked(to / LOCK) if to.is_dir() else contextlib.nullcontext():
+        return _roll_back(to)
+
+
+def _roll_back(to: Path) -> dict:
+    entries, found = _entries(to), versions_of(to)
+    served = max([*found, *(entry["version"] for entry in entries)], default=0)
+    kept = [entry for entry in entries if entry["version"] < served]
+    if not kept:
+        raise InputError(
+            f"{to} has no version to go back to: below the one that is served, a release "
+            f"must stand that was not withdrawn. Received: {found}."
+        )
+    before = kept[-1]
+    if before["version"] not in found:
+        raise InputError(f"{to / str(before['version'])} is missing: cannot go back to it.")
+    withdrawn = _withdraw(to, [v for v in found if v > before["version"]])
+    _write(to, kept)
+    return {**before, "withdrawn": withdrawn}
+
+
+def _withdraw(to: Path, versions: list[int]) -> list[int]:
+    """Move versions away, the highest last: none of the others is served meanwhile."""
+    for version in versions:
+        (to / WITHDRAWN).mkdir(exist_ok=True)
+        (to / str(version)).rename(to / WITHDRAWN / str(version))
+    return versions
+
+
+def _require_pass(verdict: dict, metrics: dict, evaluation: Path) -> None:
+    found, split = verdict.get("verdict"), metrics.get("split")
+    if verdict.get("forced"):
+        return
+    if found != PASS:
+        reasons = [g.get("reason") for g in verdict.get("gates", []) if not g.get("passed")]
+        raise InputError(
+            f"{evaluation}: the verdict must be PASS. Received: {found} "
+            f"({'; '.join(map(str, reasons[:3]))}). Mend the model, or evaluate it with "
+            "--force and a reason."
+        )
+    if split != "test":  # the weights or their epoch were chosen on the other rows
+        raise InputError(
+            f"{evaluation}: the verdict must be of the test split. Received: "
+            f"{split=}. Evaluate the export without --split, or with --force and a reason."
+        )
+
+
+def _require_no_exports(to: Path) -> None:
+    """Raise where what a release would withdraw is an export that none put there."""
+    if (to / BLESSED).exists():
+        return
+    for folder in (to, *(to / str(version) for version in versions_of(to))):
+        released = (folder / EXTRA / "verdict.json").exists()
+        if (folder / "saved_model.pb").exists() and not released:
+            raise InputError(
+                f"{original(to)} is no release folder: {original(folder)} is an export "
+                "that no release put there. Give --to a folder of its own."
+            )
+
+
+def _require_same(copy: Path, metrics: dict, model: Path, evaluation: Path) -> None:
+    """The copied bytes are those that were evaluated; the extra assets do not count."""
+    wanted, found = metrics.get("content"), hash_folder(copy, EXTRA)
+    if wanted != found:
+        raise InputError(
+            f"{evaluation} is of another export, {metrics.get('model')} with content "
+            f"{str(wanted)[:12]}; {model} has {found[:12]}. Evaluate the export that "
+            "shall be released."
+        )
+
+
+def _entry(version: int, model: Path, metrics: dict, verdict: dict) -> dict:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = ("rows", "auc", "gauc", "log_loss", "rmse", "calibration")
+    names += ("mrr@5", "hr@5", "ndcg@5")  # of next-item models
+    return {
+        "version": version,
+        "time": now.isoformat(timespec="seconds"),
+        "model": original(model.absolute()),
+        "fingerprint": metrics.get("fingerprint"),
+        "content": metrics["content"],
+        "verdict": verdict["verdict"],
+        "forced": verdict.get("forced"),
+        "metrics": {
+            task: {name: found[name] for name in names if name in found}
+            for task, found in metrics["tasks"].items()
+        },
+    }
+
+
+def _entries(to: Path) -> list[dict]:
+    """The releases that were not withdrawn, the current one last."""
+    if not (to / BLESSED).exists():
+        return []
+    return read_json(to / BLESSED, "a release folder")["releases"]
+
+
+def _write(to: Path, entries: list[dict]) -> None:
+    current = entries[-1]
+    write_json(
+        to / BLESSED, {"current": current["version"], **current, "releases": entries}
+    )

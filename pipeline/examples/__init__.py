@@ -1,0 +1,1 @@
+"""Example sets: packed records, what describes them, and who may use them."""

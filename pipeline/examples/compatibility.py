@@ -1,0 +1,203 @@
+"""Where a config and an example set meet: what training may choose, what it may not."""
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from steadyrank.models.features import Feature, Task
+from steadyrank.pipeline.config import Config, load_any_config
+from steadyrank.pipeline.examples.example_set import Schema
+from steadyrank.pipeline.files.errors import InputError
+
+SECTIONS = ("data", "features", "tasks")  # what preprocessing reads of a config
+READ_LATER = {"dim", "pooling", "weight", "positive_weight"}  # of them, in training
+FREE = READ_LATER | {"input", "max_rejected"}  # paths may be written otherwise
+FROM_DATA = {  # fixed when the log was preprocessed, as far as a schema says it
+    "feature": ("kind", "separator", "max_values", "oov_buckets", "transform", "table"),
+    "task": ("kind", "given", "transform", "sample_weight"),
+}
+
+
+def agree(config: Config, schema: Schema) -> Schema:
+    """The schema of a model: the examples' own, with the config's choices in it.
+
+    Widths, pooling, task weights and the score are the config's; vocabularies, means
+    and boundaries the examples'.  A config may leave features and tasks out.
+
+    Args:
+        config: The run's config.
+        schema: The example set's schema.
+
+    Raises:
+        InputError: The config wants what the examples do not hold, or otherwise.
+    """
+    features = {feature.name: feature for feature in schema.features}
+    tasks = {task.name: task for task in schema.tasks}
+    return dataclasses.replace(
+        schema,
+        features=tuple(
+            _feature(item, _known(item, features, "feature"), config)
+            for item in config.features
+        ),
+        tasks=tuple(_task(item, _known(item, tasks, "task")) for item in config.tasks),
+        score=config.score_formula,
+    )
+
+
+def read_by_preprocessing(config) -> dict:
+    """The sections of a config that preprocessing reads, for its manifest to keep.
+
+    Args:
+        config: A config of either kind.
+
+    Returns:
+        Plain values, dates as moments; each feature's and task's column by its name.
+    """
+    settings = _plain(config)
+    for item in [*settings.get("features", ()), *settings.get("tasks", ())]:
+        item["column"] = item["column"] or item["name"]
+    return {name: settings[name] for name in SECTIONS if name in settings}
+
+
+def require_made_for(
+    config, manifest: dict, path: Path, free: Collection[str] = FREE
+) -> None:
+    """Raise unless examples were made with what a config says.
+
+    Features and tasks may be left out.  Manifests that versions before wrote do not
+    say what they were made with: nothing is raised then.
+
+    Args:
+        config: A config of either kind.
+        manifest: Of the examples.
+        path: Their folder, for the message.
+        free: Keys that may differ.
+
+    Raises:
+        InputError: They differ; the first key that does is named.
+    """
+    for name, wanted, was in made_otherwise(config, manifest.get("config", {}), free):
+        raise InputError(
+            f"{name} is {wanted!r} in the config, but {path} was made with {was!r}, and "
+            "preprocessing alone reads it. Preprocess the log with this config, or take "
+            "that."
+        )
+
+
+def made_otherwise(config, made_with: dict, free: Collection[str]) -> Iterator[tuple]:
+    """What a config says otherwise than ``read_by_preprocessing`` gave of another.
+
+    Yields:
+        As ``differences`` does, where both say something.
+    """
+    ours = _without(read_by_preprocessing(config), free)
+    for difference in differences(ours, _without(made_with, free)):
+        if NOTHING not in difference:
+            yield difference
+
+
+def _plain(config) -> dict:
+    """A config as what comes back from a file: a date becomes a moment on its way."""
+    again = type(config).model_validate(config.model_dump(mode="json"))
+    return again.model_dump(mode="json")
+
+
+def _without(value, keys: Collection[str]):
+    """A copy without some keys, wherever they stand; of held out files the names alone."""
+    if isinstance(value, list):
+        return [_without(item, keys) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {k: _without(v, keys) for k, v in value.items() if k not in keys}
+    if "files" in kept:
+        kept["files"] = [file.rpartition("/")[2] for file in kept["files"]]
+    return kept
+
+
+def require_same(config, trained: Path, keys: Collection[str]) -> None:
+    """Raise unless a config says of some keys what a trained model's config says.
+
+    Args:
+        config: A config of either kind.
+        trained: The ``config.yaml`` that ``train`` wrote.
+        keys: Top-level keys; those that the kind lacks are left out.
+
+    Raises:
+        InputError: They differ; the first key that does is named.
+    """
+    both = _plain(config), load_any_config(trained).model_dump(mode="json")
+    ours, theirs = ({k: v for k, v in each.items() if k in keys} for each in both)
+    for name, wanted, was in differences(ours, theirs):
+        raise InputError(
+            f"{name} is {wanted!r} in the config, but the model was trained with {was!r}; "
+            f"{trained} has its config. Take that, or train again (--overwrite, or another "
+            "--output)."
+        )
+
+
+def differences(one, other, path: str = "") -> Iterator[tuple]:
+    """Path of each setting that differs, and both values; named items go by their name.
+
+    Args:
+        one: Plain values, in dictionaries and lists.
+        other: What it is compared with.
+        path: Of both.
+
+    Yields:
+        ``(path, value of one, value of other)``; ``NOTHING`` where there is none.
+    """
+    one, other = _by_name(one), _by_name(other)
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        if one != other:
+            yield path, one, other
+        return
+    for key in dict.fromkeys([*other, *one]):
+        values = one.get(key, NOTHING), other.get(key, NOTHING)
+        yield from differences(*values, f"{path}.{key}".lstrip("."))
+
+
+class _Nothing:
+    """What only one of two has."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+NOTHING = _Nothing()
+
+
+def _by_name(value):
+    named = (
+        isinstance(value, list)
+        and value
+        and all(isinstance(item, dict) and "name" in item for item in value)
+    )
+    return {item["name"]: item for item in value} if named else value
+
+
+def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:
+    if item.name not in known:
+        raise InputError(
+            f"the examples hold no {what} {item.name!r}, which the config names; they "
+            f"hold {sorted(known)}. Preprocess the log with this config."
+        )
+    for field in FROM_DATA[what]:
+        wanted, found = getattr(item, field, None), getattr(known[item.name], field)
+        if wanted is not None and wanted != found:
+            raise InputError(
+                f"{what} {item.name}: {field} is {wanted!r} in the config, but the "
+                f"examples were made with {found!r}. Preprocess the log with this config."
+            )
+    return known[item.name]
+
+
+def _feature(item, feature: Feature, config: Config) -> Feature:
+    dim = (config.owner(item).dim or config.model.embedding_dim) if feature.rows else 0
+    pooling = getattr(item, "pooling", feature.pooling)
+    return dataclasses.replace(feature, dim=dim, pooling=pooling)
+
+
+def _task(item, task: Task) -> Task:
+    return dataclasses.replace(
+        task, weight=item.weight, positive_weight=item.positive_weight
+    )

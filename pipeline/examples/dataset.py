@@ -1,0 +1,211 @@
+"""Packed examples to batches, with ``tf.data``.
+
+A batch is ``(features, labels, masks)``: three dictionaries by name.  Masks are float32
+``[B]``: where the row lies in the task's sample space and has a label 1, or the row's
+weight for the task; else 0.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from steadyrank.models.features import sample_space
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.examples.records import parse_block
+from steadyrank.pipeline.files.errors import InputError
+
+INTERLEAVED_FILES = 8
+
+
+def training_dataset(
+    examples: ExampleSet,
+    *,
+    epoch: int,
+    batch_size: int,
+    seed: int,
+    shuffle_rows: int,
+    skip_batches: int = 0,
+    windows: Sequence[str] | None = None,
+) -> tf.data.Dataset:
+    """One pass over the training split.
+
+    Windows come in the order of time.  Within a window, files are read in a random
+    order, several at once, and ``shuffle_rows`` rows at a time are permuted.  Rows were
+    already put in a random order when they were written (by fingerprint), so that any
+    run of them is a random sample of its file.
+
+    Args:
+        examples: The example set.
+        epoch: Number of the pass; another order in each.
+        batch_size: Rows of every batch but the last one, which may be smaller.
+        seed: The same seed gives the same batches.
+        shuffle_rows: Rows that are permuted together.
+        skip_batches: Batches to pass over: where an interrupted pass goes on.
+        windows: Those to read; None: all.
+
+    Returns:
+        A dataset of ``(features, labels, masks, window)``; ``window`` ``[B]`` is the
+        number of each row's window, counted in ``examples.windows("train")``.
+    """
+    schema = examples.schema
+    files = _shuffled_files(examples, epoch, seed, windows)
+
+    def read_window(window, paths):
+        blocks = tf.data.Dataset.from_tensor_slices(paths).filter(lambda p: p != "")
+        blocks = blocks.interleave(tf.data.TFRecordDataset, INTERLEAVED_FILES, 1)
+        rows = blocks.map(
+            lambda record: parse_block(record, schema.layout), tf.data.AUTOTUNE
+        ).rebatch(shuffle_rows)
+
+        def permute(index, block):
+            key = tf.stack([seed * 1_000_003 + epoch, window * 1_000_003 + index])
+            block = _permuted(block, key)
+            return {**block, "window": tf.fill([_rows(block)], window)}
+
+        return rows.enumerate().map(permute, tf.data.AUTOTUNE)
+
+    dataset = tf.data.Dataset.from_tensor_slices(files).flat_map(read_window)
+    dataset = dataset.rebatch(batch_size).skip(skip_batches)
+    dataset = dataset.map(
+        lambda rows: (*_batch(rows, schema), rows["window"]),
+        tf.data.AUTOTUNE,
+    )
+    return _with_options(dataset.prefetch(4))
+
+
+def evaluation_dataset(
+    examples: ExampleSet,
+    split: str,
+    batch_size: int,
+    extra: bool = False,
+    windows: Sequence[str] | None = None,
+) -> tf.data.Dataset:
+    """One pass over a split, in the order of its files, remainder included.
+
+    Args:
+        examples: The example set.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        batch_size: Rows of a batch.
+        extra: Whether to give the columns that only evaluation needs, too.
+        windows: Those to read; None: all.
+
+    Returns:
+        A dataset of ``(features, labels, masks)``, and with ``extra`` a fourth
+        dictionary with keys ``group`` and ``truth/<task>``.
+    """
+    found = examples.windows(split)
+    wanted = found if windows is None else windows
+    paths = [path for window in wanted for path in found[window]]
+    return file_dataset(examples, paths, batch_size, extra)
+
+
+def file_dataset(
+    examples: ExampleSet, paths: Sequence[Path], batch_size: int, extra: bool = False
+) -> tf.data.Dataset:
+    """The rows of some of the files, in their order; see ``evaluation_dataset``."""
+    schema = examples.schema
+    blocks = tf.data.TFRecordDataset([examples.readable(path) for path in paths])
+    rows = blocks.map(lambda r: parse_block(r, schema.layout, extra), tf.data.AUTOTUNE)
+
+    def form(matrices):
+        batch = _batch(matrices, schema)
+        return (*batch, _extra(matrices, schema)) if extra else batch
+
+    rows = rows.rebatch(batch_size).map(form, tf.data.AUTOTUNE)
+    return _with_options(rows.prefetch(4))
+
+
+@contextlib.contextmanager
+def naming_damage(examples: ExampleSet) -> Iterator[None]:
+    """Around reading: a record whose checksum fails becomes an InputError with its file.
+
+    Raises:
+        InputError: A file is corrupt.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        for file in examples.manifest["files"]:
+            path = examples.readable(examples.path / file["path"])
+            if not _is_whole(path):
+                raise InputError(
+                    f"{path} is corrupt: a record's checksum does not match. "
+                    "Preprocess the log again."
+                ) from None
+        raise InputError(f"{examples.path}: a file is corrupt: {error}") from None
+
+
+def _is_whole(path: str) -> bool:
+    try:
+        for _ in tf.data.TFRecordDataset([path]):
+            pass
+    except tf.errors.DataLossError:
+        return False
+    return True
+
+
+def batches_in_epoch(examples: ExampleSet, batch_size: int) -> int:
+    """Batches that ``training_dataset`` gives."""
+    return -(-examples.rows("train") // batch_size)
+
+
+def _shuffled_files(examples: ExampleSet, epoch: int, seed: int, windows):
+    """Window numbers and, padded with "", their files in a random order."""
+    numbers, rows = [], []
+    for number, (window, paths) in enumerate(examples.windows("train").items()):
+        if windows is None or window in windows:
+            random = np.random.default_rng([seed, epoch, number])
+            numbers.append(number)
+            order = random.permutation(len(paths))
+            rows.append([examples.readable(paths[i]) for i in order])
+    widest = max((len(row) for row in rows), default=0)
+    padded = [row + [""] * (widest - len(row)) for row in rows]
+    return np.array(numbers, np.int64), np.array(padded, object).reshape(len(rows), widest)
+
+
+def _permuted(block: dict, key) -> dict:
+    order = tf.argsort(tf.random.stateless_uniform([_rows(block)], key, dtype=tf.float64))
+    return {name: tf.gather(values, order) for name, values in block.items()}
+
+
+def _rows(block: dict):
+    return tf.shape(next(iter(block.values())))[0]
+
+
+def _batch(matrices: dict, schema: Schema) -> tuple[dict, dict, dict]:
+    columns = schema.layout.columns(matrices)
+    labels = _under(columns, "label/")
+    weights = _under(columns, "weight/")
+    masks = {
+        task.name: tf.cast(sample_space(task, schema.tasks, labels), tf.float32)
+        * weights.get(task.name, 1.0)
+        for task in schema.tasks
+    }
+    return _under(columns, "feature/"), labels, masks
+
+
+def _under(block: dict, prefix: str) -> dict:
+    return {
+        key.removeprefix(prefix): values
+        for key, values in block.items()
+        if key.startswith(prefix)
+    }
+
+
+def _extra(matrices: dict, schema: Schema) -> dict:
+    columns = schema.layout.columns(matrices)
+    return {k: v for k, v in columns.items() if k == "group" or k.startswith("truth/")}
+
+
+def _with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Autotuning's thread sleeps between its looks, and the end of a pass waits for it.
+    options.autotune.enabled = False
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.OFF
+    )
+    return dataset.with_options(options)

@@ -1,0 +1,256 @@
+"""An example set on disk: what preprocessing publishes and the other stages open.
+
+``manifest.json`` (files, rows, counts; written last), ``schema.json`` (features and
+tasks with what was learned), ``statistics.json``, ``vocab/<feature>.txt`` (one value a
+line, in the order of the ids), ``counts/<feature>.parquet`` (how often each value was
+seen in training rows, for the set to grow from),
+``train|validation|test/<window>-<shard>.tfrecord``,
+``raw/<split>/…parquet`` (raw values of the first rows of evaluation files) and
+``rejected/``.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from steadyrank.models.features import Feature, Task
+from steadyrank.pipeline.examples.records import Layout
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.object_storage import SOURCE, stream_with_tensorflow
+from steadyrank.pipeline.files.publish import read_json
+
+FORMAT = 1
+SEQUENCES = "sequences"  # begins the format of a next-item model's
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What all stages must agree on.
+
+    Attributes:
+        features, tasks: With what was learned from the training split.
+        score: The formula of the ranking score.
+        truths: Tasks whose true probability the examples hold.
+        group: Whether rows have a group.
+        fingerprint: SHA-256 over all of this, the vocabularies and the format.
+        ancestors: Fingerprints of the sets that this one grew from, the first one first:
+            their ids mean the same here.
+    """
+
+    features: tuple[Feature, ...]
+    tasks: tuple[Task, ...]
+    score: str
+    truths: tuple[str, ...]
+    group: bool
+    fingerprint: str = ""
+    ancestors: tuple[str, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        return Layout.of(self.features, self.tasks, self.truths, self.group)
+
+    def to_dict(self) -> dict:
+        """Without ancestors where there are none: so do older examples read."""
+        later = {"ancestors": list(self.ancestors)} if self.ancestors else {}
+        return {
+            **later,
+            "format": FORMAT,
+            "features": [feature.to_dict() for feature in self.features],
+            "tasks": [task.to_dict() for task in self.tasks],
+            "score": self.score,
+            "truths": list(self.truths),
+            "group": self.group,
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_dict(cls, document: dict, source: Path) -> "Schema":
+        """Read what ``to_dict`` gave.
+
+        Raises:
+            InputError: It is of another format, of a next-item model, or incomplete.
+        """
+        if str(document.get("format")).startswith(SEQUENCES):
+            raise InputError(
+                f"{source} is of a next-item model. Ranking models alone are taken here; "
+                "with model.kind: next_item in --config, train, export, evaluate and run "
+                "take the other kind, too, and release and inspect need no config."
+            )
+        if document.get("format") != FORMAT:
+            raise InputError(
+                f"{source}: format must be {FORMAT}. Received: "
+                f"{document.get('format')!r}. Preprocess the log again."
+            )
+        try:
+            return cls(
+                tuple(Feature.from_dict(f) for f in document["features"]),
+                tuple(Task.from_dict(t) for t in document["tasks"]),
+                document["score"],
+                tuple(document["truths"]),
+                document["group"],
+                document["fingerprint"],
+                tuple(document.get("ancestors", ())),
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{source} is corrupt: {error}") from None
+
+
+def seal(schema: Schema, vocab: Path, base: Schema | None = None) -> Schema:
+    """A schema with its fingerprint and, if it differs from its base, that as ancestor.
+
+    Args:
+        schema: Without either.
+        vocab: The folder of its vocabularies.
+        base: What it grew from.
+    """
+    before = base.ancestors if base else ()
+    sealed = dataclasses.replace(schema, ancestors=before, fingerprint="")
+    found = compute_fingerprint(sealed, vocab)
+    if base and found != base.fingerprint:
+        line = (*before, base.fingerprint)
+        sealed = dataclasses.replace(sealed, ancestors=line)
+        found = compute_fingerprint(sealed, vocab)
+    return dataclasses.replace(sealed, fingerprint=found)
+
+
+def compute_fingerprint(schema: Schema, vocab: Path) -> str:
+    """SHA-256 of the schema and of the vocabulary files beside it, in hex."""
+    document = {**schema.to_dict(), "fingerprint": ""}
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for feature in schema.features:
+        if feature.kind != "numeric":
+            digest.update(vocab_path(vocab, feature.name).read_bytes())
+    return digest.hexdigest()
+
+
+def counts_path(path: Path, feature: str) -> Path:
+    """The file of the counts of a feature's values."""
+    return path / "counts" / f"{feature.replace('/', '_')}.parquet"
+
+
+def vocab_path(vocab: Path, feature: str) -> Path:
+    """The file of a feature's vocabulary."""
+    return vocab / f"{feature.replace('/', '_')}.txt"
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """A whole example set.
+
+    Attributes:
+        path: Its folder.
+        schema: Its schema.
+        manifest: What preprocessing counted.
+        source: Where the examples are, if they were left on object storage; ``""``: here.
+    """
+
+    path: Path
+    schema: Schema
+    manifest: dict
+    source: str = ""
+
+    @classmethod
+    def open(cls, path: Path) -> "ExampleSet":
+        """Open an example set and check that all its files are there, whole.
+
+        Raises:
+            InputError: It is not one, or a file is missing or cut off; it is named.
+        """
+        path = Path(path)
+        manifest = read_json(path / "manifest.json", "an example set")
+        schema = cls.read_schema(path)
+        if schema.fingerprint != manifest["fingerprint"]:
+            raise InputError(f"{path}: schema.json does not belong to manifest.json.")
+        for feature in schema.features:
+            if feature.kind != "numeric":
+                _check_there(vocab_path(path / "vocab", feature.name))
+        if compute_fingerprint(schema, path / "vocab") != schema.fingerprint:
+            raise InputError(
+                f"{path}: schema.json or a file of vocab/ was changed after it was "
+                "written; ids would mean other values. Preprocess the log again."
+            )
+        source = (path / SOURCE).read_text() if (path / SOURCE).exists() else ""
+        if source:  # of which the sizes were checked when the rest was fetched
+            stream_with_tensorflow()
+        for file in () if source else manifest["files"]:
+            check_size(path / file["path"], file["bytes"])
+        _check_rows(path, manifest)
+        return cls(path, schema, manifest, source)
+
+    @staticmethod
+    def read_schema(path: Path) -> Schema:
+        """The schema of an example set alone."""
+        document = read_json(path / "schema.json", "an example set")
+        return Schema.from_dict(document, path / "schema.json")
+
+    def only(self, windows: Collection[str]) -> "ExampleSet":
+        """The same set with some of its training windows alone.
+
+        Raises:
+            InputError: It holds no such windows.
+        """
+        held = self.windows("train")
+        unknown = [window for window in windows if window not in held]
+        if unknown or not windows:
+            raise InputError(
+                f"{self.path} holds the training windows {', '.join(held)}. "
+                f"Received: {', '.join(unknown) or 'none'}."
+            )
+        files = [
+            file
+            for file in self.manifest["files"]
+            if file["split"] != "train" or file["window"] in windows
+        ]
+        rows = sum(file["rows"] for file in files if file["split"] == "train")
+        splits = {**self.manifest["splits"], "train": {"rows": rows}}
+        manifest = {**self.manifest, "files": files, "splits": splits}
+        return dataclasses.replace(self, manifest=manifest)
+
+    def windows(self, split: str) -> dict[str, list[Path]]:
+        """Window -> its files, windows and files in order."""
+        found: dict[str, list[Path]] = {}
+        for file in sorted(self.manifest["files"], key=lambda f: f["path"]):
+            if file["split"] == split:
+                found.setdefault(file["window"], []).append(self.path / file["path"])
+        return found
+
+    def readable(self, path: Path) -> str:
+        """The name by which TensorFlow reads one of the files."""
+        if not self.source:
+            return str(path)
+        return f"{self.source}/{path.relative_to(self.path).as_posix()}"
+
+    def rows(self, split: str) -> int:
+        return self.manifest["splits"][split]["rows"]
+
+
+def _check_there(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        raise InputError(f"{path} is missing; the example set is not whole.") from None
+
+
+def _check_rows(path: Path, manifest: dict) -> None:
+    """Nothing lost: rows read are written, duplicates or rejected."""
+    rows = manifest["rows"]
+    written = sum(file["rows"] for file in manifest["files"])
+    kept = written + rows["duplicates"] + sum(rows["rejected"].values())
+    if written != rows["written"] or kept != rows["read"]:
+        raise InputError(
+            f"{path / 'manifest.json'}: the counts do not add up: {rows}, and {written} "
+            "rows in the files. Preprocess the log again."
+        )
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise InputError where a file does not hold as many bytes as were written."""
+    found = _check_there(path)
+    if found != size:
+        raise InputError(
+            f"{path} is cut off or was changed: it must hold {size} bytes. Received: "
+            f"{found}. Preprocess the log again."
+        )

@@ -1,0 +1,181 @@
+"""The one byte contract between preprocessing and everything that reads examples.
+
+A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
+``BLOCK_ROWS`` rows in matrices, row by row, little-endian, each one bytes feature:
+
+- ``ids``, int32: of each categorical feature its id, or ``max_values`` ids with 0 after
+  the last, of a sequence the latest ones, oldest first, after 0s;
+- ``numbers``, float32: numeric features in raw units, NaN where missing; then labels in
+  raw units, NaN where there is none; then true probabilities, where the log knows them;
+  then the weights of rows in a task's loss, where the log has them;
+- ``group``, int64: the row's group, for GAUC, where the log has groups; ``NO_GROUP``
+  where the row has none.
+
+The schema names the columns of each matrix in their order (``Layout``), and its
+fingerprint ties the two together.  Rows rather than columns lie together because that
+is how they are shuffled and batched: one copy of a row instead of one for each column.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import google_crc32c
+import numpy as np
+
+from steadyrank.models.features import Feature, Task
+
+BLOCK_ROWS = 4096
+NO_GROUP = -(2**63)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which column of which matrix holds what.
+
+    Attributes:
+        ids: Categorical features and their width: 0 for a single id, else how many.
+        numbers: Keys ``feature/<name>``, ``label/<task>``, ``truth/<task>``,
+            ``weight/<task>``.
+        group: Whether rows have a group.
+    """
+
+    ids: tuple[tuple[str, int], ...]
+    numbers: tuple[str, ...]
+    group: bool
+
+    @classmethod
+    def of(
+        cls,
+        features: Iterable[Feature],
+        tasks: Iterable[Task],
+        truths: Iterable[str],
+        group: bool,
+    ) -> "Layout":
+        features, tasks = tuple(features), tuple(tasks)
+        ids = [(f.name, f.max_values) for f in features if f.kind != "numeric"]
+        numbers = [f"feature/{f.name}" for f in features if f.kind == "numeric"]
+        numbers += [f"label/{task.name}" for task in tasks]
+        numbers += [f"truth/{name}" for name in truths]
+        numbers += [f"weight/{task.name}" for task in tasks if task.sample_weight]
+        return cls(tuple(ids), tuple(numbers), group)
+
+    @property
+    def widths(self) -> list[int]:
+        """Columns of each categorical feature in ``ids``."""
+        return [max(width, 1) for _, width in self.ids]
+
+    def matrices(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns by key, as encoding has them, to the matrices of the contract."""
+        rows = len(next(iter(arrays.values())))
+        ids = [arrays[f"feature/{name}"].reshape(rows, -1) for name, _ in self.ids]
+        numbers = [arrays[key].reshape(rows, 1) for key in self.numbers]
+        matrices = {
+            "ids": np.concatenate(ids or [np.zeros((rows, 0))], 1).astype("<i4"),
+            "numbers": np.concatenate(numbers, 1).astype("<f4"),
+        }
+        if self.group:
+            matrices["group"] = arrays["group"].astype("<i8")
+        return matrices
+
+    def columns(self, matrices: dict) -> dict:
+        """Within ``tf.data``: tensors of the matrices to tensors by key."""
+        import tensorflow as tf
+
+        columns = {}
+        if self.ids:
+            parts = tf.split(matrices["ids"], self.widths, axis=1)
+            for (name, width), part in zip(self.ids, parts, strict=True):
+                columns[f"feature/{name}"] = part if width else part[:, 0]
+        numbers = tf.unstack(matrices["numbers"], len(self.numbers), axis=1)
+        columns.update(zip(self.numbers, numbers, strict=True))
+        if "group" in matrices:
+            columns["group"] = matrices["group"]
+        return columns
+
+
+def encode_blocks(matrices: dict[str, np.ndarray]) -> Iterator[bytes]:
+    """Serialise rows block by block.
+
+    The messages are put together here, byte for byte as protobuf would: workers need
+    not load TensorFlow, which takes longer than many a job.
+
+    Args:
+        matrices: From ``Layout.matrices``.
+
+    Yields:
+        Serialised ``tf.train.Example`` messages.
+    """
+    for start in range(0, len(matrices["numbers"]), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        yield encode_block({key: matrices[key][rows] for key in matrices})
+
+
+def encode_block(arrays: dict[str, np.ndarray]) -> bytes:
+    """One ``tf.train.Example`` that holds the bytes of each array under its key."""
+    entries = b""
+    for key in sorted(arrays):
+        value = _field(2, _field(1, _field(1, arrays[key].tobytes())))
+        entries += _field(1, _field(1, key.encode()) + value)
+    return _field(1, entries)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field in protobuf's wire format, as tf/core/example has them."""
+    length, varint = len(content), bytearray()
+    while length > 127:
+        varint.append(length & 127 | 128)
+        length >>= 7
+    return bytes([number << 3 | 2, *varint, length]) + content
+
+
+def write_records(file: BinaryIO, records: Iterable[bytes]) -> int:
+    """Write records in TFRecord framing.
+
+    Args:
+        file: Where to.
+        records: Their contents.
+
+    Returns:
+        The bytes written.
+    """
+    written = 0
+    for record in records:
+        length = struct.pack("<Q", len(record))
+        for part in (length, _masked_crc(length), record, _masked_crc(record)):
+            file.write(part)
+            written += len(part)
+    return written
+
+
+def _masked_crc(data: bytes) -> bytes:
+    """CRC-32C as the TFRecord format masks it (tensorflow/core/lib/hash/crc32c.h)."""
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def parse_block(record, layout: Layout, group: bool = False) -> dict:
+    """Parse one block, within ``tf.data``.
+
+    Args:
+        record: Scalar string tensor.
+        layout: The layout.
+        group: Whether the group is wanted.
+
+    Returns:
+        ``ids`` int32 ``[rows, *]``, ``numbers`` float32 ``[rows, *]``, and ``group``
+        int64 ``[rows]`` if wanted.
+    """
+    import tensorflow as tf
+
+    kinds = {"ids": tf.int32, "numbers": tf.float32}
+    if group and layout.group:
+        kinds["group"] = tf.int64
+    scalar = tf.io.FixedLenFeature([], tf.string)
+    parsed = tf.io.parse_single_example(record, dict.fromkeys(kinds, scalar))
+    matrices = {k: tf.io.decode_raw(parsed[k], kind) for k, kind in kinds.items()}
+    numbers = tf.reshape(matrices["numbers"], [-1, len(layout.numbers)])
+    rows = tf.shape(numbers)[0]
+    ids = tf.reshape(matrices["ids"], [rows, sum(layout.widths)])
+    return {**matrices, "ids": ids, "numbers": numbers}

@@ -1,0 +1,82 @@
+"""How long an export takes to answer, on this machine."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
+from steadyrank.pipeline.files.errors import InputError
+
+REPEATS = 300  # of a gate: the 99th percentile stands on the 3 slowest of them
+
+
+def measure_latency(export, examples, split: str, gate: dict | None) -> dict | None:
+    """Time the requests that the latency gate asks for.
+
+    Args:
+        export: The ``Export``.
+        examples: The ``ExampleSet``, of which the rows kept raw are asked.
+        split: ``"test"`` or ``"validation"``.
+        gate: The gate; None: nothing is timed.
+
+    Returns:
+        ``signature``, ``rows``, ``requests``, ``p50_ms``, ``p99_ms`` and
+        ``rows_per_second``; None without a gate, where the export lacks the signature,
+        and where no rows were kept raw.
+    """
+    if gate is None:
+        return None
+    name, rows = gate["signature"], gate["rows"]
+    call = signatures_of(export.path)
+    if name not in call:
+        return None
+    try:
+        raw, encoded = kept_rows(examples, export.schema.features, split)
+    except InputError:  # of the training split, or of no rows at all
+        return None
+    request = requests_of(raw, encoded, export.shared, rows, tuple(call))[name]
+    found = timed(call[name], request, rows, REPEATS)
+    return {"signature": name, "rows": rows, "requests": REPEATS, **found}
+
+
+def signatures_of(path: Path) -> dict[str, Callable]:
+    """An export's signatures: NumPy arrays by name in, NumPy arrays by name out."""
+    return calls_of(tf.saved_model.load(str(path)))
+
+
+def calls_of(loaded) -> dict[str, Callable]:
+    """The same of a loaded export."""
+
+    def calling(function):
+        _, accepted = function.structured_input_signature
+
+        def call(inputs: dict) -> dict:
+            tensors = {
+                name: tf.constant(values, accepted[name].dtype)
+                for name, values in inputs.items()
+            }
+            return {name: v.numpy() for name, v in function(**tensors).items()}
+
+        call.owner = loaded  # or its variables would be gone
+        return call
+
+    return {name: calling(function) for name, function in loaded.signatures.items()}
+
+
+def timed(call: Callable, inputs: dict, rows: int, repeats: int) -> dict:
+    """Latency of one signature, NumPy to NumPy: ``p50_ms``, ``p99_ms``, rows a second."""
+    for _ in range(5):
+        call(inputs)
+    seconds = np.zeros(repeats)
+    for i in range(repeats):
+        start = time.perf_counter()
+        call(inputs)
+        seconds[i] = time.perf_counter() - start
+    return {
+        "p50_ms": 1e3 * float(np.percentile(seconds, 50)),
+        "p99_ms": 1e3 * float(np.percentile(seconds, 99)),
+        "rows_per_second": rows / float(np.percentile(seconds, 50)),
+    }

@@ -1,0 +1,66 @@
+"""An export as it is served: loaded with TensorFlow alone."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.export.latency import calls_of
+from steadyrank.pipeline.export.signatures import ENCODED
+from steadyrank.pipeline.export.stage import CARD, EXTRA, find_version
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.preprocess.append import earlier_ids
+
+
+class Export:
+    """A SavedModel, loaded with TensorFlow alone.
+
+    Attributes:
+        path: Its folder.
+        card: What was written beside it.
+        schema: Its schema.
+        shared: Names of the features that candidates share.
+        call: Signature -> function of NumPy arrays by name.
+    """
+
+    def __init__(self, path: Path):
+        self.path = find_version(path)
+        self.card = read_json(self.path / EXTRA / CARD, "an export of this project")
+        self.schema = Schema.from_dict(self.card["schema"], self.path / EXTRA / CARD)
+        self.shared = self.card["config"].get("serving", {}).get("shared", [])
+        self._ids: dict[str, tf.Tensor] = {}
+        try:
+            self._loaded = tf.saved_model.load(str(self.path))
+        except (OSError, tf.errors.OpError, ValueError) as error:
+            raise InputError(f"{self.path} cannot be loaded: {error}") from None
+        self.call = {**calls_of(self._loaded), ENCODED: self.encoded}
+
+    def encoded(self, features: dict) -> dict:
+        """Score encoded features; names that the model does not know are left out."""
+        names = [f.name for f in self.schema.features]
+        wanted = {name: tf.convert_to_tensor(features[name]) for name in names}
+        for name, ids in self._ids.items():
+            wanted[name] = tf.gather(ids, wanted[name])
+        return self._loaded.signatures[ENCODED](**wanted)
+
+    def require(self, examples: ExampleSet, role: str) -> None:
+        """Raise InputError unless the export knows the examples' ids.
+
+        It was trained on these examples, or on some that they grew from: ids of values
+        that came since become those of unknown ones.
+        """
+        found, wanted = self.schema.fingerprint, examples.schema.fingerprint
+        if found in examples.schema.ancestors:
+            now = {f.name: f for f in examples.schema.features}
+            self._ids = {
+                f.name: tf.constant(earlier_ids(f, now[f.name], examples.path))
+                for f in self.schema.features
+                if f.rows < now[f.name].rows
+            }
+        elif found != wanted:
+            raise InputError(
+                f"{role} {self.path} was trained on examples with fingerprint "
+                f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "
+                "values: evaluate on the examples it was trained with."
+            )

@@ -1,0 +1,226 @@
+"""What an export serves: raw features in, probabilities and the score out.
+
+Vocabulary lookup, transforms and defaults are in the graph: serving cannot do them
+otherwise than training did.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from steadyrank.models.build import empty_batch
+from steadyrank.models.features import MISSING_ID, MISSING_INTEGER, Feature
+from steadyrank.models.ranker import RankingModel
+from steadyrank.pipeline.examples.example_set import Schema, vocab_path
+
+TYPES = {"string": tf.string, "integer": tf.int64, "float": tf.float32}
+MISSING = {"string": "", "integer": MISSING_INTEGER, "float": float("nan")}
+RAW, TF_EXAMPLE, ENCODED = "serving_default", "tf_example", "encoded"
+CANDIDATES, SERIALIZED = "candidates", "examples"
+
+
+class ServingModule(tf.Module):
+    """A model with its vocabularies, ready to be saved.
+
+    Signatures (all inputs and outputs by name, any number of rows B):
+
+    ``serving_default``: raw features.  A string feature takes string ``[B]``, ``""``
+    where the value is missing; an integer id int64 ``[B]``, -2**63 where missing; a
+    number float32 ``[B]``, NaN where missing.  A feature of several values takes one
+    string ``[B]``, split at its separator, or, where the log holds lists, ``[B, any]``,
+    padded with missing values.
+
+    ``tf_example``: ``examples``, serialized ``tf.Example`` string ``[B]`` that hold the
+    same raw features; a feature that an example leaves out is missing.
+
+    ``candidates``, where ``shared`` names features: raw features of B items, and of the
+    one user and moment that they share: ``[1]`` or ``[1, any]`` of each shared feature.
+
+    ``encoded``: features as the examples hold them: int32 ids ``[B]`` or
+    ``[B, max_values]``, float32 numbers ``[B]``.
+
+    All give each task's probability or value, and ``score``: float32 ``[B]``.
+
+    Args:
+        model: A built model with its weights.
+        schema: The model's schema.
+        vocab: Folder of the vocabulary files; they become assets of the export.
+        shared: Names of the features that all candidates share.
+        embedding_dtype: In which the tables are stored; read rows become float32.
+    """
+
+    def __init__(
+        self,
+        model: RankingModel,
+        schema: Schema,
+        vocab: Path,
+        shared: Collection[str] = (),
+        embedding_dtype: str = "float32",
+    ):
+        super().__init__()
+        # behind a function Keras is not seen: saving would trace each of its layers
+        self._model = lambda: model
+        self.schema = schema
+        self.shared = tuple(shared)
+        self.weights = list(model.dense_variables) + _tables(model, embedding_dtype)
+        self.tables = {
+            feature.name: _table(feature, vocab_path(vocab, feature.name))
+            for feature in schema.features
+            if feature.kind != "numeric" and feature.vocabulary_size
+        }
+        self.functions = {
+            RAW: self._function(self._from_raw, _raw_specs(schema.features)),
+            TF_EXAMPLE: self._function(
+                self._from_examples,
+                {SERIALIZED: tf.TensorSpec([None], tf.string, SERIALIZED)},
+            ),
+            ENCODED: self._function(model.predict_tasks, _encoded_specs(schema)),
+        }
+        if self.shared:
+            cuts = model.cut_kernels(empty_batch(schema.features), self.shared)
+            self.weights += cuts.variables
+            self.functions[CANDIDATES] = self._function(
+                lambda raw: model.predict_candidates(self.encode(raw), self.shared, cuts),
+                _raw_specs(schema.features, self.shared),
+            )
+
+    @property
+    def signatures(self) -> dict:
+        """Name -> concrete function, for ``tf.saved_model.save``."""
+        return dict(self.functions)
+
+    @staticmethod
+    def _function(function, specs: dict):
+        traced = tf.function(function, [specs], autograph=False)
+        return traced.get_concrete_function()
+
+    def _from_raw(self, raw: Mapping) -> dict:
+        return self._model().predict_tasks(self.encode(raw))
+
+    def _from_examples(self, inputs: Mapping) -> dict:
+        specs = {f.name: _example_spec(f) for f in self.schema.features}
+        raw = tf.io.parse_example(inputs[SERIALIZED], specs)
+        for feature in self.schema.features:
+            if is_listed(feature):
+                filler = MISSING[feature.raw]
+                raw[feature.name] = raw[feature.name].to_tensor(filler)
+        return self._from_raw(raw)
+
+    def encode(self, raw: Mapping) -> dict:
+        """Raw features as the examples hold them.
+
+        Features of one raw type and one value, whose values come in equal numbers, are
+        told apart from missing ones together: what a small batch pays for is the number
+        of operations.
+        """
+        encoded, together = {}, {}
+        for feature in self.schema.features:
+            values = raw[feature.name]
+            if feature.kind == "numeric":
+                encoded[feature.name] = values
+            elif feature.max_values:
+                encoded[feature.name] = self._several(feature, values)
+            else:
+                key = feature.raw, feature.name in self.shared
+                together.setdefault(key, []).append(feature)
+        for features in together.values():
+            ids = self._ids(features, [raw[feature.name] for feature in features])
+            encoded.update(zip((f.name for f in features), ids, strict=True))
+        return encoded
+
+    def _several(self, feature: Feature, values):
+        """Several values of a row: those that are there, as many as are kept, padded."""
+        if feature.separator:
+            values = tf.strings.split(values, feature.separator)
+        values = tf.ragged.boolean_mask(values, values != _missing(feature))
+        if feature.kind == "sequence":
+            values = values[:, -feature.max_values :]
+        ids = tf.ragged.map_flat_values(lambda v: self._ids([feature], [v])[0], values)
+        padded = ids.to_tensor(MISSING_ID, shape=[None, feature.max_values])
+        if feature.kind == "sequence":  # the latest one to the end
+            return tf.reverse(tf.reverse_sequence(padded, ids.row_lengths(), 1), [1])
+        return padded
+
+    def _ids(self, features: Sequence[Feature], values: Sequence) -> list:
+        """Flat raw values of some features to ids: missing, unknown, or known."""
+        places = zip(features, values, strict=True)
+        ids = tf.stack([self._place(feature, value) for feature, value in places])
+        # an unknown value is at -1, which with one bucket becomes that bucket's id
+        plain = [feature.oov_buckets == 1 for feature in features]
+        ids += tf.constant([[2 if one else 0] for one in plain], tf.int64)
+        missing = tf.stack(values) == _missing(features[0])
+        nothing = tf.constant(MISSING_ID, tf.int64)
+        return tf.unstack(tf.cast(tf.where(missing, nothing, ids), tf.int32))
+
+    def _place(self, feature: Feature, values):
+        """Lines of the vocabulary, -1 where unknown; with several buckets, ids."""
+        lines = tf.fill(tf.shape(values), tf.constant(-1, tf.int64))
+        if feature.name in self.tables:
+            lines = self.tables[feature.name].lookup(values)
+        if feature.oov_buckets == 1:
+            return lines
+        texts = values if feature.raw == "string" else tf.as_string(values)
+        bucket = 1 + tf.strings.to_hash_bucket_fast(texts, feature.oov_buckets)
+        return tf.where(lines < 0, bucket, lines + 1 + feature.oov_buckets)
+
+
+def _tables(model: RankingModel, dtype: str) -> list[tf.Variable]:
+    """What stands for the embedding tables in the export."""
+    if dtype == "float32":
+        return list(model.embedding_variables)
+    tables = model.inputs_layer.tables.values()
+    return [variable for table in tables for variable in table.compress(dtype)]
+
+
+def _missing(feature: Feature):
+    return tf.constant(MISSING[feature.raw], TYPES[feature.raw])
+
+
+def is_listed(feature: Feature) -> bool:
+    """Whether a row's values come as a list, not in one string."""
+    return bool(feature.max_values) and not feature.separator
+
+
+def _table(feature: Feature, path: Path) -> tf.lookup.StaticHashTable:
+    """A vocabulary file as a table from value to line number; -1 where unknown."""
+    text = feature.raw == "string"
+    lines = tf.lookup.TextFileInitializer(
+        str(path),
+        TYPES[feature.raw],
+        tf.lookup.TextFileIndex.WHOLE_LINE if text else 0,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
+    )
+    return tf.lookup.StaticHashTable(lines, -1)
+
+
+def raw_type(feature: Feature) -> tf.DType:
+    """The type in which a feature is sent."""
+    return tf.float32 if feature.kind == "numeric" else TYPES[feature.raw]
+
+
+def _raw_specs(features: Sequence[Feature], shared: Collection[str] = ()) -> dict:
+    specs = {}
+    for feature in features:
+        rows = 1 if feature.name in shared else None
+        shape = [rows, None] if is_listed(feature) else [rows]
+        specs[feature.name] = tf.TensorSpec(shape, raw_type(feature), feature.name)
+    return specs
+
+
+def _example_spec(feature: Feature):
+    kind = raw_type(feature)
+    if is_listed(feature):
+        return tf.io.RaggedFeature(kind)
+    missing = float("nan") if kind == tf.float32 else MISSING[feature.raw]
+    return tf.io.FixedLenFeature([], kind, missing)
+
+
+def _encoded_specs(schema: Schema) -> dict:
+    specs = {}
+    for feature in schema.features:
+        shape = [None, feature.max_values] if feature.max_values else [None]
+        kind = tf.float32 if feature.kind == "numeric" else tf.int32
+        specs[feature.name] = tf.TensorSpec(shape, kind, feature.name)
+    return specs

@@ -1,0 +1,1 @@
+"""Files: published whole, locked, and on object storage."""

@@ -1,0 +1,196 @@
+"""Whole or absent: how a stage publishes a folder, and how the next one reads it."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from steadyrank.pipeline.files.errors import InputError, no_space
+
+HASH_BYTES = 1 << 20  # read at once
+PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
+# by which a folder is known for what a stage wrote, and --overwrite may remove it
+MARKERS = ("manifest.json", "train.json", "verdict.json", "stability.json")
+MARKERS += ("*/saved_model.pb", "truth.parquet")  # exports, a synthetic log
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise where a stage's output is there already and must not be replaced.
+
+    Raises:
+        InputError: ``path`` exists and ``overwrite`` is False, or it is neither empty nor
+            what a stage wrote.
+    """
+    if not path.exists():
+        return
+    if not overwrite:
+        raise InputError(
+            f"{path} exists already. Choose another --output, or pass --overwrite "
+            "to replace it."
+        )
+    if not _is_ours(path):
+        raise InputError(
+            f"{path} is not what a stage wrote, and --overwrite replaces nothing else. "
+            "Choose another --output, or remove it by hand."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    empty = all(left.match(PARTIAL) for left in path.iterdir())
+    return empty or any(any(path.glob(marker)) for marker in MARKERS)
+
+
+@contextlib.contextmanager
+def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a stage an empty folder, and put it in place once the stage has finished.
+
+    What stands under ``path`` is therefore always whole: a stage that fails, or is
+    killed, leaves there what was there before.
+
+    Args:
+        path: Where the folder shall stand.
+        overwrite: Whether what is there may be replaced.
+
+    Yields:
+        A folder beside ``path``, to write into.
+
+    Raises:
+        InputError: ``path`` exists and ``overwrite`` is False; also where it was put there
+            by another in the meantime.
+        PassingError: There is no space left for it.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite)
+    # no process id: in containers, all jobs on a volume are process 1
+    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        unwritable = InputError(f"cannot write {path}: {error.strerror}")
+        raise no_space(error, path) or unwritable from None
+    try:
+        yield partial
+        replace(partial, path, overwrite)
+    except Exception as error:
+        if full := no_space(error, path):
+            raise full from None
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace(partial: Path, path: Path, overwrite: bool = True) -> None:
+    """Move a finished folder to its place; the one it replaces goes only afterwards.
+
+    Raises:
+        InputError: Something stands there and ``overwrite`` is False.
+    """
+    if not overwrite:
+        try:
+            partial.rename(path)  # which fails where another job has put something
+        except OSError:
+            refuse_existing(path, False)
+            raise
+        return
+    old = path.with_name(f".{path.name}.old-{secrets.token_hex(8)}")
+    if path.exists():
+        path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a finished file a second name; where a file system cannot, copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def hash_folder(path: Path, leave_out: str = "") -> str:
+    """SHA-256 over names and contents of all files below a folder, in hex.
+
+    Args:
+        path: The folder.
+        leave_out: A folder in it that does not count.
+
+    Returns:
+        The digest.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(f for f in path.rglob("*") if f.is_file()):
+        name = file.relative_to(path)
+        if name.parts[0] == leave_out:
+            continue
+        digest.update(f"{name.as_posix()}\n{_hash_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def make_room(path: Path) -> Path:
+    """Make the folder of a file that is yet to be written.
+
+    Raises:
+        InputError: The path is a folder itself, or its folder cannot be made.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file in it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the folder {path.parent}: {error.strerror}. Name another."
+        ) from None
+    return path
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file through a temporary name; NaN and infinity become null."""
+    temporary = path.with_name(path.name + ".partial")
+    text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def finite(content):
+    """A copy of a JSON document with None for every number that JSON cannot hold."""
+    if isinstance(content, dict):
+        return {str(key): finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    if isinstance(content, float) and not abs(content) < float("inf"):
+        return None
+    return content
+
+
+def read_json(path: Path, whole: str) -> dict:
+    """Read a JSON file that a stage wrote.
+
+    Args:
+        path: The file.
+        whole: What its folder should be, for the message: ``"an example set"``.
+
+    Raises:
+        InputError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(
+            f"{path.parent} is not {whole}, or not a whole one: {path.name} is missing."
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path} is corrupt: {error}") from None

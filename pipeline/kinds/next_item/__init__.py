@@ -1,0 +1,1 @@
+"""Next-item models: what differs from ranking."""

@@ -1,0 +1,166 @@
+"""A config's next-item model: built, compiled, grown, or started from another run's."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import yaml
+
+from steadyrank.components.optimizers.schedules import Backoff
+from steadyrank.components.sequences.encoder import SequenceEncoder
+from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
+from steadyrank.models.next_item import NextItemModel
+from steadyrank.models.stack import grow, grow_unchanged, named_weights
+from steadyrank.pipeline.config import parse_sequence_config
+from steadyrank.pipeline.config.next_item import Phase, SequenceConfig
+from steadyrank.pipeline.examples.example_set import vocab_path
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.kinds.next_item.example_set import ITEM, SequenceSchema
+from steadyrank.pipeline.train.model import load_variables, save_variables
+
+TRAINED = "a trained next-item model"
+BLOCK_SEEDS = 100_000  # apart: the seeds of a model's blocks, and those of its tables
+
+
+def build(config: SequenceConfig, schema: SequenceSchema, blocks: int) -> NextItemModel:
+    """A model at its start, not compiled; the last item of its catalogue is the unknown."""
+    settings, seed = config.model, config.train.seed
+    encoder = SequenceEncoder(
+        settings.block,
+        blocks,
+        settings.alpha,
+        max_length=schema.history,
+        dropout=settings.dropout,
+        normalize_first=settings.normalize_first,
+        seed=seed * BLOCK_SEEDS,
+    )
+    return NextItemModel(encoder, schema.unknown, settings.dim, settings.sampled, seed=seed)
+
+
+def save_weights(model: NextItemModel, folder: Path) -> None:
+    """Save a model's weights, by names that a grown model has like any other."""
+    save_variables(named_weights(model), folder)
+
+
+def load_weights(model: NextItemModel, folder: Path) -> None:
+    """Load what ``save_weights`` saved.
+
+    Raises:
+        InputError: Nothing, or something else, is there.
+    """
+    load_variables(named_weights(model), folder)
+
+
+def compile_model(model: NextItemModel, config: SequenceConfig, backoff=1.0) -> None:
+    """Give a model the config's optimizers, at their start.
+
+    Args:
+        model: The model.
+        config: The run's config.
+        backoff: A variable that multiplies both learning rates, or a number.
+    """
+    dense, rows = config.train.dense, config.train.embedding
+    thresholds = {"threshold": dense.threshold} if dense.threshold else {}
+    model.compile(
+        DENSE_OPTIMIZERS[dense.optimizer](
+            Backoff(dense.learning_rate, backoff),
+            clip=dense.clip,
+            relative=dense.relative_threshold,
+            absolute=dense.absolute_threshold,
+            **thresholds,
+        ),
+        ROW_OPTIMIZERS[rows.optimizer](
+            Backoff(rows.learning_rate, backoff),
+            clip=rows.clip,
+            r=rows.r,
+            zeta=rows.zeta,
+            l2=rows.l2,
+            semantics=rows.semantics,
+        ),
+        xla=config.train.xla,
+    )
+
+
+def grown(model: NextItemModel, phase: Phase) -> NextItemModel:
+    """The model at the depth of a phase; it is the same where the phase grows nothing."""
+    if not phase.grow:
+        return model
+    top = phase.blocks - model.encoder.blocks
+    if phase.grow == "unchanged":
+        return grow_unchanged(model, top=top)
+    return grow(model, phase.grow, top=top)
+
+
+def trained_before(
+    config: SequenceConfig, schema: SequenceSchema, vocab: Path
+) -> NextItemModel:
+    """The model of ``train.start_from`` on this run's catalogue.
+
+    Blocks are copied whole, and so is the vector of every item that both catalogues know,
+    by its raw value; other items and the softmax are at their start.
+
+    Args:
+        config: The run's config.
+        schema: The schema of this run.
+        vocab: The folder of this run's vocabulary.
+
+    Raises:
+        InputError: There is no trained model, or one of another shape.
+    """
+    folder = Path(config.train.start_from)
+    read_json(folder / "train.json", TRAINED)
+    document = read_json(folder / "schema.json", TRAINED)
+    before = SequenceSchema.from_dict(document, folder / "schema.json")
+    text = (folder / "config.yaml").read_text(encoding="utf-8")
+    theirs = parse_sequence_config(yaml.safe_load(text), str(folder / "config.yaml"))
+    _require_like(theirs, config, folder)
+    depth = theirs.train.phases[-1].blocks
+    source, target = (build(theirs, before, depth), build(config, schema, depth))
+    load_weights(source, folder / "best")
+    old, new = named_weights(source), named_weights(target)
+    for name in new:
+        if name.startswith("block_") or name.startswith("norm"):
+            new[name].assign(old[name])
+    if "positions" in new:  # counted from the newest
+        shared = min(schema.history, before.history)
+        new["positions"][-shared:].assign(old["positions"][-shared:])
+    rows, places = _shared_items(vocab, folder / "vocab")
+    vectors = new["item_embedding"].numpy()
+    vectors[rows] = old["item_embedding"].numpy()[places]
+    vectors[schema.unknown] = old["item_embedding"].numpy()[before.unknown]
+    new["item_embedding"].assign(vectors)
+    return target
+
+
+def _require_like(theirs: SequenceConfig, config: SequenceConfig, folder: Path) -> None:
+    for name in ("block", "dim", "alpha", "normalize_first"):
+        wanted, found = getattr(config.model, name), getattr(theirs.model, name)
+        if wanted != found:
+            raise InputError(
+                f"train.start_from: model.{name} must be {found!r}, as in {folder}. "
+                f"Received: {wanted!r}."
+            )
+    depth, first = theirs.train.phases[-1].blocks, config.train.phases[0]
+    grows = depth < first.blocks <= 2 * depth if first.grow else first.blocks == depth
+    if not grows:
+        raise InputError(
+            f"train.phases.0: {folder} has {depth} blocks; take as many, or up to twice as "
+            f"many with grow. Received: blocks={first.blocks}, grow={first.grow}."
+        )
+
+
+def _shared_items(vocab: Path, other: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of the items that both vocabularies hold: in one, and in the other."""
+    ours, theirs = (
+        np.array(vocab_path(folder, ITEM).read_text(encoding="utf-8").split("\n")[:-1])
+        for folder in (vocab, other)
+    )
+    _, here, there = np.intersect1d(ours, theirs, return_indices=True)
+    return here + 1, there + 1
+
+
+def training_inputs(ids, unknown: int) -> dict[str, tf.Tensor]:
+    """Sequences ``[B, T + 1]`` as ``train_step`` takes them; the unknown is no target."""
+    targets = tf.where(ids[:, 1:] == unknown, 0, ids[:, 1:])
+    return {"items": ids[:, :-1], "targets": targets}

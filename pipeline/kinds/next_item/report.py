@@ -1,0 +1,129 @@
+"""The report about a next-item model, from the parts of the report about any model."""
+
+from pathlib import Path
+
+from steadyrank.pipeline.kinds.next_item.gates import TASK
+from steadyrank.pipeline.report import document, header, write_page
+from steadyrank.pipeline.report import figures as draw
+from steadyrank.pipeline.report.curves import clean
+from steadyrank.pipeline.report.data import row_table
+from steadyrank.pipeline.report.elements import (
+    Column,
+    Markup,
+    count,
+    figure,
+    heading,
+    join,
+    number,
+    paragraph,
+    table,
+)
+from steadyrank.pipeline.report.sections import (
+    clipping,
+    configuration,
+    divergence_sentence,
+    gates,
+    skew,
+)
+
+METRICS = ("mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20")
+
+
+def write_report(
+    path: Path,
+    *,
+    metrics: dict,
+    verdict: dict,
+    log: list[dict],
+    config: dict,
+    manifest: dict,
+    versions: dict,
+) -> None:
+    """Write the page; arguments as for ``pipeline.report.write_report``."""
+    sections = {
+        "Gates": gates(verdict),
+        "Metrics": ranking(metrics),
+        "Training": training(log, metrics["divergence"]),
+        "Clipping": clipping(log),
+        "Training and serving skew": skew(metrics["skew"]),
+        "Data": data(manifest),
+        "Configuration": configuration(config, versions),
+    }
+    write_page(path, document(header(metrics, verdict), sections))
+
+
+def ranking(metrics: dict) -> Markup:
+    """Every metric of the model with its interval, of what it is compared with, gains."""
+    ours, popularity = metrics["tasks"][TASK], metrics["popularity"]
+    baseline = (metrics["baseline"] or {}).get("tasks", {}).get(TASK)
+    columns = [Column("Metric", False), Column("Model"), Column("Interval")]
+    columns += [Column("Popularity"), Column("Gain"), Column("Interval")]
+    columns += [Column("Baseline"), Column("Gain"), Column("Interval")] if baseline else []
+    rows = []
+    for name in METRICS:
+        row = [name, number(ours[name]), interval(ours["intervals"][name])]
+        row += [number(popularity[name]), *gain(ours["gain_over_popularity"][name])]
+        row += [number(baseline[name]), *gain(ours["gain"][name])] if baseline else []
+        rows.append(row)
+    said = "Over the whole catalogue, of the item that came next; items that training "
+    said += "never saw cannot be foretold and count as missed. Users are drawn anew for "
+    return join([table(columns, rows), paragraph(said + "the intervals.", "note")])
+
+
+def interval(bounds: list | None) -> str:
+    return f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
+
+
+def gain(found: dict) -> list:
+    return [number(found["difference"], "+.4f"), interval(found["interval"])]
+
+
+def training(log: list[dict], divergence: dict) -> Markup:
+    """Loss, and validation MRR@5 after every evaluation, phase by phase."""
+    note = "Each phase begins with the best weights of the one before, grown."
+    return join(
+        [
+            paragraph(divergence_sentence(divergence)),
+            figure("Loss", draw.loss_figure(log, divergence)),
+            figure("Validation MRR@5", validation_figure(log), note),
+        ]
+    )
+
+
+def validation_figure(log: list[dict]) -> dict | None:
+    """A curve for each phase."""
+    traces, lines = [], [line for line in log if line.get("validation")]
+    for index, phase in enumerate(dict.fromkeys(line["phase"] for line in lines)):
+        own = [line for line in lines if line["phase"] == phase]
+        values = clean([line["validation"][TASK]["mrr@5"] for line in own])
+        steps = [line["step"] for line in own]
+        trace = draw.curve(f"phase {phase + 1}", steps, values, *draw.style(index))
+        traces.append(trace | {"mode": "lines+markers"})
+    return draw.drawing(traces, "step", "MRR@5") if traces else None
+
+
+def data(manifest: dict) -> Markup:
+    """What went in, what came out, and what became of the rest."""
+    columns = [Column("Split", False), Column("Sequences"), Column("Events of its own")]
+    columns += [
+        Column("Read again as history"),
+        Column("Unknown items"),
+        Column("to foretell"),
+    ]
+    names = ("sequences", "rows", "read_again", "unknown", "unknown_targets")
+    rows = [
+        [split, *(count(found[name]) for name in names)]
+        for split, found in manifest["splits"].items()
+    ]
+    dropped = manifest["rows"]["dropped"].items()
+    return join(
+        [
+            row_table(manifest["rows"], {}),
+            table(
+                [Column("Left out", False), Column("Count")],
+                [[reason, count(n)] for reason, n in dropped],
+            ),
+            heading("Splits"),
+            table(columns, rows),
+        ]
+    )

@@ -1,0 +1,114 @@
+"""How well an export ranks the item that came next, and how sure that is. NumPy alone.
+
+N sequences; a rank is 0-based, over all known items.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from steadyrank.components.metrics import bootstrap
+from steadyrank.pipeline.kinds.next_item.gates import TASK
+from steadyrank.pipeline.metrics.uncertainty import CONFIDENCE
+
+CUTOFFS = (5, 20)
+BOOTSTRAP_SEED = 1
+
+
+def row_metrics(ranks: np.ndarray) -> dict[str, np.ndarray]:
+    """Each sequence's share in each metric, which is their mean.
+
+    At rank r below k: 1 / (r + 1) for MRR@k, 1 for HR@k, 1 / log2(r + 2) for NDCG@k.
+
+    Args:
+        ranks: int ``[N]``.
+
+    Returns:
+        Metric -> float64 ``[N]``.
+    """
+    found = {}
+    for k in CUTOFFS:
+        hit = ranks < k
+        found[f"mrr@{k}"] = hit / (ranks + 1.0)
+        found[f"hr@{k}"] = hit.astype(float)
+        found[f"ndcg@{k}"] = hit / np.log2(ranks + 2.0)
+    return found
+
+
+def summarise(
+    ranks: np.ndarray,
+    groups: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    *,
+    confidence: float | None = None,
+    repetitions: int = bootstrap.REPETITIONS,
+) -> dict:
+    """Metrics, how far they would scatter on other users, and gains over other rankings.
+
+    Args:
+        ranks: int ``[N]``.
+        groups: int ``[N]``, the users: they are drawn, not the rows.
+        others: Name of a gain -> ranks ``[N]`` of what is compared with, on the same rows.
+        confidence: Of each bound; None: 0.95, so that nine in ten intervals cover.
+        repetitions: Samples drawn.
+
+    Returns:
+        ``kind``, ``rows``, ``groups`` (users with a hit of any ranking), each metric,
+        ``errors``, ``intervals``, and under the name of each gain metric ->
+        ``difference``, ``error`` and ``interval``.
+    """
+    users, count = bootstrap.number_groups(groups, len(ranks))
+    rankings = {"": ranks, **others}
+    by_row = {name: row_metrics(each) for name, each in rankings.items()}
+    drawn = _draw(by_row, users, count, repetitions)
+    hit = np.any([each[f"hr@{CUTOFFS[-1]}"] > 0 for each in by_row.values()], axis=0)
+    judged = len(np.unique(users[hit]))
+    far = bootstrap.quantile(confidence or CONFIDENCE, max(judged, 2))
+    result = {"kind": TASK, "rows": len(ranks), "groups": judged}
+    result |= {metric: _mean(values) for metric, values in by_row[""].items()}
+    spread = {metric: _spread(drawn["", metric], judged) for metric in by_row[""]}
+    result["errors"] = spread
+    result["intervals"] = {m: _interval(result[m], e, far) for m, e in spread.items()}
+    for name in others:
+        result[name] = {
+            metric: _gain(
+                result[metric] - _mean(by_row[name][metric]),
+                _spread(drawn["", metric] - drawn[name, metric], judged),
+                far,
+            )
+            for metric in by_row[name]
+        }
+    return result
+
+
+def _draw(by_row: Mapping, users: np.ndarray, count: int, repetitions: int) -> dict:
+    """(ranking, metric) -> its values on drawn samples of the users, ``[repetitions]``."""
+    keys = [(name, metric) for name, found in by_row.items() for metric in found]
+    sums = [np.bincount(users, by_row[n][m], count) for n, m in keys]
+    columns = np.stack([np.bincount(users, minlength=count).astype(float), *sums], axis=1)
+    blocks = [
+        weights.astype(float) @ columns
+        for weights in bootstrap.draw(count, repetitions, len(users), BOOTSTRAP_SEED)
+    ]
+    totals = np.concatenate(blocks)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = totals[:, 1:] / totals[:, :1]
+    return {key: values[:, i] for i, key in enumerate(keys)}
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _spread(values: np.ndarray, groups: int) -> float | None:
+    error = float(bootstrap.standard_error(values))
+    return error if groups >= bootstrap.FEWEST and np.isfinite(error) else None
+
+
+def _interval(value: float, error: float | None, far: float) -> list[float] | None:
+    return None if error is None else [value - far * error, value + far * error]
+
+
+def _gain(difference: float, error: float | None, far: float) -> dict:
+    interval = _interval(difference, error, far)
+    return {"difference": difference, "error": error, "interval": interval}

@@ -1,0 +1,85 @@
+"""Whether the two signatures of an export of a next-item model agree, on raw rows."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from steadyrank.pipeline.examples.example_set import vocab_path
+from steadyrank.pipeline.export.signatures import MISSING, RAW
+from steadyrank.pipeline.kinds.next_item.example_set import (
+    ITEM,
+    SequenceSchema,
+    SequenceSet,
+    pad_left,
+    read_blocks,
+)
+from steadyrank.pipeline.kinds.next_item.serving import HISTORY, ITEMS, SCORES
+
+
+def measure_skew(export, examples: SequenceSet, split: str) -> dict:
+    """Largest difference between the two signatures on the rows that were kept raw.
+
+    The answer of the raw one, its scores in their order, is compared with the best of the
+    scores of the encoded one, and each answered item's with its own there.
+
+    Args:
+        export: A ``NextItemExport``.
+        examples: The set of sequences.
+        split: The split.
+
+    Returns:
+        ``rows``, ``max_difference`` and ``outputs``, as ``metrics.json`` has them.
+    """
+    total, largest = 0, 0.0
+    for file in (f for f in examples.manifest["files"] if f["split"] == split):
+        raw_file = examples.path / "raw" / file["path"].replace(".tfrecord", ".parquet")
+        if split == "train" or not raw_file.exists():
+            continue
+        lists = pq.read_table(raw_file)["items"].combine_chunks()
+        history = _padded(lists, export.schema)
+        answer = export.signatures[RAW](**{HISTORY: tf.constant(history)})
+        name = f"{examples.source or examples.path}/{file['path']}"
+        items, lengths, _ = next(read_blocks([name]))
+        rows = pad_left(items, lengths, examples.schema.length)[: len(lists)]
+        scores = export.scores(tf.constant(rows[:, :-1])).numpy()
+        largest = np.maximum(largest, _difference(answer, scores, examples))
+        total += len(lists)
+    return {
+        "rows": total,
+        "max_difference": float(largest) if total else float("nan"),
+        "outputs": {SCORES: float(largest)} if total else {},
+    }
+
+
+def _padded(lists, schema: SequenceSchema) -> np.ndarray:
+    """Raw items before the last of each list, as rows padded on the right."""
+    lengths = lists.value_lengths().to_numpy()
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
+    kept = np.ones(len(flat), bool)
+    kept[np.cumsum(lengths) - 1] = False
+    rows = np.repeat(np.arange(len(lengths)), lengths - 1)
+    place = np.arange(len(rows)) - np.repeat(
+        np.cumsum(lengths - 1) - (lengths - 1), lengths - 1
+    )
+    kind = np.int64 if schema.raw == "integer" else object
+    matrix = np.full((len(lengths), schema.length), MISSING[schema.raw], kind)
+    matrix[rows, place] = flat[kept]
+    return matrix
+
+
+def _difference(answer: dict, scores: np.ndarray, examples: SequenceSet) -> float:
+    text = vocab_path(examples.path / "vocab", ITEM).read_text(encoding="utf-8")
+    known = np.array(text.split("\n")[:-1])
+    order = np.argsort(known)
+    raw, served = answer[ITEMS].numpy(), answer[SCORES].numpy()
+    named = np.char.decode(raw.astype(bytes)) if raw.dtype == object else raw.astype(str)
+    places = order[np.searchsorted(known, named, sorter=order)]
+    own = np.take_along_axis(scores, places, axis=1)
+    best = -np.sort(-scores, axis=1)[:, : served.shape[1]]
+    return float(np.maximum(_gap(served, own), _gap(served, best)))
+
+
+def _gap(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest difference; two infinite scores are alike, a NaN stays one."""
+    with np.errstate(invalid="ignore"):
+        return float(np.where(a == b, 0.0, np.abs(a - b)).max(initial=0.0))

@@ -1,0 +1,1 @@
+"""What is measured of a scored split, task by task."""

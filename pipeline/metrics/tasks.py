@@ -1,0 +1,96 @@
+"""Every metric of a task, from its predictions: the same code in training and judging."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from steadyrank.components.metrics import grouped as metrics
+from steadyrank.models.features import Task
+from steadyrank.pipeline.metrics.negative_sampling import whole_log_curve, whole_log_metrics
+
+
+def measure(
+    tasks: Iterable[Task],
+    labels: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
+    groups: np.ndarray | None = None,
+    truths: Mapping[str, np.ndarray] | None = None,
+    curves: bool = False,
+) -> dict[str, dict]:
+    """Measure each task over its own sample space.
+
+    Args:
+        tasks: The tasks.
+        labels: Task name -> ``[rows]``.
+        masks: Task name -> ``[rows]``, not 0 inside of the sample space.
+        outputs: Task name -> predicted probabilities or values, ``[rows]``.
+        groups: ``[rows]``, for GAUC.
+        truths: Task name -> true probabilities ``[rows]``, where they are known.
+        curves: Whether to give ROC and calibration curves, too.
+
+    Returns:
+        Task name -> metrics; NaN where one is not defined.
+    """
+    results = {}
+    for task in tasks:
+        inside = masks[task.name] > 0
+        label, output = labels[task.name][inside], outputs[task.name][inside]
+        if task.kind == "regression":
+            results[task.name] = _regression(label, output)
+            continue
+        group = None if groups is None else groups[inside]
+        result = _binary(label, output, group)
+        if truths and task.name in truths:
+            result["reachable_auc"] = metrics.auc(label, truths[task.name][inside])
+        if curves:
+            result["roc"] = metrics.roc_curve(label, output)
+            result["calibration_curve"] = metrics.calibration_curve(label, output)
+        if task.negative_rate < 1:
+            result |= whole_log_metrics(label, output, task.negative_rate)
+            if curves:
+                curve = whole_log_curve(label, output, task.negative_rate)
+                result["calibration_curve"] = curve
+        results[task.name] = result
+    return results
+
+
+def _binary(label: np.ndarray, output: np.ndarray, group: np.ndarray | None) -> dict:
+    return {
+        "kind": "binary",
+        "rows": len(label),
+        "positives": int(label.sum()),
+        "auc": metrics.auc(label, output),
+        "pr_auc": metrics.pr_auc(label, output),
+        "gauc": None if group is None else metrics.gauc(label, output, group),
+        "log_loss": metrics.log_loss(label, output),
+        "normalized_entropy": metrics.normalized_entropy(label, output),
+        "calibration": metrics.calibration(label, output),
+    }
+
+
+def _regression(label: np.ndarray, output: np.ndarray) -> dict:
+    return {
+        "kind": "regression",
+        "rows": len(label),
+        "mse": metrics.mse(label, output),
+        "rmse": metrics.rmse(label, output),
+        "mae": metrics.mae(label, output),
+        "calibration": metrics.calibration(label, output),
+    }
+
+
+def monitored(results: Mapping[str, dict], monitor: str) -> float:
+    """The number that early stopping watches: higher is better.
+
+    Args:
+        results: From ``measure``.
+        monitor: ``"mean_auc"`` over the binary tasks whose AUC is defined, or a task's
+            name: its AUC, or the negative RMSE of a regression task.
+    """
+    if monitor != "mean_auc":
+        result = results[monitor]
+        return result["auc"] if result["kind"] == "binary" else -result["rmse"]
+    areas = [r["auc"] for r in results.values() if r["kind"] == "binary"]
+    known = [area for area in areas if area == area]
+    return float(np.mean(known)) if known else float("nan")

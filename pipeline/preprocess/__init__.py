@@ -1,0 +1,1 @@
+"""Raw log to examples, as one Beam job."""

@@ -1,0 +1,130 @@
+"""How an example set grows: what its new training rows add to what was learned before.
+
+Known values keep their ids.  A new one comes after them, once it was seen ``min_count``
+times in all training rows so far: counts of all values, known or not, are kept in
+``counts/``.  Statistics add up.  What scales a number (mean, deviation, the boundaries of
+its buckets) stays as it was first learned, and so does a label's mean: a model that
+goes on training must find its inputs as it left them.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from steadyrank.models.features import Feature
+from steadyrank.pipeline.examples.compatibility import FREE, require_made_for
+from steadyrank.pipeline.examples.example_set import ExampleSet, counts_path, vocab_path
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.plan import Plan
+from steadyrank.pipeline.preprocess.vocabulary import Analysis, Learned, Moments
+
+# what may change from one addition to the next: the days, how often a new value must be
+# seen, and how files are read
+MOVES_ON = {
+    "split",
+    "min_count",
+    "delimiter",
+    "quote",
+    "multiline",
+    "columns",
+    "time_unit",
+}
+LEARNED = {
+    "vocabulary_size": 0,
+    "mean": 0.0,
+    "std": 1.0,
+    "centre": None,
+    "boundaries": (),
+}
+
+
+def require_same_kind(plan: Plan, base: ExampleSet) -> None:
+    """Raise where a plan's features or tasks are not those that a set was made with.
+
+    Raises:
+        InputError: They are others; the message names them.
+    """
+    features = [dataclasses.replace(f, **LEARNED) for f in base.schema.features]
+    tasks = [dataclasses.replace(t, mean=0.0, std=1.0) for t in base.schema.tasks]
+    for what, wanted, found in (
+        ("features", features, plan.features),
+        ("tasks", tasks, plan.tasks),
+    ):
+        if tuple(wanted) != tuple(found):
+            names = {item.name for item in {*wanted} ^ {*found}} or "their order"
+            raise InputError(
+                f"{what}: {names} must be as the examples were made with. To change "
+                "them, preprocess the whole log again, without --append."
+            )
+    require_made_for(plan.config, base.manifest, base.path, FREE | MOVES_ON)
+
+
+def accumulate(analysis: Analysis, plan: Plan) -> Analysis:
+    """Add what the base's training rows amounted to."""
+    base = plan.addition.base
+    if base is None:
+        return analysis
+    statistics = read_json(base / "statistics.json", "an example set")
+    before = Analysis(
+        counts={
+            f.name: pq.read_table(counts_path(base, f.name))
+            for f in plan.features
+            if f.kind != "numeric"
+        },
+        numbers={
+            f.name: (_moments(statistics["features"][f.name]),)
+            for f in plan.features
+            if f.kind == "numeric"
+        },
+        labels={t.name: (_moments(statistics["labels"][t.name]),) for t in plan.tasks},
+    )
+    return vocab.merge([before, analysis])
+
+
+def learn(analysis: Analysis, plan: Plan) -> Learned:
+    """What encoding needs; see ``vocab.learn``. With a base, its ids and scales stay."""
+    base = plan.addition.base
+    if base is None:
+        return vocab.learn(analysis, plan)
+    schema = ExampleSet.read_schema(base)
+    old = {f.name: _values(base, f) for f in schema.features if f.kind != "numeric"}
+    learned = vocab.learn(analysis, plan, old)
+    features = [
+        dataclasses.replace(was, vocabulary_size=now.vocabulary_size)
+        for was, now in zip(schema.features, learned.features, strict=True)
+    ]
+    return dataclasses.replace(learned, features=tuple(features), tasks=schema.tasks)
+
+
+def earlier_ids(before: Feature, now: Feature, path: Path) -> np.ndarray:
+    """What each id would have been with an earlier vocabulary.
+
+    Args:
+        before: The feature as it was then.
+        now: The feature as it is.
+        path: The example set of ``now``.
+
+    Returns:
+        int32 ``[now.rows]``: new values are unknown ones.
+    """
+    ids = np.arange(now.rows, dtype=np.int32)
+    new = _values(path, now)[before.vocabulary_size :]
+    ids[before.rows :] = vocab.look_up(new, pa.array([], new.type), before)
+    return ids
+
+
+def _values(base: Path, feature) -> pa.Array:
+    """A vocabulary, as it was typed."""
+    text = vocab_path(base / "vocab", feature.name).read_bytes().decode()
+    kind = pa.int64() if feature.raw == "integer" else pa.string()
+    return pa.array(text.split("\n")[:-1], pa.string()).cast(kind)
+
+
+def _moments(found: dict) -> Moments:
+    names = ("rows", "mean", "m2", "min", "max", "missing")
+    return Moments(*(found[name] for name in names))

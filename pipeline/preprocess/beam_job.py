@@ -1,0 +1,301 @@
+"""The Apache Beam job that makes examples of either kind: what is done in which order.
+
+    pieces ─ read, key ─ group by shard ─ settle ┐
+       ┌─────────────────────────────────────────┘
+       ├ training split: analyse ─ merge ─ learn ┐ (side input)
+       └───────────────────────────────── encode ┴ write ─ summary
+
+Arrow tables go from end to end; between workers they travel in Arrow's stream format.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners import create_runner
+
+from steadyrank.pipeline.examples.example_set import counts_path
+from steadyrank.pipeline.files.errors import InputError, PassingError, near
+from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.raw_log.readers import Piece
+
+RAW_ROWS = 1000  # of each evaluation file, kept raw for the check of the raw signature
+DEFAULT_RUNNER = "--runner=FnApiRunner"  # local; DirectRunner would download an engine
+SIDE_OUTPUTS = ("rejected", "counts", "failed")
+PIECE_ROWS = 1 << 40  # more than any piece has: places of its rows in the log
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a kind of examples does in each step of the job; all of it is pickled.
+
+    Args:
+        key: Called with a table of the log, its file and the place of its first row in
+            the log; gives a table for each shard's key, rejected tables, and counts.
+        settle: A shard's key and tables to ``(<split>/..., final rows)``; with outputs
+            ``rejected`` and ``counts``, too.
+        analyse: Training rows to what vocabularies are learned from; these are merged.
+        learn: That to what encoding needs.
+        write_learned: Called with what was learned; gives the schema.
+        encode: Final rows and what was learned to a file; gives what is to be said of it.
+        accumulate: Adds to the merged analysis what was analysed before; None: nothing.
+    """
+
+    key: Callable[[pa.Table, str, int], tuple[dict, list, dict]]
+    settle: beam.DoFn
+    analyse: Callable[[pa.Table], vocab.Analysis]
+    learn: Callable[[vocab.Analysis], Any]
+    write_learned: Callable[[Any], dict]
+    encode: beam.DoFn
+    accumulate: Callable[[vocab.Analysis], vocab.Analysis] | None = None
+
+
+def run_job(
+    pieces: Iterable[Piece], steps: Steps, output: Path, beam_flags: Iterable[str]
+) -> dict:
+    """Run the job.
+
+    Args:
+        pieces: Of the log.
+        steps: What is done with them.
+        output: The folder to write into.
+        beam_flags: Passed to Beam, such as ``--runner=FlinkRunner``.
+
+    Returns:
+        What the workers found: ``counts``, ``files``, and the ``schema``.
+
+    Raises:
+        InputError: A file could not be read.
+        PassingError: The same, and the next try may do.
+    """
+    flags = list(beam_flags)
+    if not any(flag.startswith("--runner") for flag in flags):
+        flags.insert(0, DEFAULT_RUNNER)
+    options = PipelineOptions(flags)
+    _require_known(options, DEFAULT_RUNNER in flags)
+    with beam.Pipeline(options=options) as pipeline:
+        _build(pipeline, list(enumerate(pieces)), steps, str(output))
+    path = output / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    for kind in (InputError, PassingError):  # what no other try mends goes first
+        said = {text for name, text in summary["failed"] if name == kind.__name__}
+        if said:
+            raise kind("; ".join(sorted(said)))
+    return summary
+
+
+def _require_known(options: PipelineOptions, local: bool) -> None:
+    """Raise where Beam knows no such runner, or would pass over a flag of the local one."""
+    known = options.get_all_options()
+    found = options.get_all_options(retain_unknown_options=True)
+    stray = sorted(f"--{name}" for name in {*found} - {*known})
+    if local and stray:
+        hint = near(stray[0], (f"--{name}" for name in known)).partition("Allowed:")[0]
+        raise InputError(f"Beam has no {', '.join(stray)}. {hint}".rstrip())
+    try:
+        create_runner(known["runner"])
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(f"Beam: {error}") from None
+
+
+def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> None:
+    analyse = steps.analyse  # not to pickle all steps with it
+    read = (
+        pipeline
+        | "pieces" >> beam.Create(pieces)
+        | "spread" >> beam.Reshuffle()
+        | "read" >> beam.ParDo(Read(steps.key)).with_outputs(*SIDE_OUTPUTS, main="rows")
+    )
+    settled = (
+        read.rows
+        | "by shard" >> beam.GroupByKey()
+        | "settle" >> beam.ParDo(steps.settle).with_outputs(*SIDE_OUTPUTS, main="rows")
+    )
+    analysed = (
+        settled.rows
+        | "training" >> beam.Filter(lambda item: item[0].startswith("train/"))
+        | "analyse" >> beam.MapTuple(lambda _, t: analyse(from_bytes(t)))
+        | "merge" >> beam.CombineGlobally(MergeAnalyses())
+    )
+    if steps.accumulate:
+        analysed = analysed | "accumulate" >> beam.Map(steps.accumulate)
+    learned = analysed | "learn" >> beam.Map(steps.learn)
+    counted = analysed | "write counts" >> beam.Map(write_counts, output)
+    written = learned | "write learned" >> beam.Map(steps.write_learned)
+    files = settled.rows | "encode" >> beam.ParDo(
+        steps.encode, beam.pvalue.AsSingleton(learned)
+    )
+    rejected = (
+        (read.rejected, settled.rejected)
+        | "all rejected" >> beam.Flatten()
+        | "one file" >> beam.Map(lambda table: (0, table))
+        | "gather rejected" >> beam.GroupByKey()
+        | "write rejected" >> beam.MapTuple(lambda _, t: write_rejected(t, output))
+    )
+    counts = (
+        (read.counts, settled.counts, rejected)
+        | "all counts" >> beam.Flatten()
+        | "add counts" >> beam.CombineGlobally(add_counts)
+    )
+    _ = (
+        pipeline
+        | "once" >> beam.Create([None])
+        | "summary"
+        >> beam.Map(
+            write_summary,
+            output,
+            counts=beam.pvalue.AsSingleton(counts),
+            files=beam.pvalue.AsList(files),
+            failed=beam.pvalue.AsList(read.failed),
+            schema=beam.pvalue.AsSingleton(written),
+            counted=beam.pvalue.AsSingleton(counted),
+        )
+    )
+
+
+class Read(beam.DoFn):
+    """A piece of the log to keyed tables; a file that cannot be read is reported."""
+
+    def __init__(self, key: Callable):
+        self.key = key
+
+    def process(self, numbered: tuple[int, Piece]):
+        number, piece = numbered
+        counts, place = Counter(), number * PIECE_ROWS
+        try:
+            for table, malformed in piece.batches():
+                lines = 0 if malformed is None else len(malformed)
+                counts["read"] += len(table) + lines
+                if malformed is not None:
+                    source = pa.array([piece.path] * lines)
+                    malformed = malformed.append_column("source", source)
+                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
+                keyed, rejected, counted = self.key(table, piece.path, place)
+                counts.update(counted)
+                counts["unkeyed"] += lines + sum(map(len, rejected))
+                for part in rejected:
+                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(part))
+                for key, part in keyed.items():
+                    yield key, to_bytes(part)
+                place += len(table)
+        except (InputError, PassingError) as error:
+            failed = type(error).__name__, str(error)
+            yield beam.pvalue.TaggedOutput("failed", failed)
+        yield beam.pvalue.TaggedOutput("counts", dict(counts))
+
+
+class MergeAnalyses(beam.CombineFn):
+    """``vocab.merge`` as Beam wants it, a few at a time."""
+
+    def create_accumulator(self):
+        return []
+
+    def add_input(self, accumulator, analysis):
+        return self.merged([*accumulator, analysis], 16)
+
+    def merge_accumulators(self, accumulators):
+        return self.merged([a for accumulator in accumulators for a in accumulator], 1)
+
+    def extract_output(self, accumulator):
+        return vocab.merge(accumulator)
+
+    def merged(self, analyses, most):
+        return analyses if len(analyses) <= most else [vocab.merge(analyses)]
+
+
+def write_rejected(tables: Iterable[bytes], output: str) -> dict[str, int]:
+    """Write rejected rows into one Parquet file, and count them by reason."""
+    table = pa.concat_tables(map(from_bytes, tables), promote_options="default")
+    with create_file(f"{output}/rejected/rows.parquet") as file:
+        pq.write_table(table, file)
+    counts = table["reason"].combine_chunks().value_counts()
+    return {f"rejected/{item['values'].as_py()}": item["counts"].as_py() for item in counts}
+
+
+def write_counts(analysis: vocab.Analysis, output: str) -> int:
+    """Write how often each value was seen, for the set to grow from."""
+    for name, table in analysis.counts.items():
+        order = [("count", "descending"), ("value", "ascending")]
+        with create_file(str(counts_path(Path(output), name))) as file:
+            pq.write_table(table.sort_by(order), file, compression="zstd")
+    return len(analysis.counts)
+
+
+def write_summary(_, output: str, counts, files, failed, schema, counted) -> None:
+    """Leave for the launcher, which may be another machine, what the workers found."""
+    content = {"counts": counts, "files": files, "failed": failed, "schema": schema}
+    with create_file(f"{output}/summary.json") as file:
+        file.write(json.dumps(content).encode())
+
+
+def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Add up counters."""
+    total: Counter = Counter()
+    for some in counts:
+        total.update(some)
+    return dict(total)
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """A table in Arrow's stream format."""
+    sink = pa.BufferOutputStream()
+    fast = pa.ipc.IpcWriteOptions(compression="lz4")  # the runner copies bytes often
+    with pa.ipc.new_stream(sink, table.schema, options=fast) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def from_bytes(data: bytes) -> pa.Table:
+    """The table that ``to_bytes`` took."""
+    return pa.ipc.open_stream(data).read_all()
+
+
+def create_file(path: str):
+    """Open a file to write, wherever it is; its folder is made first."""
+    folder = path.rpartition("/")[0]
+    if not FileSystems.exists(folder):
+        try:
+            FileSystems.mkdirs(folder)
+        except OSError:  # another worker was first
+            pass
+    return FileSystems.create(path, "application/octet-stream")
+
+
+def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:
+    """The counters whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)}
+
+
+def check_rejected(
+    plan, rejected: dict[str, int], read: int, unkeyed: int = 0, outside: int = 0
+) -> None:
+    """Raise where more rows had to be rejected than the config allows.
+
+    Args:
+        plan: Of the job.
+        rejected: Reason -> rows.
+        read: Rows of the windows asked for, and those of which nobody knows the window.
+        unkeyed: The latter.  Windows that were not asked for bear their share of them.
+        outside: Rows of those windows.
+    """
+    total, limit = sum(rejected.values()), plan.config.data.max_rejected
+    inside = read - unkeyed
+    share = inside / (inside + outside) if outside else 1
+    counted = total - unkeyed + unkeyed * share
+    if counted > limit * (inside + unkeyed * share) or (read and total == read):
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(rejected.items()))
+        raise InputError(
+            f"{total} of {read} rows were rejected, more than data.max_rejected="
+            f"{limit} allows. Reasons: {reasons}. Mend the log, or raise the limit."
+            + f" ({unkeyed} of them, of no readable day, count by a share of {share:.2%}: "
+            f"{outside} rows are of other days.)" * (outside > 0)
+        )

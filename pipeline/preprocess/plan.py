@@ -1,0 +1,293 @@
+"""What preprocessing will do, settled before it starts: files, columns, types."""
+
+import fnmatch
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from steadyrank.models.features import Feature, Task
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.sections import Join, column
+from steadyrank.pipeline.files.errors import InputError, near
+from steadyrank.pipeline.files.object_storage import within
+from steadyrank.pipeline.raw_log.columns import is_bytes, raw_type, require_time
+from steadyrank.pipeline.raw_log.readers import CsvForm, Log, open_log, read_all
+
+DAY = len("2026-11-24")
+ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Which rows of a log are added to what, by the names of their windows.
+
+    Attributes:
+        base: The example set to add to; None: a new one is made.
+        until: The last day that is read; ``""``: all that there is.
+        without: Days that are left out.
+    """
+
+    base: Path | None = None
+    until: str = ""
+    without: tuple[str, ...] = ()
+
+
+WHOLE_LOG = Addition()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the workers need to know; small, so that it travels.
+
+    Attributes:
+        config: The run's config.
+        log: The log's files.
+        sides: A side table for each of the config's joins.
+        carried: Columns of the log that go on after duplicates were found.
+        features: As the config has them, with the raw type of each; nothing learned yet.
+        columns: Feature or task name -> its column.
+        shards: Files of each window of each split.
+        held_out: The files that ``data.split.files`` keeps from training.
+        addition: Which rows are added to what.
+        after: The last window that is not read, the base having it; ``""``: none.
+    """
+
+    config: Config
+    log: Log
+    sides: tuple[Log, ...]
+    carried: tuple[str, ...]
+    features: tuple[Feature, ...]
+    tasks: tuple[Task, ...]
+    columns: dict[str, str]
+    shards: int
+    held_out: frozenset[str] = frozenset()
+    addition: Addition = WHOLE_LOG
+    after: str = ""
+
+    def takes(self, window: str) -> bool:
+        """Whether rows of a window are read; a day is the start of its windows' names."""
+        day, added = window[:DAY], self.addition
+        early = not added.until or day <= added.until
+        return window > self.after and early and day not in added.without
+
+
+def make_plan(
+    config: Config, folder: Path, addition: Addition = WHOLE_LOG, after: str = ""
+) -> Plan:
+    """Look at every input file and check that it can serve.
+
+    Args:
+        config: The run's config.
+        folder: What the config's paths are relative to.
+        addition: Which rows are added to what.
+        after: The last window that needs no reading: the base holds it.
+
+    Raises:
+        InputError: A file or a column is missing or does not suit.
+    """
+    needs = _needs(config)
+    sides = tuple(_open_side(join, config, folder, needs) for join in config.data.join)
+    given_by_side = _given_by_side(config.data.join, sides, needs)
+    own = {name: key for name, key in needs.items() if name not in given_by_side}
+    patterns = [within(folder, pattern) for pattern in config.data.input]
+    log = _open_log(patterns, config, own, given_by_side)
+    both = set(given_by_side) & set(log.schema.names) & set(needs)
+    if both:
+        raise InputError(
+            f"columns {sorted(both)} are in the log and in a side table. Give the join "
+            "a prefix, such as {input: users.parquet, on: user_id, prefix: user_}."
+        )
+    _require_order(config.data.join, sides)
+    types = {name: (log.files[0], log.schema.field(name).type) for name in own}
+    types.update(given_by_side)
+    for join in config.data.join:
+        _require_key(join.on, *types[join.on])
+    if config.data.time:
+        if config.data.time not in own:
+            raise InputError(
+                f"data.time: column {config.data.time!r} must be in the log itself. "
+                f"Received: a column of {types[config.data.time][0]}."
+            )
+        path, kind = types[config.data.time]
+        require_time(kind, f"data.time: column {config.data.time!r} of {path}")
+    features = tuple(_feature(item, types, config) for item in config.features)
+    _require_same_values(features)
+    return Plan(
+        config=config,
+        log=log,
+        sides=sides,
+        carried=tuple(own),
+        features=features,
+        tasks=tuple(_task(item, types) for item in config.tasks),
+        columns={i.name: column(i) for i in [*config.features, *config.tasks]},
+        shards=1 + log.rows // ROWS_PER_SHARD,
+        held_out=_held_out(config, folder, log),
+        addition=addition,
+        after=after,
+    )
+
+
+def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
+    """The files of the log that are split into validation and test."""
+    found = set()
+    for pattern in config.data.split.files:
+        names = [f for f in log.files if fnmatch.fnmatch(f, within(folder, pattern))]
+        if not names:
+            raise InputError(
+                f"data.split.files: {pattern!r} is none of the log's files. "
+                f"{near(pattern, [Path(name).name for name in log.files])}"
+            )
+        found.update(names)
+    if found == set(log.files):
+        raise InputError(
+            "data.split.files names all files of data.input: nothing is left to train on."
+        )
+    return frozenset(found)
+
+
+def _needs(config: Config) -> dict[str, str]:
+    """Column -> the key of the config that wants it."""
+    needs = {column(item): f"features.{item.name}" for item in config.features}
+    needs |= {column(task): f"tasks.{task.name}" for task in config.tasks}
+    needs |= {t.truth: f"tasks.{t.name}.truth" for t in config.tasks if t.truth}
+    needs |= {
+        t.sample_weight: f"tasks.{t.name}.sample_weight"
+        for t in config.tasks
+        if t.sample_weight
+    }
+    needs |= {join.on: "data.join" for join in config.data.join}
+    if config.data.time:
+        needs[config.data.time] = "data.time"
+    if config.data.group:
+        needs[config.data.group] = "data.group"
+    return needs
+
+
+def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> Log:
+    """Open the log; a column that is nowhere is reported with side tables in mind."""
+    data = config.data
+    log = open_log(patterns, CsvForm.of(data), {})
+    for name, key in own.items():
+        if name not in log.schema.names:
+            others = [*log.schema.names, *given_by_side]
+            places = ", ".join(
+                [log.files[0], *sorted({f for f, _ in given_by_side.values()})]
+            )
+            raise InputError(
+                f"{places}: no column {name!r}, which {key} needs. {near(name, others)}"
+            )
+    return open_log(patterns, CsvForm.of(data), own)
+
+
+def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) -> Log:
+    patterns = [within(folder, join.input)]
+    form = replace(CsvForm.of(config.data), columns=())
+    given = {name: join.prefix + name for name in open_log(patterns, form, {}).schema.names}
+    wanted = {name: needs[put] for name, put in given.items() if put in needs}
+    side = open_log(patterns, form, wanted | {join.on: "data.join.on"})
+    _require_key(join.on, side.files[0], side.schema.field(join.on).type)
+    keys = read_all(side, [join.on])[join.on]
+    if len(pc.unique(keys)) < len(keys):
+        raise InputError(
+            f"{side.files[0]}: column {join.on!r} must differ from row to row to be "
+            f"joined on. Received: {len(keys)} rows, {len(pc.unique(keys))} values."
+        )
+    return side
+
+
+def _require_key(name: str, path: str, kind: pa.DataType) -> None:
+    """Raise where a column is of a type whose values cannot be looked up."""
+    if pa.types.is_nested(kind) or is_bytes(kind):
+        raise InputError(
+            f"data.join: column {name!r} of {path} is {kind}, which cannot be joined on. "
+            "Allowed: numbers, strings, dates and times."
+        )
+
+
+def _given_by_side(joins, sides, needs: dict[str, str]) -> dict[str, tuple]:
+    """Column -> the side table's file that it comes from, and its type there."""
+    given = {}
+    for join, side in zip(joins, sides, strict=True):
+        for name in side.schema.names:
+            put = join.prefix + name
+            if name == join.on:
+                continue
+            if put in given and put in needs:
+                raise InputError(
+                    f"column {put!r}, which {needs[put]} needs, is in "
+                    f"{given[put][0]} and in {side.files[0]}. Give one of the joins "
+                    "a prefix."
+                )
+            given[put] = side.files[0], side.schema.field(name).type
+    return given
+
+
+def _require_order(joins, sides) -> None:
+    """Raise where a join needs a column that only a later one gives."""
+    for place, join in enumerate(joins):
+        for later, side in zip(joins[place:], sides[place:], strict=True):
+            given = {later.prefix + n for n in side.schema.names if n != later.on}
+            if join.on in given:
+                raise InputError(
+                    f"data.join: column {join.on!r}, which {join.input} is joined on, "
+                    f"comes from {side.files[0]}. Put that join first."
+                )
+
+
+def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:
+    path, kind = types[column(item)]
+    where = f"features.{item.name}: column {column(item)!r} of {path}"
+    several = getattr(item, "max_values", 0) > 0
+    raw = raw_type(item.kind, kind, where, several)
+    if item.kind == "numeric":
+        return Feature(item.name, "numeric", transform=item.transform)
+    count = "length" if item.kind == "sequence" else "max_values"
+    if several and not item.separator and not pa.types.is_nested(kind):
+        raise InputError(
+            f"{where} is {kind}: {count} needs a list, or a separator to split by."
+        )
+    if item.separator and pa.types.is_nested(kind):
+        raise InputError(
+            f"{where} is {kind}: a separator splits texts, and lists are split already. "
+            "Remove the separator."
+        )
+    return Feature(
+        item.name,
+        item.kind,
+        raw="string" if item.separator else raw,
+        separator=item.separator,
+        max_values=item.max_values,
+        oov_buckets=config.owner(item).oov_buckets,
+        table=item.table,
+    )
+
+
+def _require_same_values(features: tuple[Feature, ...]) -> None:
+    """Raise where features are to share a table, but not a type of value."""
+    raw = {feature.name: feature.raw for feature in features}
+    for feature in features:
+        if feature.table and raw[feature.table] != feature.raw:
+            raise InputError(
+                f"features.{feature.name}: shares {feature.table}'s table, but its values "
+                f"are of type {feature.raw}, not {raw[feature.table]}: none would be "
+                "found. Give one of them another type in the log, or tables of their own."
+            )
+
+
+def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
+    keys = {"": column(item), ".truth": item.truth, ".sample_weight": item.sample_weight}
+    for key, name in keys.items():
+        if name:
+            path, kind = types[name]
+            where = f"tasks.{item.name}{key}: column {name!r} of {path}"
+            raw_type("numeric", kind, where, False)
+    return Task(
+        item.name,
+        item.kind,
+        item.given,
+        item.transform,
+        negative_rate=item.negative_rate,
+        sample_weight=item.sample_weight,
+    )

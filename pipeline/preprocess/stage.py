@@ -1,0 +1,386 @@
+"""Raw logs to packed examples, as an Apache Beam job.
+
+In: the log and side tables of a config.  Out: an example set (``example_set.py`` says
+what it holds).  Arrow tables go from end to end; between workers they travel in Arrow's
+own stream format.
+
+    steadyrank preprocess --config C --output DIR [--append] [-- BEAM FLAGS]
+
+    pieces ─ read, fingerprint, key ─ group by split/window/shard ─ dedupe, join, type ┐
+       ┌───────────────────────────────────────────────────────────────────────────────┘
+       ├ training split: analyse ─ merge ─ learn ┐ (side input; with --append the
+       │                                         │ base's counts and vocabularies, too)
+       └───────────────────────────────── encode ┴ write ─ summary
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from steadyrank.models.features import sample_space
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema, seal, vocab_path
+from steadyrank.pipeline.examples.records import Layout, encode_blocks, write_records
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import (
+    link_or_copy,
+    publish,
+    read_json,
+    refuse_existing,
+    write_json,
+)
+from steadyrank.pipeline.preprocess import append as growth
+from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.append import require_same_kind
+from steadyrank.pipeline.preprocess.beam_job import (
+    RAW_ROWS,
+    Steps,
+    check_rejected,
+    counts_under,
+    create_file,
+    from_bytes,
+    run_job,
+    to_bytes,
+)
+from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
+from steadyrank.pipeline.preprocess.rows import key_rows, settle_rows
+from steadyrank.pipeline.raw_log.columns import is_list
+from steadyrank.pipeline.raw_log.readers import read_all
+from steadyrank.pipeline.raw_log.split import SPLITS, last_training_window
+
+
+def preprocess(
+    config: Config,
+    folder: Path,
+    output: Path,
+    beam_flags: Iterable[str] = (),
+    overwrite: bool = False,
+    addition: Addition = WHOLE_LOG,
+) -> dict:
+    """Turn a raw log into an example set, or add to one what came since.
+
+    An addition takes over the training windows of its base as they are, to the byte.
+    The windows after them are read from the log: split by the config's moments, encoded
+    with the grown vocabularies.  Whatever the base had for evaluation is left behind.
+
+    Args:
+        config: The run's config.
+        folder: What the config's paths are relative to.
+        output: Where the example set shall stand.
+        beam_flags: Passed to Beam, such as ``--runner=FlinkRunner``.
+        overwrite: Whether an example set that is there may be replaced.
+        addition: What to add to, and which days.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: The input does not suit, or too much of it had to be rejected.
+    """
+    refuse_existing(Path(output), overwrite)
+    base = None if addition.base is None else ExampleSet.open(addition.base)
+    after = "" if base is None else _last_window(base, config)
+    plan = make_plan(config, folder, addition, after)
+    if base:
+        require_same_kind(plan, base)
+    with publish(output, overwrite) as work:
+        summary = run_job(plan.log.pieces, _steps(plan, work), work, beam_flags)
+        manifest = _manifest(plan, work, summary, base)
+        write_json(work / "manifest.json", manifest)
+    return manifest
+
+
+def _steps(plan: Plan, output: Path) -> Steps:
+    return Steps(
+        key=partial(key_taken, plan=plan),
+        settle=Settle(plan),
+        analyse=partial(vocab.analyse, plan=plan),
+        learn=partial(growth.learn, plan=plan),
+        write_learned=partial(write_learned, output=str(output), plan=plan),
+        encode=Encode(str(output)),
+        accumulate=partial(growth.accumulate, plan=plan),
+    )
+
+
+def key_taken(table: pa.Table, path: str, place: int, plan: Plan):
+    """``key_rows``, of which the windows are kept that the plan asks for."""
+    keyed, rejected = key_rows(table, path, plan)
+    taken = {key: part for key, part in keyed.items() if plan.takes(key.split("/")[1])}
+    outside = sum(map(len, keyed.values())) - sum(map(len, taken.values()))
+    counts = {"read": -outside, "outside": outside}
+    return taken, [] if rejected is None else [rejected], counts
+
+
+class Settle(beam.DoFn):
+    """All tables of one shard to its final, typed rows."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+
+    def setup(self):
+        wanted = {*self.plan.columns.values()}
+        data = self.plan.config.data
+        wanted |= {data.group, *(join.on for join in data.join)}
+        tasks = self.plan.config.tasks
+        wanted |= {name for task in tasks for name in (task.truth, task.sample_weight)}
+        self.sides = []
+        for join, log in zip(data.join, self.plan.sides, strict=True):
+            names = [n for n in log.schema.names if join.prefix + n in wanted]
+            self.sides.append(read_all(log, list(dict.fromkeys([join.on, *names]))))
+
+    def process(self, item):
+        key, tables = item
+        tables = [from_bytes(table) for table in tables]
+        typed, rejected, counts = settle_rows(tables, self.sides, self.plan)
+        for table in rejected:
+            yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
+        yield beam.pvalue.TaggedOutput("counts", dict(counts))
+        if len(typed):
+            yield key, to_bytes(typed)
+
+
+class Encode(beam.DoFn):
+    """A shard's typed rows to its TFRecord file; yields what the manifest says of it."""
+
+    def __init__(self, output: str):
+        self.output = output
+
+    def process(self, item, learned: vocab.Learned):
+        key, table = item
+        split, window, shard = key.split("/")
+        table = from_bytes(table)
+        key_path = f"{split}/{window}-{shard}"
+        path = f"{key_path}.tfrecord"
+        arrays, unknown = encode_rows(table, learned)
+        truths = [k.removeprefix("truth/") for k in arrays if k.startswith("truth/")]
+        layout = Layout.of(learned.features, learned.tasks, truths, "group" in arrays)
+        with create_file(f"{self.output}/{path}") as file:
+            size = write_records(file, encode_blocks(layout.matrices(arrays)))
+        if split != "train":
+            raw = table.slice(0, RAW_ROWS)
+            raw = raw.select([n for n in raw.column_names if n.startswith("feature/")])
+            with create_file(f"{self.output}/raw/{key_path}.parquet") as file:
+                pq.write_table(raw, file)
+        yield {
+            "path": path,
+            "split": split,
+            "window": window,
+            "rows": len(table),
+            "bytes": size,
+            "tasks": count_labels(arrays, learned.tasks),
+            "unknown": unknown,
+        }
+
+
+def encode_rows(table: pa.Table, learned: vocab.Learned):
+    """Typed rows as the arrays of the byte contract.
+
+    Returns:
+        Key -> array, and how many values of each feature were out of vocabulary or, of
+        a multi-valued one, beyond ``max_values``.
+    """
+    arrays, unknown = {}, {}
+    for feature in learned.features:
+        key = f"feature/{feature.name}"
+        values = table[key].combine_chunks()
+        if feature.kind == "numeric":
+            arrays[key] = vocab.as_float32(values)
+            continue
+        vocabulary = learned.vocabularies[feature.name]
+        flat = values.flatten() if is_list(values.type) else values
+        ids = vocab.look_up(flat, vocabulary, feature)
+        counts = {
+            "out_of_vocabulary": int(((ids > 0) & (ids <= feature.oov_buckets)).sum())
+        }
+        if is_list(values.type):
+            latest = feature.kind == "sequence"
+            ids, counts["beyond_max_values"] = pad_lists(
+                values, ids, feature.max_values, latest
+            )
+        arrays[key], unknown[feature.name] = ids, counts
+    for name in table.column_names:
+        if name.startswith(("label/", "truth/", "weight/")):
+            arrays[name] = vocab.as_float32(table[name].combine_chunks())
+        elif name == "group":
+            arrays[name] = table[name].to_numpy()
+    return arrays, unknown
+
+
+def pad_lists(
+    lists: pa.Array, ids: np.ndarray, width: int, latest: bool = False
+) -> tuple[np.ndarray, int]:
+    """The first ``width`` ids of each list as a matrix, 0 after the last.
+
+    Args:
+        lists: Whose lengths say which ids are in which list.
+        ids: Of all lists' values.
+        width: Of the matrix.
+        latest: Whether it is the last ids of a list that are kept, 0 before the first.
+
+    Returns:
+        int32 ``[rows, width]``, and how many ids were cut off.
+    """
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(lists)), lengths)
+    place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    if latest:
+        place += np.repeat(width - lengths, lengths)
+    kept = (place >= 0) & (place < width)
+    matrix = np.zeros((len(lists), width), np.int32)
+    matrix[rows[kept], place[kept]] = ids[kept]
+    return matrix, int((~kept).sum())
+
+
+def count_labels(arrays: dict[str, np.ndarray], tasks) -> dict[str, dict[str, int]]:
+    """Task -> rows in its sample space, positives, and labels set though not given."""
+    labels = {task.name: arrays[f"label/{task.name}"] for task in tasks}
+    counts = {}
+    for task in tasks:
+        inside = sample_space(task, tasks, labels)
+        positive = labels[task.name] > 0
+        counts[task.name] = {
+            "rows": int(inside.sum()),
+            "positives": int((positive & inside).sum()),
+            "given_violations": int((positive & ~inside).sum()),
+        }
+    return counts
+
+
+def write_learned(learned: vocab.Learned, output: str, plan: Plan) -> dict:
+    """Write vocabularies and statistics; give the schema back, without its fingerprint."""
+    for name, values in learned.vocabularies.items():
+        lines = values.cast(pa.string()).to_pylist()
+        with create_file(str(vocab_path(Path(output) / "vocab", name))) as file:
+            file.write("".join(f"{line}\n" for line in lines).encode())
+    with create_file(f"{output}/statistics.json") as file:
+        file.write(json.dumps(learned.statistics, indent=1, default=str).encode())
+    config = plan.config
+    truths = tuple(task.name for task in config.tasks if task.truth)
+    formula, group = config.score_formula, config.data.group is not None
+    return Schema(learned.features, learned.tasks, formula, truths, group).to_dict()
+
+
+def _last_window(base: ExampleSet, config: Config) -> str:
+    """The last training window of a base, which must be one by the config, too."""
+    last, ends = list(base.windows("train"))[-1], last_training_window(config.data)
+    if last > ends:
+        raise InputError(
+            f"data.split: training rows end with window {ends}, but {base.path} trains on "
+            f"windows up to {last}: models have seen them. Move data.split on."
+        )
+    return last
+
+
+def _take_over(base: ExampleSet, work: Path) -> list[dict]:
+    """The base's training files, under a second name or copied; what it says of them."""
+    files = [file for file in base.manifest["files"] if file["split"] == "train"]
+    for file in files:
+        (work / file["path"]).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(base.path / file["path"], work / file["path"])
+    return files
+
+
+def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) -> dict:
+    """Check what the workers found, seal the schema, and sum everything up."""
+    counts, files = summary["counts"], summary["files"]
+    rejected = counts_under(counts, "rejected/")
+    read, written = counts.get("read", 0), sum(file["rows"] for file in files)
+    duplicates = counts.get("duplicates", 0)
+    unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
+    if not read or (outside and read == unkeyed):
+        raise InputError(f"{', '.join(plan.log.files)}: no rows{_span(plan)}.")
+    check_rejected(plan, rejected, read, unkeyed, outside)
+    if read != written + duplicates + sum(rejected.values()):
+        raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
+    joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
+    _check_joins(plan, unmatched, joined)
+    taken = _take_over(base, work) if base else []
+    old, files = sum(file["rows"] for file in taken), taken + files
+    splits = {split: _split_counts(files, split) for split in SPLITS}
+    _check_splits(plan, splits)
+    schema = Schema.from_dict(summary["schema"], work)
+    schema = seal(schema, work / "vocab", base and base.schema)
+    write_json(work / "schema.json", schema.to_dict())
+    return {
+        "fingerprint": schema.fingerprint,
+        "rows": {
+            "read": old + read,
+            "written": old + written,
+            "duplicates": duplicates,
+            "rejected": rejected,
+        },
+        "taken_over": old,
+        "outside": outside,
+        "joined": joined,
+        "unmatched": unmatched,
+        "without_values": _without_values(work),
+        "splits": splits,
+        "tasks": add_counts_by_task(files),
+        "input": list(plan.log.files),
+        "config": read_by_preprocessing(plan.config),
+        "files": sorted(files, key=lambda file: file["path"]),
+    }
+
+
+def _check_joins(plan: Plan, unmatched: dict[str, int], joined: int) -> None:
+    """Raise where a side table has none of the rows' keys."""
+    for join, side in zip(plan.config.data.join, plan.sides, strict=True):
+        path = side.files[0]
+        if joined and unmatched.get(f"{join.on}: {path}") == joined:
+            kinds = f"{side.schema.field(join.on).type} there"
+            if join.on in plan.log.schema.names:
+                kinds += f", {plan.log.schema.field(join.on).type} in the log"
+            raise InputError(
+                f"data.join: {path} has the {join.on!r} of none of the {joined} rows. "
+                "Values must be written alike in both (17.0 is not 17 where it is text). "
+                f"Types: {kinds}. Mend one of the two, or remove the join."
+            )
+
+
+def _without_values(work: Path) -> list[str]:
+    """The features of which training rows hold no value at all."""
+    features = read_json(work / "statistics.json", "an example set")["features"]
+    seen = {name: f.get("values_seen", f.get("rows")) for name, f in features.items()}
+    return [name for name, values in seen.items() if values == 0]
+
+
+def _span(plan: Plan) -> str:
+    """Which days were asked for, for a message."""
+    parts = [(" after ", plan.after), (" up to ", plan.addition.until)]
+    return "".join(word + day for word, day in parts if day)
+
+
+def _split_counts(files: list[dict], split: str) -> dict:
+    windows: Counter = Counter()
+    for file in files:
+        if file["split"] == split:
+            windows[file["window"]] += file["rows"]
+    return {"rows": sum(windows.values()), "windows": dict(sorted(windows.items()))}
+
+
+def add_counts_by_task(files: list[dict]) -> dict[str, dict[str, int]]:
+    """Task -> its counts over all files."""
+    totals: dict[str, Counter] = {}
+    for file in files:
+        for task, counts in file["tasks"].items():
+            totals.setdefault(task, Counter()).update(counts)
+    return {task: dict(counts) for task, counts in totals.items()}
+
+
+def _check_splits(plan: Plan, splits: dict[str, dict]) -> None:
+    for split, counts in splits.items():
+        if not counts["rows"]:
+            found = {s: list(c["windows"]) for s, c in splits.items() if c["rows"]}
+            spans = ", ".join(f"{s} {w[0]} to {w[-1]}" for s, w in found.items())
+            raise InputError(
+                f"the {split} split has no rows: data.split is "
+                f"{plan.config.data.split.model_dump(mode='json')}, the log holds {spans}."
+            )

@@ -1,0 +1,84 @@
+"""Which split and which window a row belongs to."""
+
+import datetime
+
+import numpy as np
+
+from steadyrank.pipeline.config.sections import Data
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.raw_log.columns import utc_offset_ms
+
+SPLITS = ("train", "validation", "test")
+ALL = "all"  # the only window of a log without time
+
+
+def assign_split(
+    data: Data, ms: np.ndarray | None, hashed: np.ndarray, held_out: bool = False
+) -> np.ndarray:
+    """Number of each row's split in ``SPLITS``.
+
+    Args:
+        data: The config's ``data`` section.
+        ms: Time of each row, int64 milliseconds since 1970; None: no time.
+        hashed: uint64 fingerprints, from which fractions are drawn: equal rows fall
+            into the same split, and a run repeated into the same splits.
+        held_out: Whether the rows are of a file that ``split.files`` names.
+
+    Returns:
+        int8 ``[rows]``.
+    """
+    split = data.split
+    if split.files and not held_out:
+        return np.zeros(len(hashed), np.int8)
+    if split.within_test:
+        late = np.where(uniform(hashed) < split.validation, 1, 2)
+        return np.where(ms < data.moment_ms(split.test), 0, late).astype(np.int8)
+    if split.by_fraction:
+        bounds = [1 - split.validation - split.test, 1 - split.test]
+        return np.searchsorted(bounds, uniform(hashed), side="right").astype(np.int8)
+    bounds = [data.moment_ms(split.validation), data.moment_ms(split.test)]
+    return np.searchsorted(bounds, ms, side="right").astype(np.int8)
+
+
+def uniform(hashed: np.ndarray) -> np.ndarray:
+    """Hashes as numbers in [0, 1)."""
+    return (hashed >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def assign_window(data: Data, ms: np.ndarray | None, rows: int) -> np.ndarray:
+    """Number of each row's window: windows are counted in local time from 1970."""
+    if ms is None or data.window_ms is None:
+        return np.zeros(rows, np.int64)
+    return (ms + utc_offset_ms(ms, data.timezone)) // data.window_ms
+
+
+def last_training_window(data: Data) -> str:
+    """The window before the moment at which training rows end.
+
+    Raises:
+        InputError: There are no such windows, or the moment cuts one in two.
+    """
+    if data.time is None or data.window_ms is None:
+        raise InputError(
+            "a log is only appended to by windows: data.time must name a column and "
+            f"data.window a length. Received: time={data.time}, window={data.window}."
+        )
+    ends = np.array([data.moment_ms(data.split.training_ends)])
+    if (ends + utc_offset_ms(ends, data.timezone))[0] % data.window_ms:
+        raise InputError(
+            f"data.split: {data.split.training_ends} is no border of windows of "
+            f"{data.window}; training rows must end with a window to be appended to."
+        )
+    return window_name(data, int(assign_window(data, ends, 1)[0]) - 1)
+
+
+def window_name(data: Data, window: int) -> str:
+    """A window's first moment; names sort as windows do."""
+    if data.time is None or data.window_ms is None:
+        return ALL
+    start = datetime.datetime(1970, 1, 1) + datetime.timedelta(
+        milliseconds=window * data.window_ms
+    )
+    if data.window_ms % 86_400_000 == 0:
+        return start.strftime("%Y-%m-%d")
+    return start.strftime("%Y-%m-%dT%H-%M")

@@ -1,0 +1,76 @@
+"""Several runs to one page that shows them side by side.
+
+In: folders as ``run`` writes them, with ``evaluation/`` and ``train/``.  Out: an HTML page
+that needs no network.
+
+    steadyrank compare RUN RUN ... --output compare.html
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import make_room, read_json
+from steadyrank.pipeline.report.comparison import write_comparison
+from steadyrank.pipeline.train.log import FILE, read_lines
+
+WHOLE = "an evaluated run"
+
+
+def compare(paths: Sequence[Path], output: Path) -> list[dict]:
+    """Write the page.
+
+    Args:
+        paths: At least two runs.
+        output: The file to write.
+
+    Returns:
+        What was read of each run.
+
+    Raises:
+        InputError: There are fewer than two, one is not whole, or the page has no place.
+    """
+    if len(paths) < 2:
+        raise InputError(f"compare needs at least two runs. Received: {len(paths)}.")
+    runs = [read_run(Path(path)) for path in paths]
+    for run, path in zip(runs, paths, strict=True):
+        if "popularity" in run["metrics"]:
+            raise InputError(
+                f"compare is for ranking models; {path} is a next-item model. Evaluate it "
+                "with --baseline to see it beside another."
+            )
+    for run, name in zip(runs, names_of([Path(p) for p in paths]), strict=True):
+        run["name"] = name
+    write_comparison(make_room(Path(output)), runs)
+    return runs
+
+
+def read_run(path: Path) -> dict:
+    """``metrics``, ``verdict``, ``log`` and ``config`` of a run.
+
+    Raises:
+        InputError: A part of it is missing; it is named.
+    """
+    metrics = read_json(path / "evaluation" / "metrics.json", WHOLE)
+    verdict = read_json(path / "evaluation" / "verdict.json", WHOLE)
+    log = list(read_lines(path / "train" / FILE))
+    try:
+        text = (path / "train" / "config.yaml").read_text(encoding="utf-8")
+        config = yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path / 'train' / 'config.yaml'} is corrupt: {error}") from None
+    return {"metrics": metrics, "verdict": verdict, "log": log, "config": config}
+
+
+def names_of(paths: list[Path]) -> list[str]:
+    """The shortest endings of the paths that tell them apart; numbers where none do."""
+    parts = [path.absolute().parts for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{number} {path}" for number, path in enumerate(paths, 1)]

@@ -1,0 +1,134 @@
+"""Trials of a ranking score: its formula on the predictions of one trained model."""
+
+import time
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from steadyrank.components.batch_function import BatchFunction
+from steadyrank.components.metrics import grouped as metrics
+from steadyrank.models.build import build_model
+from steadyrank.models.score import evaluate_score, names_in, parse_score, score_names
+from steadyrank.models.score_numbers import raw_mean
+from steadyrank.pipeline.config import load_config
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.metrics.scored import Scored, score_split
+from steadyrank.pipeline.studies.sweep.space import Space
+from steadyrank.pipeline.studies.sweep.trial import COMPLETED, Beat, Outcome, weights_of
+from steadyrank.pipeline.train.model import load_weights
+
+METRICS = {"auc": metrics.auc, "pr_auc": metrics.pr_auc, "gauc": metrics.gauc}
+FUNCTIONS = {
+    "exp": np.exp,
+    "log1p": np.log1p,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "sqrt": np.sqrt,
+}
+
+
+class ScoreTrials:
+    """Measures how well a formula's score ranks the rows of each task.
+
+    The tasks' metrics are of the score in place of the task's own prediction, over the
+    task's sample space.  The model predicts once, at the first trial.
+
+    Args:
+        space: The sweep's.
+        examples: The example set; its validation split is ranked.
+        train: What ``train`` published.
+
+    Raises:
+        InputError: The objective's metric is not one of a ranking.
+    """
+
+    def __init__(self, space: Space, examples: ExampleSet, train: Path):
+        self.space, self.examples, self.train = space, examples, train
+        config = space.config
+        self.names = score_names(config.tasks, config.features)
+        objective = space.sweep.objective
+        if objective.metric not in METRICS:
+            raise InputError(
+                f"sweep.objective.metric: a score is judged by {sorted(METRICS)}. "
+                f"Received: {objective.metric!r}."
+            )
+        kinds = {task.name: task.kind for task in config.tasks}
+        self.metric, self.weights = objective.metric, weights_of(objective, kinds)
+
+    def __call__(self, folder: Path, values, epochs, source, beat: Beat) -> Outcome:
+        """One trial; see ``TrialFunction``."""
+        started = time.monotonic()
+        found = self.areas(self.space.formula(values))
+        value, seconds = self.mean(found), round(time.monotonic() - started, 3)
+        measured = {task: {self.metric: area} for task, area in found.items()}
+        if not np.isfinite(value):
+            said = f"{self.metric} of the score is not defined"
+            return Outcome("refused", None, said, measured, seconds)
+        return Outcome(COMPLETED, value, "", measured, seconds)
+
+    def of_config(self) -> float:
+        """The objective of the config's own score."""
+        return self.mean(self.areas(self.space.config.score_formula))
+
+    def mean(self, areas: dict[str, float]) -> float:
+        """Weighted mean over tasks."""
+        total = sum(weight * areas[task] for task, weight in self.weights.items())
+        return float(total / sum(self.weights.values()))
+
+    def areas(self, formula: str) -> dict[str, float]:
+        """Task -> metric of a formula's score."""
+        tree = parse_score(formula, self.names)
+        with np.errstate(all="ignore"):  # what is not finite is not defined, below
+            score = evaluate_score(tree, self._columns(names_in(tree)), FUNCTIONS)
+        score = np.broadcast_to(np.asarray(score, np.float64), (self._rows,))
+        return {task: self._area(task, score) for task in self.weights}
+
+    def _area(self, task: str, score: np.ndarray) -> float:
+        inside = self.scored.masks[task] > 0
+        groups = [self.scored.groups[inside]] if self.metric == "gauc" else []
+        columns = (self.scored.labels[task][inside], score[inside], *groups)
+        return float(METRICS[self.metric](*columns))
+
+    @property
+    def _rows(self) -> int:
+        return len(next(iter(self.scored.labels.values())))
+
+    def _columns(self, used: set[str]) -> dict:
+        columns = {}
+        for name in used & set(self.scored.outputs):
+            columns[name] = self.scored.outputs[name].astype(np.float64)
+        for name in used - set(columns):
+            feature = next(f for f in self.schema.features if f.name == name)
+            values = self.scored.features[name].astype(np.float64)
+            columns[name] = np.where(np.isfinite(values), values, raw_mean(feature))
+        return columns
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The trained model's schema."""
+        path = self.train / "schema.json"
+        return Schema.from_dict(read_json(path, "a trained model"), path)
+
+    @cached_property
+    def scored(self) -> Scored:
+        """The validation split, as the trained model predicts it."""
+        if self.schema.fingerprint != self.examples.schema.fingerprint:
+            raise InputError(
+                f"{self.train} was trained on other examples than {self.examples.path}."
+            )
+        config = load_config(self.train / "config.yaml")  # the model as it was trained
+        model = build_model(
+            self.schema.features,
+            self.schema.tasks,
+            self.schema.score,
+            config.model.model_dump(),
+            config.train.seed,
+        )
+        load_weights(model, self.train / "best")
+        predict = BatchFunction(model.predict_tasks)
+        numbers = [f.name for f in self.schema.features if f.kind == "numeric"]
+        return score_split(predict, self.examples, "validation", numbers)

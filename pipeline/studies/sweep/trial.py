@@ -1,0 +1,240 @@
+"""One trial: a training in a process of its own, and what came of it.
+
+A trial's folder holds ``config.yaml``, ``train/`` (or ``train.partial/``), ``train.log``
+(what the process said) and, at its end, ``outcome.json``.
+"""
+
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import yaml
+
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.sweep import OF_VALUES, Constraint, Objective
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import read_json, write_json
+from steadyrank.pipeline.metrics.tasks import monitored
+from steadyrank.pipeline.train.log import FILE, read_lines
+
+OUTCOME = "outcome.json"
+POLL_SECONDS = 0.5
+BAD_INPUT, DIVERGED = 2, 3  # exit statuses of ``steadyrank train``
+COMPLETED = "completed"
+Beat = Callable[[], None]  # called while a trial runs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        status: completed, diverged, refused (by the constraint) or crashed.
+        value: The objective; None where it was not measured.
+        message: Why it is not completed.
+        metrics: Task -> metrics on the validation split, of the weights that were kept.
+        seconds: From start to end.
+    """
+
+    status: str
+    value: float | None = None
+    message: str = ""
+    metrics: Mapping = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def write(self, folder: Path) -> None:
+        """Leave it in the trial's folder."""
+        write_json(folder / OUTCOME, asdict(self))
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """What ``Outcome.write`` left; None: the trial has not ended."""
+    if not (folder / OUTCOME).exists():
+        return None
+    return Outcome(**read_json(folder / OUTCOME, "a trial that ended"))
+
+
+def run_trial(
+    folder: Path,
+    document: dict,
+    config: Config,
+    examples: Path,
+    source: Path | None = None,
+    beat: Beat = lambda: None,
+) -> Outcome:
+    """Train with a trial's settings, in a process of its own.
+
+    A trial that was interrupted goes on where it stopped.
+
+    Args:
+        folder: The trial's.
+        document: Its config.
+        config: The same, checked; with the sweep's objective and constraint.
+        examples: The example set.
+        source: The folder of the trial that this one continues with more epochs.
+        beat: Called again and again until the process ends.
+
+    Raises:
+        InputError: ``train`` refused its config or its input.
+    """
+    started, sweep = time.monotonic(), config.sweep
+    settings = {**document, "train": {**document.get("train", {}), "on_divergence": "stop"}}
+    path = write_config(folder / "config.yaml", settings)
+    if source is not None and not (folder / "train.partial").exists():
+        shutil.rmtree(folder / "train", ignore_errors=True)
+        shutil.copytree(source / "train", folder / "train")
+    goes_on = source is not None or (folder / "train.partial" / "config.yaml").exists()
+    arguments = ["train", "--config", path, "--examples", examples]
+    arguments += ["--output", folder / "train", "--resume" if goes_on else "--overwrite"]
+    status, said = run_stage(arguments, folder / "train.log", beat)
+    seconds = round(time.monotonic() - started, 1)
+    if status == BAD_INPUT:
+        raise InputError(f"trial {folder.name}: {said}")
+    if status == DIVERGED:
+        return Outcome("diverged", message=said, seconds=seconds)
+    if status != 0:
+        said = f"train ended with status {status}: {said or 'see train.log'}"
+        return Outcome("crashed", message=said, seconds=seconds)
+    if said := lost(folder / "train"):
+        return Outcome("diverged", message=said, seconds=seconds)
+    metrics = validated(folder / "train", config.train.monitor)
+    value = objective_value(metrics, sweep.objective)
+    if not math.isfinite(value):
+        said = f"{sweep.objective.metric} is not defined on the validation split"
+        return Outcome("refused", None, said, metrics, seconds)
+    why = broken(folder, path, examples, config, beat)
+    seconds = round(time.monotonic() - started, 1)
+    return Outcome("refused" if why else COMPLETED, value, why, metrics, seconds)
+
+
+def write_config(path: Path, document: dict) -> Path:
+    """Write a config's document as YAML."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run_stage(arguments: list, log: Path, beat: Beat) -> tuple[int, str]:
+    """Run a stage in a process of its own.
+
+    Args:
+        arguments: Of the command line.
+        log: The file for what it says.
+        beat: Called until it ends.
+
+    Returns:
+        Its exit status, and the error that it named.
+    """
+    outer = {k: v for k, v in os.environ.items() if not k.startswith("KERASTUNER_")}
+    command = [sys.executable, "-m", "steadyrank", *map(str, arguments)]
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=outer
+        )
+        try:
+            while process.poll() is None:
+                beat()
+                _wait(process, POLL_SECONDS)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    said = log.read_text(encoding="utf-8", errors="replace")
+    return process.returncode, said.rpartition("\nerror ")[2].strip()[-2000:]
+
+
+def _wait(process: subprocess.Popen, seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        pass
+
+
+def lost(train: Path) -> str:
+    """How a training that went to its end had diverged all the same; "": it had not."""
+    found = read_json(train / "train.json", "a trained model")["divergence"]
+    if not found["diverged"]:
+        return ""
+    dead = ", ".join(found["dead_tasks"])
+    how = f"AUC of {dead} at 0.5" if dead else "the loss did not come back"
+    return f"training diverged at step {found['diverged_at']}: {how}"
+
+
+def validated(train: Path, monitor: str) -> dict:
+    """Validation metrics by task, of the epoch whose weights were kept."""
+    lines = [line for line in read_lines(train / FILE) if "validation" in line]
+    found = [_with_nan(line["validation"]) for line in lines]
+    return max(found, key=lambda metrics: _or_lowest(monitored(metrics, monitor)))
+
+
+def _with_nan(metrics: dict) -> dict:
+    """JSON has null for what is not defined."""
+    return {
+        task: {k: math.nan if v is None else v for k, v in result.items()}
+        for task, result in metrics.items()
+    }
+
+
+def _or_lowest(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
+
+
+def weights_of(objective: Objective, kinds: Mapping[str, str]) -> dict[str, float]:
+    """Weight by task; where the objective names none, 1 for each that has the metric.
+
+    Args:
+        objective: The sweep's.
+        kinds: Task -> binary or regression.
+
+    Raises:
+        InputError: A task does not exist, or does not have the metric.
+    """
+    kind = "regression" if objective.metric in OF_VALUES else "binary"
+    able = [task for task, found in kinds.items() if found == kind]
+    unable = [task for task in objective.tasks if task not in able]
+    if unable or not able:
+        raise InputError(
+            f"sweep.objective: {objective.metric} is of {kind} tasks: "
+            f"{', '.join(able) or 'none here'}. Received: {', '.join(unable) or 'none'}."
+        )
+    return dict(objective.tasks) or dict.fromkeys(able, 1.0)
+
+
+def objective_value(metrics: Mapping[str, Mapping], objective: Objective) -> float:
+    """Weighted mean of the objective's metric over its tasks; NaN where one has none."""
+    kinds = {task: result["kind"] for task, result in metrics.items()}
+    weights = weights_of(objective, kinds)
+    values = {task: metrics[task].get(objective.metric) for task in weights}
+    known = {task: math.nan if v is None else v for task, v in values.items()}
+    total = sum(weight * known[task] for task, weight in weights.items())
+    return total / sum(weights.values())
+
+
+def broken(folder: Path, config_path: Path, examples, config: Config, beat: Beat) -> str:
+    """Which part of the constraint a trained trial does not keep; "": it keeps all."""
+    limits: Constraint = config.sweep.constraint
+    found = read_json(folder / "train" / "train.json", "a trained model")
+    jumps = len(found["divergence"]["micro"])
+    if limits.max_micro is not None and jumps > limits.max_micro:
+        return f"the loss jumped {jumps} times; constraint.max_micro is {limits.max_micro}"
+    if limits.min_margin is None:
+        return ""
+    arguments = ["stability", "--config", config_path, "--examples", examples]
+    dense = config.train.dense
+    own = dense.clip if dense.threshold is None else f"{dense.clip}={dense.threshold}"
+    arguments += ["--output", folder / "stability", "--methods", own, "--overwrite"]
+    arguments += ["--windows", limits.windows, "--steps", limits.steps]
+    status, said = run_stage(arguments, folder / "stability.log", beat)
+    if status:
+        return f"stability ended with status {status}: {said or 'see stability.log'}"
+    margin = read_json(folder / "stability" / "stability.json", "stability")["margin"]
+    if margin is None or margin >= limits.min_margin:
+        return ""
+    return f"margin {margin:g} is below constraint.min_margin {limits.min_margin:g}"

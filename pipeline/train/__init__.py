@@ -1,0 +1,1 @@
+"""Examples to trained weights."""

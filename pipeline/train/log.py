@@ -1,0 +1,133 @@
+"""``log.jsonl``: one line a step, a line after each epoch; written and read back."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from steadyrank.components.metrics.divergence import DivergenceDetector
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import finite
+
+FILE = "log.jsonl"
+CERTAIN_ROWS = 200  # of either class, before an AUC is taken for a sign of life or death
+
+
+def append_lines(path: Path, lines: Iterable[dict]) -> None:
+    """Append lines; NaN and infinity become null.
+
+    A layer that was not clipped, whose factor is 1, is left out of ``clipping``: that
+    is most layers in most steps.
+    """
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(finite(_compact(line))) + "\n" for line in lines)
+
+
+def _compact(line: dict) -> dict:
+    if "clipping" not in line:
+        return line
+    clipped = {name: f for name, f in line["clipping"].items() if f != 1.0}
+    return {**line, "clipping": clipped}
+
+
+def read_lines(path: Path) -> Iterator[dict]:
+    """The lines of a log.
+
+    Raises:
+        InputError: The file is missing or corrupt.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    raise InputError(f"{path}: line {number} is corrupt.") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from None
+
+
+def cut_after(path: Path, step: int, epoch: int) -> list[dict]:
+    """Drop what was logged after a place: a run that was interrupted, or went back to a
+    checkpoint, goes on from there.
+
+    Args:
+        path: The log.
+        step: The last step that stays.
+        epoch: The epoch that goes on: it was not validated yet.
+
+    Returns:
+        The lines that were dropped.
+    """
+
+    def is_beyond(line: dict) -> bool:
+        validated = "validation" in line and line["epoch"] >= epoch
+        return line["step"] > step or validated
+
+    return cut_from(path, is_beyond)
+
+
+def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
+    """Drop a log's lines from the first that is beyond a place.
+
+    Args:
+        path: The log.
+        is_beyond: Whether a line is.
+
+    Returns:
+        The lines that were dropped.
+    """
+    if not path.exists():
+        return []
+    kept, dropped = [], []
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                content = json.loads(line)
+            except ValueError:  # the line that was being written when the run died
+                break
+            if dropped or is_beyond(content):
+                dropped.append(content)
+            else:
+                kept.append(line)
+    path.write_text("".join(kept), encoding="utf-8")
+    return dropped
+
+
+def watch(detector: DivergenceDetector, line: dict) -> dict | None:
+    """Show one line of the log to a detector.
+
+    The small remainder at the end of an epoch is not judged: the loss of a handful of
+    rows jumps by chance.
+
+    Returns:
+        The detector's event, if any.
+    """
+    for measured in ("validation", "progressive"):
+        results = line.get(measured, {}).items()
+        areas = {task: result["auc"] for task, result in results if _is_certain(result)}
+        detector.observe_auc(line["step"], areas)
+    if "loss" not in line or 2 * line["examples"] < line["batch_size"]:
+        return None
+    loss = float("nan") if line["loss"] is None else line["loss"]
+    losses = {
+        task: float("nan") if value is None else value
+        for task, value in line["losses"].items()
+    }
+    return detector.update(line["step"], loss, losses)
+
+
+def _is_certain(result: dict) -> bool:
+    """Whether an AUC of 0.5 could not be told from one of 0.55 by chance alone."""
+    if result["kind"] != "binary":
+        return False
+    positives = result["positives"]
+    return min(positives, result["rows"] - positives) >= CERTAIN_ROWS
+
+
+def divergence_of(lines: Iterable[dict]) -> dict:
+    """What the detector makes of a whole log: its summary, and ``rollbacks``."""
+    detector, rollbacks = DivergenceDetector(), 0
+    for line in lines:
+        rollbacks += "rollback" in line
+        watch(detector, line)
+    return {**detector.summary(), "rollbacks": rollbacks}

@@ -1,0 +1,214 @@
+"""Examples to a trained model, under MirroredStrategy.
+
+In: an example set.  Out, published when training has ended: ``best/`` (the weights that
+did best on the validation split), ``checkpoints/``, ``log.jsonl``, ``tensorboard/``,
+``schema.json``, ``vocab/``, ``config.yaml`` and ``train.json``.  Until then all of that
+stands in ``<output>.partial``, where ``--resume`` finds it.
+
+    steadyrank train --config C --examples DIR --output DIR [--resume]
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+import yaml
+
+from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
+from steadyrank.pipeline.config import Config, load_config
+from steadyrank.pipeline.examples.compatibility import agree, require_made_for, require_same
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.lock import alone
+from steadyrank.pipeline.files.publish import (
+    read_json,
+    refuse_existing,
+    replace,
+    write_json,
+)
+from steadyrank.pipeline.train.run import Progress, TrainingRun
+from steadyrank.pipeline.train.strategy import make_strategy
+from steadyrank.pipeline.train.warm_start import FILE as WARM_START
+from steadyrank.pipeline.train.warm_start import WarmStart, require_ancestor
+
+
+def train(
+    config: Config,
+    examples_path: Path,
+    output: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
+    progress: Progress | None = None,
+    saved: Callable[[Path], None] | None = None,
+) -> dict:
+    """Train a model on an example set.
+
+    Args:
+        config: The run's config.
+        examples_path: The example set.
+        output: Where the trained model shall stand.
+        resume: Whether to go on with an interrupted run, which replaces what it was to
+            replace, or with one that has ended and whose ``train.epochs`` were raised
+            since: on a CPU it ends with the very weights of one never interrupted.
+        overwrite: Whether a trained model, or an interrupted run, may be replaced.
+        strategy: The devices; None: all GPUs, or the CPU.
+        progress: Called with steps done, steps in all and a line about how it goes.
+        saved: Called after each checkpoint with the folder that ``resume`` goes on from.
+
+    Returns:
+        What ``train.json`` holds.
+
+    Raises:
+        InputError: The examples do not suit, or the output is there already.
+        PassingError: Another process trains to it.
+        DivergenceError: The loss diverged, and the config's policy is to stop or was
+            exhausted; ``<output>.partial`` holds the log and the diagnosis.
+    """
+    examples = ExampleSet.open(examples_path)
+    schema = agree(config, examples.schema)
+    require_made_for(config, examples.manifest, examples.path)
+    output = Path(output)
+    with alone(output):
+        goes_on = resume and output.exists()  # with it, or with what was to replace it
+        refuse_existing(output, overwrite or goes_on)
+        if goes_on and not has_begun(output):
+            _reopen(config, output)
+        work = work_folder(output, resume, overwrite)
+        if not (work / "train.json").exists():
+            write_inputs(config, schema, examples, work)
+            strategy = strategy or make_strategy()
+            if config.train.batch_size >= LARGE_BATCH:
+                keep_freed_memory()
+            run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
+            write_json(work / "train.json", run.train())
+        replace(work, output, overwrite or goes_on)
+    return read_json(output / "train.json", "a trained model")
+
+
+def _reopen(config: Config, output: Path) -> None:
+    """Make an interrupted run of one that has ended, for it to go on to more epochs.
+
+    Raises:
+        InputError: Anything but ``train.epochs`` is another than it was, or there are no
+            more of them, or the rates fell to 0 at the end of what was trained.
+    """
+    epochs = load_config(output / "config.yaml").train.epochs
+    if config.train.epochs <= epochs:
+        raise InputError(
+            f"{output} has ended. --resume goes on with it where train.epochs is above "
+            f"{epochs} and all else is as {output / 'config.yaml'} says. Received: "
+            f"{config.train.epochs} epochs. Else choose another --output, or --overwrite."
+        )
+    as_before = config.train.model_copy(update={"epochs": epochs})
+    as_before = config.model_copy(update={"train": as_before})
+    require_same(as_before, output / "config.yaml", Config.model_fields)
+    if config.train.decay != "none":
+        raise InputError(
+            f"{output} has ended, and train.decay {config.train.decay} ended its rates "
+            "with it: more epochs need a training from the start (--overwrite)."
+        )
+    work = partial_of(output)
+    fresh = work.with_name(work.name + ".fresh")
+    for left in (fresh, work):  # by a step that was interrupted or refused
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(output, fresh)
+    (fresh / "train.json").unlink()
+    (fresh / "config.yaml").write_text(config_text(config), encoding="utf-8")
+    fresh.rename(work)
+
+
+def config_text(config) -> str:
+    """A config as the YAML file that stands beside its results."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def prepare_warm_start(
+    config: Config,
+    examples_path: Path,
+    trained: Path,
+    output: Path,
+    windows: Sequence[str] | None = None,
+) -> None:
+    """Make a run that starts from another's last checkpoint; ``train`` resumes it.
+
+    Args:
+        config: The run's config.
+        examples_path: The example set: the one of the other run, or one grown from it.
+        trained: What ``train`` published.
+        output: Where the trained model shall stand.
+        windows: The training windows to see; None: all.
+
+    Raises:
+        InputError: The examples did not grow from those of the other run, which has
+            another model, or no whole checkpoint; or the output is there already.
+    """
+    examples = ExampleSet.open(examples_path)
+    schema, trained = agree(config, examples.schema), Path(trained)
+    windows = tuple(examples.windows("train")) if windows is None else tuple(windows)
+    examples.only(windows)
+    start = WarmStart.of(trained, windows)
+    before = Schema.from_dict(start.schema, trained / "schema.json")
+    require_ancestor(before, schema, (trained / "vocab", examples.path / "vocab"))
+    refuse_existing(output, False)
+    work = work_folder(Path(output), False, False)
+    write_inputs(config, schema, examples, work)
+    start.write(work)
+
+
+def partial_of(output: Path) -> Path:
+    """Where a run writes until it has ended."""
+    return output.with_name(output.name + ".partial")
+
+
+def has_begun(output: Path) -> bool:
+    """Whether a run that has not ended left something to go on from: a checkpoint.
+
+    One that was refused, or killed before its first one, leaves only its inputs.
+    """
+    work = partial_of(output)
+    return (work / WARM_START).exists() or any(work.rglob("checkpoint"))
+
+
+def work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
+    """The folder of a run that goes on, or begins; that of one that begins is not there.
+
+    Raises:
+        InputError: There is nothing to go on with, or what has begun would be lost.
+    """
+    work, begun = partial_of(output), has_begun(output)
+    if resume and not work.exists():
+        raise InputError(f"{work}: no interrupted run to go on with; leave out --resume.")
+    if begun and not (resume or overwrite):
+        raise InputError(
+            f"{work} holds an interrupted run. Pass --resume to go on with it, or "
+            "--overwrite to start again."
+        )
+    if work.exists() and not (resume and begun):
+        shutil.rmtree(work)
+    return work
+
+
+def write_inputs(config, schema, examples, work: Path) -> None:
+    """Put beside the weights what they belong to; refuse to go on with something else."""
+    text = config_text(config)
+    if work.exists():
+        found = read_json(work / "schema.json", "an interrupted run")["fingerprint"]
+        if found != schema.fingerprint:
+            raise InputError(
+                f"{work} was trained on other examples (fingerprint {found[:12]}, these "
+                f"have {schema.fingerprint[:12]}). Start again with --overwrite."
+            )
+        if (work / "config.yaml").read_text(encoding="utf-8") != text:
+            require_same(config, work / "config.yaml", type(config).model_fields)
+        return
+    try:
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"cannot write {work}: {error.strerror}") from None
+    shutil.copytree(examples.path / "vocab", work / "vocab")
+    shutil.copy(examples.path / "manifest.json", work / "examples.json")
+    write_json(work / "schema.json", schema.to_dict())
+    (work / "config.yaml").write_text(text, encoding="utf-8")

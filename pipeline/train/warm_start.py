@@ -1,0 +1,237 @@
+"""Training that goes on from another run's checkpoint, on an example set that has grown.
+
+Weights and optimizer slots are matched by their names in the checkpoint, which say where
+in the model they stand; one without a partner is an error.  Known values keep their
+rows of the embedding tables and of the tables' slots.  Rows of values that came since
+stay as the fresh model has them.  Tables are read and written a part at a time.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+from steadyrank.models.ranker import RankingModel
+from steadyrank.pipeline.examples.example_set import Schema, vocab_path
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import read_json, write_json
+
+FILE = "warm_start.json"
+STEPS = "model/dense_optimizer/_iterations"
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+PART_ROWS = 1 << 16  # of a table, copied at once
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Where a run starts from.
+
+    Attributes:
+        checkpoint: Prefix of the checkpoint's files.
+        schema: What the model of that checkpoint was built from, as ``schema.json``.
+        steps: Steps that its optimizers took.
+        windows: The training windows that this run sees.
+    """
+
+    checkpoint: str
+    schema: dict
+    steps: int
+    windows: tuple[str, ...]
+
+    @classmethod
+    def of(cls, trained: Path, windows: Sequence[str]) -> "WarmStart":
+        """The end of a run that ``train`` published.
+
+        Raises:
+            InputError: It has no whole checkpoint.
+        """
+        document = read_json(trained / "schema.json", "a trained model")
+        latest = tf.train.latest_checkpoint(str(trained / "checkpoints"))
+        if latest is None:
+            raise InputError(f"{trained / 'checkpoints'} holds no whole checkpoint.")
+        steps = int(tf.train.load_variable(latest, STEPS + VALUE))
+        return cls(latest, document, steps, tuple(windows))
+
+    @classmethod
+    def read(cls, work: Path) -> "WarmStart | None":
+        """What stands in a run's folder; None: it starts from fresh weights."""
+        if not (work / FILE).exists():
+            return None
+        found = read_json(work / FILE, "a training run")
+        return cls(**{**found, "windows": tuple(found["windows"])})
+
+    def write(self, work: Path) -> None:
+        write_json(work / FILE, asdict(self))
+
+
+def require_ancestor(before: Schema, schema: Schema, folders: tuple[Path, Path]) -> None:
+    """Raise unless ids mean now what they meant before.
+
+    Args:
+        before: Of the model to start from.
+        schema: Of the model to train.
+        folders: The two folders of vocabularies.
+
+    Raises:
+        InputError: The examples did not grow from those that the model was trained on,
+            or the config has other features or labels.
+    """
+    if before.fingerprint not in (schema.fingerprint, *schema.ancestors):
+        line = ", ".join(f[:12] for f in (*schema.ancestors, schema.fingerprint))
+        raise InputError(
+            f"{folders[0].parent} was trained on examples with fingerprint "
+            f"{before.fingerprint[:12]}, which these did not grow from: {line}. Ids would "
+            "mean other values. Train afresh, or preprocess with --append."
+        )
+    same = [dataclasses.replace(f, vocabulary_size=0) for f in before.features]
+    if same != [dataclasses.replace(f, vocabulary_size=0) for f in schema.features]:
+        raise InputError(
+            f"features must be those that {folders[0].parent} was trained with, in their "
+            "order: its tables would not fit. Train afresh to change them."
+        )
+    for feature in schema.features:
+        if feature.kind != "numeric":
+            old, new = (vocab_path(f, feature.name).read_bytes() for f in folders)
+            if not new.startswith(old):
+                raise InputError(
+                    f"{vocab_path(folders[1], feature.name)} moved ids: it must begin "
+                    f"with {vocab_path(folders[0], feature.name)}. Train afresh."
+                )
+
+
+def grow_into(model: RankingModel, schema: Schema, start: WarmStart) -> None:
+    """Give a fresh, compiled model the weights and slots of a checkpoint.
+
+    What changes the tasks' weights with steps or epochs begins anew, as rates do.
+
+    Args:
+        model: Built from ``schema``; rows that the checkpoint lacks stay as they are.
+        schema: Of the model.
+        start: The checkpoint, of an ancestor's model.
+
+    Raises:
+        InputError: A weight or a slot is on one side alone, or of another shape.
+    """
+    found = variables_by_path(tf.train.Checkpoint(model=model))
+    saved = saved_names(start.checkpoint)
+    _require_same_names(saved, found, start.checkpoint)
+    before = Schema.from_dict(start.schema, Path(FILE))
+    tables = list(_tables(model, before))
+    for path, variable in found.items():
+        rows = [pairs for name, pairs in tables if _belongs(variable, name)]
+        if rows and variable.shape.rank:
+            _copy_rows(start.checkpoint, path, variable, rows[0])
+        else:
+            value = tf.train.load_variable(start.checkpoint, path + VALUE)
+            _require_shape(path, value.shape, variable.shape)
+            variable.assign(value)
+    model.weighting.begin_again()
+    for table, (_, pairs) in zip(model.embedding_variables, tables, strict=True):
+        for _, new, old_size, new_size in pairs:
+            fresh = tf.range(new + old_size, new + new_size)
+            model.embedding_optimizer.begin_rows(table, fresh)
+
+
+def variables_by_path(root: tf.train.Checkpoint) -> dict[str, tf.Variable]:
+    """Variables by the names under which a checkpoint of ``root`` holds them."""
+    view, seen, waiting, found = tf.train.TrackableView(root), {id(root)}, [("", root)], {}
+    for path, node in waiting:  # which grows: the shortest way to each comes first
+        if isinstance(node, tf.Variable):
+            found[path[1:]] = node
+        for name, child in view.children(node).items():
+            if id(child) not in seen:
+                seen.add(id(child))
+                waiting.append((f"{path}/{name}", child))
+    return found
+
+
+def saved_names(checkpoint: str) -> dict[str, str]:
+    """Where the model's variables stand in a checkpoint -> what they were called."""
+    graph = TrackableObjectGraph()
+    reader = tf.train.load_checkpoint(checkpoint)
+    graph.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
+    saved = [a for node in graph.nodes for a in node.attributes]
+    names = {a.checkpoint_key.removesuffix(VALUE): a.full_name for a in saved}
+    return {path: name for path, name in names.items() if path.startswith("model/")}
+
+
+def _require_same_names(saved: Mapping, found: Mapping, checkpoint: str) -> None:
+    ours = {f"{path} ({_plain(variable.name)})" for path, variable in found.items()}
+    theirs = {f"{path} ({_plain(name)})" for path, name in saved.items()}
+    lost, new = (sorted(s, key=_weights_first) for s in (theirs - ours, ours - theirs))
+    if lost or new:
+        raise InputError(
+            f"{checkpoint} is of another model. It alone has "
+            f"{', '.join(lost[:5]) or 'none'}; the config's alone has "
+            f"{', '.join(new[:5]) or 'none'}. Train with the model, optimizers and task "
+            "weights of that run, or afresh."
+        )
+
+
+def _weights_first(path: str) -> tuple[bool, str]:
+    return "_optimizer/" in path, path
+
+
+def _plain(name: str) -> str:
+    """A variable's name without the numbers that Keras gives process by process."""
+    return re.sub(r"_\d+(?=/|$)", "", name.split(":")[0])
+
+
+def _require_shape(path: str, found, wanted) -> None:
+    if tuple(found) != tuple(wanted):
+        raise InputError(
+            f"{path} must be of shape {tuple(wanted)}. Received: {tuple(found)} in the "
+            "checkpoint. Train with the model of that run, or afresh."
+        )
+
+
+def _belongs(variable: tf.Variable, table: str) -> bool:
+    """Whether a variable is a table, or a slot of it: slots end with its name."""
+    return f"/{variable.name}".endswith(f"/{table}")
+
+
+def _tables(model: RankingModel, before: Schema) -> Iterator[tuple[str, list]]:
+    """Each table's name, and for each feature's part: old start, new start, both sizes."""
+    old = {feature.name: feature for feature in before.features}
+    layers = model.inputs_layer
+    for name, table in layers.tables.items():
+        own = [feature for feature in layers.readers[name] if not feature.table]
+        sizes = [(old[feature.name].rows, feature.rows) for feature in own]
+        starts = np.cumsum([(0, 0), *sizes], axis=0)[:-1].tolist()
+        pairs = [(*s, *n) for s, n in zip(starts, sizes, strict=True)]
+        yield table.embeddings.name, pairs
+
+
+def _copy_rows(checkpoint: str, path: str, variable: tf.Variable, pairs: list) -> None:
+    shape = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()[path + VALUE]
+    rows = sum(old_size for *_, old_size, _ in pairs)
+    _require_shape(path, shape, [rows, *variable.shape[1:]])
+    for old, new, old_size, _ in pairs:
+        for first in range(0, old_size, PART_ROWS):
+            count = min(PART_ROWS, old_size - first)
+            part = _read_rows(checkpoint, path, shape, old + first, count, variable.dtype)
+            _write_rows(variable, tf.range(new + first, new + first + count), part)
+
+
+def _read_rows(checkpoint: str, path: str, shape, first: int, count: int, dtype):
+    """Some rows of a saved tensor, without reading the others."""
+    sizes = " ".join(map(str, shape))
+    slices = ":".join([f"{first},{count}", *["-"] * (len(shape) - 1)])
+    names, wanted = [path + VALUE], [f"{sizes} {slices}"]
+    return tf.raw_ops.RestoreV2(
+        prefix=checkpoint, tensor_names=names, shape_and_slices=wanted, dtypes=[dtype]
+    )[0]
+
+
+def _write_rows(variable: tf.Variable, rows, values) -> None:
+    tf.distribute.get_strategy().extended.update(
+        variable,
+        lambda table, values, rows: table.scatter_update(tf.IndexedSlices(values, rows)),
+        args=(values, rows),
+        group=False,
+    )

@@ -1,0 +1,5 @@
+"""``python -m steadyrank`` is ``steadyrank``."""
+
+from steadyrank.pipeline.cli import main
+
+main()
