@@ -24,7 +24,9 @@ from steadyrank.components.environment import leave
 from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.examples.dataset import training_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.files.object_storage import Staging, Url, send
+from steadyrank.pipeline.files.staging import Staging
+from steadyrank.pipeline.files.urls import Url
+from steadyrank.pipeline.files.whole_folders import send
 from steadyrank.pipeline.preprocess.stage import preprocess
 
 BATCH, SHUFFLE = 4096, 262_144

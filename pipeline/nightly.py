@@ -36,13 +36,13 @@ from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.stage import EXTRA, export, versions_of
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import locked
-from steadyrank.pipeline.files.object_storage import within
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
+from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.gates.rules import PASS, REFUSE
 from steadyrank.pipeline.gates.task_gates import METRICS, metric_gates
 from steadyrank.pipeline.preprocess.plan import DAY, Addition
 from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.raw_log.readers import files_of
+from steadyrank.pipeline.raw_log.open import files_of
 from steadyrank.pipeline.train.run import Progress
 from steadyrank.pipeline.train.stage import prepare_warm_start, train
 

@@ -21,7 +21,7 @@ import steadyrank
 from steadyrank.pipeline import cli
 from steadyrank.pipeline.cli import application, terminal
 from steadyrank.pipeline.cli.json_console import JsonConsole, JsonProgress
-from steadyrank.pipeline.files import object_storage
+from steadyrank.pipeline.files import object_store
 from steadyrank.pipeline.files.errors import PassingError, no_space
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import publish
@@ -108,7 +108,7 @@ def test_every_setting_of_object_storage_is_handed_on():
     services = compose()["services"]
     for name in ("preprocess", "train", "export", "evaluate", "release"):
         handed = services[name]["environment"]
-        assert set(object_storage.SETTINGS) == set(handed)
+        assert set(object_store.SETTINGS) == set(handed)
         assert not any(handed.values())
 
 

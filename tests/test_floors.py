@@ -11,7 +11,7 @@ NAME = "steadyrank"
 FLOORS = ("components", "models", "pipeline")
 PIPELINE = ("files", "config", "raw_log", "examples", "preprocess", "metrics", "gates")
 PIPELINE += ("report", "train", "export", "evaluate", "kinds", "studies", "synthetic")
-PIPELINE += ("run", "nightly", "cli")
+PIPELINE += ("nightly", "cli")
 OUTSIDE = {"benchmarks", "tests", *FLOORS}  # by these names, whatever stands there
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders"}
 
@@ -89,7 +89,7 @@ def test_gates_import_neither_tensorflow_nor_datasets():
         ("models/a.py", "from steadyrank.pipeline import cli\n"),
         ("pipeline/files/a.py", "from steadyrank.pipeline.config import Config\n"),
         ("pipeline/gates/a.py", "from steadyrank.pipeline import train\n"),
-        ("pipeline/run.py", "from steadyrank.pipeline.cli.application import main\n"),
+        ("pipeline/nightly.py", "from steadyrank.pipeline.cli.application import main\n"),
         ("pipeline/train/a.py", "import steadyrank.pipeline.kinds.next_item\n"),
         ("pipeline/train/a.py", "from ..cli import main\n"),
         ("pipeline/train/a.py", "import pipeline.files\n"),

@@ -15,17 +15,11 @@ from steadyrank.pipeline import cli
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.export.stage import export
-from steadyrank.pipeline.files import object_storage
+from steadyrank.pipeline.files import object_store, staging, whole_folders
 from steadyrank.pipeline.files.errors import InputError, PassingError
-from steadyrank.pipeline.files.object_storage import (
-    MARKER,
-    Url,
-    fetch,
-    locate,
-    send,
-    sizes,
-    within,
-)
+from steadyrank.pipeline.files.object_store import sizes
+from steadyrank.pipeline.files.urls import Url, locate, within
+from steadyrank.pipeline.files.whole_folders import MARKER, fetch, send
 from steadyrank.pipeline.train.stage import train
 from tests.pipeline import tiny
 
@@ -42,7 +36,7 @@ DOCUMENT = tiny.config_document(gates=GATES, model={"trunk": "lr"})  # compiles 
 DRIVER = """
 import json, sys
 from steadyrank.pipeline import cli
-from steadyrank.pipeline.files import object_storage
+from steadyrank.pipeline.files import object_store, staging, whole_folders
 from steadyrank.pipeline.cli import application
 import tensorflow as tf
 
@@ -52,7 +46,7 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 class Killed(BaseException):
     pass
 
-send = object_storage.Snapshots.__call__
+send = staging.Snapshots.__call__
 
 def killed(self, work):
     send(self, work)
@@ -62,7 +56,7 @@ def killed(self, work):
 application.be_quiet()
 for command in commands:
     kill = command.pop(0) == "killed"
-    object_storage.Snapshots.__call__ = killed if kill else send
+    staging.Snapshots.__call__ = killed if kill else send
     try:
         cli.app(command, standalone_mode=False)
         assert not kill
@@ -121,7 +115,7 @@ def commands(s3) -> list[list[str]]:
 def done(s3, log_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("s3")
     (folder / "config.yaml").write_text(yaml.safe_dump(DOCUMENT))
-    object_storage.write_bytes(s3 / "config.yaml", (folder / "config.yaml").read_bytes())
+    object_store.write_bytes(s3 / "config.yaml", (folder / "config.yaml").read_bytes())
     send(log_folder, s3 / "log")
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     return subprocess.run(
@@ -135,7 +129,7 @@ def done(s3, log_folder, tmp_path_factory):
 
 
 def read(s3, name: str) -> dict:
-    return json.loads(object_storage.read_bytes(s3 / name))
+    return json.loads(object_store.read_bytes(s3 / name))
 
 
 def test_the_exit_status_is_the_verdicts(done):
@@ -152,7 +146,7 @@ def test_results_are_those_of_local_files(s3, done, examples, tmp_path):
     exported = export(config, trained, tmp_path / "export")
     for path in sorted(examples.rglob("*.tfrecord")):
         name = path.relative_to(examples).as_posix()
-        assert object_storage.read_bytes(s3 / "examples" / name) == path.read_bytes()
+        assert object_store.read_bytes(s3 / "examples" / name) == path.read_bytes()
     fetch(s3 / "train", tmp_path / "train")
     ours, theirs = (
         tf.train.load_checkpoint(str(p / "best" / "weights"))
@@ -185,16 +179,16 @@ def test_a_half_written_folder_is_refused(s3, tmp_path):
     send(folder, s3 / "half")
     fetch(s3 / "half", tmp_path / "whole")
     assert (tmp_path / "whole" / "part" / "a").read_bytes() == b"1234"
-    object_storage.write_bytes(s3 / "half" / "part/a", b"12")
+    object_store.write_bytes(s3 / "half" / "part/a", b"12")
     with pytest.raises(InputError, match=r"half/part/a must hold 4 bytes. Received: 2"):
         fetch(s3 / "half", tmp_path / "x")
     send(folder, s3 / "half")
-    marker = object_storage.read_bytes(s3 / "half" / MARKER)
-    object_storage.remove(s3 / "half")
-    object_storage.write_bytes(s3 / "half" / "b", b"5")
+    marker = object_store.read_bytes(s3 / "half" / MARKER)
+    whole_folders.remove(s3 / "half")
+    object_store.write_bytes(s3 / "half" / "b", b"5")
     with pytest.raises(InputError, match="holds 1 objects and no _COMPLETE.json"):
         fetch(s3 / "half", tmp_path / "x")
-    object_storage.write_bytes(s3 / "half" / MARKER, marker)
+    object_store.write_bytes(s3 / "half" / MARKER, marker)
     with pytest.raises(InputError, match="no such object"):
         fetch(s3 / "half", tmp_path / "x")
 
@@ -204,7 +198,7 @@ def test_sending_writes_the_marker_last_and_removes_it_first(s3, tmp_path, monke
     folder.mkdir()
     (folder / "a").write_bytes(b"1")
     send(folder, s3 / "twice")
-    files = object_storage._files(s3)
+    files = object_store._files(s3)
 
     def broken(source, url):
         raise OSError("the line is cut")
@@ -212,15 +206,15 @@ def test_sending_writes_the_marker_last_and_removes_it_first(s3, tmp_path, monke
     monkeypatch.setattr(files, "write", broken)
     with pytest.raises(InputError, match="cut"):
         send(folder, s3 / "twice")
-    assert not object_storage.exists(s3 / "twice")
+    assert not whole_folders.exists(s3 / "twice")
 
 
 def test_an_interrupted_run_in_a_bucket_is_not_lost(s3, tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "log.jsonl").write_text("{}")
-    snapshots = object_storage.Snapshots(s3 / "halfway")
+    snapshots = staging.Snapshots(s3 / "halfway")
     snapshots.require_none()
-    object_storage.write_bytes(s3 / "halfway.partial" / "stray" / "x", b"")
+    object_store.write_bytes(s3 / "halfway.partial" / "stray" / "x", b"")
     snapshots(tmp_path / "work")
     with pytest.raises(InputError, match="halfway.partial holds an interrupted run"):
         snapshots.require_none()
@@ -235,19 +229,19 @@ def test_a_rollback_withdraws_what_is_served_and_loses_nothing(s3, tmp_path):
         (tmp_path / version).mkdir()
         (tmp_path / version / "saved_model.pb").write_text(version)
         send(tmp_path / version, s3 / "store" / version)
-    object_storage._files(s3).delete([s3 / "store/4" / MARKER])
+    object_store._files(s3).delete([s3 / "store/4" / MARKER])
     entries = [{"version": n, "verdict": "PASS", "forced": None} for n in (1, 2)]
     blessed = {"current": 2, **entries[-1], "releases": entries}
-    object_storage.write_bytes(s3 / "store" / "blessed.json", json.dumps(blessed).encode())
+    object_store.write_bytes(s3 / "store" / "blessed.json", json.dumps(blessed).encode())
     for current in (2, 1):
         cli.app(["release", "--to", f"{s3}/store", "--rollback"], standalone_mode=False)
         assert read(s3, "store/blessed.json")["current"] == current
-        assert object_storage.versions_at(s3 / "store") == list(range(1, current + 1))
+        assert whole_folders.versions_at(s3 / "store") == list(range(1, current + 1))
     assert not sizes(s3 / "store" / "4")
     for version in ("2", "3", "4"):
         place = s3 / "store/withdrawn" / version
-        assert object_storage.read_bytes(place / "saved_model.pb") == version.encode()
-        assert object_storage.exists(place) == (version != "4")
+        assert object_store.read_bytes(place / "saved_model.pb") == version.encode()
+        assert whole_folders.exists(place) == (version != "4")
 
 
 def test_a_folder_of_exports_is_no_release_folder(s3, tmp_path):
@@ -259,7 +253,7 @@ def test_a_folder_of_exports_is_no_release_folder(s3, tmp_path):
     told = ["--model", str(exported), "--evaluation", str(tmp_path)]
     with pytest.raises(InputError, match=f"{exported} is an export that no release put"):
         cli.app(["release", *told, "--to", f"{s3}/exports"], standalone_mode=False)
-    assert object_storage.versions_at(s3 / "exports") == [1]
+    assert whole_folders.versions_at(s3 / "exports") == [1]
 
 
 def test_a_missing_bucket_and_wrong_credentials_are_named(s3, monkeypatch):

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.object_storage import Staging, Url, locate, within
+from steadyrank.pipeline.files.staging import Staging
+from steadyrank.pipeline.files.urls import Url, locate, within
 
 
 def place(help: str, *names: str, kind=Path):

@@ -27,16 +27,10 @@ from steadyrank.pipeline.cli.options import (
 )
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import alone
-from steadyrank.pipeline.files.object_storage import (
-    Snapshots,
-    Staging,
-    Url,
-    any_version,
-    clear,
-    exists,
-    versions_at,
-)
 from steadyrank.pipeline.files.publish import read_json, refuse_existing
+from steadyrank.pipeline.files.staging import Snapshots, Staging
+from steadyrank.pipeline.files.urls import Url
+from steadyrank.pipeline.files.whole_folders import any_version, clear, exists, versions_at
 from steadyrank.pipeline.kinds import stage_of
 
 # what a trained model hangs on; gates and the like may change between two runs of `run`

@@ -19,7 +19,7 @@ from steadyrank.pipeline.cli.options import (
     load,
     local,
 )
-from steadyrank.pipeline.files.object_storage import Staging
+from steadyrank.pipeline.files.staging import Staging
 
 
 @app.command()

@@ -18,8 +18,10 @@ from steadyrank.pipeline.cli.options import (
     local,
     place,
 )
-from steadyrank.pipeline.files.object_storage import Staging, exists, locate
 from steadyrank.pipeline.files.publish import finite, make_room, write_json
+from steadyrank.pipeline.files.staging import Staging
+from steadyrank.pipeline.files.urls import locate
+from steadyrank.pipeline.files.whole_folders import exists
 
 
 @app.command("serve-check")

@@ -19,8 +19,9 @@ from pathlib import Path
 from steadyrank.pipeline.export.stage import EXTRA, find_version, versions_of
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import locked
-from steadyrank.pipeline.files.object_storage import BLESSED, WITHDRAWN, original
 from steadyrank.pipeline.files.publish import hash_folder, publish, read_json, write_json
+from steadyrank.pipeline.files.release_mirror import BLESSED, WITHDRAWN
+from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.gates.rules import PASS
 
 WHOLE = "an evaluation"

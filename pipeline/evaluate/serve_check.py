@@ -16,7 +16,7 @@ from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
 from steadyrank.pipeline.export.signatures import ENCODED
 from steadyrank.pipeline.export.skew import differences, largest
-from steadyrank.pipeline.files.object_storage import original
+from steadyrank.pipeline.files.urls import original
 
 LIMIT = 1e-5
 SIZES = (1, 100, 500)

@@ -18,13 +18,13 @@ from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.skew import measure_skew
 from steadyrank.pipeline.export.stage import EXTRA
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.object_storage import original
 from steadyrank.pipeline.files.publish import (
     hash_folder,
     publish,
     refuse_existing,
     write_json,
 )
+from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.gates.judge import judge
 from steadyrank.pipeline.metrics.drift import measure_drift

@@ -19,8 +19,9 @@ from pathlib import Path
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.examples.records import Layout
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.object_storage import SOURCE, stream_with_tensorflow
+from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.staging import SOURCE
 
 FORMAT = 1
 SEQUENCES = "sequences"  # begins the format of a next-item model's

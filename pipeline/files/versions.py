@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 
 def git_revision() -> str | None:
     """The commit this project runs from, ``-dirty`` where files differ; None: no git."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]

@@ -25,7 +25,7 @@ from apache_beam.runners import create_runner
 from steadyrank.pipeline.examples.example_set import counts_path
 from steadyrank.pipeline.files.errors import InputError, PassingError, near
 from steadyrank.pipeline.preprocess import vocabulary as vocab
-from steadyrank.pipeline.raw_log.readers import Piece
+from steadyrank.pipeline.raw_log.formats.base import Piece
 
 RAW_ROWS = 1000  # of each evaluation file, kept raw for the check of the raw signature
 DEFAULT_RUNNER = "--runner=FnApiRunner"  # local; DirectRunner would download an engine

@@ -11,9 +11,10 @@ from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.sections import Join, column
 from steadyrank.pipeline.files.errors import InputError, near
-from steadyrank.pipeline.files.object_storage import within
+from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.raw_log.columns import is_bytes, raw_type, require_time
-from steadyrank.pipeline.raw_log.readers import CsvForm, Log, open_log, read_all
+from steadyrank.pipeline.raw_log.formats.base import Form
+from steadyrank.pipeline.raw_log.open import Log, open_log, read_all
 
 DAY = len("2026-11-24")
 ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
@@ -168,7 +169,7 @@ def _needs(config: Config) -> dict[str, str]:
 def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> Log:
     """Open the log; a column that is nowhere is reported with side tables in mind."""
     data = config.data
-    log = open_log(patterns, CsvForm.of(data), {})
+    log = open_log(patterns, Form.of(data), {})
     for name, key in own.items():
         if name not in log.schema.names:
             others = [*log.schema.names, *given_by_side]
@@ -178,12 +179,12 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
             raise InputError(
                 f"{places}: no column {name!r}, which {key} needs. {near(name, others)}"
             )
-    return open_log(patterns, CsvForm.of(data), own)
+    return open_log(patterns, Form.of(data), own)
 
 
 def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) -> Log:
     patterns = [within(folder, join.input)]
-    form = replace(CsvForm.of(config.data), columns=())
+    form = replace(Form.of(config.data), columns=())
     given = {name: join.prefix + name for name in open_log(patterns, form, {}).schema.names}
     wanted = {name: needs[put] for name, put in given.items() if put in needs}
     side = open_log(patterns, form, wanted | {join.on: "data.join.on"})

@@ -53,7 +53,7 @@ from steadyrank.pipeline.preprocess.beam_job import (
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import key_rows, settle_rows
 from steadyrank.pipeline.raw_log.columns import is_list
-from steadyrank.pipeline.raw_log.readers import read_all
+from steadyrank.pipeline.raw_log.open import read_all
 from steadyrank.pipeline.raw_log.split import SPLITS, last_training_window
 
 

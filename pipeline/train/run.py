@@ -18,8 +18,8 @@ from steadyrank.pipeline.examples.dataset import (
 )
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
-from steadyrank.pipeline.files.object_storage import original
 from steadyrank.pipeline.files.publish import read_json, write_json
+from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.metrics.expert_use import ExpertUse, collapsed
 from steadyrank.pipeline.metrics.predict import predict

@@ -25,14 +25,17 @@ from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.files.errors import InputError, PassingError, fault
 from steadyrank.pipeline.files.lock import alone
-from steadyrank.pipeline.files.object_storage import Url
 from steadyrank.pipeline.files.publish import PARTIAL, publish, write_json
+from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.preprocess.beam_job import run_job
 from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.preprocess.rows import LOW, type_rows
 from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.raw_log import readers
-from steadyrank.pipeline.raw_log.readers import CsvForm, Piece, open_log, read_all
+from steadyrank.pipeline.raw_log.formats import csv as csv_format
+from steadyrank.pipeline.raw_log.formats.base import Form, Piece
+from steadyrank.pipeline.raw_log.formats.csv import Csv
+from steadyrank.pipeline.raw_log.formats.parquet import Parquet
+from steadyrank.pipeline.raw_log.open import open_log, read_all
 from tests.pipeline import naive, tiny
 from tests.test_end_to_end import in_this_process, steadyrank
 
@@ -182,7 +185,7 @@ def test_a_key_that_cannot_be_joined_on_is_refused(folder, file, value):
 def test_side_tables_that_cannot_be_one_are_named(tmp_path):
     for name, values in (("1", [True]), ("2", [7])):
         pq.write_table(pa.table({"a": values}), tmp_path / f"{name}.parquet")
-    log = open_log([str(tmp_path / "*.parquet")], CsvForm(), {"a": "x"})
+    log = open_log([str(tmp_path / "*.parquet")], Form(), {"a": "x"})
     with pytest.raises(InputError, match=r"1.parquet, .*2.parquet: .*bool vs int64"):
         read_all(log, ["a"])
 
@@ -340,7 +343,7 @@ def test_malformed_csv_lines_are_rejected_and_kept(folder):
 
 def batches(path, **form):
     """The rows of a CSV file, and the lines that are none."""
-    read = list(Piece(str(path), None, CsvForm(**form)).batches())
+    read = list(Piece(str(path), Csv(Form(**form))).batches())
     rows = [tuple(row.values()) for table, _ in read for row in table.to_pylist()]
     bad = [t for _, m in read if m is not None for t in m["text"].to_pylist()]
     return rows, bad
@@ -369,7 +372,7 @@ def test_files_without_quotes_and_with_line_breaks_in_them_are_read(tmp_path, mo
     path.write_text('a,b\n1,2\n"best,2\n3,"4\n')
     rows = [("1", "2"), ('"best', "2"), ("3", '"4')]
     assert batches(path, quote=None) == (rows, [])
-    monkeypatch.setattr(readers, "CSV_BLOCK_BYTES", 16)
+    monkeypatch.setattr(csv_format, "CSV_BLOCK_BYTES", 16)
     path.write_text('a,b\n1,"2\n3\n4\n5\n6"\n7,8\n')
     assert batches(path, multiline=True) == ([("1", "2\n3\n4\n5\n6"), ("7", "8")], [])
     with pytest.raises(InputError, match="x.csv: .*data.multiline: true"):
@@ -401,7 +404,7 @@ def test_csv_values_that_are_no_numbers_are_rejected(folder):
 
 def test_lines_that_are_not_utf8_are_rejected(tmp_path, monkeypatch):
     """Also where blocks before them were read as text."""
-    monkeypatch.setattr(readers, "CSV_BLOCK_BYTES", 64)
+    monkeypatch.setattr(csv_format, "CSV_BLOCK_BYTES", 64)
     lines = [b"%d,x%d" % (n, n) for n in range(200)]
     rows = [(str(n), f"x{n}") for n in range(200) if n not in (9, 120, 150)]
     lines[9], lines[120], lines[150] = b"9", b"120,a\xff", b"\xfe,\xc3"
@@ -438,20 +441,20 @@ def test_texts_in_parquet_that_are_not_utf8_are_rejected(tmp_path, kind):
     path = str(tmp_path / "x.parquet")
     texts = not_utf8(kind)
     pq.write_table(pa.table({"a": texts, "b": [1, None], "junk": texts}), path)
-    log = open_log([path], CsvForm(), {"a": "x", "b": "y"})
+    log = open_log([path], Form(), {"a": "x", "b": "y"})
     ((table, malformed),) = log.pieces[0].batches()
     assert table["b"].to_pylist() == [1]
     text = "[b\ufffd]" if pa.types.is_nested(kind) else "b\ufffd"
     assert malformed.to_pylist() == [{"text": f"a: {text}, b: ", "reason": "not UTF-8"}]
     with pytest.raises(InputError, match="x.parquet: not UTF-8: 'a: "):
         read_all(log, ["a"])
-    log = open_log([path], CsvForm(), {"b": "y"})  # nobody needs the text
+    log = open_log([path], Form(), {"b": "y"})  # nobody needs the text
     ((table, malformed),) = log.pieces[0].batches()
     assert (len(table), malformed) == (2, None)
 
 
 def test_a_file_that_two_patterns_mean_is_read_once(folder):
-    log = open_log([str(folder / n) for n in ("l*.parquet", "log.parquet")], CsvForm(), {})
+    log = open_log([str(folder / n) for n in ("l*.parquet", "log.parquet")], Form(), {})
     assert log.files == (str(folder / "log.parquet"),)
 
 
@@ -459,7 +462,7 @@ def test_a_parquet_file_with_a_column_twice_is_refused(tmp_path):
     path = tmp_path / "x.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array([1])] * 2, ["a", "a"]), path)
     with pytest.raises(InputError, match=r"x.parquet: column names must differ.*'a', 'a'"):
-        open_log([str(path)], CsvForm(), {"a": "x"})
+        open_log([str(path)], Form(), {"a": "x"})
 
 
 def test_a_number_that_is_a_moment_in_another_file_is_refused(tmp_path):
@@ -467,9 +470,9 @@ def test_a_number_that_is_a_moment_in_another_file_is_refused(tmp_path):
         table = pa.table({"a": pa.array([1], pa.int64()).cast(kind)})
         pq.write_table(table, tmp_path / f"{name}.parquet")
     pattern = str(tmp_path / "*.parquet")
-    assert len(open_log([pattern], CsvForm(), {"a": "data.time"}).files) == 2
+    assert len(open_log([pattern], Form(), {"a": "data.time"}).files) == 2
     with pytest.raises(InputError, match=r"2.parquet: column 'a' is timestamp.us., but"):
-        open_log([pattern], CsvForm(), {"a": "features.a"})
+        open_log([pattern], Form(), {"a": "features.a"})
 
 
 @pytest.mark.parametrize("later", [[{"a": 1}], [b"1"], [[{"a": 1}]]])
@@ -479,13 +482,13 @@ def test_bytes_and_structs_after_numbers_are_refused(tmp_path, later):
         pq.write_table(pa.table({"a": values}), tmp_path / f"{name}.parquet")
     for key in ("features.a", "data.time"):
         with pytest.raises(InputError, match="2.parquet: column 'a' is"):
-            open_log([str(tmp_path / "*.parquet")], CsvForm(), {"a": key})
+            open_log([str(tmp_path / "*.parquet")], Form(), {"a": key})
 
 
 def test_a_column_called_as_one_of_ours_is_refused(tmp_path):
     pq.write_table(pa.table({"__source": [1]}), tmp_path / "x.parquet")
     with pytest.raises(InputError, match="features.a: column '__source'.*Rename it"):
-        open_log([str(tmp_path / "x.parquet")], CsvForm(), {"__source": "features.a"})
+        open_log([str(tmp_path / "x.parquet")], Form(), {"__source": "features.a"})
 
 
 def test_a_header_line_that_nothing_ends_is_a_file_without_rows(tmp_path):
@@ -714,14 +717,14 @@ def test_faults_that_may_be_gone_at_the_next_try_are_told_apart(error, passing):
 
 
 def test_a_connection_that_breaks_in_a_worker_is_no_bad_input(folder, monkeypatch):
-    whole = Piece._parquet
+    whole = Parquet.read
 
-    def broken(piece):
-        if piece.path.endswith("log.parquet"):
+    def broken(self, path, part):
+        if path.endswith("log.parquet"):
             raise ConnectionResetError(104, "Connection reset by peer")
-        yield from whole(piece)
+        yield from whole(self, path, part)
 
-    monkeypatch.setattr(Piece, "_parquet", broken)
+    monkeypatch.setattr(Parquet, "read", broken)
     with pytest.raises(PassingError, match=r"log.parquet: .* reset by peer"):
         run(folder)
 

@@ -11,7 +11,8 @@ from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.raw_log.readers import CsvForm, open_log, read_all
+from steadyrank.pipeline.raw_log.formats.base import Form
+from steadyrank.pipeline.raw_log.open import open_log, read_all
 from tests.pipeline.public_logs import (
     avazu_lines,
     criteo_lines,
@@ -148,7 +149,7 @@ def test_files_without_a_header_keep_every_line(tmp_path, pytestconfig, name):
     lines = criteo_lines(50)
     write_criteo(tmp_path / name, lines)
     data = shipped(pytestconfig, "criteo.yaml").data
-    log = open_log([str(tmp_path / name)], CsvForm.of(data), {"C26": "x"})
+    log = open_log([str(tmp_path / name)], Form.of(data), {"C26": "x"})
     table = read_all(log, log.schema.names)
     assert table.column_names == data.columns
     found = zip(*(column.to_pylist() for column in table.columns), strict=True)

@@ -17,7 +17,6 @@ from steadyrank.pipeline.evaluate.stage import forced_record, size_mb
 from steadyrank.pipeline.export.signatures import ENCODED
 from steadyrank.pipeline.export.stage import CARD, EXTRA, find_version
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.object_storage import original
 from steadyrank.pipeline.files.publish import (
     hash_folder,
     publish,
@@ -25,6 +24,7 @@ from steadyrank.pipeline.files.publish import (
     refuse_existing,
     write_json,
 )
+from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import (

@@ -23,8 +23,9 @@ import numpy as np
 from steadyrank.pipeline.examples.example_set import SEQUENCES, check_size, vocab_path
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, encode_block
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.object_storage import SOURCE, stream_with_tensorflow
+from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.staging import SOURCE
 
 FORMAT = f"{SEQUENCES} 1"
 ITEM = "item"

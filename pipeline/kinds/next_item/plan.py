@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
-from steadyrank.pipeline.files.object_storage import within
+from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.raw_log.columns import raw_type, require_time
-from steadyrank.pipeline.raw_log.readers import CsvForm, Log, open_log
+from steadyrank.pipeline.raw_log.formats.base import Form
+from steadyrank.pipeline.raw_log.open import Log, open_log
 
 EVENTS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
 
@@ -46,7 +47,7 @@ def make_plan(config: SequenceConfig, folder: Path) -> SequencePlan:
     """
     data, needs = config.data, _needs(config)
     patterns = [within(folder, pattern) for pattern in data.input]
-    log = open_log(patterns, CsvForm.of(data), needs)
+    log = open_log(patterns, Form.of(data), needs)
     named = data.sequences
 
     def found(name: str):

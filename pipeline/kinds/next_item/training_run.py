@@ -13,8 +13,8 @@ from steadyrank.components.metrics.top_k import TopKMetrics, target_ranks
 from steadyrank.models.next_item import NextItemModel
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.files.errors import DivergenceError
-from steadyrank.pipeline.files.object_storage import original
 from steadyrank.pipeline.files.publish import read_json, write_json
+from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema
 from steadyrank.pipeline.kinds.next_item.gates import TASK
 from steadyrank.pipeline.kinds.next_item.model import compile_model, save_weights

@@ -1,0 +1,206 @@
+"""Object storage: s3://, gs:// and hdfs://, object by object.
+
+Beam's file systems read logs, tensorflow-io streams examples; files are moved by Beam's,
+too, or by boto3 where that is what stands behind it.  All take their settings from the
+environment, by the names that AWS' own tools use:
+``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``,
+``AWS_DEFAULT_REGION``, and ``AWS_ENDPOINT_URL`` where the service is not AWS'.
+"""
+
+import contextlib
+import functools
+import importlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from steadyrank.pipeline.files.errors import InputError, PassingError, fault
+from steadyrank.pipeline.files.urls import SCHEMES, Url
+
+SETTINGS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+)
+
+
+def stream_with_tensorflow() -> None:
+    """Let TensorFlow read URLs; tensorflow-io is loaded where one is read, nowhere else."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        os.environ.setdefault("S3_ENDPOINT", endpoint)
+        os.environ.setdefault("S3_USE_HTTPS", str(int(endpoint.startswith("https"))))
+    region = os.environ.get("AWS_DEFAULT_REGION")
+    if region:
+        os.environ.setdefault("AWS_REGION", region)
+    importlib.import_module("tensorflow_io")
+
+
+def sizes(url: Url) -> dict[str, int]:
+    """Objects below a URL: name relative to it -> bytes; empty where there is nothing.
+
+    Raises:
+        InputError: The bucket is missing, or the credentials do not open it.
+        PassingError: The service does not answer, or has too much to do.
+    """
+    prefix = f"{url.rstrip('/')}/"
+    with _naming(url):
+        found = _files(url).sizes(prefix)
+    return {path.removeprefix(prefix): size for path, size in found.items()}
+
+
+def read_bytes(url: Url) -> bytes:
+    """The content of a small object."""
+    file = io.BytesIO()
+    read_into(url, file)
+    return file.getvalue()
+
+
+def write_bytes(url: Url, content: bytes) -> None:
+    """Write a small object."""
+    write_from(io.BytesIO(content), url)
+
+
+def read_into(url: Url, file) -> None:
+    """Copy an object into an open file, block by block."""
+    with _naming(url):
+        _files(url).read(url, file)
+
+
+def write_from(source, url: Url) -> None:
+    """Write an object from an open file, block by block."""
+    with _naming(url):
+        _files(url).write(source, url)
+
+
+def delete(urls: list[Url]) -> None:
+    """Delete objects; all of one service."""
+    if urls:
+        with _naming(urls[0].parent):
+            _files(urls[0]).delete(urls)
+
+
+class _BeamFiles:
+    """Beam's file systems."""
+
+    def __init__(self):
+        from apache_beam.io.filesystems import FileSystems
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        FileSystems.set_options(PipelineOptions([]))
+        self.systems = FileSystems
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        found = self.systems.match([prefix + "**"])[0].metadata_list
+        return {item.path: item.size_in_bytes for item in found}
+
+    def read(self, url: str, file) -> None:
+        with self.systems.open(url, compression_type="uncompressed") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    def write(self, source, url: str) -> None:
+        with self.systems.create(url, compression_type="uncompressed") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    def delete(self, urls: list[str]) -> None:
+        self.systems.delete(urls)
+
+
+class _S3Files:
+    """The same by one boto3 client: Beam makes one for each file, at 0.1 s and more."""
+
+    def __init__(self):
+        import boto3
+
+        self.client = boto3.client("s3")
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        bucket, key = _bucket_and_key(prefix)
+        pages = self.client.get_paginator("list_objects_v2")
+        found = {}
+        for page in pages.paginate(Bucket=bucket, Prefix=key):
+            for item in page.get("Contents", ()):
+                found[f"s3://{bucket}/{item['Key']}"] = item["Size"]
+        return found
+
+    def read(self, url: str, file) -> None:
+        self.client.download_fileobj(*_bucket_and_key(url), file)
+
+    def write(self, source, url: str) -> None:
+        # boto3 closes what it was given to upload
+        with tempfile.SpooledTemporaryFile(1 << 24) as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            copy.seek(0)
+            self.client.upload_fileobj(copy, *_bucket_and_key(url))
+
+    def delete(self, urls: list[str]) -> None:
+        for url in urls:
+            bucket, key = _bucket_and_key(url)
+            self.client.delete_object(Bucket=bucket, Key=key)
+
+
+def _bucket_and_key(url: str) -> tuple[str, str]:
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _files(url: str) -> _S3Files | _BeamFiles:
+    scheme = url.partition("://")[0]
+    settings = tuple(os.environ.get(name) for name in SETTINGS)
+    return _files_of(scheme, settings)
+
+
+@functools.lru_cache(maxsize=8)
+def _files_of(scheme: str, settings: tuple) -> _S3Files | _BeamFiles:
+    return _S3Files() if scheme == "s3" else _BeamFiles()
+
+
+@contextlib.contextmanager
+def _naming(url: str) -> Iterator[None]:
+    """Around an access: what fails is said by name."""
+    try:
+        yield
+    except (InputError, PassingError):
+        raise
+    except Exception as error:  # each file system has errors of its own
+        raise fault(_explain(url, error), error) from None
+
+
+def let_beam_read(path: str) -> None:
+    """Give Beam's file systems the environment's settings, where a path needs them.
+
+    Raises:
+        InputError: The bucket is missing, or the credentials do not open it.
+        PassingError: The service does not answer, or has too much to do.
+    """
+    if path.startswith(SCHEMES):
+        _files_of("beam", ())
+    if path.startswith("s3://"):
+        with _naming(path):
+            _files(path).client.head_bucket(Bucket=_bucket_and_key(path)[0])
+
+
+def _explain(url: str, error: Exception) -> str:
+    bucket = _bucket_and_key(url)[0]
+    response = getattr(error, "response", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    code = response.get("Error", {}).get("Code")
+    if code == "NoSuchBucket" or (status == 404 and error.operation_name == "HeadBucket"):
+        return f"{url}: bucket {bucket!r} does not exist. Create it, or mend the name."
+    if status == 404:
+        return f"{url}: no such object."
+    if status in (401, 403) or type(error).__name__ == "NoCredentialsError":
+        return (
+            f"{url}: the credentials do not open bucket {bucket!r} ({code or error}). "
+            "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and "
+            "what they are allowed to."
+        )
+    return (
+        f"{url} cannot be used: {error}. Check the name, AWS_ENDPOINT_URL and the "
+        "credentials in the environment."
+    )

@@ -1,0 +1,37 @@
+"""Formats of raw logs: one class each, chosen once by a file's name.
+
+A new one is a class of ``base.Format`` in a file of its own, and its name below.
+"""
+
+from pathlib import PurePosixPath
+
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.raw_log.formats.base import PACKED, Form, Format
+from steadyrank.pipeline.raw_log.formats.csv import Csv
+from steadyrank.pipeline.raw_log.formats.parquet import Parquet
+
+FORMATS: tuple[type[Format], ...] = (Parquet, Csv)
+
+
+def format_of(path: str, form: Form, needed: tuple[str, ...]) -> Format:
+    """The format of a file, by the ending of its name.
+
+    Args:
+        path: Of the file.
+        form: How the config says that files are written.
+        needed: Columns that will be read.
+
+    Raises:
+        InputError: No format has that ending.
+    """
+    file = PurePosixPath(path.replace("\\", "/"))
+    packed = file.suffix in PACKED
+    ending = file.with_suffix("").suffix if packed else file.suffix
+    for kind in FORMATS:
+        if kind.takes(ending, packed):
+            return kind(form, needed)
+    endings = ", ".join(ending for kind in FORMATS for ending in kind.endings)
+    raise InputError(
+        f"{path}: unknown format. Allowed: {endings}; of texts also packed: "
+        f"{', '.join(PACKED)}."
+    )
