@@ -94,7 +94,7 @@ class Trainer:
 
     def auc(self, rows: range) -> float:
         """AUC on some rows, of the weights as they are."""
-        self.model.settle()
+        self.model.catch_up()
         scores = [
             self._score(self.data.ids[start:end], self.data.numbers[start:end])
             for start in range(rows.start, rows.stop, EVALUATION_ROWS)

@@ -222,7 +222,7 @@ def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
     from steadyrank.pipeline.examples.example_set import ExampleSet
     from steadyrank.pipeline.metrics.predict import predict
     from steadyrank.pipeline.metrics.tasks import measure
-    from steadyrank.pipeline.train.log import FILE, read_lines
+    from steadyrank.pipeline.train.log import LOG_FILE, read_lines
     from steadyrank.pipeline.train.model import compiled_model, load_weights
     from steadyrank.pipeline.train.stage import train
 
@@ -246,7 +246,7 @@ def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
     config = parse_config(document, "large_batch")
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as output:
         train(config, folder / "examples", Path(output) / "train")
-        log = list(read_lines(Path(output) / "train" / FILE))
+        log = list(read_lines(Path(output) / "train" / LOG_FILE))
         examples = ExampleSet.open(folder / "examples")
         schema = agree(config, examples.schema)
         model = compiled_model(config, schema)

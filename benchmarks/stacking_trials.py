@@ -160,7 +160,7 @@ class Trials:
             losses.append(float(loss))
             spent += time.process_time() - began
             done += s.evaluate_every
-            model.settle()
+            model.catch_up()
             mrr = self._mrr(ranks, self.split.validation)
             curve.append([done, mrr])
             if mrr > best[0]:

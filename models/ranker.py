@@ -127,13 +127,13 @@ class RankingModel(tf.keras.Model):
         tables = {id(variable) for variable in self.embedding_variables}
         return [v for v in self.trainable_variables if id(v) not in tables]
 
-    def settle(self) -> None:
+    def catch_up(self) -> None:
         """Bring all rows of the tables up to date, before the weights are looked at.
 
         Outside of a step, and in cross-replica context.
         """
         for table in self.embedding_variables:
-            self.embedding_optimizer.settle(table)
+            self.embedding_optimizer.catch_up(table)
 
     def call(self, features: Mapping, gathered: Mapping | None = None):
         """Computes every task's logit or standardised value."""

@@ -159,7 +159,7 @@ def _grown(model, sources, copied, keeps_blocks, silent):
         _require_like_blocks(model, deep, sources, silent)
     compiled = hasattr(model, "dense_optimizer")
     if compiled:
-        model.settle()
+        model.catch_up()
         dense, rows = model.dense_optimizer, model.embedding_optimizer
         settings = [(each, each.get_config()) for each in (dense, rows)]
         deep.compile(*(type(o).from_config(c) for o, c in settings), xla=model.xla)

@@ -9,7 +9,7 @@ import statistics
 
 import numpy as np
 
-from steadyrank.components.metrics import grouped as metrics
+from steadyrank.components.metrics import grouped
 
 REPETITIONS = 200  # a standard error is then known to about 5 %
 FEWEST = 10  # groups with positives, and with negatives, below which no error is told
@@ -89,8 +89,8 @@ class Sums:
         columns += _deciles(groups, count, decile, labels)
         columns += _deciles(groups, count, decile, stands * outputs)
         if binary:
-            area, ranked = metrics.group_aucs(labels, outputs, groups, count)
-            loss = rows * metrics.row_log_loss(labels, outputs)
+            area, ranked = grouped.group_aucs(labels, outputs, groups, count)
+            loss = rows * grouped.row_log_loss(labels, outputs)
             columns += [_by_group(groups, count, loss), area * ranked, ranked]
         self._columns = np.stack(columns, 1)
 

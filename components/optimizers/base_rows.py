@@ -19,7 +19,7 @@ from steadyrank.components.optimizers.rules import check_range
 
 CLIPS = ("none", "cowclip", "field", "global", "clippy")
 SEMANTICS = ("lazy", "dense", "touched")
-SETTLED_ROWS = 1 << 16  # brought up to date at once by `settle`
+CAUGHT_UP_ROWS = 1 << 16  # brought up to date at once by `catch_up`
 
 
 class Held(NamedTuple):
@@ -48,7 +48,7 @@ class RowOptimizer(BaseOptimizer):
       published algorithm step by step; costs what the table costs.  For comparison.
     - `"lazy"`: the same, but in closed form at the row's return (see `absence`): a step
       costs what its batch holds.  A forward pass should see the rows as `read` gives
-      them; `settle` brings all rows up to date, before the table is used elsewhere.
+      them; `catch_up` brings all rows up to date, before the table is used elsewhere.
     - `"touched"`: nothing happens to it.
 
     Clips of many rows together (`"field"`, `"global"`) take the norms of the rows that a
@@ -138,7 +138,7 @@ class RowOptimizer(BaseOptimizer):
         first = not getattr(self, "_built", False)
         super().build(var_list)
         if first and self.catches_up:
-            # Since the last `settle`, in double precision: a sum of many small rates.
+            # Since the last `catch_up`, in double precision: a sum of many small rates.
             zero = tf.zeros([], tf.float64)
             self._passed = [self._add(v, "passed", zero) for v in var_list]
 
@@ -294,7 +294,7 @@ class RowOptimizer(BaseOptimizer):
         rows = [tf.shape(slots[0])[0], 2]
         return tf.concat([*slots, tf.broadcast_to(both, rows)], axis=1)
 
-    def settle(self, variable):
+    def catch_up(self, variable):
         """Brings all rows up to date, a part of the table at a time.
 
         To be called outside of a step, before weights are evaluated or saved alone.  It
@@ -302,10 +302,10 @@ class RowOptimizer(BaseOptimizer):
         """
         if not self.catches_up:
             return
-        for first in range(0, variable.shape[0], SETTLED_ROWS):
-            end = min(first + SETTLED_ROWS, variable.shape[0])
+        for first in range(0, variable.shape[0], CAUGHT_UP_ROWS):
+            end = min(first + CAUGHT_UP_ROWS, variable.shape[0])
             tf.distribute.get_strategy().extended.update(
-                variable, self._settle, args=(tf.range(first, end),), group=False
+                variable, self._catch_up_rows, args=(tf.range(first, end),), group=False
             )
         # A row keeps the sum in float32, which would lose small rates beside a large sum.
         passed = self._passed[self._index(variable)]
@@ -314,7 +314,7 @@ class RowOptimizer(BaseOptimizer):
         )
 
     @tf.autograph.experimental.do_not_convert
-    def _settle(self, variable, rows):
+    def _catch_up_rows(self, variable, rows):
         held = self.read(variable, rows)
         clocks = [self.iterations, 0.0]
         after = held.w, self._remembered(variable, held.slots, clocks)

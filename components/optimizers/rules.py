@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from steadyrank.components.optimizers import lazy_catch_up as absence
+from steadyrank.components.optimizers import lazy_catch_up
 
 
 def check_range(name, value, low, high=math.inf, low_included=True):
@@ -58,7 +58,7 @@ class AdagradRule:
 
     def absent(self, w, slots, steps, rates, last, l2):
         """`(w, slots)` after steps without a gradient but the L2's."""
-        w, G = absence.adagrad(w, slots[0], steps, rates, l2, self.epsilon)
+        w, G = lazy_catch_up.adagrad(w, slots[0], steps, rates, l2, self.epsilon)
         return w, [G]
 
 
@@ -111,5 +111,5 @@ class AdamRule:
 
     def absent(self, w, slots, steps, rates, last, l2):
         """`(w, slots)` after steps without a gradient but the L2's."""
-        w, m, v = absence.adam(w, *slots, steps, rates, last, l2, self)
+        w, m, v = lazy_catch_up.adam(w, *slots, steps, rates, last, l2, self)
         return w, [m, v]

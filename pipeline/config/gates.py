@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from steadyrank.pipeline.config.sections import Positive, Section
+from steadyrank.pipeline.config.section import Positive, Section
 
 
 class DivergenceGate(Section):

@@ -1,6 +1,10 @@
 """What all sections of a config share."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.section import Positive, Section
 from steadyrank.pipeline.config.task_weights import Fixed, TaskWeights
 
 UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -261,9 +261,6 @@ class TaskConfig(Section):
         if self.kind == "regression" and self.positive_weight != 1:
             raise ValueError("positive_weight is for binary tasks: a value is no positive")
         return self
-
-
-Positive = Annotated[float, Field(gt=0)]
 
 
 class DenseOptimizer(Section):

@@ -4,11 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.section import Positive, Section
 
 LOWER_IS_BETTER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
 OF_VALUES = ("rmse", "mse", "mae")  # metrics of regression tasks; the others of binary
-Positive = Annotated[float, Field(gt=0)]
 
 
 class When(Section):

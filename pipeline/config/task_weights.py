@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from steadyrank.pipeline.config.section import Section
-
-Positive = Annotated[float, Field(gt=0)]
+from steadyrank.pipeline.config.section import Positive, Section
 
 
 class Fixed(Section):

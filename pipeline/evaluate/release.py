@@ -24,7 +24,7 @@ from steadyrank.pipeline.files.release_mirror import BLESSED, WITHDRAWN
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.gates.rules import PASS
 
-WHOLE = "an evaluation"
+EVALUATION = "an evaluation"
 LOCK = "lock"  # in the folder that is served: one release or rollback at a time
 
 
@@ -48,8 +48,8 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
         PassingError: Another process releases into this folder, or rolls it back.
     """
     model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
-    metrics = read_json(evaluation / "metrics.json", WHOLE)
-    verdict = read_json(evaluation / "verdict.json", WHOLE)
+    metrics = read_json(evaluation / "metrics.json", EVALUATION)
+    verdict = read_json(evaluation / "verdict.json", EVALUATION)
     _require_pass(verdict, metrics, evaluation)
     _require_no_exports(to)
     with locked(to / LOCK):

@@ -36,7 +36,7 @@ from steadyrank.pipeline.metrics.scored import (
 )
 from steadyrank.pipeline.raw_log.split import SPLITS
 from steadyrank.pipeline.report import write_report
-from steadyrank.pipeline.train.log import FILE, divergence_of, read_lines
+from steadyrank.pipeline.train.log import LOG_FILE, divergence_of, read_lines
 
 
 def evaluate(
@@ -85,7 +85,7 @@ def evaluate(
     margin = stability_path and read_margin(
         stability_path, config, examples.schema.fingerprint
     )
-    lines = list(read_lines(export.path / EXTRA / FILE))
+    lines = list(read_lines(export.path / EXTRA / LOG_FILE))
     gates = config.gates.model_dump()
     metrics = {
         "split": split,

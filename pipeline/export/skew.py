@@ -19,7 +19,7 @@ from steadyrank.pipeline.export.signatures import (
 )
 from steadyrank.pipeline.export.warmup import serialize_rows
 
-RAW_ROWS = 5000  # at most, over all files of a split
+CHECKED_ROWS = 5000  # at most, over all files of a split
 USERS = 20  # of a file, of whom each scores all rows as candidates
 
 
@@ -41,7 +41,7 @@ def measure_skew(export, examples: ExampleSet, split: str) -> dict:
         by_signature = differences(export.call, raw, encoded, export.shared)
         for signature, gaps in by_signature.items():
             found[signature] = _larger(found.get(signature, {}), gaps)
-        if rows >= RAW_ROWS:
+        if rows >= CHECKED_ROWS:
             break
     outputs = {}
     for gaps in found.values():

@@ -19,12 +19,11 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import require_same
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.export.signatures import ServingModule
-from steadyrank.pipeline.export.warmup import FILE as WARMUP
-from steadyrank.pipeline.export.warmup import write_warmup
+from steadyrank.pipeline.export.warmup import WARMUP_FILE, write_warmup
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import publish, read_json, write_json
 from steadyrank.pipeline.files.versions import git_revision, versions
-from steadyrank.pipeline.train.log import FILE
+from steadyrank.pipeline.train.log import LOG_FILE
 from steadyrank.pipeline.train.model import load_weights
 
 EXTRA = "assets.extra"
@@ -59,11 +58,12 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
     load_weights(model, train_path / "best")
     shared, dtype = config.serving.shared, config.export.embedding_dtype
     module = ServingModule(model, schema, train_path / "vocab", shared, dtype)
-    with publish(output / str(next_version(output))) as partial:
+    version = output / str(next_version(output))
+    with publish(version) as partial:
         tf.saved_model.save(module, str(partial), module.signatures)
         extra = partial / EXTRA
         extra.mkdir()
-        shutil.copy(train_path / FILE, extra / FILE)
+        shutil.copy(train_path / LOG_FILE, extra / LOG_FILE)
         card = {
             "schema": schema.to_dict(),
             "config": config.model_dump(mode="json"),
@@ -75,8 +75,8 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
             "embedding_dtype": dtype,
         }
         write_json(extra / CARD, card)
-        write_warmup(extra / WARMUP, schema, train_path / "vocab", shared)
-    return output / str(next_version(output) - 1)
+        write_warmup(extra / WARMUP_FILE, schema, train_path / "vocab", shared)
+    return version
 
 
 def versions_of(output: Path) -> list[int]:

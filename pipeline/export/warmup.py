@@ -18,7 +18,7 @@ from steadyrank.pipeline.export.signatures import (
     is_listed,
 )
 
-FILE = "tf_serving_warmup_requests"
+WARMUP_FILE = "tf_serving_warmup_requests"
 ROWS = (1, 100)
 MODEL = "steadyrank"
 

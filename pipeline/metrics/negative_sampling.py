@@ -7,7 +7,7 @@ Ranking metrics (AUC, GAUC, ROC) need none of it: each negative weighs the same.
 
 import numpy as np
 
-from steadyrank.components.metrics import grouped as metrics
+from steadyrank.components.metrics import grouped
 
 
 def row_weights(labels: np.ndarray, rate: float) -> np.ndarray:
@@ -38,16 +38,16 @@ def whole_log_metrics(labels: np.ndarray, outputs: np.ndarray, rate: float) -> d
         return nothing
     labels, outputs = np.asarray(labels, float), np.asarray(outputs, float)
     weights = row_weights(labels, rate)
-    loss = float(np.average(metrics.row_log_loss(labels, outputs), weights=weights))
+    loss = float(np.average(grouped.row_log_loss(labels, outputs), weights=weights))
     if not labels.any():
         return nothing | {"log_loss": loss}
     calibration = float((weights * outputs).sum() / (weights * labels).sum())
     found = nothing | {"log_loss": loss, "calibration": calibration}
-    found["pr_auc"] = metrics.pr_auc(labels, outputs, weights)
+    found["pr_auc"] = grouped.pr_auc(labels, outputs, weights)
     if labels.all():
         return found
     base = np.full(len(labels), np.average(labels, weights=weights))
-    entropy = np.average(metrics.row_log_loss(labels, base), weights=weights)
+    entropy = np.average(grouped.row_log_loss(labels, base), weights=weights)
     return found | {"normalized_entropy": loss / float(entropy)}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from steadyrank.components.metrics import grouped as metrics
+from steadyrank.components.metrics import grouped
 from steadyrank.models.features import Task
 from steadyrank.pipeline.metrics.negative_sampling import whole_log_curve, whole_log_metrics
 
@@ -42,10 +42,10 @@ def measure(
         group = None if groups is None else groups[inside]
         result = _binary(label, output, group)
         if truths and task.name in truths:
-            result["reachable_auc"] = metrics.auc(label, truths[task.name][inside])
+            result["reachable_auc"] = grouped.auc(label, truths[task.name][inside])
         if curves:
-            result["roc"] = metrics.roc_curve(label, output)
-            result["calibration_curve"] = metrics.calibration_curve(label, output)
+            result["roc"] = grouped.roc_curve(label, output)
+            result["calibration_curve"] = grouped.calibration_curve(label, output)
         if task.negative_rate < 1:
             result |= whole_log_metrics(label, output, task.negative_rate)
             if curves:
@@ -60,12 +60,12 @@ def _binary(label: np.ndarray, output: np.ndarray, group: np.ndarray | None) -> 
         "kind": "binary",
         "rows": len(label),
         "positives": int(label.sum()),
-        "auc": metrics.auc(label, output),
-        "pr_auc": metrics.pr_auc(label, output),
-        "gauc": None if group is None else metrics.gauc(label, output, group),
-        "log_loss": metrics.log_loss(label, output),
-        "normalized_entropy": metrics.normalized_entropy(label, output),
-        "calibration": metrics.calibration(label, output),
+        "auc": grouped.auc(label, output),
+        "pr_auc": grouped.pr_auc(label, output),
+        "gauc": None if group is None else grouped.gauc(label, output, group),
+        "log_loss": grouped.log_loss(label, output),
+        "normalized_entropy": grouped.normalized_entropy(label, output),
+        "calibration": grouped.calibration(label, output),
     }
 
 
@@ -73,10 +73,10 @@ def _regression(label: np.ndarray, output: np.ndarray) -> dict:
     return {
         "kind": "regression",
         "rows": len(label),
-        "mse": metrics.mse(label, output),
-        "rmse": metrics.rmse(label, output),
-        "mae": metrics.mae(label, output),
-        "calibration": metrics.calibration(label, output),
+        "mse": grouped.mse(label, output),
+        "rmse": grouped.rmse(label, output),
+        "mae": grouped.mae(label, output),
+        "calibration": grouped.calibration(label, output),
     }
 
 

@@ -37,7 +37,7 @@ from steadyrank.pipeline.files.publish import (
     refuse_existing,
     write_json,
 )
-from steadyrank.pipeline.preprocess import append as growth
+from steadyrank.pipeline.preprocess import append
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.append import require_same_kind
 from steadyrank.pipeline.preprocess.beam_job import (
@@ -103,10 +103,10 @@ def _steps(plan: Plan, output: Path) -> Steps:
         key=partial(key_taken, plan=plan),
         settle=Settle(plan),
         analyse=partial(vocab.analyse, plan=plan),
-        learn=partial(growth.learn, plan=plan),
+        learn=partial(append.learn, plan=plan),
         write_learned=partial(write_learned, output=str(output), plan=plan),
         encode=Encode(str(output)),
-        accumulate=partial(growth.accumulate, plan=plan),
+        accumulate=partial(append.accumulate, plan=plan),
     )
 
 

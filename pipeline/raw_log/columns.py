@@ -12,7 +12,7 @@ from steadyrank.pipeline.files.errors import InputError
 
 NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 NOT_FINITE = r"^(?i:[+-]?(nan|inf|infinity))$"
-WHOLE = r"^-?\d{1,18}$"
+WHOLE_NUMBER = r"^-?\d{1,18}$"
 LOCAL = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$"
 ZONED = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})$"
 PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000}
@@ -100,7 +100,7 @@ def to_integers(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """Values as int64, and where one is not a whole number of that size."""
     if is_text(values.type):
         values = _trimmed(values)
-        good = pc.match_substring_regex(values, WHOLE)
+        good = pc.match_substring_regex(values, WHOLE_NUMBER)
         return _kept(values, good).cast(pa.int64()), _is_false(good)
     if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         values = _finite(values.cast(pa.float64()))

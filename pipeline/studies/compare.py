@@ -14,9 +14,9 @@ import yaml
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import make_room, read_json
 from steadyrank.pipeline.report.comparison import write_comparison
-from steadyrank.pipeline.train.log import FILE, read_lines
+from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
-WHOLE = "an evaluated run"
+EVALUATED_RUN = "an evaluated run"
 
 
 def compare(paths: Sequence[Path], output: Path) -> list[dict]:
@@ -53,9 +53,9 @@ def read_run(path: Path) -> dict:
     Raises:
         InputError: A part of it is missing; it is named.
     """
-    metrics = read_json(path / "evaluation" / "metrics.json", WHOLE)
-    verdict = read_json(path / "evaluation" / "verdict.json", WHOLE)
-    log = list(read_lines(path / "train" / FILE))
+    metrics = read_json(path / "evaluation" / "metrics.json", EVALUATED_RUN)
+    verdict = read_json(path / "evaluation" / "verdict.json", EVALUATED_RUN)
+    log = list(read_lines(path / "train" / LOG_FILE))
     try:
         text = (path / "train" / "config.yaml").read_text(encoding="utf-8")
         config = yaml.safe_load(text)

@@ -195,7 +195,7 @@ class Prober:
                 self.examples, split, EVALUATION_ROWS, windows=window and [window]
             )
             self._evaluations[place] = list(dataset)
-        self.model.settle()
+        self.model.catch_up()
         labels, masks, outputs, _ = predict(self._predict, self._evaluations[place])
         outputs = {name: np.nan_to_num(values) for name, values in outputs.items()}
         return measure(self.schema.tasks, labels, masks, outputs)

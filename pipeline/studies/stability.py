@@ -36,7 +36,7 @@ from steadyrank.pipeline.studies.short_runs import Method, Probe, Prober
 LOWEST, HIGHEST = -2, 10  # powers of 2 times the rate in use
 SAFE_MARGIN = 4.0  # below it the advice is to change something
 LEVEL = 0.01  # of AUC: what is nearer to the best than this counts as good
-FILE = "stability.json"
+STABILITY_FILE = "stability.json"
 
 
 def ladder(rate: float, lowest: int = LOWEST, highest: int = HIGHEST) -> list[float]:
@@ -255,7 +255,7 @@ def stability(
         result = conclude(probes, list(by_name), prober.rate_in_use)
         result |= {"windows": names, "steps": steps, "fingerprint": schema.fingerprint}
         result["settings"] = probed_settings(config)
-        write_json(work / FILE, result)
+        write_json(work / STABILITY_FILE, result)
         (work / "stability.html").write_text(page(result), encoding="utf-8")
     return result
 

@@ -8,7 +8,7 @@ from steadyrank.components.metrics.divergence import DivergenceDetector
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import finite
 
-FILE = "log.jsonl"
+LOG_FILE = "log.jsonl"
 CERTAIN_ROWS = 200  # of either class, before an AUC is taken for a sign of life or death
 
 

@@ -137,7 +137,7 @@ def load_best_or_latest(model: RankingModel, trained: Path) -> None:
     except (tf.errors.OpError, AssertionError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"{latest} does not hold this model: {first}") from None
-    model.settle()
+    model.catch_up()
 
 
 def load_variables(variables: dict[str, tf.Variable], folder: Path) -> None:

@@ -28,7 +28,7 @@ from steadyrank.pipeline.train import log as train_log
 from steadyrank.pipeline.train.diagnosis import diagnose, first_clipped, read_batch
 from steadyrank.pipeline.train.logged_step import LoggedStep
 from steadyrank.pipeline.train.model import compiled_model, parameter_counts, save_weights
-from steadyrank.pipeline.train.warm_start import WarmStart, grow_into
+from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
 
 FLUSH_STEPS = 50  # steps between looks at their losses: a look waits for the device
 EVALUATION_ROWS = 8192
@@ -44,7 +44,7 @@ class TrainingRun:
     checkpoint, beside weights, optimizers and counters.  All that is random depends on
     the seed and the place alone, so a run that is resumed ends as if never stopped.
 
-    A folder that ``warm_start.prepare`` made starts from another run's weights, and
+    A folder that ``prepare_warm_start`` made starts from another run's weights, and
     sees the windows that it names alone.
 
     Windows are visited from old to new.  In the first epoch the model is measured on
@@ -200,7 +200,7 @@ class TrainingRun:
             for step, epoch, number, values in pending
         ]
         lines[-1] |= self.step.norms()
-        train_log.append_lines(self.work / train_log.FILE, lines)
+        train_log.append_lines(self.work / train_log.LOG_FILE, lines)
         self._summarise(lines)
         self._report(lines)
         for line in lines:
@@ -237,12 +237,12 @@ class TrainingRun:
 
     def _log(self, line: dict) -> None:
         """Log a measurement, and show it to the detector."""
-        train_log.append_lines(self.work / train_log.FILE, [line])
+        train_log.append_lines(self.work / train_log.LOG_FILE, [line])
         train_log.watch(self.detector, line)
 
     def _measure(self, split: str, window: str | None = None) -> dict:
         with self.strategy.scope():
-            self.model.settle()
+            self.model.catch_up()
         with_group = split == "validation" and self.examples.schema.group
         dataset = evaluation_dataset(
             self.examples,
@@ -301,11 +301,11 @@ class TrainingRun:
         else:
             if self.start:
                 with self.strategy.scope():
-                    grow_into(self.model, self.schema, self.start)
+                    continue_from(self.model, self.schema, self.start)
             self.manager.save()
         self.backoff.assign(self.config.train.rollback_factor ** len(self.rollbacks))
         self.step.reset()
-        log = self.work / train_log.FILE
+        log = self.work / train_log.LOG_FILE
         dropped = train_log.cut_after(
             log, int(self.place["step"]), int(self.place["epoch"])
         )
@@ -317,7 +317,7 @@ class TrainingRun:
     def _roll_back(self, diverged: "_Diverged") -> None:
         """Go back to the last healthy checkpoint, and around what made the loss jump."""
         settings, event = self.config.train, diverged.event
-        log = list(train_log.read_lines(self.work / train_log.FILE))
+        log = list(train_log.read_lines(self.work / train_log.LOG_FILE))
         jump = next(line for line in log if line["step"] == event["step"])
         number = len(self.rollbacks) + 1
         last = settings.on_divergence == "stop" or number > settings.max_rollbacks
@@ -333,7 +333,7 @@ class TrainingRun:
         self.backoff.assign(settings.rollback_factor ** len(self.rollbacks))
         step = int(self.place["step"])
         line = {"step": step, "epoch": int(self.place["epoch"]), "rollback": record}
-        train_log.append_lines(self.work / train_log.FILE, [line])
+        train_log.append_lines(self.work / train_log.LOG_FILE, [line])
         self.manager.save()
         rates = f"rates times {float(self.backoff.numpy()):g}"
         self.progress(step, 0, f"{_headline(record)} Back at step {step}, {rates}.")

@@ -29,8 +29,11 @@ from steadyrank.pipeline.files.publish import (
 )
 from steadyrank.pipeline.train.run import Progress, TrainingRun
 from steadyrank.pipeline.train.strategy import make_strategy
-from steadyrank.pipeline.train.warm_start import FILE as WARM_START
-from steadyrank.pipeline.train.warm_start import WarmStart, require_ancestor
+from steadyrank.pipeline.train.warm_start import (
+    WARM_START_FILE,
+    WarmStart,
+    require_ancestor,
+)
 
 
 def train(
@@ -169,7 +172,7 @@ def has_begun(output: Path) -> bool:
     One that was refused, or killed before its first one, leaves only its inputs.
     """
     work = partial_of(output)
-    return (work / WARM_START).exists() or any(work.rglob("checkpoint"))
+    return (work / WARM_START_FILE).exists() or any(work.rglob("checkpoint"))
 
 
 def work_folder(output: Path, resume: bool, overwrite: bool) -> Path:

@@ -21,7 +21,7 @@ from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json, write_json
 
-FILE = "warm_start.json"
+WARM_START_FILE = "warm_start.json"
 STEPS = "model/dense_optimizer/_iterations"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 PART_ROWS = 1 << 16  # of a table, copied at once
@@ -60,13 +60,13 @@ class WarmStart:
     @classmethod
     def read(cls, work: Path) -> "WarmStart | None":
         """What stands in a run's folder; None: it starts from fresh weights."""
-        if not (work / FILE).exists():
+        if not (work / WARM_START_FILE).exists():
             return None
-        found = read_json(work / FILE, "a training run")
+        found = read_json(work / WARM_START_FILE, "a training run")
         return cls(**{**found, "windows": tuple(found["windows"])})
 
     def write(self, work: Path) -> None:
-        write_json(work / FILE, asdict(self))
+        write_json(work / WARM_START_FILE, asdict(self))
 
 
 def require_ancestor(before: Schema, schema: Schema, folders: tuple[Path, Path]) -> None:
@@ -104,7 +104,7 @@ def require_ancestor(before: Schema, schema: Schema, folders: tuple[Path, Path])
                 )
 
 
-def grow_into(model: RankingModel, schema: Schema, start: WarmStart) -> None:
+def continue_from(model: RankingModel, schema: Schema, start: WarmStart) -> None:
     """Give a fresh, compiled model the weights and slots of a checkpoint.
 
     What changes the tasks' weights with steps or epochs begins anew, as rates do.
@@ -120,7 +120,7 @@ def grow_into(model: RankingModel, schema: Schema, start: WarmStart) -> None:
     found = variables_by_path(tf.train.Checkpoint(model=model))
     saved = saved_names(start.checkpoint)
     _require_same_names(saved, found, start.checkpoint)
-    before = Schema.from_dict(start.schema, Path(FILE))
+    before = Schema.from_dict(start.schema, Path(WARM_START_FILE))
     tables = list(_tables(model, before))
     for path, variable in found.items():
         rows = [pairs for name, pairs in tables if _belongs(variable, name)]

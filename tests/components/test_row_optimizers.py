@@ -87,8 +87,8 @@ def trained(cls, semantics, l2, settle_at=(), fast=False, steps=300, rows=60, **
     for t, (indices, values) in enumerate(rare_batches(rows, steps, 1e-3)):
         take(optimizer, w, tf.constant(indices), tf.constant(values, tf.float32))
         if t in settle_at:
-            optimizer.settle(w)
-    optimizer.settle(w)
+            optimizer.catch_up(w)
+    optimizer.catch_up(w)
     return optimizer, w.numpy()
 
 
@@ -160,7 +160,7 @@ def test_small_rates_are_not_lost_beside_what_has_passed():
         memory, passed = optimizer.state_of(w)
         passed.assign(before)
         memory[:, -1].assign(tf.fill([ROWS], before))
-        optimizer.settle(w)
+        optimizer.catch_up(w)
         for row in (0, 1):
             optimizer.apply_gradients([(slices([row], np.ones([1, DIM])), w)])
         read.append(optimizer.read(w, tf.constant([0])).w.numpy() - w.numpy()[0])
@@ -223,7 +223,7 @@ def test_read_gives_what_settle_writes(cls):
         optimizer.apply_gradients([(slices([0], [[1e-3] * DIM]), w)])
     seen = optimizer.read(w, tf.range(ROWS))
     stale = w.numpy()
-    optimizer.settle(w)
+    optimizer.catch_up(w)
     np.testing.assert_array_equal(w, seen.w)
     assert not np.allclose(stale[-1], w.numpy()[-1], rtol=1e-3)
     for slot, value in zip(optimizer.slots_of(w), seen.slots, strict=True):

@@ -255,9 +255,9 @@ def test_two_replicas_equal_one(two_replicas):
                 )
             )
         )
-    one.settle()
+    one.catch_up()
     with two_replicas.scope():
-        two.settle()
+        two.catch_up()
     for a, b in zip(values(one), values(two), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 

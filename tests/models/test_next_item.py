@@ -126,7 +126,7 @@ def test_training_learns_which_item_follows():
     ids = {"items": tf.constant(chains.astype(np.int32))}
     losses = [float(step(ids)["loss"]) for _ in range(100)]
     assert losses[0] == pytest.approx(np.log(V), abs=0.1) and losses[-1] < 0.2
-    made.settle()
+    made.catch_up()
     best = np.argmax(made.scores({"items": ids["items"][:, :-1]}), axis=1) + 1
     assert (best == chains[:, -1]).mean() == 1
 
@@ -145,9 +145,9 @@ def test_two_replicas_equal_one(two_replicas):
     for _ in range(3):
         one.train_step({"items": ids})
         two_replicas.run(lambda: two.train_step({"items": half(ids)}))
-    one.settle()
+    one.catch_up()
     with two_replicas.scope():
-        two.settle()
+        two.catch_up()
     for a, b in zip(one.trainable_variables, two.trainable_variables, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=2e-5)
 

@@ -17,7 +17,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.train.model import compiled_model
 from steadyrank.pipeline.train.stage import prepare_warm_start, train
 from steadyrank.pipeline.train.strategy import make_strategy
-from steadyrank.pipeline.train.warm_start import WarmStart, grow_into
+from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
 from tests.pipeline import tiny
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -57,7 +57,7 @@ def test_a_table_grows_exactly(first, second, before):
         fresh = compiled_model(config, schema, steps=10)
         model = compiled_model(config, schema, steps=10)
         start = WarmStart.of(before, [tiny.DATES[4]])
-        grow_into(model, schema, start)
+        continue_from(model, schema, start)
     kept = old_places(first, second)
     new = np.setdiff1d(np.arange(sum(rows_of(second))), kept)
     saved = tf.train.load_checkpoint(start.checkpoint)

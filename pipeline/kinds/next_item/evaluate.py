@@ -38,9 +38,9 @@ from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
 from steadyrank.pipeline.kinds.next_item.skew import measure_skew
 from steadyrank.pipeline.kinds.next_item.training_run import EVALUATION_CELLS, ranks_of
 from steadyrank.pipeline.raw_log.split import SPLITS
-from steadyrank.pipeline.train.log import FILE, read_lines
+from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
-WHOLE = "an export of a next-item model"
+NEXT_ITEM_EXPORT = "an export of a next-item model"
 
 
 class NextItemExport:
@@ -54,7 +54,7 @@ class NextItemExport:
 
     def __init__(self, path: Path, examples: SequenceSet, role: str):
         self.path = find_version(path)
-        card = read_json(self.path / EXTRA / CARD, WHOLE)
+        card = read_json(self.path / EXTRA / CARD, NEXT_ITEM_EXPORT)
         self.schema = SequenceSchema.from_dict(card["schema"], self.path / EXTRA / CARD)
         found, wanted = self.schema.fingerprint, examples.schema.fingerprint
         if found != wanted:
@@ -115,7 +115,10 @@ def evaluate(
     examples = SequenceSet.open(examples_path)
     export = NextItemExport(model_path, examples, "model")
     theirs = baseline_path and NextItemExport(baseline_path, examples, "baseline")
-    lines, gates = list(read_lines(export.path / EXTRA / FILE)), config.gates.model_dump()
+    lines, gates = (
+        list(read_lines(export.path / EXTRA / LOG_FILE)),
+        config.gates.model_dump(),
+    )
     metrics = {
         "split": split,
         "model": original(export.path),

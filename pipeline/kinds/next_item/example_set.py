@@ -29,7 +29,7 @@ from steadyrank.pipeline.files.staging import SOURCE
 
 FORMAT = f"{SEQUENCES} 1"
 ITEM = "item"
-WHOLE = "a set of sequences"
+SEQUENCE_SET = "a set of sequences"
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class SequenceSet:
             InputError: It is not one, or a file is missing or cut off; it is named.
         """
         path = Path(path)
-        manifest = read_json(path / "manifest.json", WHOLE)
-        document = read_json(path / "schema.json", WHOLE)
+        manifest = read_json(path / "manifest.json", SEQUENCE_SET)
+        document = read_json(path / "schema.json", SEQUENCE_SET)
         schema = SequenceSchema.from_dict(document, path / "schema.json")
         if not vocab_path(path / "vocab", ITEM).exists():
             raise InputError(f"{vocab_path(path / 'vocab', ITEM)} is missing.")

@@ -17,14 +17,13 @@ from steadyrank.pipeline.examples.compatibility import require_same
 from steadyrank.pipeline.examples.example_set import vocab_path
 from steadyrank.pipeline.export.signatures import RAW
 from steadyrank.pipeline.export.stage import CARD, EXTRA, next_version
-from steadyrank.pipeline.export.warmup import FILE as WARMUP
-from steadyrank.pipeline.export.warmup import ROWS, prediction_log
+from steadyrank.pipeline.export.warmup import ROWS, WARMUP_FILE, prediction_log
 from steadyrank.pipeline.files.publish import publish, read_json, write_json
 from steadyrank.pipeline.files.versions import git_revision, versions
 from steadyrank.pipeline.kinds.next_item.example_set import ITEM, SequenceSchema
 from steadyrank.pipeline.kinds.next_item.model import TRAINED, build, load_weights
 from steadyrank.pipeline.kinds.next_item.serving import HISTORY, NextItemModule
-from steadyrank.pipeline.train.log import FILE
+from steadyrank.pipeline.train.log import LOG_FILE
 
 
 def export(config: SequenceConfig, train_path: Path, output: Path) -> Path:
@@ -50,7 +49,7 @@ def export(config: SequenceConfig, train_path: Path, output: Path) -> Path:
         tf.saved_model.save(module, str(partial), module.signatures)
         extra = partial / EXTRA
         extra.mkdir()
-        shutil.copy(train_path / FILE, extra / FILE)
+        shutil.copy(train_path / LOG_FILE, extra / LOG_FILE)
         card = {
             "kind": KIND,
             "schema": schema.to_dict(),
@@ -62,7 +61,7 @@ def export(config: SequenceConfig, train_path: Path, output: Path) -> Path:
             "signatures": sorted(module.signatures),
         }
         write_json(extra / CARD, card)
-        write_warmup(extra / WARMUP, schema, vocab)
+        write_warmup(extra / WARMUP_FILE, schema, vocab)
     return output / str(version)
 
 

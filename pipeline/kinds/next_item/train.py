@@ -36,7 +36,7 @@ from steadyrank.pipeline.kinds.next_item.model import (
     trained_before,
 )
 from steadyrank.pipeline.kinds.next_item.training_run import MONITOR, PhaseRun, Progress
-from steadyrank.pipeline.train.log import FILE, read_lines
+from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 from steadyrank.pipeline.train.model import parameter_counts
 from steadyrank.pipeline.train.stage import has_begun, work_folder, write_inputs
 from steadyrank.pipeline.train.strategy import make_strategy
@@ -133,7 +133,7 @@ def _run(config, schema, work, number, parts, offset, strategy, progress) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     with strategy.scope():
         model = grown(start(config, schema, work, number), phase)
-    setting = (config, schema, number, model, folder, work / FILE, strategy)
+    setting = (config, schema, number, model, folder, work / LOG_FILE, strategy)
     total = _steps(config, number, len(parts[0]))
 
     def report(step: int, text: str, passing: bool = False):
@@ -178,7 +178,7 @@ def _finish(config, schema, work: Path, phases: list[dict], strategy) -> None:
         "phases": phases,
         "parameters": parameter_counts(model),
         "replicas": strategy.num_replicas_in_sync,
-        "divergence": divergence_by_phase(read_lines(work / FILE)),
+        "divergence": divergence_by_phase(read_lines(work / LOG_FILE)),
         "rollbacks": sum(phase["rollbacks"] for phase in phases),
         "versions": versions(),
     }

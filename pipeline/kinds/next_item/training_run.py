@@ -192,7 +192,7 @@ class PhaseRun:
     def measure(self) -> dict:
         """Metrics at 5 of the weights as they are, on the validation sequences."""
         with self.strategy.scope():
-            self.model.settle()
+            self.model.catch_up()
         metrics, size = TopKMetrics(5), max(1, EVALUATION_CELLS // self.schema.unknown)
         for start in range(0, len(self.validation), size):
             metrics.update(self._ranks(tf.constant(self.validation[start : start + size])))

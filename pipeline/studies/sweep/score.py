@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyrank.components.batch_function import BatchFunction
-from steadyrank.components.metrics import grouped as metrics
+from steadyrank.components.metrics import grouped
 from steadyrank.models.build import build_model
 from steadyrank.models.score import evaluate_score, names_in, parse_score, score_names
 from steadyrank.models.score_numbers import raw_mean
@@ -20,7 +20,7 @@ from steadyrank.pipeline.studies.sweep.space import Space
 from steadyrank.pipeline.studies.sweep.trial import COMPLETED, Beat, Outcome, weights_of
 from steadyrank.pipeline.train.model import load_weights
 
-METRICS = {"auc": metrics.auc, "pr_auc": metrics.pr_auc, "gauc": metrics.gauc}
+METRICS = {"auc": grouped.auc, "pr_auc": grouped.pr_auc, "gauc": grouped.gauc}
 FUNCTIONS = {
     "exp": np.exp,
     "log1p": np.log1p,

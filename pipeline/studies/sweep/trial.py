@@ -21,7 +21,7 @@ from steadyrank.pipeline.config.sweep import OF_VALUES, Constraint, Objective
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.metrics.tasks import monitored
-from steadyrank.pipeline.train.log import FILE, read_lines
+from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
 OUTCOME = "outcome.json"
 POLL_SECONDS = 0.5
@@ -169,7 +169,7 @@ def lost(train: Path) -> str:
 
 def validated(train: Path, monitor: str) -> dict:
     """Validation metrics by task, of the epoch whose weights were kept."""
-    lines = [line for line in read_lines(train / FILE) if "validation" in line]
+    lines = [line for line in read_lines(train / LOG_FILE) if "validation" in line]
     found = [_with_nan(line["validation"]) for line in lines]
     return max(found, key=lambda metrics: _or_lowest(monitored(metrics, monitor)))
 
