@@ -267,22 +267,3 @@ def _check_growth(where: str, depth: int, phase: Phase) -> None:
             f"{where}.blocks: {depth} blocks can grow to {2 * depth} at most, and never "
             f"shrink. Received: {phase.blocks}. Put a phase between"
         )
-
-
-SECTIONS = {
-    "data": SequenceData,
-    "sequences": Sequences,
-    "keep": Keep,
-    "split": SequenceSplit,
-    "model": NextItem,
-    "train": SequenceTrain,
-    "phases": Phase,
-    "dense": DenseOptimizer,
-    "embedding": EmbeddingOptimizer,
-    "serving": SequenceServing,
-    "gates": SequenceGates,
-    "divergence": DivergenceGate,
-    "ranking": RankingGate,
-    "skew": SkewGate,
-    "size": SizeGate,
-}

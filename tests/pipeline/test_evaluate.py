@@ -17,8 +17,9 @@ from steadyrank.pipeline.evaluate import stage
 from steadyrank.pipeline.evaluate.release import release
 from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
-from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.export.latency import measure_latency
+from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.skew import measure_skew
 from steadyrank.pipeline.export.stage import export, find_version, versions_of
 from steadyrank.pipeline.files.errors import InputError
@@ -35,7 +36,7 @@ LOOSE = {"divergence": {"max_micro": 9}, "skew": {"max_difference": 1e-5}}
 def offline(config, trained):
     """The model as training left it, without SavedModel or signature."""
     document = json.loads((trained / "schema.json").read_text())
-    schema = stage.Schema.from_dict(document, trained)
+    schema = Schema.from_dict(document, trained)
     settings = config.model.model_dump()
     model = build_model(schema.features, schema.tasks, schema.score, settings, 99)
     load_weights(model, trained / "best")
@@ -267,7 +268,7 @@ def test_anything_but_a_pass_is_a_status_of_1(examples, exported, tmp_path, forc
 def without(name):
     """Exports, of which those in a folder of that name have no such task."""
 
-    class Lacking(stage.Export):
+    class Lacking(Export):
         def __init__(self, path):
             super().__init__(path)
             self.lacks = name in self.path.parent.name
@@ -364,7 +365,7 @@ def test_a_flipped_byte_in_the_test_split_is_named(examples, exported, tmp_path)
 
 def crooked(path, signature, gap):
     """An export of which one signature is off by ``gap`` in the last row of one output."""
-    export = stage.Export(path)
+    export = Export(path)
     honest = export.call[signature]
 
     def bent(inputs):
@@ -407,7 +408,7 @@ def test_requests_are_timed_and_judged(examples, exported, tmp_path):
 
 def test_what_cannot_be_timed_is_refused(examples, exported):
     gate = {"signature": "candidates", "rows": 7, "max_p50_ms": 1e4, "max_p99_ms": None}
-    model, rows = stage.Export(exported), ExampleSet.open(examples)
+    model, rows = Export(exported), ExampleSet.open(examples)
     assert measure_latency(model, rows, "test", gate) is None  # it has no such signature
     gate["signature"] = "serving_default"
     assert measure_latency(model, rows, "test", gate)["rows"] == 7

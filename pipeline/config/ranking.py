@@ -1,0 +1,249 @@
+"""The config of a ranking model, and what its sections must agree on."""
+
+from collections import Counter
+from typing import Annotated, Union
+
+from pydantic import Field, model_validator
+
+from steadyrank.models.score import names_in, parse_score, score_names
+from steadyrank.pipeline.config.gates import Gates, SliceGate
+from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.sections import (
+    CategoricalFeature,
+    Data,
+    Export,
+    FeatureConfig,
+    Nightly,
+    Serving,
+    TaskConfig,
+    Train,
+    column,
+)
+from steadyrank.pipeline.config.sweep import Sweep
+from steadyrank.pipeline.config.trunks import TRUNKS
+from steadyrank.pipeline.files.errors import near
+
+
+class Config(Section):
+    """A whole run."""
+
+    data: Data
+    features: Annotated[list[FeatureConfig], Field(min_length=1)]
+    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
+    score: str = ""  # "": the product of the binary tasks' probabilities
+    model: Annotated[Union[TRUNKS], Field(discriminator="trunk")]  # noqa: UP007
+    train: Train = Train()
+    serving: Serving = Serving()
+    export: Export = Export()
+    gates: Gates = Gates()
+    sweep: Sweep | None = None
+    nightly: Nightly = Nightly()
+
+    @model_validator(mode="after")
+    def _names(self):
+        for section in ("features", "tasks"):
+            counts = Counter(item.name for item in getattr(self, section))
+            twice = [name for name, count in counts.items() if count > 1]
+            if twice:
+                raise ValueError(f"{section}: names must differ. Received twice: {twice}")
+        if "score" in [task.name for task in self.tasks]:
+            raise ValueError("tasks: 'score' is the name of the combined score")
+        told = {task.truth: "truth" for task in self.tasks if task.truth}
+        told |= {column(task): "label" for task in self.tasks}
+        for feature in self.features:
+            if column(feature) in told:
+                raise ValueError(
+                    f"features.{feature.name}: column {column(feature)!r} is a task's "
+                    f"{told[column(feature)]}; a feature must be known before the "
+                    "engagement"
+                )
+        names = score_names(self.tasks, self.features)
+        self._check_score(names_in(parse_score(self.score_formula, names)))
+        return self
+
+    def _check_score(self, used: set[str]) -> None:
+        tasks = {task.name for task in self.tasks}
+        both = used & tasks & {feature.name for feature in self.features}
+        if both:
+            raise ValueError(
+                f"score: {sorted(both)} is a task and a feature. Rename one of them: "
+                "features.*.column keeps the column"
+            )
+
+    @model_validator(mode="after")
+    def _task_names(self):
+        tasks = [task.name for task in self.tasks]
+        reads = getattr(self.model, "reads", {})
+        named = {f"model.reads.{task}": [task, *others] for task, others in reads.items()}
+        gamma = getattr(self.train.task_weights, "gamma", {})
+        named |= {f"train.task_weights.gamma.{task}": [task] for task in gamma}
+        for where, names in named.items():
+            for name in names:
+                if name not in tasks:
+                    raise ValueError(f"{where}: {name!r} is no task. {near(name, tasks)}")
+        return self
+
+    @model_validator(mode="after")
+    def _tables(self):
+        features = {feature.name: feature for feature in self.features}
+        for feature in self.features:
+            owner = getattr(feature, "table", "")
+            if not owner:
+                continue
+            key = "of" if feature.kind == "sequence" else "table"
+            where, other = f"features.{feature.name}.{key}", features.get(owner)
+            if other is None or other.kind != "categorical" or other.table:
+                own = [f.name for f in self.features if not getattr(f, "table", "x")]
+                raise ValueError(
+                    f"{where}: {owner!r} is no categorical feature with a table of its "
+                    f"own. {near(owner, own)}"
+                )
+            for key in ("dim", "oov_buckets"):
+                value = getattr(feature, key, getattr(other, key))
+                if value != getattr(other, key):
+                    raise ValueError(
+                        f"{where}: shares a table with {owner}, so {key} must be "
+                        f"{getattr(other, key)}, too. Received: {value}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _sequences(self):
+        for feature in self.features:
+            if feature.kind == "sequence" and self.owner(feature).max_values:
+                raise ValueError(
+                    f"features.{feature.name}.of: {feature.of} holds several values of a "
+                    "row; a sequence is of a feature of a single value"
+                )
+        return self
+
+    def owner(self, feature: FeatureConfig) -> CategoricalFeature:
+        """The feature whose vocabulary and table one reads: mostly its own."""
+        named = {item.name: item for item in self.features}
+        return named.get(getattr(feature, "table", ""), feature)
+
+    @model_validator(mode="after")
+    def _shared_weights(self):
+        method = getattr(self.train.task_weights, "method", "fixed")
+        if method in ("gradnorm", "pcgrad") and self.model.trunk in ("lr", "fm"):
+            raise ValueError(
+                f"train.task_weights: {method} compares gradients in the trunk, which "
+                f"{self.model.trunk} has not; choose another method"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _products(self):
+        if self.model.trunk not in ("fm", "deepfm"):
+            return self
+        for feature in self.features:
+            dim = getattr(feature, "dim", None)
+            if dim not in (None, self.model.embedding_dim):
+                raise ValueError(
+                    f"features.{feature.name}.dim: {self.model.trunk} multiplies "
+                    f"embeddings, which must be as wide as model.embedding_dim "
+                    f"({self.model.embedding_dim}). Received: {dim}"
+                )
+        embedded = [f for f in self.features if getattr(f, "buckets", 2) > 1]
+        if len(embedded) < 2:
+            raise ValueError(
+                f"model.trunk: {self.model.trunk} multiplies embedded features, of which "
+                f"there must be two. Received: {[f.name for f in embedded]}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _given(self):
+        tasks = {task.name: task for task in self.tasks}
+        for task in self.tasks:
+            chain, given = [task.name], task.given
+            while given:
+                if given not in tasks:
+                    raise ValueError(
+                        f"tasks.{task.name}.given: {given!r} is no task. "
+                        + near(given, tasks)
+                    )
+                if given in chain:
+                    raise ValueError(f"tasks.{task.name}.given: goes round: {chain}")
+                if tasks[given].kind != "binary":
+                    raise ValueError(f"tasks.{task.name}.given: {given!r} is not binary")
+                chain.append(given)
+                given = tasks[given].given
+        return self
+
+    @model_validator(mode="after")
+    def _monitor(self):
+        names = [task.name for task in self.tasks]
+        if self.train.monitor not in ("mean_auc", *names):
+            raise ValueError(
+                f"train.monitor: {self.train.monitor!r} is neither mean_auc nor a task. "
+                + near(self.train.monitor, ["mean_auc", *names])
+            )
+        if self.train.monitor == "mean_auc" and not any(
+            task.kind == "binary" for task in self.tasks
+        ):
+            raise ValueError("train.monitor: mean_auc needs a binary task; name a task")
+        return self
+
+    @model_validator(mode="after")
+    def _shared(self):
+        names = [feature.name for feature in self.features]
+        for name in self.serving.shared:
+            if name not in names:
+                raise ValueError(
+                    f"serving.shared: {name!r} is no feature. {near(name, names)}"
+                )
+        if len(set(self.serving.shared)) == len(names):
+            raise ValueError(
+                "serving.shared names all features: candidates must differ in some"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gates(self):
+        self._judged_tasks(self.gates, "gates")
+        if self.gates.gauc and self.data.group is None:
+            raise ValueError("gates.gauc: needs data.group, the users to average over")
+        latency = self.gates.latency
+        if latency and latency.signature == "candidates" and not self.serving.shared:
+            raise ValueError(
+                "gates.latency.signature: an export has candidates only where "
+                "serving.shared names the features that they share"
+            )
+        sliceable = [f.name for f in self.features if _is_sliceable(f)]
+        for number, item in enumerate(self.gates.slices):
+            self._judged_tasks(item, f"gates.slices.{number}")
+            for name in item.by:
+                if name not in sliceable:
+                    raise ValueError(
+                        f"gates.slices.{number}.by: {name!r} is no feature to slice by: "
+                        "a categorical one of a single value, or one with buckets. "
+                        + near(name, sliceable)
+                    )
+        return self
+
+    def _judged_tasks(self, gates: Gates | SliceGate, where: str) -> None:
+        binary = [task.name for task in self.tasks if task.kind == "binary"]
+        names = {"calibration": [task.name for task in self.tasks]}
+        for gate in ("auc", "gauc", "log_loss", "normalized_entropy", "calibration"):
+            for name, limits in getattr(gates, gate, {}).items():
+                allowed = names.get(gate, binary)
+                if getattr(limits, "deciles", None):
+                    allowed = binary
+                if name not in allowed:
+                    raise ValueError(
+                        f"{where}.{gate}: {name!r} is no task it can judge. "
+                        + near(name, allowed)
+                    )
+
+    @property
+    def score_formula(self) -> str:
+        if self.score:
+            return self.score
+        return " * ".join(t.name for t in self.tasks if t.kind == "binary") or "0"
+
+
+def _is_sliceable(feature: FeatureConfig) -> bool:
+    if feature.kind == "numeric":
+        return feature.buckets > 1
+    return not feature.max_values
