@@ -17,8 +17,8 @@ synthetic study; else 5 seeds, every trunk, and the papers' input width.  Parts 
 processes of their own, one thread each, side by side on as many cores as there are: two
 small models at once are faster than two threads in one.  Each part goes to a file of its
 own, ``benchmarks/results/multitask_<part>.json`` (``_quick``), the plot to
-``docs/seesaw.svg``.  ``--resume`` takes up a study that was interrupted.  The last line
-is a JSON object; see ``headline``.
+``docs/measured/seesaw.svg``.  ``--resume`` takes up a study that was interrupted.  The last
+line is a JSON object; see ``headline``.
 """
 
 import argparse
@@ -266,7 +266,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", help="1 2 3, or 1 2 3 4 5 in full")
     parser.add_argument("--data", type=Path, default=Path(beside))
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "seesaw.svg")
+    parser.add_argument(
+        "--plot", type=Path, default=ROOT / "docs" / "measured" / "seesaw.svg"
+    )
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1, 2, 3] if options.quick else [1, 2, 3, 4, 5])
     if len(options.seeds) > 10:

@@ -1,4 +1,4 @@
-"""The seesaw between two tasks as an SVG of a few kilobytes, for the README."""
+"""The seesaw between two tasks as an SVG of a few kilobytes, for the docs."""
 
 from collections.abc import Mapping
 

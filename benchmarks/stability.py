@@ -21,7 +21,7 @@ at the onset of its divergence, and the ablations of the paper's Table 3 at the 
 
 AUC means are over is_click, long_view, is_like and is_profile_enter: the two other tasks
 have some 30 positives a day.  Everything goes to ``benchmarks/results/``, the plot to
-``docs/stability.svg``.  The last line is a JSON object; see ``headline``.
+``docs/measured/stability.svg``.  The last line is a JSON object; see ``headline``.
 """
 
 import argparse
@@ -324,7 +324,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     size.add_argument("--confirm", action="store_true", help="later days, other seeds")
     parser.add_argument("--data", type=Path, default=Path(beside) / "kuairand")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "stability.svg")
+    parser.add_argument(
+        "--plot", type=Path, default=ROOT / "docs" / "measured" / "stability.svg"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""AUC against learning rate as an SVG of a few kilobytes, for the README."""
+"""AUC against learning rate as an SVG of a few kilobytes, for the docs."""
 
 import html
 import math

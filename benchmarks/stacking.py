@@ -60,7 +60,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, default=Path(beside))
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "stacking.svg")
+    parser.add_argument(
+        "--plot", type=Path, default=ROOT / "docs" / "measured" / "stacking.svg"
+    )
     options = parser.parse_args(arguments)
     options.only = options.only or (QUICK_PARTS if options.quick else tuple(PARTS))
     options.kind = options.kind or (KINDS[:1] if options.quick else KINDS)

@@ -1,6 +1,6 @@
-"""Parallel coordinates of a sweep as an SVG of a few kilobytes, for the README.
+"""Parallel coordinates of a sweep as an SVG of a few kilobytes, for the docs.
 
-python -m benchmarks.sweep_drawing runs/sweep/results.json docs/sweep.svg
+python -m benchmarks.sweep_drawing runs/sweep/results.json docs/measured/sweep.svg
 """
 
 import html

@@ -130,7 +130,7 @@ def test_what_may_be_gone_at_the_next_try_has_one_too(tmp_path, capsys):
         cli.main(["release", "--to", str(tmp_path), "--rollback"])
     assert "is in use by process" in capsys.readouterr().err
     assert left.value.code == application.PASSING == os.EX_TEMPFAIL
-    assert f"**{application.PASSING}**" in (ROOT / "README.md").read_text()
+    assert f"**{application.PASSING}**" in (ROOT / "docs" / "commands.md").read_text()
 
 
 FULL = [

@@ -1,6 +1,7 @@
 """Imports go down only: from pipeline to models to components, and within pipeline."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,44 @@ def test_every_floor_has_files():
     found = {path.relative_to(ROOT / "pipeline").with_suffix("").parts[0]
              for path in (ROOT / "pipeline").rglob("*.py")}  # fmt: skip
     assert found == {"__init__", *PIPELINE}
+
+
+def pictured(text: str) -> list[str]:
+    """Paths of a drawn tree: a name a line, two more spaces for what is inside it."""
+    above, found = [], []
+    for line in text.splitlines():
+        indent, name = re.match(r"( *)(\S+)", line).groups()
+        above = [*above[: len(indent) // 2], name.rstrip("/")]
+        found.append("/".join(above))
+    return found
+
+
+def drawn(document: str, first: str) -> str:
+    """The block of a document that begins with a word."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return text.partition(f"```\n{first}")[2].partition("\n```")[0].join([first, ""])
+
+
+def test_contributors_see_the_tree_as_it_is():
+    """CONTRIBUTING.md names every folder, floors in their order, and no other."""
+    seen = pictured(drawn("CONTRIBUTING.md", "components/"))
+    folders = {str(path.parent.relative_to(ROOT)) for path in files()}
+    assert {path for path in seen if not path.endswith(".py")} == folders
+    assert tuple(path for path in seen if "/" not in path) == FLOORS
+    parts = [path.split("/") for path in seen]
+    inside = [p[1].removesuffix(".py") for p in parts if p[0] == "pipeline" and len(p) == 2]
+    assert tuple(inside) == PIPELINE
+
+
+def test_readers_see_the_floors_of_the_pipeline():
+    text = drawn("README.md", "components/")
+    line = text.partition("pipeline/")[2].partition("benchmarks/")[0]
+    assert tuple(re.findall(r"\w+", line)) == PIPELINE
+
+
+def test_a_drawn_tree_is_read_by_its_indents():
+    assert pictured("a/    b c\n  d/  e\n    f.py g\n  h/\ni/") == [
+        "a", "a/d", "a/d/f.py", "a/h", "i"]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ["models/features.py", "components/environment.py"])

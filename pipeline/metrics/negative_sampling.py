@@ -2,7 +2,8 @@
 
 Every positive stands for itself and every negative for ``1 / rate`` rows: that undoes
 the sampling of the evaluation data, as the export undoes that of the training data.
-Ranking metrics (AUC, GAUC, ROC) need none of it: each negative weighs the same.
+AUC and ROC need none of it, as each negative weighs the same.  GAUC does not undo it: a
+group weighs as many rows as were kept of it.
 """
 
 import numpy as np

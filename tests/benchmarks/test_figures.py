@@ -30,7 +30,11 @@ HEADINGS = {"cl": "## Continual learning", "ts": "## From scratch by", "tf": "##
 
 def table(document, heading):
     """Cells by the first one, of the first table below a heading."""
-    text = (ROOT / "docs" / document).read_text(encoding="utf-8").replace("**", "")
+    text = (
+        (ROOT / "docs" / "measured" / document)
+        .read_text(encoding="utf-8")
+        .replace("**", "")
+    )
     lines = text[text.index(f"\n{heading}") :].splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("|"))
     found = {}
