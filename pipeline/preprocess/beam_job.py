@@ -19,16 +19,14 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners import create_runner
 
 from steadyrank.pipeline.examples.example_set import counts_path
-from steadyrank.pipeline.files.errors import InputError, PassingError, near
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.engines import options_of
 from steadyrank.pipeline.raw_log.formats.base import Piece
 
 RAW_ROWS = 1000  # of each evaluation file, kept raw for the check of the raw signature
-DEFAULT_RUNNER = "--runner=FnApiRunner"  # local; DirectRunner would download an engine
 SIDE_OUTPUTS = ("rejected", "counts", "failed")
 PIECE_ROWS = 1 << 40  # more than any piece has: places of its rows in the log
 
@@ -76,12 +74,7 @@ def run_job(
         InputError: A file could not be read.
         PassingError: The same, and the next try may do.
     """
-    flags = list(beam_flags)
-    if not any(flag.startswith("--runner") for flag in flags):
-        flags.insert(0, DEFAULT_RUNNER)
-    options = PipelineOptions(flags)
-    _require_known(options, DEFAULT_RUNNER in flags)
-    with beam.Pipeline(options=options) as pipeline:
+    with beam.Pipeline(options=options_of(beam_flags)) as pipeline:
         _build(pipeline, list(enumerate(pieces)), steps, str(output))
     path = output / "summary.json"
     summary = json.loads(path.read_text(encoding="utf-8"))
@@ -91,20 +84,6 @@ def run_job(
         if said:
             raise kind("; ".join(sorted(said)))
     return summary
-
-
-def _require_known(options: PipelineOptions, local: bool) -> None:
-    """Raise where Beam knows no such runner, or would pass over a flag of the local one."""
-    known = options.get_all_options()
-    found = options.get_all_options(retain_unknown_options=True)
-    stray = sorted(f"--{name}" for name in {*found} - {*known})
-    if local and stray:
-        hint = near(stray[0], (f"--{name}" for name in known)).partition("Allowed:")[0]
-        raise InputError(f"Beam has no {', '.join(stray)}. {hint}".rstrip())
-    try:
-        create_runner(known["runner"])
-    except (ValueError, ImportError, AttributeError) as error:
-        raise InputError(f"Beam: {error}") from None
 
 
 def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> None:
