@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
 from setuptools import find_packages
 
 import steadyrank
@@ -55,3 +56,18 @@ def test_every_direct_dependency_is_pinned():
     needed = requirement_names(re.findall(r'^\s+"([^"]+)"', listed, re.MULTILINE))
     assert len(needed) >= 14
     assert needed <= requirement_names(pins())
+
+
+def test_the_site_lists_every_page():
+    """``nav`` in mkdocs.yml names each page of docs/, and no other."""
+    listed, parts = (
+        [],
+        yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"],
+    )
+    while parts:
+        part = parts.pop()
+        listed += [part] if isinstance(part, str) else []
+        parts += next(iter(part.values())) if isinstance(part, dict) else []
+    assert sorted(listed) == sorted(
+        path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")
+    )

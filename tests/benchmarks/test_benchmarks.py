@@ -9,22 +9,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks import input as input_benchmark
+from benchmarks import keep
 from benchmarks import preprocess as preprocess_benchmark
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def run(name: str) -> dict:
-    """The last line of a benchmark on 3000 rows, in a process of its own."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--rows", "3000"]
-    done = subprocess.run(
-        [*command, "--repetitions", "1"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+def kept(name: str, folder: Path) -> dict:
+    """A benchmark's file of results, of 3000 rows, in a process of its own."""
+    arguments = [name, "--rows", "3000", "--repetitions", "1"]
+    keep.main(["--results", str(folder), *arguments])
+    path = folder / f"{name}_rows_3000_repetitions_1.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_preprocess(capsys, caplog, monkeypatch):
@@ -57,10 +51,21 @@ def test_input(capsys, caplog):
     assert result["row_layout_bytes_per_row"] > result["bytes_per_row"] > 0
 
 
-def test_evaluate():
-    result = run("evaluate")
+def test_evaluate(tmp_path, capfd):
+    found = kept("evaluate", tmp_path)
+    result = found["result"]
+    assert found["command"].endswith("benchmarks.evaluate --rows 3000 --repetitions 1")
+    assert json.dumps(result) in capfd.readouterr().out
+    assert found["machine"]["cores"] >= 1 and len(found["load"]) == 2
     assert result["ratio"] == pytest.approx(
         result["rows_per_s"] / result["sklearn_rows_per_s"]
     )
     assert result["difference"] <= 1e-12
     assert result["peak_memory_mb"] >= 0 and result["rows_0m_seconds"] > 0
+
+
+@pytest.mark.parametrize("name", ["no_such_benchmark", "log"])
+def test_what_ends_without_a_result_is_not_kept(name, tmp_path, capfd):
+    with pytest.raises(SystemExit) as ended:
+        keep.main(["--results", str(tmp_path), name])
+    assert ended.value.code and not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The docs' tables say what the committed results say."""
+"""Some tables of the pages, read and compared with the results by hand."""
 
 import json
 import re
@@ -25,7 +25,11 @@ STACKING = {
     "tf": {"StackA": "adjacent", "unchanged (ours)": "unchanged"},
 }
 SECONDS = {"cl": 1, "ts": 1, "tf": 2}  # their column
-HEADINGS = {"cl": "## Continual learning", "ts": "## From scratch by", "tf": "## Transfer"}
+HEADINGS = {
+    "cl": "<!-- figures: stacking.continual stacking_cl_quick",
+    "ts": "<!-- figures: stacking.stages",
+    "tf": "<!-- figures: stacking.transfer",
+}
 
 
 def table(document, heading):
@@ -67,10 +71,11 @@ def test_seconds_of_stacking(part):
 
 def test_gains_of_synthetic_regressions():
     rows, last = (
-        table("multitask.md", "### Synthetic"),
+        table("multitask.md", "## Synthetic"),
         headline("multitask_synthetic_quick"),
     )
-    names = {"shared bottom": "shared_bottom", "MMoE": "mmoe", "PLE (one level)": "ple"}
+    names = {"shared bottom": "shared_bottom", "MMoE": "mmoe", "PLE, one level": "ple"}
     for row, name in names.items():
+        cells = next(cells for first, cells in rows.items() if first.startswith(row))
         gains = list(last["synthetic_gains"][name].values())
-        assert [number(cell) for cell in rows[row]] == pytest.approx(gains, abs=5.1e-5)
+        assert [number(cell) for cell in cells[:3]] == pytest.approx(gains, abs=5.1e-5)
