@@ -100,7 +100,7 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
     from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
 
     export = Export(model)
-    raw, encoded = kept_rows(ExampleSet.open(examples), export.schema.features, "test")
+    raw, encoded = kept_rows(export, ExampleSet.open(examples), "test")
     shared = export.card["config"]["serving"]["shared"]
     call, runs = session_calls(export.path, threads), []
     for count in CANDIDATE_COUNTS:

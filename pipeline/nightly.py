@@ -33,7 +33,8 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.evaluate.release import BLESSED, WITHDRAWN, release
 from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.export.stage import EXTRA, export, versions_of
+from steadyrank.pipeline.export.card import EXTRA, versions_of
+from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.export.stage import CARD, EXTRA, find_version, versions_of
+from steadyrank.pipeline.export.card import CARD, EXTRA, find_version, versions_of
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.kinds.next_item.example_set import FORMAT as SEQUENCES

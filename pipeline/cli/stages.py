@@ -308,7 +308,7 @@ def _require_made_for(loaded, examples) -> None:
 
 def _is_exported(loaded, output) -> bool:
     """Whether the latest export is stored, and answers, as the config says."""
-    from steadyrank.pipeline.export.stage import CARD, EXTRA, versions_of
+    from steadyrank.pipeline.export.card import CARD, EXTRA, versions_of
 
     found = versions_at(output) if isinstance(output, Url) else versions_of(output)
     if not found:

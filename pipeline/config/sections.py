@@ -134,6 +134,9 @@ class Data(Log):
     window: str | None = "1d"  # null: one window
     split: Split
     group: str | None = None  # for GAUC, mostly the user
+    # what a row is known by; none: time, group and the log's own columns of single ids
+    key: list[str] = []
+    keep_columns: list[str] = []  # further columns, for baselines that read them
 
     @field_validator("window")
     @classmethod

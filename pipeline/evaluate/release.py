@@ -16,7 +16,7 @@ import datetime
 import shutil
 from pathlib import Path
 
-from steadyrank.pipeline.export.stage import EXTRA, find_version, versions_of
+from steadyrank.pipeline.export.card import EXTRA, find_version, versions_of
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import hash_folder, publish, read_json, write_json

@@ -51,7 +51,7 @@ def serve_check(
     examples, export = ExampleSet.open(examples_path), Export(model_path)
     export.require(examples, "model")
     shared = export.shared
-    raw, encoded = kept_rows(examples, export.schema.features, split)
+    raw, encoded = kept_rows(export, examples, split)
     call = signatures_of(export.path)
     found = differences({**call, ENCODED: export.encoded}, raw, encoded, shared)
     gaps = {signature: largest(of_outputs) for signature, of_outputs in found.items()}

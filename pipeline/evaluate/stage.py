@@ -13,10 +13,10 @@ from pathlib import Path
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.evaluate.margin import read_margin
 from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.card import EXTRA
 from steadyrank.pipeline.export.latency import measure_latency
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.skew import measure_skew
-from steadyrank.pipeline.export.stage import EXTRA
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import (
     hash_folder,

@@ -11,7 +11,9 @@ from steadyrank.pipeline.files.errors import InputError
 
 SECTIONS = ("data", "features", "tasks")  # what preprocessing reads of a config
 READ_LATER = {"dim", "pooling", "weight", "positive_weight"}  # of them, in training
-FREE = READ_LATER | {"input", "max_rejected"}  # paths may be written otherwise
+# paths may be written otherwise, and what is kept of raw rows encodes none
+# paths may be written otherwise, and what is kept of raw rows encodes none
+FREE = READ_LATER | {"input", "max_rejected", "key", "keep_columns"}
 FROM_DATA = {  # fixed when the log was preprocessed, as far as a schema says it
     "feature": ("kind", "separator", "max_values", "oov_buckets", "transform", "table"),
     "task": ("kind", "given", "transform", "sample_weight"),

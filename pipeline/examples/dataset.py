@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from steadyrank.models.features import sample_space
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
-from steadyrank.pipeline.examples.records import parse_block
+from steadyrank.pipeline.examples.records import ENCODING, OTHER_ENCODING, parse_block
 from steadyrank.pipeline.files.errors import InputError
 
 INTERLEAVED_FILES = 8
@@ -53,11 +53,12 @@ def training_dataset(
     schema = examples.schema
     files = _shuffled_files(examples, epoch, seed, windows)
 
-    def read_window(window, paths):
-        blocks = tf.data.Dataset.from_tensor_slices(paths).filter(lambda p: p != "")
-        blocks = blocks.interleave(tf.data.TFRecordDataset, INTERLEAVED_FILES, 1)
+    def read_window(window, paths, encodings):
+        blocks = tf.data.Dataset.from_tensor_slices((paths, encodings))
+        blocks = blocks.filter(lambda path, _: path != "")
+        blocks = blocks.interleave(_records, INTERLEAVED_FILES, 1)
         rows = blocks.map(
-            lambda record: parse_block(record, schema.layout), tf.data.AUTOTUNE
+            lambda *record: parse_block(*record, schema.layout), tf.data.AUTOTUNE
         ).rebatch(shuffle_rows)
 
         def permute(index, block):
@@ -107,8 +108,11 @@ def file_dataset(
 ) -> tf.data.Dataset:
     """The rows of some of the files, in their order; see ``evaluation_dataset``."""
     schema = examples.schema
-    blocks = tf.data.TFRecordDataset([examples.readable(path) for path in paths])
-    rows = blocks.map(lambda r: parse_block(r, schema.layout, extra), tf.data.AUTOTUNE)
+    files = [examples.readable(path) for path in paths]
+    encodings = [examples.encoding(path) for path in paths]
+    files = tf.constant(files, tf.string), tf.constant(encodings, tf.string)
+    blocks = tf.data.Dataset.from_tensor_slices(files).flat_map(_records)
+    rows = blocks.map(lambda *r: parse_block(*r, schema.layout, extra), tf.data.AUTOTUNE)
 
     def form(matrices):
         batch = _batch(matrices, schema)
@@ -118,15 +122,35 @@ def file_dataset(
     return _with_options(rows.prefetch(4))
 
 
+def _records(path, encoding):
+    """The records of a file, each beside the fingerprint that it must carry."""
+    return tf.data.TFRecordDataset(path).map(lambda record: (record, encoding))
+
+
 @contextlib.contextmanager
 def naming_damage(examples: ExampleSet) -> Iterator[None]:
-    """Around reading: a record whose checksum fails becomes an InputError with its file.
+    """Around reading: damage becomes an InputError that names its file.
 
     Raises:
-        InputError: A file is corrupt.
+        InputError: A record's checksum fails, or it was encoded by another schema than
+            the manifest says of its file.
     """
     try:
         yield
+    except tf.errors.InvalidArgumentError as error:
+        if OTHER_ENCODING not in str(error):
+            raise
+        for file in examples.manifest["files"]:
+            path = examples.readable(examples.path / file["path"])
+            found = next((e for e in _encodings(path) if e != file["encoding"]), None)
+            if found is not None:
+                raise InputError(
+                    f"{path}: its records were encoded by a schema with fingerprint "
+                    f"{found[:12]}, and {examples.path / 'manifest.json'} says "
+                    f"{file['encoding'][:12]}. Ids would mean other values: preprocess the "
+                    "log again."
+                ) from None
+        raise
     except tf.errors.DataLossError as error:
         for file in examples.manifest["files"]:
             path = examples.readable(examples.path / file["path"])
@@ -136,6 +160,13 @@ def naming_damage(examples: ExampleSet) -> Iterator[None]:
                     "Preprocess the log again."
                 ) from None
         raise InputError(f"{examples.path}: a file is corrupt: {error}") from None
+
+
+def _encodings(path: str) -> Iterator[str]:
+    """The fingerprint that each record of a file carries."""
+    for record in tf.data.TFRecordDataset([path]):
+        feature = tf.train.Example.FromString(record.numpy()).features.feature
+        yield feature[ENCODING].bytes_list.value[0].decode()
 
 
 def _is_whole(path: str) -> bool:
@@ -153,17 +184,22 @@ def batches_in_epoch(examples: ExampleSet, batch_size: int) -> int:
 
 
 def _shuffled_files(examples: ExampleSet, epoch: int, seed: int, windows):
-    """Window numbers and, padded with "", their files in a random order."""
-    numbers, rows = [], []
+    """Window numbers, their files in a random order, and encodings; padded with ""."""
+    numbers, rows, encodings = [], [], []
     for number, (window, paths) in enumerate(examples.windows("train").items()):
         if windows is None or window in windows:
             random = np.random.default_rng([seed, epoch, number])
             numbers.append(number)
             order = random.permutation(len(paths))
             rows.append([examples.readable(paths[i]) for i in order])
-    widest = max((len(row) for row in rows), default=0)
+            encodings.append([examples.encoding(paths[i]) for i in order])
+    return np.array(numbers, np.int64), _padded(rows), _padded(encodings)
+
+
+def _padded(rows: list[list[str]]) -> np.ndarray:
+    widest = max(map(len, rows), default=0)
     padded = [row + [""] * (widest - len(row)) for row in rows]
-    return np.array(numbers, np.int64), np.array(padded, object).reshape(len(rows), widest)
+    return np.array(padded, object).reshape(len(rows), widest)
 
 
 def _permuted(block: dict, key) -> dict:

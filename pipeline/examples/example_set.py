@@ -5,14 +5,19 @@ tasks with what was learned), ``statistics.json``, ``vocab/<feature>.txt`` (one 
 line, in the order of the ids), ``counts/<feature>.parquet`` (how often each value was
 seen in training rows, for the set to grow from),
 ``train|validation|test/<window>-<shard>.tfrecord``,
-``raw/<split>/…parquet`` (raw values of the first rows of evaluation files) and
+``raw/<split>/…parquet`` (the raw columns of evaluation files, see ``kept_rows``) and
 ``rejected/``.
+
+Of each file the manifest says its rows, bytes, checksum (SHA-256) and ``encoding``: the
+fingerprint of the schema by which its ids were given.  That is the set's own, or one of
+its ancestors', whose ids mean the same: their vocabularies are its first lines.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +28,8 @@ from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.staging import SOURCE
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, FORMAT)  # of schemas: models of an earlier format are still read
 SEQUENCES = "sequences"  # begins the format of a next-item model's
 
 
@@ -80,7 +86,7 @@ class Schema:
                 "with model.kind: next_item in --config, train, export, evaluate and run "
                 "take the other kind, too, and release and inspect need no config."
             )
-        if document.get("format") != FORMAT:
+        if document.get("format") not in READ:
             raise InputError(
                 f"{source}: format must be {FORMAT}. Received: "
                 f"{document.get('format')!r}. Preprocess the log again."
@@ -99,31 +105,39 @@ class Schema:
             raise InputError(f"{source} is corrupt: {error}") from None
 
 
-def seal(schema: Schema, vocab: Path, base: Schema | None = None) -> Schema:
+Vocabularies = Callable[[str], bytes]  # feature -> what is in its file
+
+
+def seal(schema: Schema, vocabularies: Vocabularies, base: Schema | None = None) -> Schema:
     """A schema with its fingerprint and, if it differs from its base, that as ancestor.
 
     Args:
         schema: Without either.
-        vocab: The folder of its vocabularies.
+        vocabularies: Its own.
         base: What it grew from.
     """
     before = base.ancestors if base else ()
     sealed = dataclasses.replace(schema, ancestors=before, fingerprint="")
-    found = compute_fingerprint(sealed, vocab)
+    found = compute_fingerprint(sealed, vocabularies)
     if base and found != base.fingerprint:
         line = (*before, base.fingerprint)
         sealed = dataclasses.replace(sealed, ancestors=line)
-        found = compute_fingerprint(sealed, vocab)
+        found = compute_fingerprint(sealed, vocabularies)
     return dataclasses.replace(sealed, fingerprint=found)
 
 
-def compute_fingerprint(schema: Schema, vocab: Path) -> str:
-    """SHA-256 of the schema and of the vocabulary files beside it, in hex."""
+def vocabularies_in(vocab: Path) -> Vocabularies:
+    """Those that stand in a folder."""
+    return lambda feature: vocab_path(vocab, feature).read_bytes()
+
+
+def compute_fingerprint(schema: Schema, vocabularies: Vocabularies) -> str:
+    """SHA-256 of the schema and of its vocabularies, in hex."""
     document = {**schema.to_dict(), "fingerprint": ""}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for feature in schema.features:
         if feature.kind != "numeric":
-            digest.update(vocab_path(vocab, feature.name).read_bytes())
+            digest.update(vocabularies(feature.name))
     return digest.hexdigest()
 
 
@@ -168,7 +182,8 @@ class ExampleSet:
         for feature in schema.features:
             if feature.kind != "numeric":
                 _check_there(vocab_path(path / "vocab", feature.name))
-        if compute_fingerprint(schema, path / "vocab") != schema.fingerprint:
+        held = vocabularies_in(path / "vocab")
+        if compute_fingerprint(schema, held) != schema.fingerprint:
             raise InputError(
                 f"{path}: schema.json or a file of vocab/ was changed after it was "
                 "written; ids would mean other values. Preprocess the log again."
@@ -176,8 +191,10 @@ class ExampleSet:
         source = (path / SOURCE).read_text() if (path / SOURCE).exists() else ""
         if source:  # of which the sizes were checked when the rest was fetched
             stream_with_tensorflow()
-        for file in () if source else manifest["files"]:
-            check_size(path / file["path"], file["bytes"])
+        for file in manifest["files"]:
+            _check_encoding(path, file, schema)
+            if not source:
+                check_size(path / file["path"], file["bytes"])
         _check_rows(path, manifest)
         return cls(path, schema, manifest, source)
 
@@ -185,7 +202,13 @@ class ExampleSet:
     def read_schema(path: Path) -> Schema:
         """The schema of an example set alone."""
         document = read_json(path / "schema.json", "an example set")
-        return Schema.from_dict(document, path / "schema.json")
+        schema = Schema.from_dict(document, path / "schema.json")
+        if document["format"] != FORMAT:
+            raise InputError(
+                f"{path} holds examples of format {document['format']}, as versions before "
+                f"wrote them; this one reads format {FORMAT}. Preprocess the log again."
+            )
+        return schema
 
     def only(self, windows: Collection[str]) -> "ExampleSet":
         """The same set with some of its training windows alone.
@@ -224,6 +247,14 @@ class ExampleSet:
             return str(path)
         return f"{self.source}/{path.relative_to(self.path).as_posix()}"
 
+    def encoding(self, path: Path) -> str:
+        """The fingerprint that the records of one of the files carry."""
+        return self._encodings[path]
+
+    @functools.cached_property
+    def _encodings(self) -> dict[Path, str]:
+        return {self.path / f["path"]: f["encoding"] for f in self.manifest["files"]}
+
     def rows(self, split: str) -> int:
         return self.manifest["splits"][split]["rows"]
 
@@ -233,6 +264,17 @@ def _check_there(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         raise InputError(f"{path} is missing; the example set is not whole.") from None
+
+
+def _check_encoding(path: Path, file: dict, schema: Schema) -> None:
+    """Ids of a file must be those of the schema, or of one that it grew from."""
+    if file.get("encoding") not in (schema.fingerprint, *schema.ancestors):
+        raise InputError(
+            f"{path / file['path']} was encoded by a schema with fingerprint "
+            f"{str(file.get('encoding'))[:12]}; {path / 'schema.json'} has "
+            f"{schema.fingerprint[:12]} and did not grow from it. Ids would mean other "
+            "values: preprocess the log again."
+        )
 
 
 def _check_rows(path: Path, manifest: dict) -> None:

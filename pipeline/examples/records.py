@@ -9,7 +9,8 @@ A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
   raw units, NaN where there is none; then true probabilities, where the log knows them;
   then the weights of rows in a task's loss, where the log has them;
 - ``group``, int64: the row's group, for GAUC, where the log has groups; ``NO_GROUP``
-  where the row has none.
+  where the row has none;
+- ``encoding``, 64 characters: the fingerprint of the schema that the ids were given by.
 
 The schema names the columns of each matrix in their order (``Layout``), and its
 fingerprint ties the two together.  Rows rather than columns lie together because that
@@ -28,6 +29,8 @@ from steadyrank.models.features import Feature, Task
 
 BLOCK_ROWS = 4096
 NO_GROUP = -(2**63)
+ENCODING = "encoding"
+OTHER_ENCODING = "a record has another encoding than the manifest says of its file"
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Layout:
         return columns
 
 
-def encode_blocks(matrices: dict[str, np.ndarray]) -> Iterator[bytes]:
+def encode_blocks(matrices: dict[str, np.ndarray], encoding: str) -> Iterator[bytes]:
     """Serialise rows block by block.
 
     The messages are put together here, byte for byte as protobuf would: workers need
@@ -103,13 +106,16 @@ def encode_blocks(matrices: dict[str, np.ndarray]) -> Iterator[bytes]:
 
     Args:
         matrices: From ``Layout.matrices``.
+        encoding: Fingerprint of the schema.
 
     Yields:
         Serialised ``tf.train.Example`` messages.
     """
     for start in range(0, len(matrices["numbers"]), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        yield encode_block({key: matrices[key][rows] for key in matrices})
+        block = {key: matrices[key][rows] for key in matrices}
+        block[ENCODING] = np.frombuffer(encoding.encode(), np.uint8)
+        yield encode_block(block)
 
 
 def encode_block(arrays: dict[str, np.ndarray]) -> bytes:
@@ -155,17 +161,21 @@ def _masked_crc(data: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def parse_block(record, layout: Layout, group: bool = False) -> dict:
+def parse_block(record, encoding, layout: Layout, group: bool = False) -> dict:
     """Parse one block, within ``tf.data``.
 
     Args:
         record: Scalar string tensor.
+        encoding: The same: the fingerprint that the record must carry.
         layout: The layout.
         group: Whether the group is wanted.
 
     Returns:
         ``ids`` int32 ``[rows, *]``, ``numbers`` float32 ``[rows, *]``, and ``group``
         int64 ``[rows]`` if wanted.
+
+    Raises:
+        tf.errors.InvalidArgumentError: ``OTHER_ENCODING``, when it runs.
     """
     import tensorflow as tf
 
@@ -173,7 +183,10 @@ def parse_block(record, layout: Layout, group: bool = False) -> dict:
     if group and layout.group:
         kinds["group"] = tf.int64
     scalar = tf.io.FixedLenFeature([], tf.string)
-    parsed = tf.io.parse_single_example(record, dict.fromkeys(kinds, scalar))
+    parsed = tf.io.parse_single_example(record, dict.fromkeys([*kinds, ENCODING], scalar))
+    same = tf.debugging.Assert(tf.equal(parsed[ENCODING], encoding), [OTHER_ENCODING])
+    with tf.control_dependencies([same]):
+        parsed = {key: tf.identity(parsed[key]) for key in kinds}
     matrices = {k: tf.io.decode_raw(parsed[k], kind) for k, kind in kinds.items()}
     numbers = tf.reshape(matrices["numbers"], [-1, len(layout.numbers)])
     rows = tf.shape(numbers)[0]

@@ -34,7 +34,7 @@ def measure_latency(export, examples, split: str, gate: dict | None) -> dict | N
     if name not in call:
         return None
     try:
-        raw, encoded = kept_rows(examples, export.schema.features, split)
+        raw, encoded = kept_rows(export, examples, split)
     except InputError:  # of the training split, or of no rows at all
         return None
     request = requests_of(raw, encoded, export.shared, rows, tuple(call))[name]

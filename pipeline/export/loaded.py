@@ -5,11 +5,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.export.card import CARD, EXTRA, columns_of, find_version, read_card
 from steadyrank.pipeline.export.latency import calls_of
 from steadyrank.pipeline.export.signatures import ENCODED
-from steadyrank.pipeline.export.stage import CARD, EXTRA, find_version
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.preprocess.append import earlier_ids
 
 
@@ -20,13 +19,15 @@ class Export:
         path: Its folder.
         card: What was written beside it.
         schema: Its schema.
+        columns: Feature -> the raw column that it is read from.
         shared: Names of the features that candidates share.
         call: Signature -> function of NumPy arrays by name.
     """
 
     def __init__(self, path: Path):
         self.path = find_version(path)
-        self.card = read_json(self.path / EXTRA / CARD, "an export of this project")
+        self.card = read_card(self.path)
+        self.columns = columns_of(self.card)
         self.schema = Schema.from_dict(self.card["schema"], self.path / EXTRA / CARD)
         self.shared = self.card["config"].get("serving", {}).get("shared", [])
         self._ids: dict[str, tf.Tensor] = {}
@@ -44,11 +45,16 @@ class Export:
             wanted[name] = tf.gather(ids, wanted[name])
         return self._loaded.signatures[ENCODED](**wanted)
 
+    def knows(self, examples: ExampleSet) -> bool:
+        """Whether the export knows the examples' ids: it was trained on them, or on some
+        that they grew from."""
+        line = (examples.schema.fingerprint, *examples.schema.ancestors)
+        return self.schema.fingerprint in line
+
     def require(self, examples: ExampleSet, role: str) -> None:
         """Raise InputError unless the export knows the examples' ids.
 
-        It was trained on these examples, or on some that they grew from: ids of values
-        that came since become those of unknown ones.
+        Ids of values that came since it was trained become those of unknown ones.
         """
         found, wanted = self.schema.fingerprint, examples.schema.fingerprint
         if found in examples.schema.ancestors:
@@ -58,7 +64,7 @@ class Export:
                 for f in self.schema.features
                 if f.rows < now[f.name].rows
             }
-        elif found != wanted:
+        elif not self.knows(examples):
             raise InputError(
                 f"{role} {self.path} was trained on examples with fingerprint "
                 f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "

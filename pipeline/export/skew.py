@@ -36,7 +36,7 @@ def measure_skew(export, examples: ExampleSet, split: str) -> dict:
         ``signatures`` and ``outputs``, name -> largest difference.
     """
     rows, found = 0, {}
-    for raw, encoded in kept_files(examples, export.schema.features, split):
+    for raw, encoded in kept_files(export, examples, split):
         rows += len(next(iter(raw.values())))
         by_signature = differences(export.call, raw, encoded, export.shared)
         for signature, gaps in by_signature.items():

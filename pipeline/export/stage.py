@@ -18,16 +18,13 @@ from steadyrank.models.build import build_model
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import require_same
 from steadyrank.pipeline.examples.example_set import Schema
+from steadyrank.pipeline.export.card import CARD, EXTRA, next_version
 from steadyrank.pipeline.export.signatures import ServingModule
 from steadyrank.pipeline.export.warmup import WARMUP_FILE, write_warmup
-from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import publish, read_json, write_json
 from steadyrank.pipeline.files.versions import git_revision, versions
 from steadyrank.pipeline.train.log import LOG_FILE
 from steadyrank.pipeline.train.model import load_weights
-
-EXTRA = "assets.extra"
-CARD = "card.json"
 
 
 def export(config: Config, train_path: Path, output: Path) -> Path:
@@ -77,33 +74,3 @@ def export(config: Config, train_path: Path, output: Path) -> Path:
         write_json(extra / CARD, card)
         write_warmup(extra / WARMUP_FILE, schema, train_path / "vocab", shared)
     return version
-
-
-def versions_of(output: Path) -> list[int]:
-    """The version numbers in a folder, rising."""
-    if not output.is_dir():
-        return []
-    return sorted(int(path.name) for path in output.iterdir() if path.name.isdigit())
-
-
-def next_version(output: Path) -> int:
-    """One more than the highest version in a folder."""
-    return 1 + max(versions_of(output), default=0)
-
-
-def find_version(path: Path) -> Path:
-    """The export a path means: itself, or the latest version in it.
-
-    Raises:
-        InputError: There is none.
-    """
-    path = Path(path)
-    if (path / "saved_model.pb").exists():
-        return path
-    found = versions_of(path)
-    if not found:
-        raise InputError(
-            f"{path} is neither an export nor a folder of exports: it holds no "
-            "saved_model.pb and no version number."
-        )
-    return path / str(found[-1])

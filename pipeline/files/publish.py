@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from steadyrank.pipeline.files.checksum import checksum_of
 from steadyrank.pipeline.files.errors import InputError, no_space
 
-HASH_BYTES = 1 << 20  # read at once
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
 # by which a folder is known for what a stage wrote, and --overwrite may remove it
 MARKERS = ("manifest.json", "train.json", "verdict.json", "stability.json")
@@ -128,15 +128,7 @@ def hash_folder(path: Path, leave_out: str = "") -> str:
         name = file.relative_to(path)
         if name.parts[0] == leave_out:
             continue
-        digest.update(f"{name.as_posix()}\n{_hash_file(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def _hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASH_BYTES):
-            digest.update(block)
+        digest.update(f"{name.as_posix()}\n{checksum_of(file)}\n".encode())
     return digest.hexdigest()
 
 

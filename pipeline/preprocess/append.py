@@ -16,7 +16,13 @@ import pyarrow.parquet as pq
 
 from steadyrank.models.features import Feature
 from steadyrank.pipeline.examples.compatibility import FREE, require_made_for
-from steadyrank.pipeline.examples.example_set import ExampleSet, counts_path, vocab_path
+from steadyrank.pipeline.examples.example_set import (
+    ExampleSet,
+    Schema,
+    counts_path,
+    seal,
+    vocab_path,
+)
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.preprocess import vocabulary as vocab
@@ -90,7 +96,7 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
     """What encoding needs; see ``vocab.learn``. With a base, its ids and scales stay."""
     base = plan.addition.base
     if base is None:
-        return vocab.learn(analysis, plan)
+        return _sealed(vocab.learn(analysis, plan), plan, None)
     schema = ExampleSet.read_schema(base)
     old = {f.name: _values(base, f) for f in schema.features if f.kind != "numeric"}
     learned = vocab.learn(analysis, plan, old)
@@ -98,7 +104,17 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
         dataclasses.replace(was, vocabulary_size=now.vocabulary_size)
         for was, now in zip(schema.features, learned.features, strict=True)
     ]
-    return dataclasses.replace(learned, features=tuple(features), tasks=schema.tasks)
+    learned = dataclasses.replace(learned, features=tuple(features), tasks=schema.tasks)
+    return _sealed(learned, plan, schema)
+
+
+def _sealed(learned: Learned, plan: Plan, base: Schema | None) -> Learned:
+    """What was learned with its schema, whose fingerprint every record will carry."""
+    config = plan.config
+    truths = tuple(task.name for task in config.tasks if task.truth)
+    formula, group = config.score_formula, config.data.group is not None
+    schema = Schema(learned.features, learned.tasks, formula, truths, group)
+    return dataclasses.replace(learned, schema=seal(schema, learned.text, base))
 
 
 def earlier_ids(before: Feature, now: Feature, path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@
 Arrow tables go from end to end; between workers they travel in Arrow's stream format.
 """
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -21,13 +22,14 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from steadyrank.pipeline.examples.example_set import counts_path
+from steadyrank.pipeline.files.checksum import Checksummed
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.engines import options_of
 from steadyrank.pipeline.raw_log.formats.base import Piece
 
-RAW_ROWS = 1000  # of each evaluation file, kept raw for the check of the raw signature
-SIDE_OUTPUTS = ("rejected", "counts", "failed")
+RAW_ROWS = 1000  # sequences of each evaluation file, kept raw to compare signatures on
+SIDE_OUTPUTS = ("rejected", "counts", "failed", "kept")
 PIECE_ROWS = 1 << 40  # more than any piece has: places of its rows in the log
 
 
@@ -39,7 +41,7 @@ class Steps:
         key: Called with a table of the log, its file and the place of its first row in
             the log; gives a table for each shard's key, rejected tables, and counts.
         settle: A shard's key and tables to ``(<split>/..., final rows)``; with outputs
-            ``rejected`` and ``counts``, too.
+            ``rejected``, ``counts`` and ``kept`` (what is to be said of raw rows), too.
         analyse: Training rows to what vocabularies are learned from; these are merged.
         learn: That to what encoding needs.
         write_learned: Called with what was learned; gives the schema.
@@ -68,7 +70,7 @@ def run_job(
         beam_flags: Passed to Beam, such as ``--runner=FlinkRunner``.
 
     Returns:
-        What the workers found: ``counts``, ``files``, and the ``schema``.
+        What the workers found: ``counts``, ``files``, ``kept``, and the ``schema``.
 
     Raises:
         InputError: A file could not be read.
@@ -134,6 +136,7 @@ def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> 
             output,
             counts=beam.pvalue.AsSingleton(counts),
             files=beam.pvalue.AsList(files),
+            kept=beam.pvalue.AsList(settled.kept),
             failed=beam.pvalue.AsList(read.failed),
             schema=beam.pvalue.AsSingleton(written),
             counted=beam.pvalue.AsSingleton(counted),
@@ -209,11 +212,10 @@ def write_counts(analysis: vocab.Analysis, output: str) -> int:
     return len(analysis.counts)
 
 
-def write_summary(_, output: str, counts, files, failed, schema, counted) -> None:
+def write_summary(_, output: str, counted, **found) -> None:
     """Leave for the launcher, which may be another machine, what the workers found."""
-    content = {"counts": counts, "files": files, "failed": failed, "schema": schema}
     with create_file(f"{output}/summary.json") as file:
-        file.write(json.dumps(content).encode())
+        file.write(json.dumps(found).encode())
 
 
 def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
@@ -247,6 +249,13 @@ def create_file(path: str):
         except OSError:  # another worker was first
             pass
     return FileSystems.create(path, "application/octet-stream")
+
+
+@contextlib.contextmanager
+def create_checked(path: str):
+    """The same, for files of which the manifest says size and checksum."""
+    with create_file(path) as file:
+        yield Checksummed(file)
 
 
 def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:

@@ -113,6 +113,12 @@ def make_plan(
             )
         path, kind = types[config.data.time]
         require_time(kind, f"data.time: column {config.data.time!r} of {path}")
+    for name in config.data.key:
+        if name not in own:
+            raise InputError(
+                f"data.key: column {name!r} must be in the log itself. Received: a column "
+                f"of {types[name][0]}."
+            )
     features = tuple(_feature(item, types, config) for item in config.features)
     _require_same_values(features)
     return Plan(
@@ -163,6 +169,9 @@ def _needs(config: Config) -> dict[str, str]:
         needs[config.data.time] = "data.time"
     if config.data.group:
         needs[config.data.group] = "data.group"
+    further = {"data.key": config.data.key, "data.keep_columns": config.data.keep_columns}
+    for key, names in further.items():
+        needs |= {name: key for name in names if name not in needs}
     return needs
 
 

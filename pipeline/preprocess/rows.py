@@ -2,6 +2,8 @@
 an exact duplicate, or rejected with a reason, and all of them are counted."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.raw_log.columns import (
     convert,
+    in_one_piece,
     is_bytes,
     is_text,
     to_floats,
@@ -19,6 +22,8 @@ from steadyrank.pipeline.raw_log.columns import (
     to_strings,
 )
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values
+from steadyrank.pipeline.raw_log.join import join_side
+from steadyrank.pipeline.raw_log.one_type import in_one_type
 from steadyrank.pipeline.raw_log.split import (
     SPLITS,
     assign_split,
@@ -49,7 +54,7 @@ def key_rows(
     data = plan.config.data
     ms, rejected = None, None
     if data.time:
-        ms, bad = to_ms(_whole(table[data.time]), data.time_unit, data.timezone)
+        ms, bad = to_ms(in_one_piece(table[data.time]), data.time_unit, data.timezone)
         if bad.any():
             rejected = with_reason(
                 table.filter(bad), f"{data.time}: no readable time", plan
@@ -80,40 +85,62 @@ def _partition(table, split, window, shard, data) -> dict[str, pa.Table]:
     }
 
 
+@dataclass(frozen=True)
+class Settled:
+    """The final rows of one shard, in the order of their fingerprints.
+
+    Attributes:
+        typed: As ``type_rows`` gives them.
+        raw: The columns that were asked for, of the same rows; None: none were.
+        rejected: Other rows, with their reasons.
+        counts: ``duplicates`` and ``unmatched/<column>: <side table>``.
+    """
+
+    typed: pa.Table
+    raw: pa.Table | None
+    rejected: list[pa.Table]
+    counts: Counter
+
+
 def settle_rows(
-    tables: list[pa.Table], sides: list[pa.Table], plan: Plan
-) -> tuple[pa.Table, list[pa.Table], Counter]:
+    tables: list[pa.Table],
+    sides: list[pa.Table],
+    plan: Plan,
+    columns: Sequence[str] = (),
+) -> Settled:
     """Make the rows of one shard final: in order, without duplicates, joined and typed.
 
     Args:
         tables: All that was keyed for the shard, in any order.
         sides: The side tables.
         plan: The plan.
-
-    Returns:
-        The typed rows, in the order of their fingerprints; rejected rows with their
-        reasons; and counts: ``duplicates`` and ``unmatched/<column>: <side
-        table>``.
+        columns: Raw columns to keep beside the typed ones.
     """
     alike = _alike(tables)
     order, counts = _order(alike, plan.config.data.drop_duplicates)
-    typed, places, rejected, start = [], [], [], 0
+    typed, raw, places, rejected, start = [], [], [], [], 0
     for table in alike:
         place = np.flatnonzero((order >= start) & (order < start + len(table)))
         start, table = start + len(table), table.take(pa.array(order[place] - start))
         for join, log, side in zip(plan.config.data.join, plan.sides, sides, strict=True):
             table, unmatched = join_side(table, side, join.on, join.prefix)
             counts[f"unmatched/{join.on}: {log.files[0]}"] += unmatched
-        columns, reasons = type_rows(table, plan)
+        converted, reasons = type_rows(table, plan)
         bad = reasons != ""
         rejected += [
             with_reason(table.filter(reasons == reason), reason, plan)
             for reason in np.unique(reasons[bad])
         ]
-        typed.append(columns.filter(~bad))
+        typed.append(converted.filter(~bad))
+        raw.append(table.select(list(columns)).filter(~bad))
         places.append(place[~bad])
     together = pa.array(np.argsort(np.concatenate(places)))
-    return pa.concat_tables(typed).take(together), rejected, counts
+    return Settled(
+        pa.concat_tables(typed).take(together),
+        in_one_type(raw).take(together) if columns else None,
+        rejected,
+        counts,
+    )
 
 
 def _alike(tables: list[pa.Table]) -> list[pa.Table]:
@@ -141,49 +168,6 @@ def _order(tables: list[pa.Table], unique: bool) -> tuple[np.ndarray, Counter]:
     return order, counts
 
 
-def join_side(
-    table: pa.Table, side: pa.Table, on: str, prefix: str
-) -> tuple[pa.Table, int]:
-    """Put a side table's columns beside the rows; null where its key is not known.
-
-    Returns:
-        The wider table, rows in the same order, and how many rows found no partner.
-    """
-    keys, known = _keys(table[on]), _keys(side[on])
-    if keys.type != known.type:
-        keys, known = keys.cast(pa.string()), known.cast(pa.string())
-    index = _places(keys, known)
-    for name in side.column_names:
-        if name != on and prefix + name not in table.column_names:
-            table = table.append_column(prefix + name, side[name].take(index))
-    return table, index.null_count
-
-
-def _keys(column: pa.ChunkedArray) -> pa.Array:
-    """Keys as values; reals, which they became where some are missing, as whole numbers."""
-    values = _whole(column)
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    return to_integers(values)[0] if pa.types.is_floating(values.type) else values
-
-
-def _places(keys: pa.Array, known: pa.Array) -> pa.Array:
-    """Where each key stands among the known ones; null where it does not.
-
-    Sorted whole numbers are searched: a hash table of a large side table would be built
-    anew for every shard.
-    """
-    if not (pa.types.is_integer(known.type) and not known.null_count):
-        return pc.index_in(keys, value_set=known, skip_nulls=True)
-    held = known.to_numpy()
-    if not len(held) or (held[1:] <= held[:-1]).any():
-        return pc.index_in(keys, value_set=known, skip_nulls=True)
-    wanted = pc.fill_null(keys, held[0]).to_numpy()
-    index = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
-    found = (held[index] == wanted) & keys.is_valid().to_numpy(zero_copy_only=False)
-    return pa.array(index, mask=~found)
-
-
 def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
     """Convert what the model will see.
 
@@ -200,7 +184,7 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
         reasons[bad & (reasons == "")] = reason
 
     for feature in plan.features:
-        raw = _whole(table[plan.columns[feature.name]])
+        raw = in_one_piece(table[plan.columns[feature.name]])
         if pa.types.is_null(raw.type) and feature.max_values and not feature.separator:
             raw = pa.nulls(len(raw), pa.list_(pa.null()))
         values, bad = convert(raw, feature.raw, feature.separator)
@@ -208,14 +192,14 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
         blame(bad, f"feature {feature.name}: not {kind}")
         columns[f"feature/{feature.name}"] = values
     for task, item in zip(plan.tasks, plan.config.tasks, strict=True):
-        values, bad = to_floats(_whole(table[plan.columns[task.name]]))
+        values, bad = to_floats(in_one_piece(table[plan.columns[task.name]]))
         blame(bad, f"label {task.name}: not a number")
         if item.at_least is not None:
             values = pc.greater_equal(values, item.at_least).cast(pa.float64())
         blame(*_impossible(values, task))
         columns[f"label/{task.name}"] = values
         if item.truth:
-            values, bad = to_floats(_whole(table[item.truth]))
+            values, bad = to_floats(in_one_piece(table[item.truth]))
             blame(bad, f"truth of {task.name}: not a number")
             if task.kind == "binary":
                 numbers = values.to_numpy(zero_copy_only=False)
@@ -223,13 +207,13 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
                 blame(beyond, f"truth of {task.name}: not from 0 to 1")
             columns[f"truth/{task.name}"] = values
         if item.sample_weight:
-            weights, bad = to_floats(_whole(table[item.sample_weight]))
+            weights, bad = to_floats(in_one_piece(table[item.sample_weight]))
             numbers = weights.to_numpy(zero_copy_only=False)
             blame(bad | ~(numbers >= 0), f"sample weight of {task.name}: not 0 or more")
             columns[f"weight/{task.name}"] = weights
     if plan.config.data.group:
-        columns["group"] = group_numbers(_whole(table[plan.config.data.group]))
-    columns[LOW] = _whole(table[LOW])
+        columns["group"] = group_numbers(in_one_piece(table[plan.config.data.group]))
+    columns[LOW] = in_one_piece(table[LOW])
     return pa.table(columns), reasons
 
 
@@ -276,7 +260,7 @@ def with_reason(table: pa.Table, reason: str, plan: Plan) -> pa.Table:
     log that are called as one of ours get a ``_``.
     """
     ours = {
-        "source": pa.array(plan.log.files).take(_whole(table[SOURCE])),
+        "source": pa.array(plan.log.files).take(in_one_piece(table[SOURCE])),
         "reason": pa.array([reason] * len(table), pa.string()),
     }
     columns = {}
@@ -286,9 +270,5 @@ def with_reason(table: pa.Table, reason: str, plan: Plan) -> pa.Table:
             continue
         while stored in ours or (stored != name and stored in table.column_names):
             stored += "_"
-        columns[stored] = _whole(table[name]).cast(pa.string())
+        columns[stored] = in_one_piece(table[name]).cast(pa.string())
     return pa.table(columns | ours)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -22,12 +22,12 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from steadyrank.models.features import sample_space
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
-from steadyrank.pipeline.examples.example_set import ExampleSet, Schema, seal, vocab_path
+from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
+from steadyrank.pipeline.examples.identity import union
 from steadyrank.pipeline.examples.records import Layout, encode_blocks, write_records
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import (
@@ -41,15 +41,16 @@ from steadyrank.pipeline.preprocess import append
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.append import require_same_kind
 from steadyrank.pipeline.preprocess.beam_job import (
-    RAW_ROWS,
     Steps,
     check_rejected,
     counts_under,
+    create_checked,
     create_file,
     from_bytes,
     run_job,
     to_bytes,
 )
+from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import key_rows, settle_rows
 from steadyrank.pipeline.raw_log.columns import is_list
@@ -101,10 +102,10 @@ def preprocess(
 def _steps(plan: Plan, output: Path) -> Steps:
     return Steps(
         key=partial(key_taken, plan=plan),
-        settle=Settle(plan),
+        settle=Settle(plan, str(output)),
         analyse=partial(vocab.analyse, plan=plan),
         learn=partial(append.learn, plan=plan),
-        write_learned=partial(write_learned, output=str(output), plan=plan),
+        write_learned=partial(write_learned, output=str(output)),
         encode=Encode(str(output)),
         accumulate=partial(append.accumulate, plan=plan),
     )
@@ -120,15 +121,15 @@ def key_taken(table: pa.Table, path: str, place: int, plan: Plan):
 
 
 class Settle(beam.DoFn):
-    """All tables of one shard to its final, typed rows."""
+    """All tables of one shard to its final, typed rows; those to judge on stay raw, too."""
 
-    def __init__(self, plan: Plan):
-        self.plan = plan
+    def __init__(self, plan: Plan, output: str):
+        self.plan, self.output = plan, output
 
     def setup(self):
         wanted = {*self.plan.columns.values()}
         data = self.plan.config.data
-        wanted |= {data.group, *(join.on for join in data.join)}
+        wanted |= {data.group, *data.keep_columns, *(join.on for join in data.join)}
         tasks = self.plan.config.tasks
         wanted |= {name for task in tasks for name in (task.truth, task.sample_weight)}
         self.sides = []
@@ -139,12 +140,27 @@ class Settle(beam.DoFn):
     def process(self, item):
         key, tables = item
         tables = [from_bytes(table) for table in tables]
-        typed, rejected, counts = settle_rows(tables, self.sides, self.plan)
-        for table in rejected:
+        columns = () if key.startswith("train/") else raw_columns(self.plan)
+        settled = settle_rows(tables, self.sides, self.plan, columns)
+        for table in settled.rejected:
             yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
-        yield beam.pvalue.TaggedOutput("counts", dict(counts))
-        if len(typed):
-            yield key, to_bytes(typed)
+        yield beam.pvalue.TaggedOutput("counts", dict(settled.counts))
+        if not len(settled.typed):
+            return
+        if columns:
+            rows, name = (settled.raw, settled.typed), file_name(key)
+            kept = keep_rows(*rows, self.sides, self.plan, name, self._create)
+            yield beam.pvalue.TaggedOutput("kept", kept)
+        yield key, to_bytes(settled.typed)
+
+    def _create(self, path: str):
+        return create_checked(f"{self.output}/{path}")
+
+
+def file_name(key: str) -> str:
+    """A shard's file, without ending: ``test/2024-03-06-00000``."""
+    split, window, shard = key.split("/")
+    return f"{split}/{window}-{shard}"
 
 
 class Encode(beam.DoFn):
@@ -155,26 +171,22 @@ class Encode(beam.DoFn):
 
     def process(self, item, learned: vocab.Learned):
         key, table = item
-        split, window, shard = key.split("/")
-        table = from_bytes(table)
-        key_path = f"{split}/{window}-{shard}"
-        path = f"{key_path}.tfrecord"
+        split, window, _ = key.split("/")
+        table, path = from_bytes(table), f"{file_name(key)}.tfrecord"
         arrays, unknown = encode_rows(table, learned)
         truths = [k.removeprefix("truth/") for k in arrays if k.startswith("truth/")]
         layout = Layout.of(learned.features, learned.tasks, truths, "group" in arrays)
-        with create_file(f"{self.output}/{path}") as file:
-            size = write_records(file, encode_blocks(layout.matrices(arrays)))
-        if split != "train":
-            raw = table.slice(0, RAW_ROWS)
-            raw = raw.select([n for n in raw.column_names if n.startswith("feature/")])
-            with create_file(f"{self.output}/raw/{key_path}.parquet") as file:
-                pq.write_table(raw, file)
+        encoding = learned.schema.fingerprint
+        with create_checked(f"{self.output}/{path}") as file:
+            write_records(file, encode_blocks(layout.matrices(arrays), encoding))
         yield {
             "path": path,
             "split": split,
             "window": window,
             "rows": len(table),
-            "bytes": size,
+            "bytes": file.bytes,
+            "checksum": file.checksum,
+            "encoding": encoding,
             "tasks": count_labels(arrays, learned.tasks),
             "unknown": unknown,
         }
@@ -254,18 +266,14 @@ def count_labels(arrays: dict[str, np.ndarray], tasks) -> dict[str, dict[str, in
     return counts
 
 
-def write_learned(learned: vocab.Learned, output: str, plan: Plan) -> dict:
-    """Write vocabularies and statistics; give the schema back, without its fingerprint."""
-    for name, values in learned.vocabularies.items():
-        lines = values.cast(pa.string()).to_pylist()
+def write_learned(learned: vocab.Learned, output: str) -> dict:
+    """Write vocabularies and statistics; give the schema back."""
+    for name in learned.vocabularies:
         with create_file(str(vocab_path(Path(output) / "vocab", name))) as file:
-            file.write("".join(f"{line}\n" for line in lines).encode())
+            file.write(learned.text(name))
     with create_file(f"{output}/statistics.json") as file:
         file.write(json.dumps(learned.statistics, indent=1, default=str).encode())
-    config = plan.config
-    truths = tuple(task.name for task in config.tasks if task.truth)
-    formula, group = config.score_formula, config.data.group is not None
-    return Schema(learned.features, learned.tasks, formula, truths, group).to_dict()
+    return learned.schema.to_dict()
 
 
 def _last_window(base: ExampleSet, config: Config) -> str:
@@ -306,11 +314,9 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
-    schema = Schema.from_dict(summary["schema"], work)
-    schema = seal(schema, work / "vocab", base and base.schema)
-    write_json(work / "schema.json", schema.to_dict())
+    write_json(work / "schema.json", summary["schema"])
     return {
-        "fingerprint": schema.fingerprint,
+        "fingerprint": summary["schema"]["fingerprint"],
         "rows": {
             "read": old + read,
             "written": old + written,
@@ -323,11 +329,26 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "unmatched": unmatched,
         "without_values": _without_values(work),
         "splits": splits,
+        "identity": _identities(summary["kept"]),
         "tasks": add_counts_by_task(files),
         "input": list(plan.log.files),
         "config": read_by_preprocessing(plan.config),
-        "files": sorted(files, key=lambda file: file["path"]),
+        "files": sorted(_with_raw(files, summary["kept"]), key=lambda file: file["path"]),
     }
+
+
+def _identities(kept: list[dict]) -> dict[str, dict]:
+    """Evaluation split -> which rows it holds."""
+    found: dict[str, list] = {}
+    for each in kept:
+        found.setdefault(each["name"].partition("/")[0], []).append(each["identity"])
+    return {split: union(identities) for split, identities in sorted(found.items())}
+
+
+def _with_raw(files: list[dict], kept: list[dict]) -> list[dict]:
+    """Files with what is said of their raw rows, where they have some."""
+    raw = {f"{each['name']}.tfrecord": {"raw": each["raw"]} for each in kept}
+    return [file | raw.get(file["path"], {}) for file in files]
 
 
 def _check_joins(plan: Plan, unmatched: dict[str, int], joined: int) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyrank.models.features import Feature, Task, sample_space, transform_numbers
+from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import LOW
 from steadyrank.pipeline.raw_log.columns import is_list
@@ -88,12 +89,19 @@ class Learned:
         tasks: With the means and deviations of their labels.
         vocabularies: Categorical feature -> its known values, in the order of their ids.
         statistics: For people: what ``statistics.json`` holds.
+        schema: All of it with its fingerprint; None until it is sealed.
     """
 
     features: tuple[Feature, ...]
     tasks: tuple[Task, ...]
     vocabularies: dict[str, pa.Array]
     statistics: dict
+    schema: Schema | None = None
+
+    def text(self, feature: str) -> bytes:
+        """What stands in the vocabulary file of a feature: one value a line."""
+        lines = self.vocabularies[feature].cast(pa.string()).to_pylist()
+        return "".join(f"{line}\n" for line in lines).encode()
 
 
 def analyse(table: pa.Table, plan: Plan) -> Analysis:

@@ -84,6 +84,11 @@ def is_number(kind: pa.DataType) -> bool:
     )
 
 
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece, without a copy where it is one."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def to_strings(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
     """Values as strings, empty ones as null.
 

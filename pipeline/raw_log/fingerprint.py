@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.pipeline.raw_log.columns import is_bytes, is_number, is_text
+from steadyrank.pipeline.raw_log.columns import in_one_piece, is_bytes, is_number, is_text
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 NULL = np.uint64(0x6A09E667F3BCC909)
@@ -29,8 +29,8 @@ def fingerprint(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """
     halves = []
     for seed in SEEDS:
-        columns = (_combined(table[name]) for name in sorted(table.column_names))
-        halves.append(_hash_together(hash_values(each, seed) for each in columns))
+        columns = (in_one_piece(table[name]) for name in sorted(table.column_names))
+        halves.append(hash_together(hash_values(each, seed) for each in columns))
     return halves[0], halves[1]
 
 
@@ -44,7 +44,7 @@ def hash_values(values: pa.Array, seed: np.uint64 = SEEDS[0]) -> np.ndarray:
     elif is_text(kind) or is_bytes(kind):
         hashed = _hash_segments(*_bytes_of(values), seed)
     elif pa.types.is_struct(kind):
-        hashed = _hash_together([hash_values(v, seed) for v in values.flatten()])
+        hashed = hash_together([hash_values(v, seed) for v in values.flatten()])
     elif pa.types.is_null(kind):
         hashed = np.zeros(len(values), np.uint64)
     elif is_number(kind) and not pa.types.is_decimal(kind) or _is_time(kind):
@@ -57,7 +57,8 @@ def hash_values(values: pa.Array, seed: np.uint64 = SEEDS[0]) -> np.ndarray:
     return hashed
 
 
-def _hash_together(columns: Iterable[np.ndarray]) -> np.ndarray:
+def hash_together(columns: Iterable[np.ndarray]) -> np.ndarray:
+    """One hash of several columns' hashes, each uint64 ``[rows]``, in their order."""
     total = np.uint64(0)
     for index, hashed in enumerate(columns):
         total = mix(total + hashed * np.uint64(2 * index + 1))
@@ -74,10 +75,6 @@ def mix(x: np.ndarray) -> np.ndarray:
 
 def _is_time(kind: pa.DataType) -> bool:
     return pa.types.is_temporal(kind) and not pa.types.is_interval(kind)
-
-
-def _combined(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def _bits(values: pa.Array) -> np.ndarray:

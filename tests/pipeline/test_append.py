@@ -87,6 +87,11 @@ def test_earlier_windows_stay_to_the_byte(first, second):
     assert list(found.windows("test")) == [DAYS[5]]
     assert found.rows("train") + found.rows("validation") + found.rows("test") == 360
     assert found.manifest["taken_over"] == 180
+    encodings = {f["window"]: f["encoding"] for f in found.manifest["files"]}
+    (before,) = {encodings[day] for day in DAYS[:3]}
+    (after,) = {encodings[day] for day in DAYS[3:]}
+    assert before == ExampleSet.open(first).schema.fingerprint == found.schema.ancestors[0]
+    assert after == found.schema.fingerprint != before
 
 
 def test_ids_stay_and_new_values_follow_by_their_counts_so_far(first, second, rows):

@@ -18,10 +18,11 @@ from steadyrank.pipeline.evaluate.release import release
 from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.export.card import find_version, versions_of
 from steadyrank.pipeline.export.latency import measure_latency
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.skew import measure_skew
-from steadyrank.pipeline.export.stage import export, find_version, versions_of
+from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.gates.judge import judge
 from steadyrank.pipeline.preprocess.stage import preprocess

@@ -26,6 +26,7 @@ FEATURES = (
     Feature("m", "numeric"),
 )
 TASKS = (Task("y"), Task("z"))
+MARK = "0123456789abcdef" * 4
 
 
 def arrays(rows):
@@ -48,12 +49,12 @@ def test_what_is_written_is_read_back_by_tensorflow(tmp_path, rows):
     layout = Layout.of(FEATURES, TASKS, ["y"], True)
     wanted, path = arrays(rows), tmp_path / "x.tfrecord"
     with path.open("wb") as file:
-        size = write_records(file, encode_blocks(layout.matrices(wanted)))
+        size = write_records(file, encode_blocks(layout.matrices(wanted), MARK))
     assert size == path.stat().st_size
     # TensorFlow checks each record's CRC-32C itself.
     blocks = list(tf.data.TFRecordDataset([str(path)]))
     assert len(blocks) == -(-rows // BLOCK_ROWS)
-    parsed = [layout.columns(parse_block(block, layout, True)) for block in blocks]
+    parsed = [layout.columns(parse_block(block, MARK, layout, True)) for block in blocks]
     assert set(parsed[0]) == set(wanted)
     for key, values in wanted.items():
         found = np.concatenate([part[key].numpy() for part in parsed])
@@ -76,12 +77,13 @@ def test_without_ids_or_group():
     matrices = layout.matrices(
         {"feature/n": np.ones(2, np.float32), "label/y": np.zeros(2, np.float32)}
     )
-    (block,) = encode_blocks(matrices)
+    (block,) = encode_blocks(matrices, MARK)
     message = tf.train.Example()
+    message.features.feature["encoding"].bytes_list.value.append(MARK.encode())
     for key, matrix in matrices.items():
         message.features.feature[key].bytes_list.value.append(matrix.tobytes())
     assert block == message.SerializeToString(deterministic=True)
-    columns = layout.columns(parse_block(tf.constant(block), layout, True))
+    columns = layout.columns(parse_block(tf.constant(block), MARK, layout, True))
     assert set(columns) == {"feature/n", "label/y"}
     assert columns["feature/n"].numpy().tolist() == [1.0, 1.0]
 
@@ -124,7 +126,7 @@ def test_a_set_without_its_papers_is_refused(copied, name):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 99}, "format must be 1. Received: 99"),
+        ({"format": 99}, "format must be 2. Received: 99"),
         ({"format": "sequences 1"}, "is of a next-item model. Ranking models.*evaluate"),
         ({"fingerprint": "00"}, "does not belong to manifest.json"),
         ({"score": "like"}, "was changed"),

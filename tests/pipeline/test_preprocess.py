@@ -14,8 +14,9 @@ from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.metrics.predict import own_groups
 from steadyrank.pipeline.preprocess.beam_job import add_counts
-from steadyrank.pipeline.preprocess.rows import group_numbers, join_side
+from steadyrank.pipeline.preprocess.rows import group_numbers
 from steadyrank.pipeline.preprocess.stage import pad_lists, preprocess
+from steadyrank.pipeline.raw_log.join import join_side
 from tests.pipeline import naive, tiny
 
 BAD = [
@@ -141,16 +142,6 @@ def test_unmatched_keys_are_counted_and_leave_their_rows(done, expected):
     lonely = [row for row in dirty_rows() if row["user"] not in known]
     lonely = {tuple(row.values()) for row in lonely if row["time_ms"] is not None}
     assert count == len(lonely)
-
-
-def test_the_rows_that_are_kept_raw_are_the_first_of_their_files(done):
-    for file in done[1]["files"]:
-        raw = (done[0] / "raw" / file["path"]).with_suffix(".parquet")
-        assert raw.exists() == (file["split"] != "train")
-        if raw.exists():
-            table = pq.read_table(raw)
-            assert len(table) == min(file["rows"], 1000)
-            assert "feature/tags" in table.column_names
 
 
 def test_neither_the_order_of_the_rows_nor_of_the_files_changes_a_byte(

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.evaluate.stage import forced_record, size_mb
+from steadyrank.pipeline.export.card import CARD, EXTRA, find_version
 from steadyrank.pipeline.export.signatures import ENCODED
-from steadyrank.pipeline.export.stage import CARD, EXTRA, find_version
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import (
     hash_folder,

@@ -15,8 +15,8 @@ import tensorflow as tf
 from steadyrank.pipeline.config.next_item import KIND, SequenceConfig
 from steadyrank.pipeline.examples.compatibility import require_same
 from steadyrank.pipeline.examples.example_set import vocab_path
+from steadyrank.pipeline.export.card import CARD, EXTRA, next_version
 from steadyrank.pipeline.export.signatures import RAW
-from steadyrank.pipeline.export.stage import CARD, EXTRA, next_version
 from steadyrank.pipeline.export.warmup import ROWS, WARMUP_FILE, prediction_log
 from steadyrank.pipeline.files.publish import publish, read_json, write_json
 from steadyrank.pipeline.files.versions import git_revision, versions
