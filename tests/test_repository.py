@@ -7,8 +7,10 @@ from pathlib import Path
 
 import yaml
 from setuptools import find_packages
+from typer.testing import CliRunner
 
 import steadyrank
+from steadyrank.pipeline.cli.application import app
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +34,11 @@ def pins() -> list[str]:
 
 def test_setup_and_package_state_one_version():
     assert setup_query("--name", "--version") == ["steadyrank", steadyrank.__version__]
+
+
+def test_the_command_line_says_the_version():
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"steadyrank {steadyrank.__version__}\n")
 
 
 def test_every_package_is_installed():

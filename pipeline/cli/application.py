@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
+from steadyrank import __version__
 from steadyrank.components.environment import leave
 from steadyrank.pipeline.cli import terminal
 from steadyrank.pipeline.cli.json_console import LogFormat
@@ -49,12 +50,25 @@ app = typer.Typer(
 )
 
 
+def say_version(wanted: bool) -> None:
+    """Print the version, and end, where it is asked for."""
+    if wanted:
+        terminal.console.print(f"steadyrank {__version__}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     context: typer.Context,
     log_format: Annotated[
         LogFormat, typer.Option(help="json: a JSON object a line, on stdout.")
     ] = LogFormat.text,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=say_version, is_eager=True, help="Say it, and end."
+        ),
+    ] = False,
 ):
     """Raw engagement logs in; a multitask ranking model that passed its gates out."""
     terminal.write_as(log_format, context.invoked_subcommand)
