@@ -16,9 +16,8 @@ intervals are Student's at 95 % over the seeds.
 synthetic study; else 5 seeds, every trunk, and the papers' input width.  Parts have
 processes of their own, one thread each, side by side on as many cores as there are: two
 small models at once are faster than two threads in one.  Each part goes to a file of its
-own, ``benchmarks/results/multitask_<part>.json`` (``_quick``), the plot to
-``docs/measured/seesaw.svg``.  ``--resume`` takes up a study that was interrupted.  The last
-line is a JSON object; see ``headline``.
+own, ``benchmarks/results/multitask_<part>.json`` (``_quick``).  ``--resume`` takes up a
+study that was interrupted.  The last line is a JSON object; see ``headline``.
 """
 
 import argparse
@@ -35,7 +34,6 @@ import numpy as np
 
 import steadyrank.models  # noqa: F401  (sets the TensorFlow environment)
 from benchmarks import multitask_synthetic as synthetic
-from benchmarks.multitask_drawing import draw
 from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval, mean_auc
 from benchmarks.parts import run_parts
@@ -266,9 +264,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", help="1 2 3, or 1 2 3 4 5 in full")
     parser.add_argument("--data", type=Path, default=Path(beside))
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument(
-        "--plot", type=Path, default=ROOT / "docs" / "measured" / "seesaw.svg"
-    )
     options = parser.parse_args(arguments)
     options.seeds = options.seeds or ([1, 2, 3] if options.quick else [1, 2, 3, 4, 5])
     if len(options.seeds) > 10:
@@ -313,7 +308,7 @@ def side_by_side(parts: Iterable[str], options: argparse.Namespace) -> dict:
     """
     command = [sys.executable, "-m", "benchmarks.multitask"]
     command += ["--data", options.data, "--results", options.results]
-    command += ["--plot", options.plot, "--seeds", *options.seeds]
+    command += ["--seeds", *options.seeds]
     command += [f"--{key}" for key in ("quick", "resume") if getattr(options, key)]
     run_parts(command, parts)
     return {part: read_json(results_of(part, options), "a study") for part in parts}
@@ -329,9 +324,6 @@ def write_all(options: argparse.Namespace, found: dict) -> None:
     for part, results in found.items():
         content = {"headline": headline({part: results}), **results}
         write_json(results_of(part, options), rounded(content))
-    if "seesaw" in found:
-        options.plot.parent.mkdir(parents=True, exist_ok=True)
-        options.plot.write_text(draw(found["seesaw"]["runs"]), encoding="utf-8")
 
 
 def rounded(content):

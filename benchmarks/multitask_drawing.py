@@ -43,8 +43,8 @@ def draw(runs: Mapping[str, list[dict]]) -> str:
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         text(LEFT, 22, "KuaiRand, test days: is_like against is_click, by epoch", size=15),
-        text(LEFT, HEIGHT - 8, "AUC of is_click; up: AUC of is_like; numbers: epochs. "
-             "The shaded corner is what is wanted.", size=11),
+        text(LEFT, HEIGHT - 8, "AUC of is_click; up: AUC of is_like; numbers: epochs. The "
+             "shaded corner is what is wanted. The plain net has no histories.", size=11),
         f'<rect x="{x(WANTED[0]):.1f}" y="{TOP}" width="{wide:.1f}" '
         f'height="{tall:.1f}" fill="#e9f5ee"/>',
     ]  # fmt: skip

@@ -20,8 +20,8 @@ Beside the ladder: a run with one batch of spurious labels, the factors of an un
 at the onset of its divergence, and the ablations of the paper's Table 3 at the edge.
 
 AUC means are over is_click, long_view, is_like and is_profile_enter: the two other tasks
-have some 30 positives a day.  Everything goes to ``benchmarks/results/``, the plot to
-``docs/measured/stability.svg``.  The last line is a JSON object; see ``headline``.
+have some 30 positives a day.  Everything goes to ``benchmarks/results/``.  The last line is
+a JSON object; see ``headline``.
 """
 
 import argparse
@@ -36,7 +36,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.stability_drawing import draw
 from benchmarks.stability_probes import StudyProber, replay, spoil, step_times
 from steadyrank.pipeline.config import Config, load_config
 from steadyrank.pipeline.examples.compatibility import agree
@@ -305,15 +304,6 @@ def print_rows(name: str, study: dict) -> None:
         )
 
 
-def plot(study: dict, title: str) -> str:
-    lines = {
-        row["method"]: {"areas": row["areas"], "lost": row["lost"]}
-        for row in study["methods"]
-    }
-    note = "Learning rate of the dense weights. Crosses: training diverged with some seed."
-    return draw(title, lines, note)
-
-
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     beside = os.environ.get(DATA, ROOT.parent / "shared" / "data")
     parser = argparse.ArgumentParser(
@@ -324,9 +314,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     size.add_argument("--confirm", action="store_true", help="later days, other seeds")
     parser.add_argument("--data", type=Path, default=Path(beside) / "kuairand")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument(
-        "--plot", type=Path, default=ROOT / "docs" / "measured" / "stability.svg"
-    )
     return parser.parse_args(arguments)
 
 
@@ -374,12 +361,7 @@ def write_all(options: argparse.Namespace, results: dict, last: dict) -> None:
     kind = "_quick" if options.quick else "_confirm" if options.confirm else ""
     name = f"stability{kind}.json"
     options.results.mkdir(parents=True, exist_ok=True)
-    options.plot.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.results / name, {"headline": last, "models": results})
-    title = "KuaiRand, Large+DCN: mean AUC of four tasks on the day after"
-    if not options.confirm:
-        drawing = plot(results["large_dcn"], title)
-        options.plot.write_text(drawing, encoding="utf-8")
 
 
 def rounded(content):

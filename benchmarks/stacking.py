@@ -37,7 +37,6 @@ import tensorflow as tf
 from benchmarks.multitask import rounded
 from benchmarks.multitask_ledger import Ledger
 from benchmarks.parts import run_parts
-from benchmarks.stacking_drawing import draw
 from benchmarks.stacking_figures import headline
 from benchmarks.stacking_parts import PARTS, QUICK_PARTS
 from steadyrank.pipeline.files.publish import read_json, write_json
@@ -60,9 +59,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--data", type=Path, default=Path(beside))
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument(
-        "--plot", type=Path, default=ROOT / "docs" / "measured" / "stacking.svg"
-    )
     options = parser.parse_args(arguments)
     options.only = options.only or (QUICK_PARTS if options.quick else tuple(PARTS))
     options.kind = options.kind or (KINDS[:1] if options.quick else KINDS)
@@ -87,7 +83,7 @@ def side_by_side(parts: Iterable[str], options: argparse.Namespace) -> dict:
     """
     command = [sys.executable, "-m", "benchmarks.stacking"]
     command += ["--data", options.data, "--results", options.results]
-    command += ["--plot", options.plot, "--seeds", *options.seeds]
+    command += ["--seeds", *options.seeds]
     command += [word for kind in options.kind for word in ("--kind", kind)]
     command += ["--blocks", options.blocks] if options.blocks else []
     command += [f"--{key}" for key in ("quick", "resume") if getattr(options, key)]
@@ -117,8 +113,6 @@ def main(arguments: list[str] | None = None) -> None:
         found = {options.only[0]: run_part(options.only[0], options)}
     else:
         found = side_by_side(options.only, options)
-    if "cl" in found and not special(options):
-        options.plot.write_text(draw(found["cl"]), encoding="utf-8")
     print(json.dumps(rounded({**headline(found), "seconds": time.monotonic() - began})))
 
 

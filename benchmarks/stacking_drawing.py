@@ -20,7 +20,7 @@ def draw(found: Mapping) -> str:
     """One line a start, of the first seed of NextItNet, or of what there is.
 
     Args:
-        found: Of CL: kind -> seeds, each with ``runs``.
+        found: Of CL: kind -> seeds, each with ``runs``; as the results hold it.
 
     Returns:
         The SVG document.

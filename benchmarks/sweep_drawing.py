@@ -1,13 +1,7 @@
-"""Parallel coordinates of a sweep as an SVG of a few kilobytes, for the docs.
-
-python -m benchmarks.sweep_drawing runs/sweep/results.json docs/measured/sweep.svg
-"""
+"""Parallel coordinates of a sweep as an SVG of a few kilobytes, for the docs."""
 
 import html
-import json
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from steadyrank.pipeline.report.sweep import axis, height
 
@@ -74,8 +68,3 @@ def _axis(one: Mapping, x: float) -> list[str]:
         y = _height(one, tick) + 4
         parts.append(f'<text x="{x + 4:.1f}" y="{y:.1f}">{html.escape(text)}</text>')
     return parts
-
-
-if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:])
-    target.write_text(draw(json.loads(source.read_text(encoding="utf-8"))), "utf-8")

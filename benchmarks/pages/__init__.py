@@ -2,7 +2,8 @@
 
     python -m benchmarks.pages
 
-A page marks where a table goes, and from which results it is made::
+writes these, and the drawings beside the pages.  A page marks where a table goes, and from
+which results it is made::
 
     <!-- figures: stability.methods stability_quick -->
     <!-- end of figures -->
@@ -19,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
+MEASURED = ROOT / "docs" / "measured"
 MARKED = re.compile(
     r"(<!-- figures: (\S+)((?: \S+)+) -->\n)(.*?)(<!-- end of figures -->)", re.S
 )
@@ -32,7 +34,7 @@ FIGURE = re.compile(
 
 def pages() -> list[Path]:
     """The pages that hold tables of results."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs" / "measured").glob("*.md"))]
+    return [ROOT / "README.md", *sorted(MEASURED.glob("*.md"))]
 
 
 def filled(text: str) -> str:
@@ -60,6 +62,15 @@ def table(name: str, results: list[str]) -> str:
     module, _, function = name.partition(".")
     make = getattr(import_module(f"{__name__}.{module}"), function)
     return f"\n{make(*map(result, results))}\n"
+
+
+def drawn() -> dict[Path, str]:
+    """Each drawing of the pages, and what it is made of by its results."""
+    drawings = import_module(f"{__name__}.drawings").DRAWINGS
+    return {
+        MEASURED / f"{name}.svg": draw(result(source))
+        for name, (source, draw) in drawings.items()
+    }
 
 
 def result(name: str) -> dict:

@@ -18,6 +18,13 @@ def test_tables_are_those_of_the_results():
     assert not [page for page, text in texts.items() if pages.filled(text) != text]
 
 
+def test_drawings_are_those_of_the_results():
+    """Else: ``python -m benchmarks.pages``."""
+    drawn = pages.drawn()
+    assert set(drawn) == set(pages.MEASURED.glob("*.svg"))
+    assert not [path for path, made in drawn.items() if path.read_text("utf-8") != made]
+
+
 def test_prose_says_nothing_that_the_tables_do_not():
     found = {p.name: pages.stray(p.read_text(encoding="utf-8")) for p in pages.pages()}
     assert not {name: figures for name, figures in found.items() if figures}
