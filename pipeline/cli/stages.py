@@ -25,6 +25,7 @@ from steadyrank.pipeline.cli.options import (
     log_of,
     place,
 )
+from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import read_json, refuse_existing
@@ -179,6 +180,7 @@ def run(
 def _all(loaded, config, data, output, beam, baseline, resume, overwrite) -> bool:
     """The stages of `run`; whether the export passed its gates."""
     examples, trained = output / "examples", output / "train"
+    keeping = _keeping(loaded, baseline)
     if overwrite:
         _require_removable(output, log_of(loaded, data or config.parent))
     if overwrite and exists(output / "train.partial"):
@@ -187,7 +189,8 @@ def _all(loaded, config, data, output, beam, baseline, resume, overwrite) -> boo
     if resume and exists(examples):
         _require_made_for(loaded, examples)
     else:
-        _preprocess(loaded, config, data, examples, beam, overwrite)
+        _preprocess(keeping, config, data, examples, beam, overwrite)
+    _require_baseline(loaded, baseline, examples)
     if overwrite:  # the examples are new; nothing that was made from others may stay
         for stage in MADE_FROM_EXAMPLES:
             clear(output / stage)
@@ -303,7 +306,30 @@ def _require_made_for(loaded, examples) -> None:
     with Staging() as staging:
         path = staging.read_file(examples / "manifest.json")
         manifest = read_json(path, "an example set")
-    require_made_for(loaded, manifest, examples, READ_LATER | {"max_rejected"})
+    free = READ_LATER | {"max_rejected", "keep_columns"}
+    require_made_for(loaded, manifest, examples, free)
+
+
+def _keeping(loaded, baseline):
+    """The config of which the examples keep what a baseline reads."""
+    if baseline is None or not isinstance(loaded, Config):
+        return loaded
+    from steadyrank.pipeline.evaluate.baseline import keep_for
+
+    with Staging() as staging:
+        return keep_for(loaded, staging.read_model(baseline))
+
+
+def _require_baseline(loaded, baseline, examples) -> None:
+    """Raise, before anything is trained, unless the baseline can be scored."""
+    if baseline is None or not isinstance(loaded, Config):
+        return
+    from steadyrank.pipeline.evaluate.baseline import require_baseline
+    from steadyrank.pipeline.examples.example_set import ExampleSet
+
+    with Staging() as staging:
+        held = ExampleSet.open(staging.read_examples(examples))
+        require_baseline(staging.read_model(baseline), held, "test")
 
 
 def _is_exported(loaded, output) -> bool:

@@ -11,6 +11,12 @@ import datetime
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.evaluate.baseline import (
+    ENCODED,
+    RAW,
+    require_baseline,
+    score_baseline,
+)
 from steadyrank.pipeline.evaluate.margin import read_margin
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.card import EXTRA
@@ -81,7 +87,8 @@ def evaluate(
     export.require(examples, "model")
     baseline = None if baseline_path is None else Export(baseline_path)
     if baseline is not None:
-        baseline.require(examples, "baseline")
+        require_baseline(baseline.path, examples, split)
+        baseline.follow(examples)
     margin = stability_path and read_margin(
         stability_path, config, examples.schema.fingerprint
     )
@@ -93,6 +100,7 @@ def evaluate(
         "model": original(export.path),
         "content": hash_folder(export.path, EXTRA),
         "fingerprint": examples.schema.fingerprint,
+        "identity": examples.manifest["identity"].get(split),
         "size_mb": size_mb(export.path),
         **_measure_rows(config, examples, export, baseline, split),
         "skew": measure_skew(export, examples, split),
@@ -121,12 +129,16 @@ def _measure_rows(config: Config, examples, export, baseline, split: str) -> dic
     """All that is measured on the rows of the split, of the model and the baseline."""
     tasks, wanted = export.schema.tasks, sliced_features(config.gates)
     ours = score_split(export.encoded, examples, split, wanted)
-    theirs = None if baseline is None else score_split(baseline.encoded, examples, split)
+    theirs = baseline and score_baseline(baseline, examples, split, ours)
     results, base = compare(ours, theirs, tasks, config.gates)
     found = {"tasks": results, "baseline": None}
     found["slices"] = measure_slices(ours, theirs, examples, config.gates)
     if theirs is not None:
-        found["baseline"] = {"model": original(baseline.path), "tasks": base}
+        found["baseline"] = {
+            "model": original(baseline.path),
+            "tasks": base,
+            "scored_on": ENCODED if examples.has_ids_of(baseline.schema) else RAW,
+        }
         names = [*(task.name for task in tasks), "score"]
         outputs = {name: ours.outputs[name] for name in names}
         found["drift"] = measure_drift(outputs, theirs.outputs)

@@ -210,6 +210,11 @@ class ExampleSet:
             )
         return schema
 
+    def has_ids_of(self, schema: Schema) -> bool:
+        """Whether ids mean here what they mean to a model: it was trained on these
+        examples, or on some that they grew from."""
+        return schema.fingerprint in (self.schema.fingerprint, *self.schema.ancestors)
+
     def only(self, windows: Collection[str]) -> "ExampleSet":
         """The same set with some of its training windows alone.
 

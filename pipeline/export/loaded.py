@@ -45,26 +45,21 @@ class Export:
             wanted[name] = tf.gather(ids, wanted[name])
         return self._loaded.signatures[ENCODED](**wanted)
 
-    def knows(self, examples: ExampleSet) -> bool:
-        """Whether the export knows the examples' ids: it was trained on them, or on some
-        that they grew from."""
-        line = (examples.schema.fingerprint, *examples.schema.ancestors)
-        return self.schema.fingerprint in line
-
-    def require(self, examples: ExampleSet, role: str) -> None:
-        """Raise InputError unless the export knows the examples' ids.
-
-        Ids of values that came since it was trained become those of unknown ones.
-        """
-        found, wanted = self.schema.fingerprint, examples.schema.fingerprint
-        if found in examples.schema.ancestors:
+    def follow(self, examples: ExampleSet) -> None:
+        """Take ids of values that came since the export was trained for unknown ones."""
+        if self.schema.fingerprint in examples.schema.ancestors:
             now = {f.name: f for f in examples.schema.features}
             self._ids = {
                 f.name: tf.constant(earlier_ids(f, now[f.name], examples.path))
                 for f in self.schema.features
                 if f.rows < now[f.name].rows
             }
-        elif not self.knows(examples):
+
+    def require(self, examples: ExampleSet, role: str) -> None:
+        """Raise InputError unless the export knows the examples' ids; see ``follow``."""
+        self.follow(examples)
+        if not examples.has_ids_of(self.schema):
+            found, wanted = self.schema.fingerprint, examples.schema.fingerprint
             raise InputError(
                 f"{role} {self.path} was trained on examples with fingerprint "
                 f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "

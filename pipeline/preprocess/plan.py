@@ -88,7 +88,7 @@ def make_plan(
     Raises:
         InputError: A file or a column is missing or does not suit.
     """
-    needs = _needs(config)
+    needs = columns_read(config)
     sides = tuple(_open_side(join, config, folder, needs) for join in config.data.join)
     given_by_side = _given_by_side(config.data.join, sides, needs)
     own = {name: key for name, key in needs.items() if name not in given_by_side}
@@ -154,7 +154,7 @@ def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
     return frozenset(found)
 
 
-def _needs(config: Config) -> dict[str, str]:
+def columns_read(config: Config) -> dict[str, str]:
     """Column -> the key of the config that wants it."""
     needs = {column(item): f"features.{item.name}" for item in config.features}
     needs |= {column(task): f"tasks.{task.name}" for task in config.tasks}
@@ -169,10 +169,8 @@ def _needs(config: Config) -> dict[str, str]:
         needs[config.data.time] = "data.time"
     if config.data.group:
         needs[config.data.group] = "data.group"
-    further = {"data.key": config.data.key, "data.keep_columns": config.data.keep_columns}
-    for key, names in further.items():
-        needs |= {name: key for name in names if name not in needs}
-    return needs
+    kept = dict.fromkeys(config.data.keep_columns, "data.keep_columns (or a baseline)")
+    return {**kept, **dict.fromkeys(config.data.key, "data.key"), **needs}
 
 
 def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> Log:

@@ -17,6 +17,7 @@ from steadyrank.pipeline.report.elements import (
     paragraph,
     table,
 )
+from steadyrank.pipeline.report.judged import apart
 from steadyrank.pipeline.report.metrics import spread
 
 TITLE = "steadyrank comparison"
@@ -61,11 +62,8 @@ def overview(runs: list[dict]) -> Markup:
         steps = (found.get("divergence") or {}).get("steps")
         fingerprint = str(found.get("fingerprint"))[:12]
         rows.append([*cells, found.get("split"), count(steps), fingerprint])
-    parts = [table(columns, rows)]
-    if len({run["metrics"].get("fingerprint") for run in runs}) > 1:
-        said = "The runs were judged on different examples: their metrics are of "
-        parts.append(paragraph(said + "different rows and do not compare.", "note"))
-    return join(parts)
+    notes = [paragraph(said, "note") for said in apart(runs)]
+    return join([table(columns, rows), *notes])
 
 
 def verdict(content: dict) -> Markup:

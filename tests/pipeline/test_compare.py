@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import plotly.graph_objects as go
 import pytest
@@ -61,14 +62,49 @@ def test_a_folder_that_is_missing_is_made_and_what_cannot_be_is_refused(tmp_path
         compare(runs, tmp_path / "file" / "page.html")
 
 
-def test_other_examples_and_hostile_names_are_told(tmp_path):
-    runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", task=HOSTILE)]
-    path = runs[1] / "evaluation" / "metrics.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "other"}))
+def test_hostile_names_are_told_as_names(tmp_path):
+    runs = [write_run(tmp_path / name, task=HOSTILE) for name in "ab"]
+    change(runs[1], fingerprint="other")
     compare(runs, tmp_path / "page.html")
     source = (tmp_path / "page.html").read_text()
     assert HOSTILE not in source
-    assert "do not compare" in Page(source).seen
+    assert "cannot be told" in Page(source).seen
+
+
+def change(run, **metrics):
+    path = run / "evaluation" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | metrics))
+
+
+def identity(rows, click, watch, columns=("time", "user"), whole="0"):
+    labels = {"is_click": click, "watch_time_ms": watch}
+    keys = [{"columns": None, "rows": whole, "labels": dict.fromkeys(labels, whole)}]
+    keys += [{"columns": list(columns), "rows": rows, "labels": labels}]
+    return {"rows": 1234, "keys": keys}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({}, ""),
+        ({"rows": "1", "click": "1", "watch": "1", "whole": "0"}, ""),  # one log's rows
+        ({"rows": "1", "click": "1", "watch": "1"}, "b was judged on other rows than a: its metrics of is_click, w"),
+        ({"click": "1"}, "b was judged on other labels than a: its metrics of is_click do"),
+        ({"rows": "1", "watch": "1"}, "other rows than a: its metrics of watch_time_ms do"),
+        ({"columns": ("user",)}, "cannot be told for is_click, watch_time_ms: their"),
+    ],
+)
+def test_only_other_rows_and_other_labels_do_not_compare(tmp_path, theirs, said):
+    """Whatever the features: the examples' fingerprints are others in each case."""
+    runs = [write_run(tmp_path / name) for name in "ab"]
+    ours = {"rows": "0", "click": "0", "watch": "0"}
+    change(runs[0], identity=identity(**ours))
+    other = identity(**{**ours, "whole": "1", **theirs})
+    change(runs[1], identity=other, fingerprint="other")
+    compare(runs, tmp_path / "page.html")
+    seen = Page((tmp_path / "page.html").read_text()).seen
+    assert re.search(said, seen) if said else "compare." not in seen, seen
+    assert said or "cannot be told" not in seen
 
 
 def test_runs_that_are_not_whole_are_named(tmp_path):
