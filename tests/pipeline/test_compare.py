@@ -88,7 +88,10 @@ def identity(rows, click, watch, columns=("time", "user"), whole="0"):
     [
         ({}, ""),
         ({"rows": "1", "click": "1", "watch": "1", "whole": "0"}, ""),  # one log's rows
-        ({"rows": "1", "click": "1", "watch": "1"}, "b was judged on other rows than a: its metrics of is_click, w"),
+        (
+            {"rows": "1", "click": "1", "watch": "1"},
+            "b was judged on other rows than a: its metrics of is_click, w",
+        ),
         ({"click": "1"}, "b was judged on other labels than a: its metrics of is_click do"),
         ({"rows": "1", "watch": "1"}, "other rows than a: its metrics of watch_time_ms do"),
         ({"columns": ("user",)}, "cannot be told for is_click, watch_time_ms: their"),
