@@ -1,5 +1,6 @@
 """Commands from a raw log to a release, a stage each, and those that do them all."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -268,6 +269,8 @@ def release(
 def _preprocess(
     loaded, config: Path, data, output, beam_flags, overwrite, *addition
 ) -> None:
+    from steadyrank.pipeline.raw_log.rejected import explained
+
     stage = stage_of(loaded, "preprocess")
     folder = data or config.parent
     keep_apart(output, *log_of(loaded, folder))
@@ -287,8 +290,30 @@ def _preprocess(
         f"{rows['duplicates']:,} duplicates + {rejected:,} rejected"
         f"{f' + {left_out:,} left out' if left_out else ''}{found}, in {output}"
     )
+    for reason, count in rows["rejected"].items():
+        example = explained(reason, manifest.get("samples", {}).get(reason))
+        terminal.say(f"rejected: {reason}: {count:,}{example}")
+    _say_of_files(manifest)
     for name in manifest.get("without_values", []):
         terminal.say(f"warning: feature {name} has no value in any training row")
+
+
+def _say_of_files(manifest: dict) -> None:
+    """What of the log was not read, or may be read otherwise than it was meant."""
+    from steadyrank.pipeline.raw_log.findings import mixed
+
+    why = Counter(manifest.get("passed_over", {}).values())
+    if why:
+        said = ", ".join(f"{count} {reason}" for reason, count in why.items())
+        terminal.say(f"passed over: {said} (manifest.json names the files)")
+    for name, paths in manifest.get("absent", {}).items():
+        first = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
+        terminal.say(f"warning: column {name} is missing in {first}: null there")
+    for name in mixed(manifest.get("spellings", {})):
+        terminal.say(
+            f"warning: column {name} holds whole numbers both as 107 and as 107.0, and "
+            "other texts: the two stay two values"
+        )
 
 
 def _require_removable(output, log: list) -> None:

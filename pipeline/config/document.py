@@ -28,6 +28,15 @@ class Loader(yaml.SafeLoader):
         return node
 
 
+def _moment(loader: Loader, node: yaml.ScalarNode):
+    """A date; one that the calendar lacks stays a text, which its key then refuses."""
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return node.value
+
+
+Loader.add_constructor("tag:yaml.org,2002:timestamp", _moment)
 Loader.yaml_implicit_resolvers = {
     first: [
         (tag, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"))

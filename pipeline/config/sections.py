@@ -1,5 +1,6 @@
 """The sections of a config: what each key is, its default, and what may not go together."""
 
+import codecs
 import datetime
 import re
 import zoneinfo
@@ -9,7 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from steadyrank.pipeline.config.section import Positive, Section
 from steadyrank.pipeline.config.task_weights import Fixed, TaskWeights
+from steadyrank.pipeline.config.time_format import time_pattern
 
+Character = Annotated[str, Field(pattern=r"^[\x00-\x09\x0b\x0c\x0e-\x7f]$")]
 UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -92,14 +95,55 @@ class Log(Section):
     """Which files a log is, how they and their times are read, what may be wrong."""
 
     input: Annotated[list[str], Field(min_length=1)]
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","  # of CSV files
-    quote: Annotated[str, Field(min_length=1, max_length=1)] | None = '"'  # null: none
+    delimiter: Annotated[str, Field(min_length=1, max_length=8)] = ","  # of CSV files
+    quote: Character | None = '"'  # null: none
+    escape: Character | None = None  # before a quote in quotes: \\ in files of Spark
+    encoding: str | None = None  # null: UTF-8
+    null_values: list[str] = ["\\N"]  # texts that are missing values, as the empty one
+    decimal: Literal[".", ","] = "."  # before the fraction of numbers in texts
+    thousands: Annotated[str, Field(max_length=1)] = ""  # between groups of their digits
     multiline: bool = False  # whether values in quotes may hold line breaks
     columns: list[str] = []  # names of the log's columns, where CSV has no header line
-    time_unit: Literal["s", "ms", "us"] = "ms"  # of an integer time column
+    time_unit: Literal["s", "ms", "us", "ns"] = "ms"  # of an integer time column
+    time_format: str = ""  # of times in texts, such as %d/%m/%Y %H:%M; "": ISO
     timezone: str = "UTC"  # windows and split moments are read in it
     drop_duplicates: bool = True  # rows that are equal in every column of the log
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.01  # fraction of the rows
+    # days without a row, beyond which the fewer rows are rejected as out of time; null: any
+    max_gap_days: Annotated[int, Field(ge=1)] | None = 1000
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter(cls, value):
+        if "\n" in value or "\r" in value:
+            raise ValueError("must hold no line break")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, value):
+        try:
+            return value and codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("must be an encoding such as utf-16 or latin-1") from None
+
+    @field_validator("time_format")
+    @classmethod
+    def _time_format(cls, value):
+        if value:
+            time_pattern(value)
+        return value
+
+    @model_validator(mode="after")
+    def _marks(self):
+        marks = {"delimiter": self.delimiter, "quote": self.quote, "escape": self.escape}
+        for name, mark in marks.items():
+            others = [o for o, m in marks.items() if o != name and m and mark and m in mark]
+            if others:
+                raise ValueError(f"{name} and {others[0]} must differ. Received: {mark!r}")
+        if self.thousands == self.decimal:
+            raise ValueError(f"decimal and thousands must differ. Received: {self.decimal}")
+        return self
 
     @field_validator("columns")
     @classmethod

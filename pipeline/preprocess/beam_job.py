@@ -26,11 +26,12 @@ from steadyrank.pipeline.files.checksum import Checksummed
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.engines import options_of
-from steadyrank.pipeline.raw_log.formats.base import Piece
+from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
+from steadyrank.pipeline.raw_log.rejected import explained, samples
 
 RAW_ROWS = 1000  # sequences of each evaluation file, kept raw to compare signatures on
 SIDE_OUTPUTS = ("rejected", "counts", "failed", "kept")
-PIECE_ROWS = 1 << 40  # more than any piece has: places of its rows in the log
+SAMPLES = "rejected/samples.json"  # of each reason, its first row
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,11 @@ class Steps:
     """What a kind of examples does in each step of the job; all of it is pickled.
 
     Args:
-        key: Called with a table of the log, its file and the place of its first row in
-            the log; gives a table for each shard's key, rejected tables, and counts.
-        settle: A shard's key and tables to ``(<split>/..., final rows)``; with outputs
-            ``rejected``, ``counts`` and ``kept`` (what is to be said of raw rows), too.
+        key: Called with some rows of the log and their file; gives a table for each
+            shard's key, rejected tables, and counts.
+        settle: A shard's key and tables, and the counts of all files, to
+            ``(<split>/..., final rows)``; with outputs ``rejected``, ``counts`` and
+            ``kept`` (what is to be said of raw rows), too.
         analyse: Training rows to what vocabularies are learned from; these are merged.
         learn: That to what encoding needs.
         write_learned: Called with what was learned; gives the schema.
@@ -49,7 +51,7 @@ class Steps:
         accumulate: Adds to the merged analysis what was analysed before; None: nothing.
     """
 
-    key: Callable[[pa.Table, str, int], tuple[dict, list, dict]]
+    key: Callable[[Batch, str], tuple[dict, list, dict]]
     settle: beam.DoFn
     analyse: Callable[[pa.Table], vocab.Analysis]
     learn: Callable[[vocab.Analysis], Any]
@@ -77,10 +79,13 @@ def run_job(
         PassingError: The same, and the next try may do.
     """
     with beam.Pipeline(options=options_of(beam_flags)) as pipeline:
-        _build(pipeline, list(enumerate(pieces)), steps, str(output))
-    path = output / "summary.json"
+        _build(pipeline, list(pieces), steps, str(output))
+    path, samples_path = output / "summary.json", output / SAMPLES
     summary = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
+    summary["samples"] = {}
+    if samples_path.exists():
+        summary["samples"] = json.loads(samples_path.read_text(encoding="utf-8"))
     for kind in (InputError, PassingError):  # what no other try mends goes first
         said = {text for name, text in summary["failed"] if name == kind.__name__}
         if said:
@@ -96,10 +101,12 @@ def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> 
         | "spread" >> beam.Reshuffle()
         | "read" >> beam.ParDo(Read(steps.key)).with_outputs(*SIDE_OUTPUTS, main="rows")
     )
+    known = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
+    settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(known))
     settled = (
         read.rows
         | "by shard" >> beam.GroupByKey()
-        | "settle" >> beam.ParDo(steps.settle).with_outputs(*SIDE_OUTPUTS, main="rows")
+        | "settle" >> settle.with_outputs(*SIDE_OUTPUTS, main="rows")
     )
     analysed = (
         settled.rows
@@ -150,25 +157,25 @@ class Read(beam.DoFn):
     def __init__(self, key: Callable):
         self.key = key
 
-    def process(self, numbered: tuple[int, Piece]):
-        number, piece = numbered
-        counts, place = Counter(), number * PIECE_ROWS
+    def process(self, piece: Piece):
+        counts: Counter = Counter()
         try:
-            for table, malformed in piece.batches():
+            for batch in piece.batches():
+                malformed = batch.malformed
                 lines = 0 if malformed is None else len(malformed)
-                counts["read"] += len(table) + lines
+                counts["read"] += len(batch.table) + lines
                 if malformed is not None:
                     source = pa.array([piece.path] * lines)
                     malformed = malformed.append_column("source", source)
+                    malformed = malformed.append_column("value", malformed["text"])
                     yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
-                keyed, rejected, counted = self.key(table, piece.path, place)
+                keyed, rejected, counted = self.key(batch, piece.path)
                 counts.update(counted)
                 counts["unkeyed"] += lines + sum(map(len, rejected))
                 for part in rejected:
                     yield beam.pvalue.TaggedOutput("rejected", to_bytes(part))
                 for key, part in keyed.items():
                     yield key, to_bytes(part)
-                place += len(table)
         except (InputError, PassingError) as error:
             failed = type(error).__name__, str(error)
             yield beam.pvalue.TaggedOutput("failed", failed)
@@ -199,8 +206,10 @@ def write_rejected(tables: Iterable[bytes], output: str) -> dict[str, int]:
     table = pa.concat_tables(map(from_bytes, tables), promote_options="default")
     with create_file(f"{output}/rejected/rows.parquet") as file:
         pq.write_table(table, file)
-    counts = table["reason"].combine_chunks().value_counts()
-    return {f"rejected/{item['values'].as_py()}": item["counts"].as_py() for item in counts}
+    found = samples(table)
+    with create_file(f"{output}/{SAMPLES}") as file:
+        file.write(json.dumps(found, indent=1).encode())
+    return {f"rejected/{reason}": sample["rows"] for reason, sample in found.items()}
 
 
 def write_counts(analysis: vocab.Analysis, output: str) -> int:
@@ -264,7 +273,12 @@ def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:
 
 
 def check_rejected(
-    plan, rejected: dict[str, int], read: int, unkeyed: int = 0, outside: int = 0
+    plan,
+    rejected: dict[str, int],
+    read: int,
+    unkeyed: int = 0,
+    outside: int = 0,
+    samples: dict[str, dict] | None = None,
 ) -> None:
     """Raise where more rows had to be rejected than the config allows.
 
@@ -274,13 +288,17 @@ def check_rejected(
         read: Rows of the windows asked for, and those of which nobody knows the window.
         unkeyed: The latter.  Windows that were not asked for bear their share of them.
         outside: Rows of those windows.
+        samples: Reason -> what is to be shown of its first row.
     """
     total, limit = sum(rejected.values()), plan.config.data.max_rejected
     inside = read - unkeyed
     share = inside / (inside + outside) if outside else 1
     counted = total - unkeyed + unkeyed * share
     if counted > limit * (inside + unkeyed * share) or (read and total == read):
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(rejected.items()))
+        reasons = "; ".join(
+            f"{reason}: {n}{explained(reason, (samples or {}).get(reason))}"
+            for reason, n in sorted(rejected.items())
+        )
         raise InputError(
             f"{total} of {read} rows were rejected, more than data.max_rejected="
             f"{limit} allows. Reasons: {reasons}. Mend the log, or raise the limit."

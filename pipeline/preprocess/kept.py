@@ -19,11 +19,10 @@ from steadyrank.pipeline.config.sections import column
 from steadyrank.pipeline.examples.identity import WHOLE_ROW, identify
 from steadyrank.pipeline.files.checksum import Checksummed
 from steadyrank.pipeline.preprocess.plan import Plan
-from steadyrank.pipeline.preprocess.rows import HIGH, LOW, group_numbers
+from steadyrank.pipeline.preprocess.rows import HIGH, LOW, group_numbers, read_times
 from steadyrank.pipeline.raw_log.columns import (
     in_one_piece,
     is_list,
-    to_ms,
 )
 from steadyrank.pipeline.raw_log.fingerprint import hash_together, mix
 from steadyrank.pipeline.raw_log.join import rows_of_keys
@@ -109,10 +108,9 @@ def keys_of(config: Config, own: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 def _key_values(raw: pa.Table, name: str, plan: Plan) -> np.ndarray:
     """A column of a key as int64, the same in files of other types."""
-    data, values = plan.config.data, in_one_piece(raw[name])
-    if name == data.time:
-        return to_ms(values, data.time_unit, data.timezone)[0]
-    return group_numbers(values).to_numpy()
+    if name == plan.config.data.time:
+        return read_times(raw[name], plan.config.data)[0]
+    return group_numbers(in_one_piece(raw[name])).to_numpy()
 
 
 def write_table(table: pa.Table, path: str, create: Create) -> dict:

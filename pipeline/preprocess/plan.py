@@ -1,7 +1,6 @@
 """What preprocessing will do, settled before it starts: files, columns, types."""
 
-import fnmatch
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,9 +11,11 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.sections import Join, column
 from steadyrank.pipeline.files.errors import InputError, near
 from steadyrank.pipeline.files.urls import within
-from steadyrank.pipeline.raw_log.columns import is_bytes, raw_type, require_time
+from steadyrank.pipeline.raw_log.columns import is_bytes, is_text, raw_type
+from steadyrank.pipeline.raw_log.find import is_meant
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.open import Log, open_log, read_all
+from steadyrank.pipeline.raw_log.times import require_time
 
 DAY = len("2026-11-24")
 ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
@@ -53,6 +54,7 @@ class Plan:
         held_out: The files that ``data.split.files`` keeps from training.
         addition: Which rows are added to what.
         after: The last window that is not read, the base having it; ``""``: none.
+        spelled: How whole numbers are written in the texts of the base.
     """
 
     config: Config
@@ -66,6 +68,17 @@ class Plan:
     held_out: frozenset[str] = frozenset()
     addition: Addition = WHOLE_LOG
     after: str = ""
+    spelled: dict = field(default_factory=dict)
+
+    @property
+    def texts(self) -> list[str]:
+        """Columns of the log whose texts are ids, or keys."""
+        data = self.config.data
+        ids = {self.columns[f.name] for f in self.features if f.raw == "string"}
+        several = {self.columns[f.name] for f in self.features if f.separator}
+        ids |= {data.group, *(join.on for join in data.join)}
+        held = {f.name for f in self.log.schema if is_text(f.type)}
+        return sorted((ids - several) & held)
 
     def takes(self, window: str) -> bool:
         """Whether rows of a window are read; a day is the start of its windows' names."""
@@ -140,7 +153,7 @@ def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
     """The files of the log that are split into validation and test."""
     found = set()
     for pattern in config.data.split.files:
-        names = [f for f in log.files if fnmatch.fnmatch(f, within(folder, pattern))]
+        names = [f for f in log.files if is_meant(f, within(folder, pattern))]
         if not names:
             raise InputError(
                 f"data.split.files: {pattern!r} is none of the log's files. "

@@ -12,60 +12,73 @@ import pyarrow.compute as pc
 from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.raw_log.columns import (
+    Notation,
     convert,
     in_one_piece,
-    is_bytes,
+    is_number,
     is_text,
+    pointed,
+    rejoined,
     to_floats,
     to_integers,
-    to_ms,
     to_strings,
 )
+from steadyrank.pipeline.raw_log.findings import (
+    Findings,
+    as_integers,
+    count_days,
+    count_spellings,
+)
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values
+from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.join import join_side
 from steadyrank.pipeline.raw_log.one_type import in_one_type
+from steadyrank.pipeline.raw_log.rejected import PLACE, places, with_reason
 from steadyrank.pipeline.raw_log.split import (
     SPLITS,
     assign_split,
     assign_window,
     window_name,
 )
+from steadyrank.pipeline.raw_log.times import to_ms
 
-HIGH, LOW, SOURCE = "__fingerprint_high", "__fingerprint_low", "__source"
+NOTHING = Findings()
+HIGH, LOW = "__fingerprint_high", "__fingerprint_low"
 
 
 def key_rows(
-    table: pa.Table, path: str, plan: Plan
-) -> tuple[dict[str, pa.Table], pa.Table | None]:
+    batch: Batch, path: str, plan: Plan
+) -> tuple[dict[str, pa.Table], pa.Table | None, Counter]:
     """Fingerprint a batch and sort its rows by split, window and shard.
 
     Args:
-        table: A batch of the raw log, with all its columns.
-        path: The file it came from.
+        batch: Some rows of the raw log, with all its columns.
+        path: The file they came from.
         plan: The plan.
 
     Returns:
-        Tables by key ``split/window/shard``, and the rows without a readable time.
+        Tables by key ``split/window/shard``, the rows without a readable time, and what
+        is counted before rows are final.
     """
-    high, low = fingerprint(table)
-    table = table.select(plan.carried)
-    source = np.full(len(table), plan.log.files.index(path), np.int32)
-    table = table.append_column(SOURCE, pa.array(source))
+    high, low = fingerprint(batch.table)
+    table = batch.table.select(plan.carried)
+    place = places(plan.log.files.index(path), batch.lines)
+    table = table.append_column(PLACE, pa.array(place))
     data = plan.config.data
-    ms, rejected = None, None
+    ms, rejected, counts = None, None, count_spellings(table, plan.texts)
     if data.time:
-        ms, bad = to_ms(in_one_piece(table[data.time]), data.time_unit, data.timezone)
+        ms, bad = read_times(table[data.time], data)
         if bad.any():
-            rejected = with_reason(
-                table.filter(bad), f"{data.time}: no readable time", plan
-            )
+            reason = f"{data.time}: no readable time"
+            rejected = with_reason(table.filter(bad), reason, data.time, plan.log.files)
             table, ms = table.filter(~bad), ms[~bad]
             high, low = high[~bad], low[~bad]
+        counts.update(count_days(ms))
     table = table.append_column(HIGH, pa.array(high)).append_column(LOW, pa.array(low))
     split = assign_split(data, ms, high, path in plan.held_out)
     window = assign_window(data, ms, len(table))
     shard = (low % np.uint64(plan.shards)).astype(np.int64)
-    return _partition(table, split, window, shard, data), rejected
+    return _partition(table, split, window, shard, data), rejected, counts
 
 
 def _partition(table, split, window, shard, data) -> dict[str, pa.Table]:
@@ -107,6 +120,7 @@ def settle_rows(
     sides: list[pa.Table],
     plan: Plan,
     columns: Sequence[str] = (),
+    found: Findings = NOTHING,
 ) -> Settled:
     """Make the rows of one shard final: in order, without duplicates, joined and typed.
 
@@ -115,6 +129,7 @@ def settle_rows(
         sides: The side tables.
         plan: The plan.
         columns: Raw columns to keep beside the typed ones.
+        found: What all rows together tell.
     """
     alike = _alike(tables)
     order, counts = _order(alike, plan.config.data.drop_duplicates)
@@ -122,17 +137,22 @@ def settle_rows(
     for table in alike:
         place = np.flatnonzero((order >= start) & (order < start + len(table)))
         start, table = start + len(table), table.take(pa.array(order[place] - start))
+        table, place, strays = _in_time(table, place, plan, found)
+        rejected += strays
+        table = as_integers(table, found.whole)
         for join, log, side in zip(plan.config.data.join, plan.sides, sides, strict=True):
             table, unmatched = join_side(table, side, join.on, join.prefix)
             counts[f"unmatched/{join.on}: {log.files[0]}"] += unmatched
-        converted, reasons = type_rows(table, plan)
+        converted, reasons, about = type_rows(table, plan)
         bad = reasons != ""
         rejected += [
-            with_reason(table.filter(reasons == reason), reason, plan)
+            with_reason(
+                table.filter(reasons == reason), reason, about[reason], plan.log.files
+            )
             for reason in np.unique(reasons[bad])
         ]
         typed.append(converted.filter(~bad))
-        raw.append(table.select(list(columns)).filter(~bad))
+        raw.append(plainly_written(table.select(list(columns)).filter(~bad), plan))
         places.append(place[~bad])
     together = pa.array(np.argsort(np.concatenate(places)))
     return Settled(
@@ -141,6 +161,39 @@ def settle_rows(
         rejected,
         counts,
     )
+
+
+def _in_time(table: pa.Table, place: np.ndarray, plan: Plan, found: Findings):
+    """The rows that are not out of time, their places, and the others with a reason."""
+    if found.all_in_time:
+        return table, place, []
+    name = plan.config.data.time
+    ms, _ = read_times(table[name], plan.config.data)
+    reasons = found.out_of_time(ms)
+    strays = [
+        with_reason(table.filter(reasons == reason), reason, name, plan.log.files)
+        for reason in np.unique(reasons[reasons != ""])
+    ]
+    kept = reasons == ""
+    return table.filter(kept), place[kept], strays
+
+
+def plainly_written(table: pa.Table, plan: Plan) -> pa.Table:
+    """Raw rows whose texts are to be read without the config: numbers, and lists."""
+    notation, data = Notation.of(plan.config.data), plan.config.data
+    names = [plan.columns[f.name] for f in plan.features if f.kind == "numeric"]
+    names += [plan.columns[task.name] for task in plan.tasks]
+    names += [n for task in plan.config.tasks for n in (task.truth, task.sample_weight)]
+    marks = {plan.columns[f.name]: f.separator for f in plan.features if f.separator}
+    for place, name in enumerate(table.column_names):
+        if not is_text(table.schema.field(name).type):
+            continue
+        values = in_one_piece(table[name])
+        if name in names and (data.decimal, data.thousands) != (".", ""):
+            table = table.set_column(place, name, pointed(values, notation))
+        elif name in marks:
+            table = table.set_column(place, name, rejoined(values, marks[name], notation))
+    return table
 
 
 def _alike(tables: list[pa.Table]) -> list[pa.Table]:
@@ -168,53 +221,74 @@ def _order(tables: list[pa.Table], unique: bool) -> tuple[np.ndarray, Counter]:
     return order, counts
 
 
-def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray]:
+def read_times(column: pa.ChunkedArray, data) -> tuple[np.ndarray, np.ndarray]:
+    """A column of times as a config's ``data`` says; see ``to_ms``."""
+    return to_ms(in_one_piece(column), data.time_unit, data.timezone, data.time_format)
+
+
+def unreadable(raw: str, kind: pa.DataType) -> str:
+    """Why a value of a column could not be held in a raw type."""
+    if raw == "integer":
+        return "not a whole number"
+    if raw == "string":
+        return "not a whole number" if is_number(kind) else "not UTF-8"
+    return "not a number"
+
+
+def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray, dict[str, str]]:
     """Convert what the model will see.
 
     Returns:
         A table with columns ``feature/<name>`` (string, int64, float64 or lists of
         them), ``label/<task>``, ``truth/<task>`` and ``weight/<task>`` (float64),
         ``group`` (int64),
-        null where missing, plus the fingerprints; and for each row the reason to
-        reject it, or ``""``.
+        null where missing, plus the fingerprints; for each row the reason to reject
+        it, or ``""``; and reason -> the column that it is about.
     """
-    columns, reasons = {}, np.full(len(table), "", object)
+    columns, reasons, about = {}, np.full(len(table), "", object), {}
+    notation = Notation.of(plan.config.data)
 
-    def blame(bad: np.ndarray, reason: str):
+    def blame(bad: np.ndarray, reason: str, column: str):
         reasons[bad & (reasons == "")] = reason
+        about[reason] = column
 
     for feature in plan.features:
         raw = in_one_piece(table[plan.columns[feature.name]])
         if pa.types.is_null(raw.type) and feature.max_values and not feature.separator:
             raw = pa.nulls(len(raw), pa.list_(pa.null()))
-        values, bad = convert(raw, feature.raw, feature.separator)
-        kind = "a whole number" if feature.raw == "integer" else "a number"
-        blame(bad, f"feature {feature.name}: not {kind}")
+        values, bad = convert(raw, feature.raw, feature.separator, notation)
+        blame(
+            bad,
+            f"feature {feature.name}: {unreadable(feature.raw, raw.type)}",
+            plan.columns[feature.name],
+        )
         columns[f"feature/{feature.name}"] = values
     for task, item in zip(plan.tasks, plan.config.tasks, strict=True):
-        values, bad = to_floats(in_one_piece(table[plan.columns[task.name]]))
-        blame(bad, f"label {task.name}: not a number")
+        name = plan.columns[task.name]
+        values, bad = to_floats(in_one_piece(table[name]), notation)
+        blame(bad, f"label {task.name}: not a number", name)
         if item.at_least is not None:
             values = pc.greater_equal(values, item.at_least).cast(pa.float64())
-        blame(*_impossible(values, task))
+        blame(*_impossible(values, task), name)
         columns[f"label/{task.name}"] = values
         if item.truth:
-            values, bad = to_floats(in_one_piece(table[item.truth]))
-            blame(bad, f"truth of {task.name}: not a number")
+            values, bad = to_floats(in_one_piece(table[item.truth]), notation)
+            blame(bad, f"truth of {task.name}: not a number", item.truth)
             if task.kind == "binary":
                 numbers = values.to_numpy(zero_copy_only=False)
                 beyond = (numbers < 0) | (numbers > 1)
-                blame(beyond, f"truth of {task.name}: not from 0 to 1")
+                blame(beyond, f"truth of {task.name}: not from 0 to 1", item.truth)
             columns[f"truth/{task.name}"] = values
         if item.sample_weight:
-            weights, bad = to_floats(in_one_piece(table[item.sample_weight]))
+            weights, bad = to_floats(in_one_piece(table[item.sample_weight]), notation)
             numbers = weights.to_numpy(zero_copy_only=False)
-            blame(bad | ~(numbers >= 0), f"sample weight of {task.name}: not 0 or more")
+            reason = f"sample weight of {task.name}: not 0 or more"
+            blame(bad | ~(numbers >= 0), reason, item.sample_weight)
             columns[f"weight/{task.name}"] = weights
     if plan.config.data.group:
         columns["group"] = group_numbers(in_one_piece(table[plan.config.data.group]))
     columns[LOW] = in_one_piece(table[LOW])
-    return pa.table(columns), reasons
+    return pa.table(columns), reasons, about
 
 
 def _impossible(values: pa.Array, task) -> tuple[np.ndarray, str]:
@@ -238,7 +312,8 @@ def group_numbers(values: pa.Array) -> pa.Array:
     if is_text(values.type):
         values, _ = to_strings(values)
     if pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
+        whole, other = to_integers(values)
+        values = to_strings(values)[0] if other.any() else whole
     if pa.types.is_integer(values.type):
         return pc.fill_null(values.cast(pa.int64(), safe=False), NO_GROUP)
     groups = _hashed(values)
@@ -251,24 +326,3 @@ def group_numbers(values: pa.Array) -> pa.Array:
 
 def _hashed(values: pa.Array) -> np.ndarray:
     return hash_values(values).view(np.int64)
-
-
-def with_reason(table: pa.Table, reason: str, plan: Plan) -> pa.Table:
-    """Rejected rows as they are stored: with the file they came from, and why.
-
-    Values are text.  Columns that hold no plain values are left out, and those of the
-    log that are called as one of ours get a ``_``.
-    """
-    ours = {
-        "source": pa.array(plan.log.files).take(in_one_piece(table[SOURCE])),
-        "reason": pa.array([reason] * len(table), pa.string()),
-    }
-    columns = {}
-    for name in table.column_names:
-        kind, stored = table.schema.field(name).type, name
-        if name.startswith("__") or pa.types.is_nested(kind) or is_bytes(kind):
-            continue
-        while stored in ours or (stored != name and stored in table.column_names):
-            stored += "_"
-        columns[stored] = in_one_piece(table[name]).cast(pa.string())
-    return pa.table(columns | ours)

@@ -16,6 +16,7 @@ own stream format.
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +55,13 @@ from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import key_rows, settle_rows
 from steadyrank.pipeline.raw_log.columns import is_list
+from steadyrank.pipeline.raw_log.findings import (
+    Findings,
+    as_integers,
+    count_spellings,
+    spellings,
+)
+from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.open import read_all
 from steadyrank.pipeline.raw_log.split import SPLITS, last_training_window
 
@@ -92,6 +100,7 @@ def preprocess(
     plan = make_plan(config, folder, addition, after)
     if base:
         require_same_kind(plan, base)
+        plan = replace(plan, spelled=base.manifest.get("spellings", {}))
     with publish(output, overwrite) as work:
         summary = run_job(plan.log.pieces, _steps(plan, work), work, beam_flags)
         manifest = _manifest(plan, work, summary, base)
@@ -111,12 +120,12 @@ def _steps(plan: Plan, output: Path) -> Steps:
     )
 
 
-def key_taken(table: pa.Table, path: str, place: int, plan: Plan):
+def key_taken(batch: Batch, path: str, plan: Plan):
     """``key_rows``, of which the windows are kept that the plan asks for."""
-    keyed, rejected = key_rows(table, path, plan)
+    keyed, rejected, found = key_rows(batch, path, plan)
     taken = {key: part for key, part in keyed.items() if plan.takes(key.split("/")[1])}
     outside = sum(map(len, keyed.values())) - sum(map(len, taken.values()))
-    counts = {"read": -outside, "outside": outside}
+    counts = found | {"read": -outside, "outside": outside}
     return taken, [] if rejected is None else [rejected], counts
 
 
@@ -135,13 +144,16 @@ class Settle(beam.DoFn):
         self.sides = []
         for join, log in zip(data.join, self.plan.sides, strict=True):
             names = [n for n in log.schema.names if join.prefix + n in wanted]
-            self.sides.append(read_all(log, list(dict.fromkeys([join.on, *names]))))
+            side = read_all(log, list(dict.fromkeys([join.on, *names])))
+            found = Findings.of(count_spellings(side, side.column_names), data, "")
+            self.sides.append(as_integers(side, found.whole))
 
-    def process(self, item):
+    def process(self, item, known: dict):
         key, tables = item
-        tables = [from_bytes(table) for table in tables]
+        tables, data = [from_bytes(table) for table in tables], self.plan.config.data
+        found = Findings.of(known, data, data.time, self.plan.spelled)
         columns = () if key.startswith("train/") else raw_columns(self.plan)
-        settled = settle_rows(tables, self.sides, self.plan, columns)
+        settled = settle_rows(tables, self.sides, self.plan, columns, found)
         for table in settled.rejected:
             yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
         yield beam.pvalue.TaggedOutput("counts", dict(settled.counts))
@@ -305,7 +317,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
     if not read or (outside and read == unkeyed):
         raise InputError(f"{', '.join(plan.log.files)}: no rows{_span(plan)}.")
-    check_rejected(plan, rejected, read, unkeyed, outside)
+    check_rejected(plan, rejected, read, unkeyed, outside, summary["samples"])
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
     joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
@@ -323,6 +335,10 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
             "duplicates": duplicates,
             "rejected": rejected,
         },
+        "samples": summary["samples"],
+        "spellings": spellings(counts, plan.spelled),
+        "passed_over": plan.log.passed_over,
+        "absent": {name: list(paths) for name, paths in plan.log.absent.items()},
         "taken_over": old,
         "outside": outside,
         "joined": joined,

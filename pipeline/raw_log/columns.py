@@ -1,24 +1,47 @@
 """Raw columns become typed ones, whole columns at a time; what cannot is pointed at."""
 
-import contextlib
-import datetime
-import zoneinfo
+import re
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from steadyrank.models.features import MISSING_INTEGER
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.raw_log.arrow_types import is_wide, moment_texts
 
 NUMBER = r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-NOT_FINITE = r"^(?i:[+-]?(nan|inf|infinity))$"
-WHOLE_NUMBER = r"^-?\d{1,18}$"
-LOCAL = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?$"
-ZONED = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})$"
-PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000}
-HOUR_MS = 3_600_000
-EARLIEST_MS, LATEST_MS = -2_208_988_800_000, 253_339_228_800_000  # years 1900 to 9997
+WHOLE_NUMBER = r"^-?\d+$"
+# how databases write truth, and reals without a value
+TRUTH = {"true": 1.0, "t": 1.0, "false": 0.0, "f": 0.0}
+NOT_FINITE = [sign + word for sign in ("", "-", "+") for word in ("nan", "inf", "infinity")]
+WORDS = [*TRUTH, *NOT_FINITE]
+MEANING = [*TRUTH.values(), *[float("nan")] * len(NOT_FINITE)]
 LARGEST = float(np.finfo(np.float32).max)  # examples and signatures hold float32
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How values are written in texts: keys of a config's ``data``.
+
+    Attributes:
+        decimal: Before the fraction of a number.
+        thousands: Between groups of three digits; ``""``: digits are not grouped.
+        null_values: Texts that stand for a missing value, as the empty one does.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    null_values: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data) -> "Notation":
+        """As a config's ``data`` says of the log."""
+        return cls(data.decimal, data.thousands, tuple(data.null_values))
+
+
+PLAIN = Notation()
 
 
 def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
@@ -31,7 +54,8 @@ def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
         several: Whether the feature holds a list of values.
 
     Returns:
-        ``"string"``, ``"integer"`` or ``"float"``.
+        ``"string"``, ``"integer"`` or ``"float"``.  Whole numbers of which some are
+        beyond int64 are strings.
 
     Raises:
         InputError: The type does not suit the kind.
@@ -44,16 +68,16 @@ def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
                 "(kind must be categorical; or sequence, with of and length)."
             )
         value = column.value_type
-    number = is_number(value)
-    if kind == "numeric" and (number or is_text(value) or pa.types.is_null(value)):
+    number, text = is_number(value), is_text(value) or is_bytes(value)
+    if kind == "numeric" and (number or text or pa.types.is_null(value)):
         return "float"
     if kind != "numeric" and number:
-        return "integer"
-    if kind != "numeric" and not (pa.types.is_nested(value) or is_bytes(value)):
+        return "string" if is_wide(value) else "integer"
+    if kind != "numeric" and (text or is_moment(value) or pa.types.is_null(value)):
         return "string"
     raise InputError(
         f"{where} is {column}, which a {kind} feature or label cannot read. Allowed: "
-        "numbers, booleans and strings; for ids also dates, and lists of these."
+        "numbers, booleans and strings; for ids also dates, UUIDs, and lists of these."
     )
 
 
@@ -68,11 +92,12 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_bytes(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )
+    """Whether it holds bytes of any length, which mostly are texts without the name."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_moment(kind: pa.DataType) -> bool:
+    return pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_timestamp(kind)
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -89,189 +114,202 @@ def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def to_strings(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+def to_strings(values: pa.Array, notation: Notation = PLAIN) -> tuple[pa.Array, np.ndarray]:
     """Values as strings, empty ones as null.
 
     Returns:
-        The strings, and a boolean array: where a value could not be read (nowhere).
+        The strings, and a boolean array: where bytes are not UTF-8, or a number with a
+        fraction is among whole ones beyond int64.
     """
+    bad = np.zeros(len(values), bool)
+    if is_bytes(values.type):
+        values, bad = _decoded(values)
+    elif pa.types.is_floating(values.type):
+        values, bad = to_integers(values)
+    elif pa.types.is_decimal(values.type):
+        values, bad = _whole(values)
+    elif is_moment(values.type):
+        values = moment_texts(values)
     if values.type != pa.string():
         values = values.cast(pa.string())
-    values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
-    return values, np.zeros(len(values), bool)
+    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values), bad
 
 
-def to_integers(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """Values as int64, and where one is not a whole number of that size."""
+def _decoded(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Bytes as texts, and where they are none, found by halves."""
+    try:
+        return values.cast(pa.string()), np.zeros(len(values), bool)
+    except pa.ArrowInvalid:
+        if len(values) == 1:
+            return pa.nulls(1, pa.string()), np.ones(1, bool)
+    half = len(values) // 2
+    (left, first), (right, last) = _decoded(values[:half]), _decoded(values[half:])
+    return pa.concat_arrays([left, right]), np.concatenate([first, last])
+
+
+def to_integers(
+    values: pa.Array, notation: Notation = PLAIN
+) -> tuple[pa.Array, np.ndarray]:
+    """Values as int64, and where one is not a whole number of that size.
+
+    -2^63 is missing: signatures of the exported model say so with it.
+    """
+    bad = np.zeros(len(values), bool)
     if is_text(values.type):
-        values = _trimmed(values)
+        values = trimmed(values)
         good = pc.match_substring_regex(values, WHOLE_NUMBER)
-        return _kept(values, good).cast(pa.int64()), _is_false(good)
-    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+        # 19 digits in front of zeros that do not count, at most 2^63 - 1
+        digits = pc.replace_substring_regex(values, r"^-?0*", "")
+        long = pc.utf8_length(digits)
+        fits = pc.or_(
+            pc.less(long, 19),
+            pc.and_(pc.equal(long, 19), pc.less_equal(digits, str(2**63 - 1))),
+        )
+        good = pc.and_(good, fits)
+        return kept(values, good).cast(pa.int64()), _is_false(good)
+    if pa.types.is_floating(values.type):
         values = _finite(values.cast(pa.float64()))
         whole = pc.and_(
             pc.equal(pc.floor(values), values), pc.less(pc.abs(values), float(2**53))
         )
-        return _kept(values, whole).cast(pa.int64()), _is_false(whole)
-    if pa.types.is_uint64(values.type):
+        return kept(values, whole).cast(pa.int64()), _is_false(whole)
+    if pa.types.is_decimal(values.type):
+        values, bad = _whole(values)
+        limit = pa.scalar(2**63, pa.decimal256(values.type.precision + 20, 0))
+        fits = pc.less(pc.abs(values.cast(limit.type)), limit)
+        values, bad = kept(values, fits), bad | _is_false(fits)
+    elif pa.types.is_uint64(values.type):
         fits = pc.less(values, pa.scalar(2**63, pa.uint64()))
-        return _kept(values, fits).cast(pa.int64()), _is_false(fits)
-    return values.cast(pa.int64()), np.zeros(len(values), bool)
+        values, bad = kept(values, fits), _is_false(fits)
+    values = values.cast(pa.int64())
+    missing = pc.equal(values, MISSING_INTEGER)
+    if pc.any(missing).as_py():
+        values = kept(values, pc.invert(missing))
+    return values, bad
 
 
-def to_floats(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """Values as float64, and where one is not a number.
+def _whole(values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Decimals without a fraction, exactly, and where there is one."""
+    whole = pc.equal(pc.floor(values), values)
+    kind = values.type
+    wide = kind.precision - kind.scale + 1
+    found = (
+        pa.decimal128(max(1, min(wide, 38)), 0) if wide <= 38 else pa.decimal256(wide, 0)
+    )
+    return kept(values, whole).cast(found), _is_false(whole)
+
+
+def to_floats(values: pa.Array, notation: Notation = PLAIN) -> tuple[pa.Array, np.ndarray]:
+    """Values as float64, and where one is not a number; true is 1, false is 0.
 
     NaN, infinity, and what is beyond the range of float32 become null.
     """
+    if is_bytes(values.type):
+        texts, not_text = to_strings(values)
+        numbers, bad = to_floats(texts, notation)
+        return numbers, bad | not_text
     if is_text(values.type):
-        values = _trimmed(values)
+        values = pointed(trimmed(values), notation)
         number = pc.match_substring_regex(values, NUMBER)
-        good = pc.or_(number, pc.match_substring_regex(values, NOT_FINITE))
-        return _finite(_kept(values, number).cast(pa.float64())), _is_false(good)
+        bad = _is_false(number)
+        numbers = kept(values, number).cast(pa.float64())
+        if bad.any():
+            words = pc.utf8_lower(values.filter(pa.array(bad)))
+            found = pc.index_in(words, value_set=pa.array(WORDS))
+            numbers = pc.replace_with_mask(
+                numbers, pa.array(bad), pa.array(MEANING).take(found)
+            )
+            bad[bad] = found.is_null().to_numpy(zero_copy_only=False)
+        return _finite(numbers), bad
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
     return _finite(values.cast(pa.float64(), safe=False)), np.zeros(len(values), bool)
 
 
+def pointed(values: pa.Array, notation: Notation) -> pa.Array:
+    """Numbers as Arrow reads them: with a point, and digits in one group."""
+    if notation.thousands:
+        mark, point = re.escape(notation.thousands), re.escape(notation.decimal)
+        grouped = rf"^[+-]?\d{{1,3}}(?:{mark}\d{{3}})+(?:{point}\d*)?$"
+        right = pc.match_substring_regex(values, grouped)
+        joined = pc.replace_substring(values, notation.thousands, "")
+        values = pc.if_else(right, joined, values)
+    if notation.decimal != ".":  # 1.5 is no number where 1,5 is
+        values = pc.replace_substring(values, ".", " ")
+        values = pc.replace_substring(values, notation.decimal, ".")
+    return pc.replace_substring_regex(values, r"^\+", "")
+
+
 CONVERT = {"string": to_strings, "integer": to_integers, "float": to_floats}
 
 
-def convert(values: pa.Array, raw: str, separator: str) -> tuple[pa.Array, np.ndarray]:
+def convert(
+    values: pa.Array, raw: str, separator: str, notation: Notation = PLAIN
+) -> tuple[pa.Array, np.ndarray]:
     """Convert a column, or the values within its lists.
 
     Args:
         values: The raw column.
         raw: ``"string"``, ``"integer"`` or ``"float"``.
         separator: Splits strings into lists; ``""``: they are values themselves.
+        notation: How values are written in texts.
 
     Returns:
         The typed column (null: missing), and where a row's value could not be read.
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if not separator and not is_list(values.type):
+        return CONVERT[raw](values, notation)
+    unreadable = np.zeros(len(values), bool)
     if separator:
-        values = pc.split_pattern(to_strings(values)[0], separator)
-    if not is_list(values.type):
-        return CONVERT[raw](values)
+        texts, unreadable = to_strings(values)
+        values = pc.split_pattern(texts, separator)
     parents = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)
-    items, bad_items = CONVERT[raw](values.flatten())
+    items = values.flatten()
+    if notation.null_values and is_text(items.type):
+        items = without_markers(items, notation.null_values)
+    items, bad_items = CONVERT[raw](items, notation)
     bad = np.bincount(parents[bad_items], minlength=len(values)) > 0
     keep = items.is_valid()
     counts = np.bincount(
         parents[keep.to_numpy(zero_copy_only=False)], minlength=len(values)
     )
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), items.filter(keep)), bad
+    lists = pa.ListArray.from_arrays(pa.array(offsets), items.filter(keep))
+    return lists, bad | unreadable
 
 
-def require_time(kind: pa.DataType, where: str) -> None:
-    """Raise InputError where a column of this type cannot hold times."""
-    date = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-    if not (date or is_number(kind) or is_text(kind) or pa.types.is_null(kind)):
-        raise InputError(
-            f"{where} is {kind}, which cannot order the log. Allowed: integers, reals, "
-            "timestamps, dates, and strings that hold one of these."
-        )
+def rejoined(values: pa.Array, separator: str, notation: Notation) -> pa.Array:
+    """Texts of several values without those that stand for a missing one."""
+    texts = to_strings(values)[0]
+    marked = [pc.match_substring(texts, marker) for marker in notation.null_values]
+    if not any(pc.any(found).as_py() for found in marked):
+        return values
+    lists, _ = convert(texts, "string", separator, notation)
+    return pc.binary_join(lists, separator)
 
 
-def to_ms(values: pa.Array, unit: str, timezone: str) -> tuple[np.ndarray, np.ndarray]:
-    """A time column as milliseconds since 1970 in UTC.
-
-    Args:
-        values: Integers or reals in ``unit``, Arrow times, or strings that hold either
-            numbers or ISO dates and times; each row by itself.
-        unit: ``"s"``, ``"ms"`` or ``"us"``.
-        timezone: Of times that do not say theirs.
-
-    Returns:
-        int64 ``[rows]``, and where a time is missing, cannot be read or is not within
-        the years 1900 to 9997 (mostly a wrong ``unit``).
-    """
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if is_text(values.type):
-        texts = _trimmed(values)
-        local, zoned = _moments(texts, LOCAL, None), _moments(texts, ZONED, "UTC")
-        ms = pc.coalesce(local, zoned, _numbers_ms(to_floats(texts)[0], unit))
-        is_local = local.is_valid().to_numpy(zero_copy_only=False)
-    elif is_number(values.type) or pa.types.is_null(values.type):
-        whole = pa.types.is_integer(values.type)
-        numbers = to_integers(values)[0] if whole else to_floats(values)[0]
-        ms, is_local = _numbers_ms(numbers, unit), np.zeros(len(values), bool)
-    else:
-        zone = getattr(values.type, "tz", None)
-        ms = values.cast(pa.timestamp("ms", zone), False).cast(pa.int64())
-        is_local = np.full(len(values), zone is None)
-    inside = pc.and_(pc.greater(ms, EARLIEST_MS), pc.less(ms, LATEST_MS))
-    bad = ~pc.fill_null(inside, False).to_numpy(zero_copy_only=False)
-    ms = np.where(bad, 0, pc.fill_null(ms, 0).to_numpy(zero_copy_only=False))
-    return np.where(is_local, local_to_utc(ms, timezone), ms), bad
+def without_markers(values: pa.Array, null_values: tuple[str, ...]) -> pa.Array:
+    """Texts, but null where one stands for a missing value."""
+    for marker in null_values:
+        marked = pc.equal(values, pa.scalar(marker, values.type))
+        if pc.any(marked).as_py():
+            values = pc.if_else(marked, pa.scalar(None, values.type), values)
+    return values
 
 
-def _moments(texts: pa.Array, form: str, zone: str | None) -> pa.Array:
-    """Milliseconds of the strings of a form, null where one is of another."""
-    moments = _kept(texts, pc.match_substring_regex(texts, form))
-    try:
-        moments = moments.cast(pa.timestamp("ns", zone))
-    except pa.ArrowInvalid:  # of the right form, but no date, such as 30 February
-        each = [_moment(text, zone) for text in moments.to_pylist()]
-        return pa.array(each, pa.int64())
-    return moments.cast(pa.timestamp("ms", zone), False).cast(pa.int64())
-
-
-def _moment(text: str | None, zone: str | None) -> int | None:
-    """One string as in ``_moments``; in microseconds beyond the years of nanoseconds."""
-    texts = pa.array([text], pa.string())
-    short = pc.replace_substring_regex(texts, r"(\.\d{6})\d+", r"\1")
-    for form, unit in ((texts, "ns"), (short, "us")):
-        with contextlib.suppress(pa.ArrowInvalid):
-            moment = form.cast(pa.timestamp(unit, zone))
-            return moment.cast(pa.timestamp("ms", zone), False).cast(pa.int64())[0].as_py()
-    return None
-
-
-def _numbers_ms(numbers: pa.Array, unit: str) -> pa.Array:
-    """Numbers in ``unit`` as int64 milliseconds, null where the calendar has no such."""
-    rate = PER_SECOND[unit]
-    low, high = EARLIEST_MS // 1000 * rate, LATEST_MS // 1000 * rate
-    inside = pc.and_(pc.greater(numbers, low), pc.less(numbers, high))
-    numbers = pc.fill_null(_kept(numbers, inside), 0).to_numpy(zero_copy_only=False)
-    ms = numbers * (1000 // rate) if rate <= 1000 else numbers // (rate // 1000)
-    missing = ~pc.fill_null(inside, False).to_numpy(zero_copy_only=False)
-    return pa.array(np.floor(ms).astype(np.int64), mask=missing)
-
-
-def local_to_utc(ms: np.ndarray, timezone: str) -> np.ndarray:
-    """Local clock times to UTC; of two that the clock shows twice, the later one."""
-    near = ms - utc_offset_ms(ms, timezone)
-    return ms - utc_offset_ms(near, timezone)
-
-
-def utc_offset_ms(ms: np.ndarray, timezone: str) -> np.ndarray:
-    """The time zone's offset at each moment, looked up once for every hour that occurs."""
-    hours, inverse = np.unique(ms // HOUR_MS, return_inverse=True)
-    zone = zoneinfo.ZoneInfo(timezone)
-    start = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-    offsets = [
-        (start + datetime.timedelta(hours=int(hour))).astimezone(zone).utcoffset()
-        for hour in hours
-    ]
-    millis = [round(offset.total_seconds() * 1000) for offset in offsets]
-    return np.array(millis, np.int64)[inverse]
-
-
-def _trimmed(values: pa.Array) -> pa.Array:
+def trimmed(values: pa.Array) -> pa.Array:
     values = pc.utf8_trim_whitespace(values.cast(pa.string()))
     return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
 
 
-def _kept(values: pa.Array, good: pa.Array) -> pa.Array:
+def kept(values: pa.Array, good: pa.Array) -> pa.Array:
     return pc.if_else(good, values, pa.scalar(None, values.type))
 
 
 def _finite(values: pa.Array) -> pa.Array:
-    return _kept(values, pc.less_equal(pc.abs(values), LARGEST))
+    return kept(values, pc.less_equal(pc.abs(values), LARGEST))
 
 
 def _is_false(good: pa.Array) -> np.ndarray:

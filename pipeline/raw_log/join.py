@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.pipeline.raw_log.columns import in_one_piece, to_integers
+from steadyrank.pipeline.raw_log.columns import in_one_piece, to_integers, to_strings
 
 
 def join_side(
@@ -41,7 +41,11 @@ def _keys(column: pa.ChunkedArray) -> pa.Array:
     values = in_one_piece(column)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    return to_integers(values)[0] if pa.types.is_floating(values.type) else values
+    real = pa.types.is_floating(values.type) or pa.types.is_decimal(values.type)
+    if not real:
+        return values
+    whole, other = to_integers(values)
+    return to_strings(values)[0] if other.any() else whole
 
 
 def _places(keys: pa.Array, known: pa.Array) -> pa.Array:

@@ -10,6 +10,7 @@ from steadyrank.pipeline.raw_log.columns import (
     is_number,
     is_text,
     to_integers,
+    to_strings,
 )
 
 
@@ -40,6 +41,8 @@ def _alike(parts: list[pa.Array]) -> list[pa.Array]:
     if all(map(is_number, kinds)):
         if None not in wholes:
             return wholes
+        if not any(map(pa.types.is_floating, kinds)):  # beyond int64: as ids are held
+            return [to_strings(part)[0] for part in parts]
         return [part.cast(pa.float64(), safe=False) for part in parts]
     return [
         (part if whole is None else whole).cast(pa.string())

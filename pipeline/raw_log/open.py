@@ -4,16 +4,18 @@ Files are opened through Beam's file systems, so a path may be local or of any s
 that the installed Beam knows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
-from steadyrank.pipeline.files.errors import InputError, fault, near
-from steadyrank.pipeline.files.object_store import let_beam_read
+from steadyrank.pipeline.files.errors import InputError, near
+from steadyrank.pipeline.raw_log.arrow_types import is_wide
 from steadyrank.pipeline.raw_log.columns import is_bytes, is_list, is_text
+from steadyrank.pipeline.raw_log.find import find, look_for, partitions
 from steadyrank.pipeline.raw_log.formats import format_of
-from steadyrank.pipeline.raw_log.formats.base import Form, Piece, unreadable
+from steadyrank.pipeline.raw_log.formats.base import EmptyFile, Form, Piece, unreadable
+
+VITAL = ("data.time", "data.sequences", "data.join")  # keys of columns that no file lacks
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,18 @@ class Log:
     Attributes:
         files: Their paths.
         pieces: What to read, in parts.
-        schema: Columns of the first file, and their types where a file has values.
+        schema: Columns of all files, and the widest type that each has.
         rows: How many there are; for files of text a guess from their size.
+        passed_over: Path -> why it is not read, of what the patterns matched.
+        absent: Needed column -> the files that lack it, in whose rows it is null.
     """
 
     files: tuple[str, ...]
     pieces: tuple[Piece, ...]
     schema: pa.Schema
     rows: int
+    passed_over: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def open_log(
@@ -41,7 +47,8 @@ def open_log(
     """Find a log's files and check their columns, from footers and header lines alone.
 
     Args:
-        patterns: Paths, or patterns with ``*``; a file that several mean is read once.
+        patterns: Paths, folders, or patterns with ``*``; a file that several mean is
+            read once.
         form: Of files of text.
         needs: Column -> which key of the config wants it.
 
@@ -49,10 +56,11 @@ def open_log(
         The log.
 
     Raises:
-        InputError: A pattern matches nothing, a file is empty, unreadable or of an
-            unknown format, or lacks a column that is needed; a needed column is
-            called as ours are, or of different kinds; or the form's ``columns`` are
-            not the number of columns that a file has.
+        InputError: A pattern matches nothing, all files are empty, one is unreadable or
+            of an unknown format, lacks a column that none may lack, or all that are
+            needed; a needed column is called as ours are, is in no file, or is of
+            different kinds; or the form's ``columns`` are not the number of columns
+            that a file has.
     """
     for name, key in needs.items():
         if name.startswith("__"):
@@ -60,35 +68,49 @@ def open_log(
                 f"{key}: column {name!r} begins with '__', as columns do that "
                 "preprocessing adds. Rename it in the log."
             )
-    files = list(dict.fromkeys(path for pattern in patterns for path in _match(pattern)))
-    pieces, names, types, rows = [], None, {}, 0
-    for path in files:
-        its_pieces, schema, its_rows = _look(path, form, tuple(needs))
-        require_columns(path, schema.names, needs)
+    found = find(patterns)
+    passed_over, files = dict(found.passed_over), []
+    pieces, types, rows = [], {}, 0
+    for path in found.files:
+        try:
+            its_pieces, schema, its_rows = _look(path, form, tuple(needs))
+        except EmptyFile as error:
+            if len(found.files) == 1:
+                raise
+            passed_over[path] = error.why
+            continue
+        _require_enough(path, schema.names, needs)
         _same_types(types, path, schema, needs)
-        for field in schema:
-            if field.name not in types or _untyped(types[field.name][1]):
-                types[field.name] = path, field.type
-        names = names or schema.names
+        for column in schema:
+            if column.name not in types or _wider(column.type, types[column.name][1]):
+                types[column.name] = path, column.type
+        files.append((path, schema.names))
         pieces += its_pieces
         rows += its_rows
     if not pieces:
-        raise InputError(f"{', '.join(files)}: no rows.")
-    schema = pa.schema([(name, types[name][1]) for name in names])
-    return Log(tuple(files), tuple(pieces), schema, rows)
+        raise InputError(f"{', '.join(found.files)}: no rows.")
+    require_columns(files[0][0], list(types), needs)
+    schema = pa.schema([(name, kind) for name, (_, kind) in types.items()])
+    absent = {n: tuple(path for path, names in files if n not in names) for n in needs}
+    return Log(
+        tuple(path for path, _ in files),
+        tuple(pieces),
+        schema,
+        rows,
+        passed_over,
+        {name: paths for name, paths in absent.items() if paths},
+    )
 
 
 def read_all(log: Log, columns: list[str]) -> pa.Table:
     """Some columns of a whole log as one table: for side tables."""
     tables = []
     for piece in log.pieces:
-        for table, malformed in piece.batches():
-            if malformed is not None:
-                reason = malformed["reason"][0].as_py()
-                raise InputError(
-                    f"{piece.path}: {reason}: {malformed['text'][0].as_py()!r}"
-                )
-            tables.append(table.select(columns))
+        for batch in piece.batches():
+            if batch.malformed is not None:
+                text, reason, line = (c[0].as_py() for c in batch.malformed.columns)
+                raise InputError(f"{piece.path}: line {line:,}: {reason}: {text!r}")
+            tables.append(batch.table.select(columns))
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
@@ -106,20 +128,8 @@ def require_columns(path: str, names: list[str], needs: dict[str, str]) -> None:
 
 
 def files_of(pattern: str) -> list[str]:
-    """The files that a name or a pattern means, in order; none where there are none."""
-    let_beam_read(pattern)
-    try:
-        found = FileSystems.match([pattern])[0].metadata_list
-    except Exception as error:  # each file system has errors of its own
-        raise fault(f"cannot look for {pattern}: {error}", error) from None
-    return sorted(metadata.path for metadata in found)
-
-
-def _match(pattern: str) -> list[str]:
-    found = files_of(pattern)
-    if not found:
-        raise InputError(f"{pattern}: no such file.")
-    return found
+    """The files that a name, a folder or a pattern means; none where there are none."""
+    return list(look_for(pattern).files)
 
 
 def _look(path: str, form: Form, needed: tuple[str, ...]) -> tuple[list, pa.Schema, int]:
@@ -128,12 +138,34 @@ def _look(path: str, form: Form, needed: tuple[str, ...]) -> tuple[list, pa.Sche
         parts, schema, rows = format.look(path)
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         raise unreadable(path, error) from None
-    return [Piece(path, format, part) for part in parts], schema, rows
+    folders = {n: v for n, v in partitions(path).items() if n not in schema.names}
+    for name in folders:
+        schema = schema.append(pa.field(name, pa.string()))
+    more = tuple(folders.items())
+    return [Piece(path, format, part, more) for part in parts], schema, rows
+
+
+def _require_enough(path: str, names: list[str], needs: dict[str, str]) -> None:
+    """Raise where a file lacks what none may lack, or all that is needed."""
+    vital = {n: k for n, k in needs.items() if k.startswith(VITAL)}
+    require_columns(path, names, vital)
+    if not {*names} & {*needs}:
+        require_columns(path, names, needs)
+
+
+def _wider(kind: pa.DataType, than: pa.DataType) -> bool:
+    """Whether a column of another file holds what the first ones' type does not."""
+    if _untyped(than):
+        return not _untyped(kind)
+    value, other = (k.value_type if is_list(k) else k for k in (kind, than))
+    return is_wide(value) and not is_wide(other)
 
 
 def _same_types(types: dict[str, tuple], path: str, schema: pa.Schema, needs) -> None:
     """Raise where a column is of another kind than in the files before."""
     for name in needs:
+        if name not in schema.names:
+            continue
         first, one = types.get(name, (path, pa.null()))
         two = schema.field(name).type
         if pa.types.is_null(one) or pa.types.is_null(two):  # no value that could differ
@@ -151,9 +183,16 @@ def _untyped(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind.value_type if is_list(kind) else kind)
 
 
-def _kind(column: pa.DataType, timed: bool) -> tuple[bool, ...]:
-    """What two files must agree on: text or not, a list or not, mostly a time or not;
-    and whether its values, or those of its lists, are structures or bytes."""
+def _kind(column: pa.DataType, timed: bool) -> tuple:
+    """What two files must agree on: text or not, a list or not, mostly which sort of
+    time, with a zone or not; and whether values, or those of lists, are structures."""
     value = column.value_type if is_list(column) else column
-    time, nested = not timed and pa.types.is_temporal(column), pa.types.is_nested(value)
-    return is_text(column), is_list(column), time, nested, is_bytes(value)
+    time = () if timed else (_sort_of_time(column), getattr(column, "tz", None) is None)
+    text = is_text(value) or is_bytes(value)
+    return text, is_list(column), time, pa.types.is_nested(value)
+
+
+def _sort_of_time(kind: pa.DataType) -> str:
+    sorts = {"date": pa.types.is_date, "time": pa.types.is_time}
+    sorts |= {"timestamp": pa.types.is_timestamp, "other": pa.types.is_temporal}
+    return next((name for name, holds in sorts.items() if holds(kind)), "")

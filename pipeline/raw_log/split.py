@@ -6,7 +6,7 @@ import numpy as np
 
 from steadyrank.pipeline.config.sections import Data
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.raw_log.columns import utc_offset_ms
+from steadyrank.pipeline.raw_log.zones import utc_offset_ms
 
 SPLITS = ("train", "validation", "test")
 ALL = "all"  # the only window of a log without time

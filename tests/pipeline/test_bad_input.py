@@ -31,7 +31,7 @@ from steadyrank.pipeline.preprocess.beam_job import run_job
 from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.preprocess.rows import LOW, type_rows
 from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.raw_log.formats import csv as csv_format
+from steadyrank.pipeline.raw_log.formats import lines as text_lines
 from steadyrank.pipeline.raw_log.formats.base import Form, Piece
 from steadyrank.pipeline.raw_log.formats.csv import Csv
 from steadyrank.pipeline.raw_log.formats.parquet import Parquet
@@ -123,7 +123,9 @@ STRUCT = pa.array([{"a": 1}] * 240)
         ("time_ms", STRUCT, ["data.time", "struct<a: int64>"]),
         ("time_ms", LIST, ["data.time", "list<"]),
         ("time_ms", pa.array([0] * 240, pa.time32("ms")), ["data.time", "time32"]),
-        ("item", pa.array([b"\xff"] * 240), ["features.item", "binary"]),
+        ("item", pa.array([b"\xff"] * 240, pa.binary(1)), ["features.item", "binary[1]"]),
+        ("item", pa.array([0] * 240, pa.duration("s")), ["features.item", "duration"]),
+        ("item", pa.array([b"\xff"] * 240), ["feature item: not UTF-8: 240, such as"]),
     ],
     ids=lambda value: str(getattr(value, "type", ""))[:20],
 )
@@ -237,7 +239,7 @@ def test_a_truth_that_is_no_probability_rejects_its_row(folder):
     more = {"user_country": pa.nulls(8), LOW: pa.array([0] * 8)}
     for name, values in more.items():
         table = table.append_column(name, values)
-    _, reasons = type_rows(table, plan)
+    _, reasons, _ = type_rows(table, plan)
     said = "truth of click: not from 0 to 1"
     assert list(reasons) == [""] * 4 + [said, said, "truth of click: not a number", ""]
 
@@ -344,19 +346,20 @@ def test_malformed_csv_lines_are_rejected_and_kept(folder):
 def batches(path, **form):
     """The rows of a CSV file, and the lines that are none."""
     read = list(Piece(str(path), Csv(Form(**form))).batches())
-    rows = [tuple(row.values()) for table, _ in read for row in table.to_pylist()]
-    bad = [t for _, m in read if m is not None for t in m["text"].to_pylist()]
+    rows = [tuple(row.values()) for batch in read for row in batch.table.to_pylist()]
+    bad = [b.malformed["text"].to_pylist() for b in read if b.malformed is not None]
+    bad = [text for texts in bad for text in texts]
     return rows, bad
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('a,b\n1,2\n"best,2\n3,4\n5,6\n', "about row 1 or later: .*'\"best,2"),
-        ('a,b\n1,2\n1,"best\n3,4\n5,"6"\n', "row 2, column 'b': .*'best"),
-        ('a,b\r1,2\r1,"best\r3,4\r', "row 2, column 'b'"),
-        ('a,b\n1,2\n1,"best\n3,4', "row 2, column 'b'"),
-        ('a,"b\n1,2\n3,4"\n', "the first lines"),
+        ('a,b\n1,2\n"best,2\n3,4\n5,6\n', "line 3: .*'\"best,2"),
+        ('a,b\n1,2\n1,"best\n3,4\n5,"6"\n', "line 3: .*'1,\"best"),
+        ('a,b\r1,2\r1,"best\r3,4\r', "line 3"),
+        ('a,b\n1,2\n1,"best\n3,4', "line 3"),
+        ('a,"b\n1,2\n3,4"\n', "line 1: .*'a,\"b"),
     ],
 )
 def test_a_quote_that_is_never_closed_is_refused_and_not_one_row(tmp_path, text, said):
@@ -372,7 +375,7 @@ def test_files_without_quotes_and_with_line_breaks_in_them_are_read(tmp_path, mo
     path.write_text('a,b\n1,2\n"best,2\n3,"4\n')
     rows = [("1", "2"), ('"best', "2"), ("3", '"4')]
     assert batches(path, quote=None) == (rows, [])
-    monkeypatch.setattr(csv_format, "CSV_BLOCK_BYTES", 16)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", 16)
     path.write_text('a,b\n1,"2\n3\n4\n5\n6"\n7,8\n')
     assert batches(path, multiline=True) == ([("1", "2\n3\n4\n5\n6"), ("7", "8")], [])
     with pytest.raises(InputError, match="x.csv: .*data.multiline: true"):
@@ -404,7 +407,7 @@ def test_csv_values_that_are_no_numbers_are_rejected(folder):
 
 def test_lines_that_are_not_utf8_are_rejected(tmp_path, monkeypatch):
     """Also where blocks before them were read as text."""
-    monkeypatch.setattr(csv_format, "CSV_BLOCK_BYTES", 64)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", 64)
     lines = [b"%d,x%d" % (n, n) for n in range(200)]
     rows = [(str(n), f"x{n}") for n in range(200) if n not in (9, 120, 150)]
     lines[9], lines[120], lines[150] = b"9", b"120,a\xff", b"\xfe,\xc3"
@@ -442,14 +445,18 @@ def test_texts_in_parquet_that_are_not_utf8_are_rejected(tmp_path, kind):
     texts = not_utf8(kind)
     pq.write_table(pa.table({"a": texts, "b": [1, None], "junk": texts}), path)
     log = open_log([path], Form(), {"a": "x", "b": "y"})
-    ((table, malformed),) = log.pieces[0].batches()
+    (batch,) = log.pieces[0].batches()
+    table, malformed = batch.table, batch.malformed
     assert table["b"].to_pylist() == [1]
     text = "[b\ufffd]" if pa.types.is_nested(kind) else "b\ufffd"
-    assert malformed.to_pylist() == [{"text": f"a: {text}, b: ", "reason": "not UTF-8"}]
-    with pytest.raises(InputError, match="x.parquet: not UTF-8: 'a: "):
+    assert malformed.to_pylist() == [
+        {"text": f"a: {text}, b: ", "reason": "not UTF-8", "line": 2}
+    ]
+    with pytest.raises(InputError, match="x.parquet: line 2: not UTF-8: 'a: "):
         read_all(log, ["a"])
     log = open_log([path], Form(), {"b": "y"})  # nobody needs the text
-    ((table, malformed),) = log.pieces[0].batches()
+    (batch,) = log.pieces[0].batches()
+    table, malformed = batch.table, batch.malformed
     assert (len(table), malformed) == (2, None)
 
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.raw_log.columns import convert, raw_type, to_ms, utc_offset_ms
+from steadyrank.pipeline.raw_log.columns import convert, raw_type
 from steadyrank.pipeline.raw_log.split import assign_split, assign_window, window_name
+from steadyrank.pipeline.raw_log.times import to_ms
+from steadyrank.pipeline.raw_log.zones import utc_offset_ms
 from tests.pipeline.tiny import config_document
 
 NAN, INF = float("nan"), float("inf")
@@ -128,7 +130,9 @@ def test_the_raw_type_follows_the_column(kind, column, several, raw):
         ("categorical", pa.map_(pa.string(), pa.int64()), False, "cannot read"),
         ("numeric", pa.timestamp("ms"), False, "cannot read"),
         ("numeric", pa.struct([("a", pa.int64())]), False, "cannot read"),
-        ("categorical", pa.binary(), False, "cannot read"),
+        ("categorical", pa.binary(16), False, "cannot read"),
+        ("categorical", pa.duration("s"), False, "cannot read"),
+        ("categorical", pa.opaque(pa.string(), "x", "y"), False, "cannot read"),
     ],
 )
 def test_a_type_that_does_not_suit_is_refused(kind, column, several, said):

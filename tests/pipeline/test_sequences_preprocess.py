@@ -55,14 +55,14 @@ def settled(folder, **changes) -> tuple[dict, dict]:
     object.__setattr__(plan, "shards", 2)
     (piece,) = plan.log.pieces
     shards, found, counts = {}, {"train": [], "validation": [], "test": []}, {}
-    for table, _ in piece.batches():
-        tables, rejected, left_out = key_events(table, piece.path, 0, plan)
+    for batch in piece.batches():
+        tables, rejected, left_out = key_events(batch, piece.path, plan)
         counts["rejected"] = sum(map(len, rejected))
         counts |= left_out
         for shard, part in tables.items():
             shards.setdefault(shard, []).append(part)
     for tables in shards.values():
-        sequences, more = settle_events(tables, plan)
+        sequences, _, more = settle_events(tables, plan)
         for name, count in more.items():
             counts[name] = counts.get(name, 0) + count
         for split, table in sequences.items():

@@ -9,114 +9,129 @@ import pyarrow.compute as pc
 
 from steadyrank.pipeline.kinds.next_item.histories import Cut, cut_histories, positions
 from steadyrank.pipeline.kinds.next_item.plan import SequencePlan
-from steadyrank.pipeline.preprocess.rows import HIGH, LOW, SOURCE, with_reason
-from steadyrank.pipeline.raw_log.columns import convert, to_floats, to_ms
+from steadyrank.pipeline.preprocess.rows import HIGH, LOW, read_times, unreadable
+from steadyrank.pipeline.raw_log.columns import Notation, convert, is_text, to_floats
+from steadyrank.pipeline.raw_log.findings import (
+    Findings,
+    as_integers,
+    count_days,
+    count_spellings,
+    without_zeros,
+)
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values
+from steadyrank.pipeline.raw_log.formats.base import Batch
+from steadyrank.pipeline.raw_log.rejected import PLACE, places, with_reason
 from steadyrank.pipeline.raw_log.split import SPLITS
 
 TOO_SHORT = "in sequences shorter than min_length"
 
 
 def key_events(
-    table: pa.Table, path: str, first_place: int, plan: SequencePlan
+    batch: Batch, path: str, plan: SequencePlan
 ) -> tuple[dict[int, pa.Table], list[pa.Table], Counter]:
     """Type a batch of the log and part it by its users' shards.
 
     Args:
-        table: A batch of the raw log, with all its columns.
-        path: The file it came from.
-        first_place: The place of the first row in the log: events of one moment stay in
-            the order of their places.
+        batch: Some rows of the raw log, with all its columns.
+        path: The file they came from.
         plan: The plan.
 
     Returns:
-        Tables by shard (``user``, ``item``, ``ms``, ``place``, fingerprints); rejected
-        rows with their reasons; and counts of what was left out.
+        Tables by shard (``user``, ``item``, ``ms``, ``PLACE``, fingerprints): events of
+        one moment stay in the order of their places; rejected rows with their reasons;
+        and counts of what was left out.
     """
-    named, raw = plan.config.data.sequences, table.select(plan.carried)
-    high, low = fingerprint(table)
-    raw = raw.append_column(
-        SOURCE, pa.array(np.full(len(raw), plan.log.files.index(path), np.int32))
-    )
-    user, user_reasons = _known(raw[named.user], plan.user, "user")
-    item, item_reasons = _known(raw[named.item], plan.item, "item")
-    ms, bad_time = to_ms(
-        raw[named.time].combine_chunks(),
-        plan.config.data.time_unit,
-        plan.config.data.timezone,
-    )
-    reasons = np.where(bad_time, f"{named.time}: no readable time", item_reasons)
-    reasons = np.where(user_reasons != "", user_reasons, reasons)
-    left_out, bad_number = _left_out(raw, named.keep)
-    reasons = np.where((reasons == "") & bad_number, "keep: not a number", reasons)
+    named, raw = plan.config.data.sequences, batch.table.select(plan.carried)
+    high, low = fingerprint(batch.table)
+    place = pa.array(places(plan.log.files.index(path), batch.lines))
+    raw, reasons, about = raw.append_column(PLACE, place), np.full(len(raw), "", object), {}
+
+    def blame(bad: np.ndarray, reason: str, column: str):
+        reasons[bad & (reasons == "")] = reason
+        about[reason] = column
+
+    user = _known(raw[named.user], plan.user, "user", named.user, blame)
+    item = _known(raw[named.item], plan.item, "item", named.item, blame)
+    ms, bad_time = read_times(raw[named.time], plan.config.data)
+    blame(bad_time, f"{named.time}: no readable time", named.time)
+    left_out = np.zeros(len(raw), bool)
+    if named.keep:
+        left_out, bad = _left_out(raw, named.keep, Notation.of(plan.config.data))
+        blame(bad, "keep: not a number", named.keep.column)
     left_out &= reasons == ""
     rejected = [
-        with_reason(raw.filter(reasons == reason), reason, plan)
+        with_reason(raw.filter(reasons == reason), reason, about[reason], plan.log.files)
         for reason in np.unique(reasons[reasons != ""])
     ]
-    counts: Counter = Counter()
+    texts = [name for name in (named.user, named.item) if is_text(raw[name].type)]
+    counts = count_spellings(raw, texts) + Counter(count_days(ms[~bad_time]))
     if left_out.any():
         counts[f"dropped/below keep.at_least of {named.keep.column}"] = int(left_out.sum())
     events = pa.table(
-        {
-            "user": user,
-            "item": item,
-            "ms": ms,
-            "place": first_place + np.arange(len(raw)),
-            HIGH: high,
-            LOW: low,
-        }
+        {"user": user, "item": item, "ms": ms, PLACE: place, HIGH: high, LOW: low}
     ).filter((reasons == "") & ~left_out)
     return _by_shard(events, plan.shards), rejected, counts
 
 
-def _known(column: pa.ChunkedArray, raw: str, what: str):
-    """Typed values, and the reason where there is none."""
+def _known(column: pa.ChunkedArray, raw: str, what: str, name: str, blame) -> pa.Array:
+    """Typed values; the rows that have none are blamed."""
     values, bad = convert(column.combine_chunks(), raw, "")
-    missing = values.is_null().to_numpy(zero_copy_only=False)
-    reasons = np.where(missing, f"{what}: missing", "").astype(object)
-    reasons[bad] = f"{what}: not a whole number"
-    return values, reasons
+    blame(bad, f"{what}: {unreadable(raw, column.type)}", name)
+    blame(values.is_null().to_numpy(zero_copy_only=False), f"{what}: missing", name)
+    return values
 
 
-def _left_out(table: pa.Table, keep) -> tuple[np.ndarray, np.ndarray]:
+def _left_out(table: pa.Table, keep, notation: Notation) -> tuple[np.ndarray, np.ndarray]:
     """Where an event does not count, and where that cannot be told."""
-    if keep is None:
-        return np.zeros(len(table), bool), np.zeros(len(table), bool)
-    values, bad = to_floats(table[keep.column].combine_chunks())
+    values, bad = to_floats(table[keep.column].combine_chunks(), notation)
     numbers = values.to_numpy(zero_copy_only=False)
     bad = bad | np.isnan(numbers)
     return ~bad & (numbers < keep.at_least), bad
 
 
 def _by_shard(events: pa.Table, shards: int) -> dict[int, pa.Table]:
-    shard = hash_values(events["user"].combine_chunks()) % np.uint64(shards)
+    users = events["user"].combine_chunks()
+    if is_text(users.type):  # 107 and 107.0 may turn out to be one
+        users = without_zeros(users)
+    shard = hash_values(users) % np.uint64(shards)
     return {
         int(number): events.filter(pa.array(shard == number)) for number in np.unique(shard)
     }
 
 
 def settle_events(
-    tables: list[pa.Table], plan: SequencePlan
-) -> tuple[dict[str, pa.Table], Counter]:
+    tables: list[pa.Table], plan: SequencePlan, known: dict | None = None
+) -> tuple[dict[str, pa.Table], list[pa.Table], Counter]:
     """All events of some users to their sequences.
 
     Args:
         tables: All that was keyed for the shard, in any order.
         plan: The plan.
+        known: The counts of all files.
 
     Returns:
         Split -> table of ``items`` (raw, oldest first), ``group`` (int64) and ``own``
-        (events counted here); and counts: ``duplicates``, and what was left out.
+        (events counted here); rejected events; and counts: ``duplicates``, and what was
+        left out.
     """
     data, counts = plan.config.data, Counter()
+    named = data.sequences
+    found = Findings.of(known or {}, data, named.time)
     events = pa.concat_tables(tables).combine_chunks()
+    both = {named.user: "user", named.item: "item"}
+    events = as_integers(events, [both[name] for name in found.whole if name in both])
+    reasons = found.out_of_time(events["ms"].to_numpy())
+    rejected = [
+        with_reason(events.filter(reasons == reason), reason, "ms", plan.log.files)
+        for reason in np.unique(reasons[reasons != ""])
+    ]
+    events = events.filter(reasons == "").combine_chunks()
     if data.drop_duplicates:
         kept = _first_of_equals(events)
         counts["duplicates"] = len(events) - len(kept)
         events = events.take(pa.array(kept))
     hashes = hash_values(events["user"].combine_chunks())
-    ms, place = events["ms"].to_numpy(), events["place"].to_numpy()
+    ms, place = events["ms"].to_numpy(), events[PLACE].to_numpy()
     order = np.lexsort((place, ms, hashes))
     hashes, ms = hashes[order], ms[order]
     starts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
@@ -125,17 +140,18 @@ def settle_events(
     counts[f"dropped/{TOO_SHORT}"] = int(cut.own[short].sum())
     cut, items = cut.only(~short), events["item"].combine_chunks().take(pa.array(order))
     groups = hashes.view(np.int64)
-    return {
+    sequences = {
         split: _sequences(cut.only(cut.split == number), items, groups)
         for number, split in enumerate(SPLITS)
         if (cut.split == number).any()
-    }, counts
+    }
+    return sequences, rejected, counts
 
 
 def _first_of_equals(events: pa.Table) -> np.ndarray:
     """Places of the rows that are not exact duplicates of an earlier one."""
     high, low = events[HIGH].to_numpy(), events[LOW].to_numpy()
-    order = np.lexsort((events["place"].to_numpy(), low, high))
+    order = np.lexsort((events[PLACE].to_numpy(), low, high))
     same = (np.diff(high[order]) == 0) & (np.diff(low[order]) == 0)
     return order[np.concatenate([[True], ~same])]
 

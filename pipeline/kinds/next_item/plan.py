@@ -5,9 +5,10 @@ from pathlib import Path
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.files.urls import within
-from steadyrank.pipeline.raw_log.columns import raw_type, require_time
+from steadyrank.pipeline.raw_log.columns import raw_type
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.open import Log, open_log
+from steadyrank.pipeline.raw_log.times import require_time
 
 EVENTS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
 

@@ -47,6 +47,7 @@ from steadyrank.pipeline.preprocess.beam_job import (
     to_bytes,
 )
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition
+from steadyrank.pipeline.raw_log.findings import spellings
 from steadyrank.pipeline.raw_log.split import SPLITS
 
 
@@ -98,10 +99,12 @@ class Settle(beam.DoFn):
     def __init__(self, plan: SequencePlan):
         self.plan = plan
 
-    def process(self, item):
+    def process(self, item, known: dict):
         shard, tables = item
         tables = [from_bytes(table) for table in tables]
-        sequences, counts = settle_events(tables, self.plan)
+        sequences, rejected, counts = settle_events(tables, self.plan, known)
+        for table in rejected:
+            yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
         for split, table in sequences.items():
             yield f"{split}/all-{shard:05d}", to_bytes(table)
@@ -178,7 +181,7 @@ def _manifest(plan: SequencePlan, work: Path, summary: dict) -> dict:
     duplicates = counts.get("duplicates", 0)
     if not read:
         raise InputError(f"{', '.join(plan.log.files)}: no rows.")
-    check_rejected(plan, rejected, read)
+    check_rejected(plan, rejected, read, samples=summary["samples"])
     lost = sum(rejected.values()) + sum(dropped.values())
     if read != written + duplicates + lost:
         raise RuntimeError(
@@ -202,6 +205,10 @@ def _manifest(plan: SequencePlan, work: Path, summary: dict) -> dict:
             "rejected": rejected,
             "dropped": {name: n for name, n in dropped.items() if n},
         },
+        "samples": summary["samples"],
+        "spellings": spellings(counts),
+        "passed_over": plan.log.passed_over,
+        "absent": {name: list(paths) for name, paths in plan.log.absent.items()},
         "splits": splits,
         "input": list(plan.log.files),
         "config": read_by_preprocessing(plan.config),

@@ -24,14 +24,24 @@ def format_of(path: str, form: Form, needed: tuple[str, ...]) -> Format:
     Raises:
         InputError: No format has that ending.
     """
-    file = PurePosixPath(path.replace("\\", "/"))
-    packed = file.suffix in PACKED
-    ending = file.with_suffix("").suffix if packed else file.suffix
-    for kind in FORMATS:
-        if kind.takes(ending, packed):
-            return kind(form, needed)
+    kind = _kind_of(path)
+    if kind:
+        return kind(form, needed)
     endings = ", ".join(ending for kind in FORMATS for ending in kind.endings)
     raise InputError(
         f"{path}: unknown format. Allowed: {endings}; of texts also packed: "
         f"{', '.join(PACKED)}."
     )
+
+
+def rows_are_lines(path: str) -> bool:
+    """Whether the rows of a file are told by the lines on which they begin."""
+    kind = _kind_of(path)
+    return kind is not None and kind.rows_are_lines
+
+
+def _kind_of(path: str) -> type[Format] | None:
+    file = PurePosixPath(path.replace("\\", "/").lower())
+    packed = file.suffix in PACKED
+    ending = file.with_suffix("").suffix if packed else file.suffix
+    return next((kind for kind in FORMATS if kind.takes(ending, packed)), None)

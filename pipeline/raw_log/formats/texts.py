@@ -10,37 +10,22 @@ from steadyrank.pipeline.raw_log.columns import is_list, is_text
 NOT_UTF8 = "not UTF-8"
 
 
-def as_text(batch: pa.RecordBatch, delimiter: str) -> tuple[pa.RecordBatch, list]:
-    """Bytes as texts, and the rows that are none, as lines with a reason."""
-    bad = np.zeros(len(batch), bool)
-    for column in batch.columns:
-        try:
-            column.cast(pa.string())
-        except pa.ArrowInvalid:
-            bad |= [_is_not_utf8(value) for value in column.to_pylist()]
-    lines = [
-        (delimiter.join(map(_shown, row)), NOT_UTF8)
-        for row in zip(*(c.filter(pa.array(bad)).to_pylist() for c in batch), strict=True)
-    ]
-    good = [column.filter(pa.array(~bad)).cast(pa.string()) for column in batch]
-    return pa.record_batch(good, batch.schema.names), lines
-
-
-def readable(table: pa.Table, names: list[str]) -> tuple[pa.Table, list]:
-    """The rows whose texts are UTF-8, and the others, as lines with a reason."""
+def readable(table: pa.Table, names: list[str]) -> tuple[pa.Table, np.ndarray, list[str]]:
+    """The rows whose texts are UTF-8, which those are, and the others as lines."""
+    every = np.ones(len(table), bool)
     try:
         table.select(names).validate(full=True)
-        return table, []
+        return table, every, []
     except pa.ArrowInvalid as error:
         if "UTF8" not in str(error):
             raise
     rows = list(zip(*(_with_bytes(table[n]).to_pylist() for n in names), strict=True))
     bad = np.array([any(map(_is_not_utf8, row)) for row in rows])
     lines = [
-        (", ".join(f"{n}: {_shown(v)}" for n, v in zip(names, row, strict=True)), NOT_UTF8)
+        ", ".join(f"{n}: {_shown(v)}" for n, v in zip(names, row, strict=True))
         for row in itertools.compress(rows, bad)
     ]
-    return table.filter(pa.array(~bad)), lines
+    return table.filter(pa.array(~bad)), ~bad, lines
 
 
 def _with_bytes(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -69,8 +54,10 @@ def _shown(value) -> str:
     return "" if value is None else str(value)
 
 
-def malformed_lines(lines: list[tuple[str, str]]) -> pa.Table | None:
+def malformed_lines(lines: list[tuple[str, str, int]]) -> pa.Table | None:
+    """What could not be read, why, and on which line of the file; None: nothing."""
     if not lines:
         return None
-    texts, reasons = zip(*lines, strict=True)
-    return pa.table({"text": texts, "reason": reasons})
+    texts, reasons, places = zip(*lines, strict=True)
+    places = pa.array(places, pa.int64())
+    return pa.table({"text": texts, "reason": reasons, "line": places})

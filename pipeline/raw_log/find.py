@@ -1,0 +1,134 @@
+"""Which files a config's patterns mean; whatever else they match is named, with why."""
+
+import fnmatch
+import os
+import re
+import urllib.parse
+from dataclasses import dataclass, field
+
+from apache_beam.io.filesystems import FileSystems
+
+from steadyrank.pipeline.files.errors import InputError, fault
+from steadyrank.pipeline.files.object_store import let_beam_read
+
+WILD = re.compile(r"[*?\[]")
+TABLES = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What patterns matched.
+
+    Attributes:
+        files: To be read, each once.
+        passed_over: Path -> why it is none of them.
+    """
+
+    files: tuple[str, ...] = ()
+    passed_over: dict[str, str] = field(default_factory=dict)
+
+
+def find(patterns: list[str]) -> Found:
+    """The files that some names, folders or patterns mean.
+
+    Hidden files (``_SUCCESS``, ``.part.crc``) are passed over, and so are those of
+    folders that a pattern does not go into.
+
+    Raises:
+        InputError: A pattern matches nothing that can be read, or a folder is a table
+            whose files are not its rows.
+    """
+    files, passed_over = {}, {}
+    for pattern in patterns:
+        found = look_for(pattern)
+        if not found.files:
+            others = ", ".join(f"{p} ({why})" for p, why in found.passed_over.items())
+            raise InputError(
+                f"{pattern}: no such file."
+                + (f" Passed over: {others[:500]}." if others else "")
+            )
+        files |= dict.fromkeys(found.files)
+        passed_over |= found.passed_over
+    over = {path: why for path, why in passed_over.items() if path not in files}
+    return Found(tuple(files), over)
+
+
+def look_for(pattern: str) -> Found:
+    """What one name, folder or pattern means; nothing where there is nothing.
+
+    A name that exists is that file or folder, whatever characters it has.
+    """
+    let_beam_read(pattern)
+    local = "://" not in pattern
+    if local and os.path.isfile(pattern):
+        return Found((pattern,))
+    wild = _literal(pattern, local)
+    inside = f"{wild.rstrip('/')}/**"
+    if local and os.path.isdir(pattern):
+        paths, below = _match(inside), []
+    else:
+        paths = _match(wild)
+        below = [p for p in _match(inside) if p not in paths] if paths and local else []
+        paths = paths or _match(inside)
+    stem = WILD.split(pattern)[0].rpartition("/")[0]
+    hidden = {path: _why_hidden(path.removeprefix(stem)) for path in [*paths, *below]}
+    for path, why in hidden.items():
+        if why in TABLES.values():
+            raise InputError(
+                f"{pattern}: is a table of {why}: its files hold rows that it does not. "
+                f"Received: {path}. Write its rows out as Parquet, and read those."
+            )
+    files = [path for path in paths if not hidden[path] or path == pattern]
+    others = dict.fromkeys(below, "in a folder that the pattern does not go into")
+    others |= {path: why for path, why in hidden.items() if why and path not in files}
+    return Found(tuple(files), others)
+
+
+def is_meant(path: str, pattern: str) -> bool:
+    """Whether a file of a log is one that a name, folder or pattern means."""
+    if path == pattern or path.startswith(pattern.rstrip("/") + "/"):
+        return True
+    return fnmatch.fnmatch(path, _literal(pattern, "://" not in pattern))
+
+
+def partitions(path: str) -> dict[str, str | None]:
+    """Column -> value, of folders called ``dt=2026-01-01``, as Hive names them."""
+    found = {}
+    for folder in path.split("/")[:-1]:
+        name, equals, value = folder.partition("=")
+        if equals and name.isidentifier():
+            value = urllib.parse.unquote(value)
+            found[name] = None if value in (NO_VALUE, "") else value
+    return found
+
+
+def _match(pattern: str) -> list[str]:
+    try:
+        found = FileSystems.match([pattern])[0].metadata_list
+    except Exception as error:  # each file system has errors of its own
+        raise fault(f"cannot look for {pattern}: {error}", error) from None
+    return sorted(metadata.path for metadata in found if metadata.path[-1:] != "/")
+
+
+def _literal(pattern: str, local: bool) -> str:
+    """A pattern in which ``[`` is itself wherever a file or a folder is called so."""
+    if "[" not in pattern or not local:
+        return pattern
+    parts, literal = pattern.split("/"), []
+    for place, part in enumerate(parts):
+        exists = os.path.exists("/".join(parts[: place + 1]) or "/")
+        literal.append(part.replace("[", "[[]") if exists else part)
+    return "/".join(literal)
+
+
+def _why_hidden(path: str) -> str:
+    """Why a file is no part of a log, from the names below a pattern; ``""``: it is."""
+    for name in path.split("/"):
+        if name in TABLES:
+            return TABLES[name]
+        if name.startswith(".") or name.endswith(".crc"):
+            return "hidden"
+        if name.startswith("_") and "=" not in name:
+            return "hidden"
+    return ""
