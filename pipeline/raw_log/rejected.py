@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.pipeline.raw_log.columns import NUMBER, is_list, to_strings
+from steadyrank.pipeline.raw_log.columns import NUMBER, in_one_piece, is_list, to_strings
 from steadyrank.pipeline.raw_log.formats import rows_are_lines
 
 PLACE = "__place"  # of a row: the number of its file, and of its line there
@@ -34,13 +34,13 @@ def with_reason(table: pa.Table, reason: str, about: str, files: Iterable[str]) 
         about: The column whose value is to blame.
         files: Of the log, by their numbers.
     """
-    place = _whole(table[PLACE]).to_numpy()
+    place = in_one_piece(table[PLACE]).to_numpy()
     source = pa.array(place >> LINE_BITS)
     ours = {
         "source": pa.array(files, pa.string()).take(source),
         "line": pa.array(place & ((1 << LINE_BITS) - 1)),
         "reason": pa.array([reason] * len(table), pa.string()),
-        "value": _texts(_whole(table[about])),
+        "value": _texts(in_one_piece(table[about])),
     }
     columns = {}
     for name in table.column_names:
@@ -49,7 +49,7 @@ def with_reason(table: pa.Table, reason: str, about: str, files: Iterable[str]) 
             continue
         while stored in ours or (stored != name and stored in table.column_names):
             stored += "_"
-        columns[stored] = _whole(table[name]).cast(pa.string())
+        columns[stored] = in_one_piece(table[name]).cast(pa.string())
     return pa.table(columns | ours)
 
 
@@ -136,7 +136,3 @@ def _hint(reason: str, sample: dict) -> str:
             "name it in data.null_values)"
         )
     return ""
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -111,7 +111,14 @@ def test_an_unknown_key_is_named_with_its_path_and_near_match(document, said):
         (with_feature(2, max_values=0), "features.tags"),
         (with_feature(4, dim=8), "dim needs buckets"),
         (config_document(data__input=[]), "data.input"),
-        (config_document(data__delimiter=";;"), "data.delimiter"),
+        (config_document(data__delimiter="a\nb"), "data.delimiter"),
+        (config_document(data__delimiter='"'), "delimiter and quote must differ"),
+        (config_document(data__escape="ab"), "data.escape"),
+        (config_document(data__encoding="utf-7000"), "data.encoding"),
+        (config_document(data__decimal=",", data__thousands=","), "decimal and thousands"),
+        (config_document(data__time_format="%d/%m"), "data.time_format"),
+        (config_document(data__time_format="%d/%m/%Q"), "%Q is not known"),
+        (config_document(data__split__test="2023-02-29"), "data.split.test"),
         (config_document(data__timezone="Europe"), "a time zone name"),
         (config_document(data__window="1w"), "data.window"),
         (config_document(data__timezone="Mars/Olympus"), "data.timezone"),
@@ -424,7 +431,7 @@ def test_overrides_reach_keys_and_items_by_name_or_number(tmp_path):
         ("train.batch_size.more=8", "train.batch_size"),
         ("train.batch_sise=8", "'batch_size'"),
         ("train.batch_size=[", "not YAML"),
-        ("data.split.validation=2024-13-01", "month must be in 1..12"),
+        ("data.split.validation=2024-13-01", "month value is outside expected range"),
     ],
 )
 def test_a_bad_override_is_refused(tmp_path, override, said):
@@ -443,7 +450,7 @@ def test_on_is_a_word_and_not_a_boolean(tmp_path):
     ("text", "said"),
     [
         ("a: [", "is not YAML"),
-        ("a: 2024-02-30", "is not YAML: day is out of range"),
+        ("a: 2024-02-30", "a: unknown key"),
         ("a: 1\nb:\n  c: 1\n  'c': 2", "'c' stands in line 3 and again in line 4"),
         ("- 1", "must hold keys"),
         ("", "must hold keys"),
