@@ -327,6 +327,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
     write_json(work / "schema.json", summary["schema"])
+    logs = (plan.log, *plan.sides)
     return {
         "fingerprint": summary["schema"]["fingerprint"],
         "rows": {
@@ -338,7 +339,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "samples": summary["samples"],
         "spellings": spellings(counts, plan.spelled),
         "passed_over": plan.log.passed_over,
-        "absent": {name: list(paths) for name, paths in plan.log.absent.items()},
+        "absent": {n: list(paths) for log in logs for n, paths in log.absent.items()},
         "taken_over": old,
         "outside": outside,
         "joined": joined,
