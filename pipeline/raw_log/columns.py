@@ -175,8 +175,10 @@ def to_integers(
         return kept(values, whole).cast(pa.int64()), _is_false(whole)
     if pa.types.is_decimal(values.type):
         values, bad = _whole(values)
-        limit = pa.scalar(2**63, pa.decimal256(values.type.precision + 20, 0))
-        fits = pc.less(pc.abs(values.cast(limit.type)), limit)
+        wide = pa.decimal256(min(values.type.precision + 20, 76), 0)
+        low, high = pa.scalar(-(2**63), wide), pa.scalar(2**63, wide)
+        values = values.cast(wide)
+        fits = pc.and_(pc.greater_equal(values, low), pc.less(values, high))
         values, bad = kept(values, fits), bad | _is_false(fits)
     elif pa.types.is_uint64(values.type):
         fits = pc.less(values, pa.scalar(2**63, pa.uint64()))

@@ -104,11 +104,13 @@ def partitions(path: str) -> dict[str, str | None]:
 
 
 def _match(pattern: str) -> list[str]:
+    """The files of a pattern, in which ``[[]`` is ``[``, as Beam does not have it."""
     try:
-        found = FileSystems.match([pattern])[0].metadata_list
+        found = FileSystems.match([pattern.replace("[[]", "?")])[0].metadata_list
     except Exception as error:  # each file system has errors of its own
         raise fault(f"cannot look for {pattern}: {error}", error) from None
-    return sorted(metadata.path for metadata in found if metadata.path[-1:] != "/")
+    paths = sorted(metadata.path for metadata in found if metadata.path[-1:] != "/")
+    return [p for p in paths if "[[]" not in pattern or fnmatch.fnmatchcase(p, pattern)]
 
 
 def _literal(pattern: str, local: bool) -> str:

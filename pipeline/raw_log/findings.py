@@ -82,7 +82,7 @@ def _span(days: dict[int, int], most: int, unit: str, time: str):
             return ""
         first, last = (shown(day * DAY_MS) for day in (others[0], others[-1]))
         span = first if first == last else f"{first} to {last}"
-        other = suspected_unit(others[0] * DAY_MS, own[0] * DAY_MS, unit)
+        other = suspected_unit(int(others[0]), int(own[0]), unit)
         hint = f" (perhaps in {other}, not {unit}, as data.time_unit says)" if other else ""
         return (
             f"{time}: {span}, more than data.max_gap_days={most} {word} all other "

@@ -206,17 +206,17 @@ def _int64(number: int) -> int:
     return min(max(number, -(2**63)), 2**63 - 1)
 
 
-def suspected_unit(ms: np.ndarray | int, usual: np.ndarray | int, unit: str) -> str:
-    """Which unit a moment far from the usual ones was probably written in; ``""``: none.
+def suspected_unit(day: int, usual: int, unit: str) -> str:
+    """Which unit a day far from the usual ones was probably written in; ``""``: none.
 
     Args:
-        ms: The moment, as read in ``unit``.
-        usual: One of the others.
+        day: Since 1970, as read in ``unit``.
+        usual: One of the other days.
         unit: In which numbers are read.
     """
-    number, wanted = int(ms) * PER_SECOND[unit] / 1000, int(usual) / 1000
     for other, rate in PER_SECOND.items():
-        if other != unit and abs(number / rate - wanted) < abs(wanted) * 0.05:
+        misread = usual * rate // PER_SECOND[unit]
+        if other != unit and abs(day - misread) <= abs(misread) * 0.05:
             return other
     return ""
 
