@@ -139,38 +139,40 @@ def test_a_wrong_value_is_named(document, said):
     assert said in message or said.replace(".ple", "") in message
 
 
-EXPERTS = {"experts": 4, "expert_units": [16, 8]}
-BOTTOM = {"bottom_units": [16, 8]}
-TRUNKS = {
-    "single_task": BOTTOM,
-    "shared_bottom": {**BOTTOM, "cross_layers": 2, "layer_norm": True},
-    "asymmetric": {**BOTTOM, "reads": {"like": ["click", "watch"]}},
-    "customized": BOTTOM,
-    "cross_stitch": BOTTOM,
-    "sluice": {**BOTTOM, "subspaces": 4, "penalty": 0.5},
-    "omoe": EXPERTS,
-    "mmoe": EXPERTS,
-    "ml_mmoe": {**EXPERTS, "levels": 3},
-    "cgc": {"shared_experts": 3, "task_experts": 2, "expert_units": [8]},
-    "ple": {"levels": 3, "shared_experts": 3, "task_experts": 2, "expert_units": [8]},
-}
+SECTIONS = {get_args(s.model_fields["trunk"].annotation)[0]: s for s in trunks.TRUNKS}
+NEEDED = {"reads": {"like": ["click", "watch"]}}  # keys without a default
+LISTED = [16, 8]
 
 
-@pytest.mark.parametrize("trunk", TRUNKS)
+def other(name: str, default):
+    """A value of a key that is not its default, of the same type."""
+    if isinstance(default, bool) or default is None:
+        return True if default is False else 2
+    if isinstance(default, list):
+        return LISTED
+    return NEEDED.get(name) or (2 * default or 2)
+
+
+@pytest.mark.parametrize("trunk", SECTIONS)
 def test_every_trunk_has_a_section_whose_keys_reach_the_model(trunk):
-    model = {"trunk": trunk, **TRUNKS[trunk], "front": "cross", "front_layers": 2}
+    own = SECTIONS[trunk].model_fields.keys() - trunks.Model.model_fields.keys() - {"trunk"}
+    fields = {name: SECTIONS[trunk].model_fields[name].default for name in own}
+    model = {"trunk": trunk, **{name: other(name, value) for name, value in fields.items()}}
+    if issubclass(SECTIONS[trunk], trunks.Model):
+        model |= {"front": "cross", "front_layers": 2, "tower_units": [4]}
     config = parse_config(config_document(model=model), "c")
     assert config.model.model_dump().items() >= model.items()
-    built = build.TRUNKS[trunk](["click", "like", "watch"], 1, **config.model.model_dump())
-    assert built.name == trunk
-    message = refused(config_document(model={**model, "tower_unit": [4]}))
-    assert "model.tower_unit: unknown key" in message and "'tower_units'" in message
+    assert all(fields[name] != model[name] for name in own)
+    settings = config.model.model_dump()
+    built = build.TRUNKS[trunk](["click", "like", "watch"], 1, **settings)
+    assert trunk in build.WIDE or built.name == trunk
+    message = refused(config_document(model={**model, "embeding_dim": 4}))
+    assert "model.embeding_dim: unknown key" in message
+    assert trunk == "lr" or "'embedding_dim'" in message
 
 
-def test_the_table_of_trunks_and_the_sections_agree():
-    assert set(TRUNKS) <= set(build.TRUNKS)
-    sections = {get_args(s.model_fields["trunk"].annotation)[0] for s in trunks.TRUNKS}
-    assert sections == set(build.TRUNKS)
+def test_every_trunk_that_is_built_has_a_section():
+    assert SECTIONS.keys() == build.TRUNKS.keys() and len(SECTIONS) == len(trunks.TRUNKS)
 
 
 METHODS = {
