@@ -68,7 +68,7 @@ class Trainer:
     def _take(self, ids, numbers, labels):
         masks = {TASK: tf.ones_like(labels)}
         logs = self.model.train_step((named(ids, numbers), {TASK: labels}, masks))
-        return logs["loss"], tf.stack(logs["clipped_rows"])
+        return logs["loss"], tf.stack(list(logs["clipped_rows"].values()))
 
     def step(self, rows: np.ndarray):
         """One step on some rows: the loss, and the clipped fraction of each table."""

@@ -37,7 +37,7 @@ from benchmarks.row_layout import row_dataset, write_rows
 from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.examples.dataset import training_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.kinds import preprocess
 
 BATCH_SIZES = (1024, 4096)  # the last one gives the headline
 

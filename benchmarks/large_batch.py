@@ -220,11 +220,12 @@ def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
     from steadyrank.pipeline.examples.compatibility import agree
     from steadyrank.pipeline.examples.dataset import evaluation_dataset
     from steadyrank.pipeline.examples.example_set import ExampleSet
+    from steadyrank.pipeline.kinds import train
+    from steadyrank.pipeline.kinds.ranking.model import compiled_model
     from steadyrank.pipeline.metrics.predict import predict
     from steadyrank.pipeline.metrics.tasks import measure
     from steadyrank.pipeline.train.log import LOG_FILE, read_lines
-    from steadyrank.pipeline.train.model import compiled_model, load_weights
-    from steadyrank.pipeline.train.stage import train
+    from steadyrank.pipeline.train.weights import load_weights
 
     document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     recipe = run.recipe
@@ -251,7 +252,7 @@ def train_kuairand(folder: Path, rows: int, epochs: int, run: Run) -> Run:
         schema = agree(config, examples.schema)
         model = compiled_model(config, schema)
         load_weights(model, Path(output) / "train" / "best")
-    found = predict(model.predict_tasks, evaluation_dataset(examples, "test", 8192))
+    found = predict(model.head.predict_tasks, evaluation_dataset(examples, "test", 8192))
     steps = [line for line in log if "clipped_rows" in line]
     return dataclasses.replace(
         run,
@@ -277,7 +278,7 @@ def write_kuairand(folder: Path, data: Path) -> int:
     """Preprocess KuaiRand for one task; returns the rows to train on."""
     from steadyrank.pipeline.config import load_config, parse_config
     from steadyrank.pipeline.examples.example_set import ExampleSet
-    from steadyrank.pipeline.preprocess.stage import preprocess
+    from steadyrank.pipeline.kinds import preprocess
 
     document = load_config(ROOT / "configs" / "kuairand.yaml").model_dump(mode="json")
     document["tasks"] = [t for t in document["tasks"] if t["name"] == "is_click"]

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from benchmarks.multitask_ledger import Ledger
 from steadyrank.components.layers.mlp import MLP
-from steadyrank.models.build import TRUNKS
+from steadyrank.models.build import build_trunk
 
 TASKS = ("a", "b")
 TERMS = 10  # m, of the sum of sines
@@ -75,14 +75,14 @@ def models(study: Study) -> dict[str, Callable]:
     private = {"task_experts": 1, "shared_experts": n - len(TASKS), "expert_units": units}
 
     def trunk(name, **settings):
-        return lambda tasks, seed: TRUNKS[name](tasks, seed, **settings)
+        settings = {"trunk": name, **settings}
+        return lambda tasks, seed: build_trunk(tasks, settings, seed)
 
-    bottom = {"cross_layers": 0, "layer_norm": False}
     wide = widened(study.width, units, n)
     half = widened(study.width, units, n / len(TASKS))
     return {
         "single": trunk("single_task", bottom_units=half),
-        "shared_bottom": trunk("shared_bottom", bottom_units=wide, **bottom),
+        "shared_bottom": trunk("shared_bottom", bottom_units=wide),
         "mmoe": trunk("mmoe", experts=n, expert_units=units),
         "ple": trunk("cgc", **private),
     }

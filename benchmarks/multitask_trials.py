@@ -15,9 +15,10 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.kinds import preprocess
+from steadyrank.pipeline.kinds.ranking.model import compiled_model
 from steadyrank.pipeline.metrics.tasks import measure
-from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.train.model import compiled_model, parameter_counts
+from steadyrank.pipeline.train.weights import parameter_counts
 
 EVALUATION_ROWS = 16_384
 
@@ -67,7 +68,7 @@ class Trial:
         steps = self.per_epoch * settings.epochs
         self.model: RankingModel = compiled_model(config, schema, steps=steps)
         self._step = BatchFunction(self._step_on)
-        self._predict = BatchFunction(self.model.predict_tasks)
+        self._predict = BatchFunction(self.model.head.predict_tasks)
 
     def begin_again(self, seed: int) -> None:
         """Go back to the start of a run with another seed, by the same graphs."""

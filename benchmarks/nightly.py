@@ -25,10 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from steadyrank.pipeline.config import load_config
-from steadyrank.pipeline.evaluate.stage import evaluate
-from steadyrank.pipeline.export.stage import export
+from steadyrank.pipeline.kinds import evaluate, export, train
 from steadyrank.pipeline.nightly import nightly
-from steadyrank.pipeline.train.stage import train
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("STEADYRANK_DATA", ROOT.parent / "shared" / "data"))

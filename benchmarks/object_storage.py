@@ -27,7 +27,7 @@ from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.staging import Staging
 from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.files.whole_folders import send
-from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.kinds import preprocess
 
 BATCH, SHUFFLE = 4096, 262_144
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}

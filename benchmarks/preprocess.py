@@ -117,7 +117,7 @@ def time_log(rows: int, folder: Path) -> tuple[float, None]:
 def time_packed(rows: int, folder: Path) -> tuple[float, dict]:
     """Run ``pipeline.preprocess.stage``; seconds, and what it wrote."""
     from steadyrank.pipeline.config import load_config
-    from steadyrank.pipeline.preprocess.stage import preprocess
+    from steadyrank.pipeline.kinds import preprocess
 
     output = folder / "packed"
     start = time.perf_counter()

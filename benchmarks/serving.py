@@ -69,9 +69,7 @@ def make_model(data: Path, folder: Path) -> tuple[Path, Path]:
         The export and the example set.
     """
     from steadyrank.pipeline.config import load_config
-    from steadyrank.pipeline.export.stage import export
-    from steadyrank.pipeline.preprocess.stage import preprocess
-    from steadyrank.pipeline.train.stage import train
+    from steadyrank.pipeline.kinds import export, preprocess, train
 
     config = load_config(CONFIG, ["train.epochs=1"])
     preprocess(config, data, folder / "examples")

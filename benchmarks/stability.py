@@ -41,7 +41,7 @@ from steadyrank.pipeline.config import Config, load_config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.publish import write_json
-from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.studies.short_runs import Method, Probe, method_of
 from steadyrank.pipeline.studies.stability import (
     areas_by_rate,
@@ -69,10 +69,11 @@ RANGES = {
 CONFIRMED = ("norm=0.1", "agc=0.01", "agc_tensor=0.01", "lamb=0.001")
 WARM_UP = 60  # steps, in the replay
 LARGE = [512, 512, 512, 512]
+NO_CROSS = {"front": "concatenation", "front_layers": None}
 MODELS = {
-    "small": {"bottom_units": [512, 512], "cross_layers": 0, "layer_norm": False},
-    "large": {"bottom_units": LARGE, "cross_layers": 0, "layer_norm": False},
-    "large_dcn": {"bottom_units": LARGE, "cross_layers": 1, "layer_norm": True},
+    "small": {"bottom_units": [512, 512], **NO_CROSS, "layer_norm": False},
+    "large": {"bottom_units": LARGE, **NO_CROSS, "layer_norm": False},
+    "large_dcn": {"bottom_units": LARGE, "layer_norm": True},  # the config's front
 }
 
 
@@ -238,7 +239,7 @@ def ablations(config: Config, examples: ExampleSet, days, rate: float, seeds) ->
     variants = {
         "none": {},
         "smaller model": {"model": {"bottom_units": [128, 128]}},
-        "no cross layer": {"model": {"cross_layers": 0}},
+        "no cross layer": {"model": NO_CROSS},
         "half of the features": {"features": dump["features"][::2]},
         "one task fewer": {"tasks": fewer},
         "two tasks fewer": {"tasks": fewest},
@@ -261,7 +262,7 @@ def study_of(config: Config, examples: ExampleSet, days, seeds, quick: bool) -> 
     result["spoiled"] = spoil(prober, (NONE, CLIPPY, UNIT), RATES[1], seeds[0], TASKS)
     if result["edge"]:
         # LayerNorm hides the explosion: the run stalls at AUC 0.5 instead.
-        plain = {"cross_layers": 0, "layer_norm": False}
+        plain = {**NO_CROSS, "layer_norm": False}
         rows = config.train.embedding.model_copy(update={"warmup": True}).model_dump()
         warm = {"warmup_steps": WARM_UP, "embedding": rows}
         warm = changed(config, model=plain, train=warm)

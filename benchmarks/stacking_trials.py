@@ -17,7 +17,7 @@ from steadyrank.components.optimizers.dense import Adam
 from steadyrank.components.optimizers.rows import RowAdam
 from steadyrank.components.sequences.encoder import SequenceEncoder
 from steadyrank.models.next_item import NextItemModel
-from steadyrank.models.stack import EVERYTHING, Copied, grow, grow_unchanged, named_weights
+from steadyrank.models.stack import EVERYTHING, Copied, grow, grow_unchanged
 
 MRR = "mrr@5"
 KEPT = {
@@ -88,7 +88,7 @@ class Trials:
         does not; ``adjacent_all`` copies the alphas, too.
         """
         shallow = self.fresh(blocks, seed)
-        for name, variable in named_weights(shallow).items():
+        for name, variable in shallow.saved_weights().items():
             variable.assign(weights[name])
         if operator == "unchanged":
             return values_of(grow_unchanged(shallow))
@@ -144,7 +144,7 @@ class Trials:
         """
         s = self.settings
         model, step, ranks, state, start = self._graph(blocks)
-        variables = named_weights(model)
+        variables = model.saved_weights()
         for name, variable in variables.items():
             variable.assign(weights[name])
         for variable, value in zip(state, start, strict=True):
@@ -193,7 +193,7 @@ class Trials:
     def similarities(self, blocks: int, weights: dict) -> list[float]:
         """Mean cosine of the outputs of adjacent blocks, over validation positions."""
         model = self._graph(blocks)[0]
-        for name, variable in named_weights(model).items():
+        for name, variable in model.saved_weights().items():
             variable.assign(weights[name])
         ids = tf.constant(self.split.validation[:200, :-1])
         x = tf.nn.embedding_lookup(model.item_table, ids)
@@ -217,7 +217,7 @@ class Trials:
 
 def values_of(model: NextItemModel) -> dict:
     """The weights by name, as arrays."""
-    return {name: v.numpy() for name, v in named_weights(model).items()}
+    return {name: v.numpy() for name, v in model.saved_weights().items()}
 
 
 def steps_to(found: dict, target: float) -> int | None:

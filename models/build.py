@@ -12,7 +12,7 @@ from steadyrank.models.features import Feature, Task
 from steadyrank.models.fronts import CrossFront, DotFront
 from steadyrank.models.ranker import RankingModel
 from steadyrank.models.trunks.bottoms import Bottoms
-from steadyrank.models.trunks.ctr import CrossAndDeep, Wide
+from steadyrank.models.trunks.ctr import CrossAndDeep, Deep, Wide
 from steadyrank.models.trunks.mmoe import Mmoe
 from steadyrank.models.trunks.ple import Ple
 from steadyrank.models.trunks.shared_bottom import SharedBottom
@@ -27,70 +27,28 @@ ROW_OPTIMIZERS = {
     "adam": row_optimizers.RowAdam,
     "row_wise_adagrad": row_optimizers.RowWiseAdagrad,
 }
+# trunk -> class, layer's name, and what the config has no key for
 TRUNKS = {
-    "single_task": lambda tasks, seed, **s: Bottoms(
-        tasks, s["bottom_units"], seed, name="single_task"
-    ),
-    "shared_bottom": lambda tasks, seed, **s: SharedBottom(
-        tasks,
-        s["bottom_units"],
-        seed,
-        cross_layers=s["cross_layers"],
-        layer_norm=s["layer_norm"],
-        name="shared_bottom",
-    ),
-    "lr": lambda tasks, seed, **s: None,
-    "fm": lambda tasks, seed, **s: None,
-    "wide_deep": lambda tasks, seed, **s: _deep(tasks, seed, s),
-    "deepfm": lambda tasks, seed, **s: _deep(tasks, seed, s),
-    "dcn": lambda tasks, seed, **s: _cross_and_deep(tasks, seed, s, matrix=False),
-    "dcn_v2": lambda tasks, seed, **s: _cross_and_deep(tasks, seed, s, matrix=True),
-    "asymmetric": lambda tasks, seed, **s: Bottoms(
-        tasks, s["bottom_units"], seed, reads=s["reads"], name="asymmetric"
-    ),
-    "customized": lambda tasks, seed, **s: Bottoms(
-        tasks, s["bottom_units"], seed, shared=True, name="customized"
-    ),
-    "cross_stitch": lambda tasks, seed, **s: Stitch(
-        tasks, s["bottom_units"], seed, name="cross_stitch"
-    ),
-    "sluice": lambda tasks, seed, **s: Stitch(
-        tasks,
-        s["bottom_units"],
-        seed,
-        subspaces=s["subspaces"],
-        skips=True,
-        penalty=s["penalty"],
-        name="sluice",
-    ),
-    "omoe": lambda tasks, seed, **s: Mmoe(
-        tasks, s["experts"], s["expert_units"], seed, one_gate=True, name="omoe"
-    ),
-    "mmoe": lambda tasks, seed, **s: Mmoe(
-        tasks, s["experts"], s["expert_units"], seed, name="mmoe"
-    ),
-    "ml_mmoe": lambda tasks, seed, **s: Mmoe(
-        tasks, s["experts"], s["expert_units"], seed, s["levels"], name="ml_mmoe"
-    ),
-    "cgc": lambda tasks, seed, **s: Ple(
-        tasks,
-        1,
-        s["shared_experts"],
-        s["task_experts"],
-        s["expert_units"],
-        seed,
-        name="cgc",
-    ),
-    "ple": lambda tasks, seed, **s: Ple(
-        tasks,
-        s["levels"],
-        s["shared_experts"],
-        s["task_experts"],
-        s["expert_units"],
-        seed,
-        name="ple",
-    ),
+    "lr": (None, "", {}),
+    "fm": (None, "", {}),
+    "wide_deep": (Deep, "deep", {}),
+    "deepfm": (Deep, "deep", {}),
+    "dcn": (CrossAndDeep, "cross_and_deep", {}),
+    "dcn_v2": (CrossAndDeep, "cross_and_deep", {"matrix": True}),
+    "shared_bottom": (SharedBottom, "shared_bottom", {}),
+    "single_task": (Bottoms, "single_task", {}),
+    "asymmetric": (Bottoms, "asymmetric", {}),
+    "customized": (Bottoms, "customized", {"shared": True}),
+    "cross_stitch": (Stitch, "cross_stitch", {}),
+    "sluice": (Stitch, "sluice", {"skips": True}),
+    "omoe": (Mmoe, "omoe", {"one_gate": True}),
+    "mmoe": (Mmoe, "mmoe", {}),
+    "ml_mmoe": (Mmoe, "ml_mmoe", {}),
+    "cgc": (Ple, "cgc", {}),
+    "ple": (Ple, "ple", {}),
 }
+OF_EVERY_TRUNK = {"trunk", "tower_units", "embedding_dim", "front", "front_layers"}
+OF_EVERY_TRUNK |= {"history"}
 HISTORIES = {
     "attention": lambda name, length, seed, blocks: TargetAttention(seed=seed, name=name),
     "mean": lambda name, length, seed, blocks: MeanHistory(name=name),
@@ -130,7 +88,7 @@ def build_model(
     """
     names = [task.name for task in tasks]
     kind, wide = settings["trunk"], None
-    trunk = TRUNKS[kind](names, seed, **settings)
+    trunk = build_trunk(names, settings, seed)
     if kind in WIDE:
         dim = settings["embedding_dim"] if kind in PRODUCTS else 0
         wide = Wide(names, product_dim=dim, name="wide")
@@ -138,28 +96,28 @@ def build_model(
     units = settings.get("tower_units", [])
     front = build_front(features, settings, seed)
     encoders = build_encoders(features, settings, seed)
-    name = "ranking_model"  # fixed: weights are saved under it
     model = RankingModel(
-        features, tasks, trunk, units, score, tower_seed, front, wide, encoders, name=name
+        features,
+        tasks,
+        trunk,
+        tower_units=units,
+        score=score,
+        seed=tower_seed,
+        front=front,
+        wide=wide,
+        encoders=encoders,
     )
     model(empty_batch(features))
     return model
 
 
-def _deep(tasks, seed: int, settings: dict) -> SharedBottom:
-    return SharedBottom(tasks, settings["deep_units"], seed, name="deep")
-
-
-def _cross_and_deep(tasks, seed: int, settings: dict, matrix: bool) -> CrossAndDeep:
-    return CrossAndDeep(
-        tasks,
-        settings["deep_units"],
-        seed,
-        cross_layers=settings["cross_layers"],
-        matrix=matrix,
-        rank=settings.get("rank"),
-        name="cross_and_deep",
-    )
+def build_trunk(tasks: Sequence[str], settings: dict, seed: int):
+    """The layer of the section's ``trunk``, of the keys that are its own."""
+    kind, name, fixed = TRUNKS[settings["trunk"]]
+    if kind is None:
+        return None
+    own = {key: settings[key] for key in settings.keys() - OF_EVERY_TRUNK}
+    return kind(tasks, seed=seed, name=name, **own, **fixed)
 
 
 def build_front(features: Sequence[Feature], settings: dict, seed: int):

@@ -8,7 +8,8 @@ learned from the training split (vocabulary sizes, statistics). They are what
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-MISSING_ID = 0  # row 0 of every vocabulary; also the padding of multi-valued features
+from steadyrank.models.ids import Ids
+
 MISSING_INTEGER = -(2**63)  # what a raw integer feature holds where a value is missing
 
 
@@ -28,8 +29,7 @@ class Feature:
         pooling: ``"mean"`` or ``"sum"`` over the values of a multi-valued feature; a
             sequence is not pooled, but encoded.
         oov_buckets: Rows shared by values outside of the vocabulary.
-        vocabulary_size: Known values; ids are 0 missing, then ``oov_buckets`` rows,
-            then the known values in the order of the vocabulary file.
+        vocabulary_size: Known values; ``ids`` says which row is whose.
         transform: ``"identity"`` or ``"log1p"`` of a numeric value: sign(x) log(1 + |x|).
         mean, std: Of the transformed value over the training split; where a number is
             scaled by its range, the lowest value in place of the mean, and the range in
@@ -57,10 +57,15 @@ class Feature:
     table: str = ""
 
     @property
+    def ids(self) -> Ids:
+        """Which row is which value's."""
+        return Ids(self.oov_buckets, self.vocabulary_size)
+
+    @property
     def rows(self) -> int:
         """Rows of the feature's embedding table; 0 where it has none."""
         if self.kind != "numeric":
-            return 1 + self.oov_buckets + self.vocabulary_size
+            return self.ids.rows
         return len(self.boundaries) + 2 if self.boundaries else 0  # row 0: missing
 
     @classmethod

@@ -4,16 +4,16 @@ The plain front, concatenation, is no layer at all.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import tensorflow as tf
-from tensorflow_recommenders.layers.feature_interaction.dcn import Cross
 from tensorflow_recommenders.layers.feature_interaction.dot_interaction import (
     DotInteraction,
 )
 
 from steadyrank.components.layers.split_dense import SplitInput
+from steadyrank.models.cross import crossed, make_crosses
 
-CROSS_SEEDS = 20_000
 CROSS_STDDEV = 0.05  # that of Keras' "truncated_normal", the default of Cross
 
 
@@ -33,23 +33,13 @@ class CrossFront(tf.keras.layers.Layer):
 
     def __init__(self, layers: int, seed: int, **kwargs):
         super().__init__(**kwargs)
-        self.crosses = [
-            Cross(
-                kernel_initializer=tf.keras.initializers.TruncatedNormal(
-                    stddev=CROSS_STDDEV, seed=seed + CROSS_SEEDS + i
-                ),
-                name=f"cross_{i}",
-            )
-            for i in range(layers)
-        ]
+        start = partial(tf.keras.initializers.TruncatedNormal, 0.0, CROSS_STDDEV)
+        self.crosses = make_crosses(layers, seed, start)
 
     def call(self, inputs):
         """Applies the layers in order."""
         inputs = inputs.joined() if isinstance(inputs, SplitInput) else inputs
-        crossed = inputs
-        for cross in self.crosses:
-            crossed = cross(inputs, crossed)
-        return crossed
+        return crossed(self.crosses, inputs)
 
 
 class DotFront(tf.keras.layers.Layer):

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from steadyrank.components.layers.embeddings import FusedEmbedding
 from steadyrank.components.layers.split_dense import SplitInput
-from steadyrank.models.features import MISSING_ID, Feature, transform_numbers
+from steadyrank.models.features import Feature, transform_numbers
+from steadyrank.models.ids import MISSING_ID
 
 LINEAR = "linear"  # the table of linear weights; the others are named by their width
 EMBEDDING_STDDEV = 0.01  # that of CowClip's published runs

@@ -11,13 +11,15 @@ from steadyrank.components.losses import masked_mean, sampled_softmax
 from steadyrank.components.sequences.blocks import StochasticSharedIds
 from steadyrank.components.sequences.encoder import SequenceEncoder
 from steadyrank.models.batch_rows import BatchRows
+from steadyrank.models.trained import TrainedModel
 
 ITEMS, USER, TARGETS, SOFTMAX = "items", "user", "targets", "softmax"
+TASK = "next_item"  # the only one
 SOFTMAX_BIAS = 0.1  # at the start, as published
 SHARED_USERS, SHARED_ITEMS = 0.8, 0.01  # rates of SSE-PT in StackRec's code
 
 
-class NextItemModel(tf.keras.Model):
+class NextItemModel(TrainedModel):
     """Item embedding, a sequence encoder, a softmax over the catalogue.
 
     Padding is left out of the loss and of what the blocks see.  StackRec's code does
@@ -98,12 +100,8 @@ class NextItemModel(tf.keras.Model):
                 for each shape.
             **kwargs: Passed to Keras.
         """
-        super().compile(**kwargs)
-        self.dense_optimizer = dense_optimizer
-        self.embedding_optimizer = embedding_optimizer
+        super().compile(dense_optimizer, embedding_optimizer, **kwargs)
         self.xla = xla
-        dense_optimizer.build(self.dense_variables)
-        embedding_optimizer.build(self.embedding_variables)
         self._compute = self._loss_and_gradients
         if xla:
             self._compute = tf.function(self._compute, jit_compile=True, autograph=False)
@@ -119,20 +117,24 @@ class NextItemModel(tf.keras.Model):
         return found
 
     @property
-    def embedding_variables(self) -> list[tf.Variable]:
-        """The same as a list."""
-        return list(self.tables.values())
+    def task_weights(self) -> dict[str, float]:
+        """Of the one task."""
+        return {TASK: 1.0}
 
-    @property
-    def dense_variables(self) -> list[tf.Variable]:
-        """All trainable weights but these."""
-        tables = {id(variable) for variable in self.embedding_variables}
-        return [v for v in self.trainable_variables if id(v) not in tables]
+    def log_name(self, variable: tf.Variable) -> str:
+        """A table's name, or that of a weight of the encoder, the same at any depth."""
+        tables = {table.ref(): name for name, table in self.tables.items()}
+        return tables.get(variable.ref()) or self._own_name(variable)
 
-    def catch_up(self) -> None:
-        """Bring all rows of the tables up to date, before the weights are looked at."""
-        for table in self.embedding_variables:
-            self.embedding_optimizer.catch_up(table)
+    def saved_weights(self) -> dict[str, tf.Variable]:
+        """By names that are the same in all such models, whatever their depth.
+
+        Such as ``item_embedding``, ``softmax``, ``positions`` or ``block_3/kernel_0``.
+        """
+        return {self._own_name(variable): variable for variable in self.trainable_variables}
+
+    def _own_name(self, variable: tf.Variable) -> str:
+        return variable.name.split(":")[0].split(f"{self.encoder.name}/")[-1]
 
     def call(self, features: Mapping):
         """Computes the states."""
@@ -173,8 +175,37 @@ class NextItemModel(tf.keras.Model):
                 are given they are instead, 0 for none, and ``"items"`` are ``[B, T]``.
 
         Returns:
-            ``loss``, a replica's share.
+            See ``report``.
         """
+        seen, targets, located, sample = self._locate(data)
+        rows = BatchRows(self.tables, located, self.embedding_optimizer)
+        count = _global_sum(tf.math.count_nonzero(targets, dtype=tf.float32))
+        loss, of_dense, of_rows = self._compute(seen, targets, rows.gathered, sample, count)
+        dense = zip(of_dense, self.dense_variables, strict=True)
+        self.dense_optimizer.apply_gradients(dense)
+        rows.apply(of_rows)
+        return self.report(loss, {TASK: loss})
+
+    def gradients(self, data):
+        """What a step would start from; nothing moves.
+
+        Args:
+            data: As for ``train_step``.
+
+        Returns:
+            The loss, its gradient at each dense variable, and by table the rows that the
+            batch reads, int ``[N]``, and the gradient there, ``[N, D]``.
+        """
+        seen, targets, located, sample = self._locate(data)
+        gathered = {n: tf.gather(self.tables[n], rows) for n, rows in located.items()}
+        count = tf.math.count_nonzero(targets, dtype=tf.float32)
+        loss, of_dense, of_rows = self._loss_and_gradients(
+            seen, targets, gathered, sample, count
+        )
+        return loss, of_dense, located, of_rows
+
+    def _locate(self, data):
+        """Items as they are read, targets, rows of the tables, and softmax classes."""
         ids, targets = data[ITEMS], data.get(TARGETS)
         if targets is None:
             ids, targets = ids[:, :-1], ids[:, 1:]
@@ -185,13 +216,7 @@ class NextItemModel(tf.keras.Model):
         sample = () if self.sampled is None else self._sample(targets)
         if sample:
             located[SOFTMAX] = tf.concat([_classes(targets), sample[0]], axis=0)
-        rows = BatchRows(self.tables, located, self.embedding_optimizer)
-        count = _global_sum(tf.math.count_nonzero(targets, dtype=tf.float32))
-        loss, of_dense, of_rows = self._compute(seen, targets, rows.gathered, sample, count)
-        dense = zip(of_dense, self.dense_variables, strict=True)
-        self.dense_optimizer.apply_gradients(dense)
-        rows.apply(of_rows)
-        return {"loss": loss}
+        return seen, targets, located, sample
 
     def _hide(self, ids):
         if not self.masked_inputs:

@@ -1,35 +1,26 @@
 """The ranking model: features in, one output per task, and the step that trains it."""
 
-import inspect
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping
 
 import tensorflow as tf
 
 from steadyrank.components.layers.experts import GateNotes
 from steadyrank.components.layers.mlp import MLP
-from steadyrank.components.layers.split_dense import KernelCuts
 from steadyrank.components.losses import binary_cross_entropy, masked_mean, squared_error
 from steadyrank.models.batch_rows import BatchRows
 from steadyrank.models.features import Feature, Task, transform_numbers
 from steadyrank.models.inputs import LINEAR, FeatureInputs
-from steadyrank.models.score import evaluate_score, parse_score, score_names
-from steadyrank.models.score_numbers import score_numbers
+from steadyrank.models.serving_head import ServingHead
 from steadyrank.models.task_weighting import TaskWeighting
+from steadyrank.models.trained import TrainedModel
 from steadyrank.models.trunks.ctr import Wide
 
-SCORE = "score"
-FUNCTIONS = {
-    "exp": tf.exp,
-    "log1p": tf.math.log1p,
-    "maximum": tf.maximum,
-    "minimum": tf.minimum,
-    "sigmoid": tf.sigmoid,
-    "sqrt": tf.sqrt,
-}
+NAME = "ranking_model"  # fixed: weights are saved under it
 
 
-class RankingModel(tf.keras.Model):
+class RankingModel(TrainedModel):
     """Feature inputs, a trunk, and a tower for each task.
 
     A binary task's tower gives a logit, a regression task's a standardised, transformed
@@ -53,6 +44,9 @@ class RankingModel(tf.keras.Model):
 
     Output shape:
         Task name -> logit or standardised value, ``[B]``.
+
+    Attributes:
+        head: ``ServingHead``: what is served.
     """
 
     def __init__(
@@ -60,15 +54,15 @@ class RankingModel(tf.keras.Model):
         features: Iterable[Feature],
         tasks: Iterable[Task],
         trunk: tf.keras.layers.Layer | None,
+        *,
         tower_units: list[int],
         score: str,
         seed: int,
         front: tf.keras.layers.Layer | None = None,
         wide: Wide | None = None,
         encoders: Mapping | None = None,
-        **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(name=NAME)
         self.tasks = tuple(tasks)
         self.inputs_layer = FeatureInputs(
             features,
@@ -79,7 +73,7 @@ class RankingModel(tf.keras.Model):
             name="inputs",
         )
         self.front, self.trunk, self.wide = front, trunk, wide
-        self.score = parse_score(score, score_names(self.tasks, self.inputs_layer.features))
+        self.head = ServingHead(self, score)
         self.towers = {
             task.name: MLP(
                 [*tower_units, 1], seed=seed + 100 * i, name=f"tower_{task.name}"
@@ -105,35 +99,40 @@ class RankingModel(tf.keras.Model):
             weighting: A ``TaskWeighting``; None: the tasks' own weights.
             **kwargs: Passed to Keras.
         """
-        super().compile(**kwargs)
-        self.dense_optimizer = dense_optimizer
-        self.embedding_optimizer = embedding_optimizer
         self.weighting = weighting or TaskWeighting(self.tasks)
         linear = self.inputs_layer.tables.get(LINEAR)
         embedding_optimizer.leave_unclipped(linear.weights if linear else [])
         for table in self.inputs_layer.tables.values():
             embedding_optimizer.tell_fields(table.embeddings, table.starts)
-        dense_optimizer.build(self.dense_variables)
-        embedding_optimizer.build(self.embedding_variables)
+        super().compile(dense_optimizer, embedding_optimizer, **kwargs)
 
     @property
-    def embedding_variables(self) -> list[tf.Variable]:
-        """The embedding tables."""
-        return self.inputs_layer.embedding_variables
+    def tables(self) -> dict[str, tf.Variable]:
+        """The embedding tables, each of one feature or several."""
+        variables = self.inputs_layer.embedding_variables
+        return dict(zip(self.inputs_layer.tables, variables, strict=True))
 
     @property
-    def dense_variables(self) -> list[tf.Variable]:
-        """All trainable weights but the embedding tables."""
-        tables = {id(variable) for variable in self.embedding_variables}
-        return [v for v in self.trainable_variables if id(v) not in tables]
+    def task_weights(self) -> dict[str, float]:
+        """As the config has them."""
+        return {task.name: task.weight for task in self.tasks}
 
-    def catch_up(self) -> None:
-        """Bring all rows of the tables up to date, before the weights are looked at.
+    def shares(self) -> dict[str, float]:
+        """As the method of ``train.task_weights`` has them now."""
+        shares = map(float, self.weighting.weights())
+        return dict(zip(self.task_weights, shares, strict=True))
 
-        Outside of a step, and in cross-replica context.
-        """
-        for table in self.embedding_variables:
-            self.embedding_optimizer.catch_up(table)
+    def log_name(self, variable: tf.Variable) -> str:
+        """Its place in the model."""
+        return variable.name.split(":")[0].removeprefix(f"{NAME}/")
+
+    def saved_weights(self) -> dict[str, tf.Variable]:
+        """By number and place: layers within layers of other libraries are numbered by
+        Keras, process by process."""
+        variables = [*self.dense_variables, *self.embedding_variables]
+        names = [re.sub(r"_\d+(?=/)", "", v.name.split(":")[0]) for v in variables]
+        numbered = enumerate(zip(names, variables, strict=True))
+        return {f"{i}/{name}": variable for i, (name, variable) in numbered}
 
     def call(self, features: Mapping, gathered: Mapping | None = None):
         """Computes every task's logit or standardised value."""
@@ -181,63 +180,11 @@ class RankingModel(tf.keras.Model):
 
         Empty for a trunk without gates.
         """
-        takes = inspect.signature(self.trunk.call).parameters if self.trunk else {}
-        if "notes" not in takes:
+        if not getattr(self.trunk, "gated", False):
             return {}
         notes, inputs = GateNotes(), self.inputs_layer(features)
         self.trunk(inputs if self.front is None else self.front(inputs), notes=notes)
         return notes.weights
-
-    def predict_tasks(self, features: Mapping) -> dict:
-        """What is served: task name -> probability or value in raw units, and the score.
-
-        Where only a part of the negatives was kept (``Task.negative_rate``), the
-        probability is that of the whole log: ``p / (p + (1 - p) / rate)``, He et al.,
-        ADKDD'14, section 6.3.
-
-        Args:
-            features: Feature name -> tensor.
-
-        Returns:
-            Task name -> float32 ``[B]``, and ``"score"`` -> float32 ``[B]``.
-        """
-        return self._served(self(features, training=False), features)
-
-    def predict_candidates(
-        self, features: Mapping, shared: Collection[str], cuts: KernelCuts | None = None
-    ) -> dict:
-        """The same for many items and one user, whose part is computed once.
-
-        Args:
-            features: Feature name -> tensor; one row of the shared features, B of the
-                others.
-            shared: Names of the shared features: at least one, and not all.
-            cuts: From ``cut_kernels``; None: the kernels are cut in every call.
-        """
-        inputs = self.inputs_layer.split(features, shared, cuts)
-        wide = self.wide_logits(features, shared=shared)
-        return self._served(self.from_inputs(inputs, wide), features)
-
-    def cut_kernels(self, features: Mapping, shared: Collection[str]) -> KernelCuts:
-        """Cut what ``predict_candidates`` reads, once the weights are final.
-
-        Args:
-            features: As for ``predict_candidates``, any values.
-            shared: Likewise.
-        """
-        cuts = KernelCuts()
-        inputs = self.inputs_layer.split(features, shared, cuts)
-        self.from_inputs(inputs, self.wide_logits(features, shared=shared))
-        if cuts.layers:
-            cuts.cut(inputs.columns, inputs.shared_columns)
-        return cuts
-
-    def _served(self, raw: Mapping, features: Mapping) -> dict:
-        outputs = {task.name: _output(task, raw[task.name]) for task in self.tasks}
-        numbers = score_numbers(self.score, self.inputs_layer.features, features)
-        score = evaluate_score(self.score, {**numbers, **outputs}, FUNCTIONS)
-        rows = tf.shape(next(iter(outputs.values())))
-        return {**outputs, SCORE: tf.broadcast_to(tf.cast(score, tf.float32), rows)}
 
     def task_losses(self, labels: Mapping, masks: Mapping, outputs: Mapping) -> dict:
         """Mean loss of each task over its own sample space in the *global* batch.
@@ -276,48 +223,30 @@ class RankingModel(tf.keras.Model):
             data: ``(features, labels, masks)``.
 
         Returns:
-            ``loss`` and ``losses`` (a replica's share), ``clipping`` (Clippy's factor of
-            each dense variable), ``clipped_rows`` (fraction of the batch's rows of each
-            table that CowClip clipped), ``nonfinite`` (tensors and rows skipped so far).
+            See ``report``.
         """
         features, labels, masks = data
-        rows = BatchRows(
-            dict(zip(self.inputs_layer.tables, self.embedding_variables, strict=True)),
-            self.inputs_layer.locate(features),
-            self.embedding_optimizer,
-        )
+        located = self.inputs_layer.locate(features)
+        rows = BatchRows(self.tables, located, self.embedding_optimizer)
         with tf.GradientTape(persistent=self.weighting.by_gradient) as tape:
             tape.watch(rows.gathered)
             outputs = self(features, gathered=rows.gathered, training=True)
             losses = self.task_losses(labels, masks, outputs)
-            penalty = self._regularization()
+            penalty = self._penalty()
             loss = self.weighting.total(losses) + penalty
-        dense, tables = self.dense_variables, self.embedding_variables
+        dense = self.dense_variables
         of_dense, of_rows = tape.gradient(loss, (dense, rows.gathered))
         shared = self.trunk.trainable_variables if self.trunk is not None else []
-        instead = self.weighting.step(tape, losses, shared)
-        if instead and self.losses:  # those are of the tasks' losses alone
-            of_penalty = tape.gradient(penalty, shared, unconnected_gradients="zero")
-            for v, g in zip(shared, of_penalty, strict=True):
-                instead[v.ref()] += g
+        instead = self.weighting.step(tape, losses, shared, penalty)
         of_dense = [instead.get(v.ref(), g) for v, g in zip(dense, of_dense, strict=True)]
         if dense:
             self.dense_optimizer.apply_gradients(zip(of_dense, dense, strict=True))
         if of_rows:
             rows.apply(of_rows)
-        return {
-            "loss": loss,
-            "losses": losses,
-            "clipping": [self.dense_optimizer.clipping_factor(v) + 0.0 for v in dense],
-            "clipped_rows": [
-                self.embedding_optimizer.clipped_fraction(v) + 0.0 for v in tables
-            ],
-            "nonfinite": self.dense_optimizer.nonfinite_count
-            + self.embedding_optimizer.nonfinite_count,
-        }
+        return self.report(loss, losses)
 
-    def _regularization(self):
-        """This replica's share of what layers add to the loss."""
+    def _penalty(self):
+        """This replica's share of what layers add to the loss; 0.0 where none does."""
         replica = tf.distribute.get_replica_context()
         shares = replica.num_replicas_in_sync if replica else 1
         return tf.add_n(self.losses) / shares if self.losses else 0.0
@@ -342,15 +271,3 @@ def _loss(task: Task, labels, outputs):
         return binary_cross_entropy(labels, outputs)
     transformed = transform_numbers(task.transform, labels, tf.math)
     return squared_error((transformed - task.mean) / task.std, outputs)
-
-
-def _output(task: Task, raw):
-    if task.kind == "binary":
-        # p / (p + (1 - p) / rate), which undoes the sampling: a shift of the logit, as
-        # is what undoes the weight of the positives
-        shift = math.log(task.negative_rate) - math.log(task.positive_weight)
-        return tf.sigmoid(raw + shift)
-    value = raw * task.std + task.mean
-    if task.transform == "log1p":
-        return tf.sign(value) * tf.math.expm1(tf.abs(value))
-    return value

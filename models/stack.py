@@ -7,8 +7,6 @@ side is an error.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import tensorflow as tf
-
 from steadyrank.models.next_item import NextItemModel
 
 STACKED = ("adjacent", "cross")
@@ -163,7 +161,7 @@ def _grown(model, sources, copied, keeps_blocks, silent):
         dense, rows = model.dense_optimizer, model.embedding_optimizer
         settings = [(each, each.get_config()) for each in (dense, rows)]
         deep.compile(*(type(o).from_config(c) for o, c in settings), xla=model.xla)
-    old, new = named_weights(model), named_weights(deep)
+    old, new = model.saved_weights(), deep.saved_weights()
     plan = _plan(new, sources, copied, keeps_blocks, silent)
     check_names(plan, old, new, _left_out(old, sources, copied, keeps_blocks))
     for target, source in plan.items():
@@ -185,19 +183,6 @@ def _require_like_blocks(model, deep, sources, silent):
                 f"Received: dilations {before} and {after}. Use operator='cross' on an "
                 "even number of blocks."
             )
-
-
-def named_weights(model: NextItemModel) -> dict[str, tf.Variable]:
-    """Every trainable weight, by a name that is the same in all such models.
-
-    Such as ``item_embedding``, ``softmax``, ``positions`` or ``block_3/kernel_0``.
-
-    Args:
-        model: The model.
-    """
-    inside = f"{model.encoder.name}/"
-    names = [v.name.split(":")[0].split(inside)[-1] for v in model.trainable_variables]
-    return dict(zip(names, model.trainable_variables, strict=True))
 
 
 def _plan(names, sources, copied, keeps_blocks, silent):

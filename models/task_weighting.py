@@ -100,13 +100,16 @@ class TaskWeighting(tf.Module):
             [w * losses[name] for w, name in zip(weights, self.names, strict=True)]
         )
 
-    def step(self, tape, losses: Mapping[str, tf.Tensor], variables: Sequence) -> dict:
+    def step(
+        self, tape, losses: Mapping[str, tf.Tensor], variables: Sequence, penalty=0.0
+    ) -> dict:
         """Move on after a step's losses are known.
 
         Args:
             tape: The tape that saw them, persistent if ``by_gradient``.
             losses: Task name -> this replica's share of the loss.
             variables: The trunk's weights.
+            penalty: What layers add to the loss: a tensor, or 0.0 where none does.
 
         Returns:
             Gradients to take in place of those of the total, by ``variable.ref()``;
@@ -127,7 +130,9 @@ class TaskWeighting(tf.Module):
             if self.method == "gradnorm":
                 self._balance(found, tf.norm(gradients, axis=1))
             else:
-                return self._without_conflicts(gradients, variables)
+                return self._without_conflicts(
+                    gradients, variables, _of_penalty(tape, penalty, variables)
+                )
         return {}
 
     def _task_gradients(self, tape, losses: Mapping, variables: Sequence):
@@ -174,7 +179,7 @@ class TaskWeighting(tf.Module):
         finite = tf.reduce_all(tf.math.is_finite(new))
         self._state[name].assign(tf.where(finite, new, old))
 
-    def _without_conflicts(self, gradients, variables: Sequence) -> dict:
+    def _without_conflicts(self, gradients, variables: Sequence, of_penalty) -> dict:
         seed = tf.stack([tf.cast(self._state["step"], tf.int32), 0])
         draws = tf.random.stateless_uniform([len(self.names)] * 2, seed)
         gradients *= self._fixed[:, tf.newaxis]
@@ -184,9 +189,16 @@ class TaskWeighting(tf.Module):
         sizes = [variable.shape.num_elements() for variable in variables]
         parts = tf.split(flat, sizes)
         return {
-            variable.ref(): tf.reshape(part, variable.shape)
-            for variable, part in zip(variables, parts, strict=True)
+            variable.ref(): tf.reshape(part, variable.shape) + more
+            for variable, part, more in zip(variables, parts, of_penalty, strict=True)
         }
+
+
+def _of_penalty(tape, penalty, variables: Sequence) -> list:
+    """Its gradient, which is of no task: no conflict is taken out of it."""
+    if not tf.is_tensor(penalty):
+        return [0.0] * len(variables)
+    return tape.gradient(penalty, variables, unconnected_gradients="zero")
 
 
 def _sum_over_replicas(values):

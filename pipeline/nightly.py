@@ -31,21 +31,24 @@ from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.evaluate.release import BLESSED, WITHDRAWN, release
-from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.card import EXTRA, versions_of
-from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.gates.rules import PASS, REFUSE
 from steadyrank.pipeline.gates.task_gates import METRICS, metric_gates
+from steadyrank.pipeline.kinds import (
+    evaluate,
+    export,
+    prepare_warm_start,
+    preprocess,
+    train,
+)
 from steadyrank.pipeline.preprocess.plan import DAY, Addition
-from steadyrank.pipeline.preprocess.stage import preprocess
 from steadyrank.pipeline.raw_log.open import files_of
 from steadyrank.pipeline.train.run import Progress
-from steadyrank.pipeline.train.stage import prepare_warm_start, train
 
 RECORD = "night.json"
 DIVERGED = "DIVERGED"
@@ -132,7 +135,7 @@ def _train_and_judge(
         with _timed(seconds, "train"):
             if base:
                 folders = examples.path, base / "train", work / "train"
-                prepare_warm_start(config, *folders, windows)
+                prepare_warm_start(config, *folders, windows=windows)
             warm = base is not None
             train(config, examples.path, work / "train", resume=warm, progress=progress)
     except DivergenceError as error:

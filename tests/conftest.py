@@ -79,7 +79,7 @@ def log_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def examples(config, log_folder):
-    from steadyrank.pipeline.preprocess.stage import preprocess
+    from steadyrank.pipeline.kinds import preprocess
 
     output = log_folder.parent / "examples"
     preprocess(config, log_folder, output)
@@ -88,7 +88,7 @@ def examples(config, log_folder):
 
 @pytest.fixture(scope="session")
 def trained(config, examples):
-    from steadyrank.pipeline.train.stage import train
+    from steadyrank.pipeline.kinds import train
 
     output = examples.parent / "train"
     train(config, examples, output)
@@ -97,6 +97,6 @@ def trained(config, examples):
 
 @pytest.fixture(scope="session")
 def exported(config, trained):
-    from steadyrank.pipeline.export.stage import export
+    from steadyrank.pipeline.kinds import export
 
     return export(config, trained, trained.parent / "export")

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.export.stage import export
+from steadyrank.pipeline.kinds import export
 from tests.pipeline import tiny
 
 SCRIPT = """

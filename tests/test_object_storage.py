@@ -13,14 +13,12 @@ import yaml
 
 from steadyrank.pipeline import cli
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.evaluate.stage import evaluate
-from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files import object_store, staging, whole_folders
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.object_store import sizes
 from steadyrank.pipeline.files.urls import Url, locate, within
 from steadyrank.pipeline.files.whole_folders import MARKER, fetch, send
-from steadyrank.pipeline.train.stage import train
+from steadyrank.pipeline.kinds import evaluate, export, train
 from tests.pipeline import tiny
 
 server = pytest.importorskip("moto.server", reason="pip install 'steadyrank[test]'")

@@ -15,7 +15,7 @@ class Bottoms(tf.keras.layers.Layer):
 
     Args:
         tasks: Task names.
-        units: Widths of a bottom's layers.
+        bottom_units: Widths of a bottom's layers.
         seed: Start of the bottoms' seeds; no two start alike.
         reads: Task -> the other tasks whose bottoms its tower reads, too: asymmetric
             sharing.
@@ -26,14 +26,15 @@ class Bottoms(tf.keras.layers.Layer):
         ``[B, D]``.
 
     Output shape:
-        Task name -> ``[B, units[-1] * n]`` for n bottoms read, the task's own first.
+        Task name -> ``[B, bottom_units[-1] * n]`` for n bottoms read, the task's own first.
     """
 
     def __init__(
         self,
         tasks: Iterable[str],
-        units: list[int],
+        bottom_units: list[int],
         seed: int,
+        *,
         reads: Mapping[str, list[str]] | None = None,
         shared: bool = False,
         **kwargs,
@@ -43,7 +44,7 @@ class Bottoms(tf.keras.layers.Layer):
         self.reads = {task: tuple((reads or {}).get(task, ())) for task in self.tasks}
         self.shared = shared
         size = len(self.tasks) + shared
-        self.bank = ExpertBank(size, units, seed=seed, name="bottoms")
+        self.bank = ExpertBank(size, bottom_units, seed=seed, name="bottoms")
 
     def call(self, inputs):
         """Computes every bottom once."""

@@ -13,15 +13,15 @@ models, with more tasks each has its own linear weights and tower.
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import tensorflow as tf
-from tensorflow_recommenders.layers.feature_interaction.dcn import Cross
 
 from steadyrank.components.layers.interactions import VectorCross, fm_pooling
 from steadyrank.components.layers.mlp import MLP, kernel_initializer
 from steadyrank.components.layers.split_dense import SplitInput
-
-CROSS_SEEDS = 10_000
+from steadyrank.models.cross import CROSS_SEEDS, crossed, make_crosses
+from steadyrank.models.trunks.shared_bottom import SharedBottom
 
 
 class Wide(tf.keras.layers.Layer):
@@ -68,7 +68,7 @@ class CrossAndDeep(tf.keras.layers.Layer):
 
     Args:
         tasks: Task names.
-        units: Widths of the MLP.
+        deep_units: Widths of the MLP.
         seed: Start of the layers' seeds; no two start alike.
         cross_layers: How many times the input is crossed with itself.
         matrix: Whether crosses have a matrix (DCN-v2) or a vector (DCN).
@@ -78,14 +78,15 @@ class CrossAndDeep(tf.keras.layers.Layer):
         ``[B, D]``.
 
     Output shape:
-        Task name -> ``[B, D + units[-1]]``.
+        Task name -> ``[B, D + deep_units[-1]]``.
     """
 
     def __init__(
         self,
         tasks: Iterable[str],
-        units: list[int],
+        deep_units: list[int],
         seed: int,
+        *,
         cross_layers: int = 3,
         matrix: bool = False,
         rank: int | None = None,
@@ -93,23 +94,32 @@ class CrossAndDeep(tf.keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = tuple(tasks)
-        seeds = [seed + CROSS_SEEDS + i for i in range(cross_layers)]
-        self.crosses = [
-            _matrix_cross(i, each, rank) if matrix else VectorCross(each, name=f"cross_{i}")
-            for i, each in enumerate(seeds)
-        ]
-        self.deep = MLP(units, final_activation="relu", seed=seed, name="deep")
+        if matrix:
+            start = partial(kernel_initializer, None)
+            self.crosses = make_crosses(cross_layers, seed, start, rank=rank)
+        else:
+            self.crosses = [
+                VectorCross(seed + CROSS_SEEDS + i, name=f"cross_{i}")
+                for i in range(cross_layers)
+            ]
+        self.deep = MLP(deep_units, final_activation="relu", seed=seed, name="deep")
 
     def call(self, inputs):
         """Computes both once, for all tasks."""
         deep = self.deep(inputs)
         x0 = inputs.joined() if isinstance(inputs, SplitInput) else inputs
-        crossed = x0
-        for cross in self.crosses:
-            crossed = cross(x0, crossed)
-        return dict.fromkeys(self.tasks, tf.concat([crossed, deep], axis=1))
+        x = tf.concat([crossed(self.crosses, x0), deep], axis=1)
+        return dict.fromkeys(self.tasks, x)
 
 
-def _matrix_cross(index: int, seed: int, rank: int | None) -> Cross:
-    initializer = kernel_initializer(None, seed)
-    return Cross(projection_dim=rank, kernel_initializer=initializer, name=f"cross_{index}")
+class Deep(SharedBottom):
+    """An MLP for all tasks: the trunk of Wide & Deep, and of DeepFM.
+
+    Args:
+        tasks: Task names.
+        deep_units: Widths of its layers.
+        seed: Start of the layers' seeds; no two start alike.
+    """
+
+    def __init__(self, tasks: Iterable[str], deep_units: list[int], seed: int, **kwargs):
+        super().__init__(tasks, deep_units, seed, **kwargs)

@@ -37,12 +37,15 @@ class Mmoe(tf.keras.layers.Layer):
         Task name -> ``[B, expert_units[-1]]``.
     """
 
+    gated = True  # takes ``notes``
+
     def __init__(
         self,
         tasks: Iterable[str],
         experts: int,
         expert_units: list[int],
         seed: int,
+        *,
         levels: int = 1,
         one_gate: bool = False,
         **kwargs,

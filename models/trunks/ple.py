@@ -16,7 +16,7 @@ class Ple(tf.keras.layers.Layer):
 
     Args:
         tasks: Task names.
-        levels: Extraction levels, at least 1.
+        levels: Extraction levels; 1: CGC.
         shared_experts: Shared experts of each level.
         task_experts: Private experts of each task and level.
         expert_units: Widths of an expert's layers.
@@ -30,10 +30,13 @@ class Ple(tf.keras.layers.Layer):
         Task name -> ``[B, expert_units[-1]]``.
     """
 
+    gated = True  # takes ``notes``
+
     def __init__(
         self,
         tasks: Iterable[str],
-        levels: int,
+        *,
+        levels: int = 1,
         shared_experts: int,
         task_experts: int,
         expert_units: list[int],

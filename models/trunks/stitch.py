@@ -55,7 +55,7 @@ class Stitch(tf.keras.layers.Layer):
 
     Args:
         tasks: Task names.
-        units: Widths of a network's layers, multiples of ``subspaces``.
+        bottom_units: Widths of a network's layers, multiples of ``subspaces``.
         seed: Start of the layers' seeds; no two start alike.
         subspaces: S of each layer.
         skips: Whether a tower reads all layers.
@@ -65,14 +65,15 @@ class Stitch(tf.keras.layers.Layer):
         ``[B, D]``.
 
     Output shape:
-        Task name -> ``[B, units[-1]]``, with skips ``[B, sum(units)]``.
+        Task name -> ``[B, bottom_units[-1]]``, with skips the sum of all.
     """
 
     def __init__(
         self,
         tasks: Iterable[str],
-        units: list[int],
+        bottom_units: list[int],
         seed: int,
+        *,
         subspaces: int = 1,
         skips: bool = False,
         penalty: float = 0.0,
@@ -84,7 +85,7 @@ class Stitch(tf.keras.layers.Layer):
         self.networks = [
             [self._dense(width, level, seed + TASK_SEEDS * k + level, k)
              for k in range(len(self.tasks))]
-            for level, width in enumerate(units)
+            for level, width in enumerate(bottom_units)
         ]  # fmt: skip
         size = len(self.tasks) * subspaces
         other = (1 - OWN_SHARE) / max(size - 1, 1)
@@ -95,13 +96,13 @@ class Stitch(tf.keras.layers.Layer):
                 [size, size],
                 initializer=lambda shape, dtype=None, **_: tf.cast(start, dtype),
             )
-            for level in range(len(units))
+            for level in range(len(bottom_units))
         ]
         if penalty:
             self.add_loss(self.regularization)
         self.betas = [
             self.add_weight(f"beta_{level}", [len(self.tasks)], initializer="ones")
-            for level in range(len(units) if skips else 0)
+            for level in range(len(bottom_units) if skips else 0)
         ]
 
     def _dense(self, width: int, level: int, seed: int, task: int) -> Dense:

@@ -8,6 +8,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.kinds.next_item.example_set import FORMAT as SEQUENCES
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSet
+from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
 
 Rows = list[tuple[str, object]]
 
@@ -88,7 +89,7 @@ def _export(path: Path) -> dict[str, Rows]:
     card = read_json(path / EXTRA / CARD, "an export")
     schema = card["schema"]
     rows: Rows = [("fingerprint", schema["fingerprint"])]
-    if "kind" in card:
+    if card.get("kind") == NEXT_ITEM:
         rows += [("model", card["kind"]), ("known items", schema["items"])]
     else:
         rows += [("score", schema["score"])]

@@ -14,7 +14,7 @@ from steadyrank.pipeline.cli.options import (
     Examples,
     Model,
     Settings,
-    load,
+    load_any,
     local,
     place,
 )
@@ -77,6 +77,9 @@ def replay(
     train: place("What `train` wrote, or its .partial."),
     epoch: Annotated[int, typer.Option(min=0, help="As in log.jsonl.")],
     batch: Annotated[int, typer.Option(min=0, help="As in log.jsonl.")],
+    phase: Annotated[
+        int | None, typer.Option(min=0, help="As in log.jsonl; else the last.")
+    ] = None,
     settings: Settings = None,
 ):
     """Look again at one batch of a training run: tasks, layers, features, ids.
@@ -84,12 +87,12 @@ def replay(
     Example: `steadyrank replay --config c.yaml --examples examples --train train
     --epoch 0 --batch 137`
     """
-    from steadyrank.pipeline.train.diagnosis import replay as stage
+    from steadyrank.pipeline.kinds import replay as stage
 
-    loaded = load(config, settings)
+    loaded, place = load_any(config, settings), {"epoch": epoch, "batch": batch}
     with Staging() as staging:
         folders = staging.read_examples(examples), staging.read(train)
-        result = stage(loaded, *folders, epoch, batch)
+        result = stage(loaded, *folders, **place, phase=phase)
     terminal.console.print_json(data=finite(result))
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from steadyrank.pipeline.config.gates import DivergenceGate, SizeGate, SkewGate
-from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.section import Section, renamed
 from steadyrank.pipeline.config.sections import (
     DenseOptimizer,
-    EmbeddingOptimizer,
     Log,
+    RowOptimizer,
     moment,
 )
 from steadyrank.pipeline.config.trunks import Size
@@ -170,8 +170,9 @@ class SequenceTrain(Section):
     batch_size: Size = 256
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     dense: DenseOptimizer = DenseOptimizer(optimizer="adam", learning_rate=1e-3)
-    embedding: EmbeddingOptimizer = EmbeddingOptimizer()
+    embedding: RowOptimizer = RowOptimizer()
     evaluate_every: Size | None = None  # steps; null: after each epoch
+    checkpoint_every: Size = 1000  # steps, beside one after each evaluation
     xla: bool = False  # on a CPU it pays with SASRec alone; compiles for each depth
     on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
@@ -185,7 +186,7 @@ class SequenceServing(Section):
     exclude_seen: bool = False  # whether items of the history are left out of it
 
 
-class RankingGate(Section):
+class MetricGate(Section):
     """Of a metric over the whole catalogue."""
 
     min: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -209,9 +210,14 @@ class SequenceGates(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None  # null: 0.95 of gains
     repetitions: Annotated[int, Field(ge=50)] = 200  # of the bootstrap over users
     divergence: DivergenceGate | None = None
-    ranking: dict[Metric, RankingGate] = {}
+    metrics: dict[Metric, MetricGate] = {}
     skew: SkewGate | None = None
     size: SizeGate | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metrics(cls, value):
+        return renamed(value, "ranking", "gates.metrics")
 
 
 class SequenceConfig(Section):

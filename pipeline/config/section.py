@@ -11,3 +11,16 @@ class Section(BaseModel):
     """Unknown keys are refused, values do not change, numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def renamed(value, old: str, new: str):
+    """A section's value, before it is checked, if it has no key of earlier versions.
+
+    Args:
+        value: As it stands in the config.
+        old: The key that is gone.
+        new: What is said in its place now.
+    """
+    if isinstance(value, dict) and old in value:
+        raise ValueError(f"{old} is gone: say {new} in its place")
+    return value

@@ -340,7 +340,7 @@ class DenseOptimizer(Section):
         return self
 
 
-class EmbeddingOptimizer(Section):
+class RowOptimizer(Section):
     """How the rows of the embedding tables that a batch holds are updated."""
 
     optimizer: Literal["adam", "adagrad", "row_wise_adagrad"] = "adam"
@@ -353,6 +353,11 @@ class EmbeddingOptimizer(Section):
     # rows that no batch holds: as a dense optimizer would, at their return or in every
     # step; or not at all
     semantics: Literal["lazy", "dense", "touched"] = "lazy"
+
+
+class EmbeddingOptimizer(RowOptimizer):
+    """The same where rates warm up."""
+
     warmup: bool = False  # whether train.warmup_steps are of this rate, too
 
 

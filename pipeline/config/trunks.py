@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.section import Section, renamed
 
 Size = Annotated[int, Field(ge=1)]
 Units = Annotated[list[Size], Field(min_length=1)]
@@ -44,9 +44,13 @@ class SharedBottom(Model):
     """One network for all tasks, and a tower each."""
 
     trunk: Literal["shared_bottom"]
-    cross_layers: Annotated[int, Field(ge=0)] = 0  # DCN-v2 on the bottom's input
-    layer_norm: bool = False  # of what the bottom reads, after the crosses
+    layer_norm: bool = False  # of what the bottom reads
     bottom_units: Units = [128, 64]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _front_crosses(cls, value):
+        return renamed(value, "cross_layers", "front: cross and front_layers")
 
 
 class SingleTask(Model):

@@ -10,7 +10,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from steadyrank.models.build import empty_batch
-from steadyrank.models.features import MISSING_ID, MISSING_INTEGER, Feature
+from steadyrank.models.features import MISSING_INTEGER, Feature
+from steadyrank.models.ids import MISSING_ID
 from steadyrank.models.ranker import RankingModel
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 
@@ -56,6 +57,7 @@ class ServingModule(tf.Module):
         schema: Schema,
         vocab: Path,
         shared: Collection[str] = (),
+        *,
         embedding_dtype: str = "float32",
     ):
         super().__init__()
@@ -75,13 +77,15 @@ class ServingModule(tf.Module):
                 self._from_examples,
                 {SERIALIZED: tf.TensorSpec([None], tf.string, SERIALIZED)},
             ),
-            ENCODED: self._function(model.predict_tasks, _encoded_specs(schema)),
+            ENCODED: self._function(model.head.predict_tasks, _encoded_specs(schema)),
         }
         if self.shared:
-            cuts = model.cut_kernels(empty_batch(schema.features), self.shared)
+            cuts = model.head.cut_kernels(empty_batch(schema.features), self.shared)
             self.weights += cuts.variables
             self.functions[CANDIDATES] = self._function(
-                lambda raw: model.predict_candidates(self.encode(raw), self.shared, cuts),
+                lambda raw: model.head.predict_candidates(
+                    self.encode(raw), self.shared, cuts
+                ),
                 _raw_specs(schema.features, self.shared),
             )
 
@@ -96,7 +100,7 @@ class ServingModule(tf.Module):
         return traced.get_concrete_function()
 
     def _from_raw(self, raw: Mapping) -> dict:
-        return self._model().predict_tasks(self.encode(raw))
+        return self._model().head.predict_tasks(self.encode(raw))
 
     def _from_examples(self, inputs: Mapping) -> dict:
         specs = {f.name: _example_spec(f) for f in self.schema.features}
@@ -147,8 +151,8 @@ class ServingModule(tf.Module):
         places = zip(features, values, strict=True)
         ids = tf.stack([self._place(feature, value) for feature, value in places])
         # an unknown value is at -1, which with one bucket becomes that bucket's id
-        plain = [feature.oov_buckets == 1 for feature in features]
-        ids += tf.constant([[2 if one else 0] for one in plain], tf.int64)
+        firsts = [[f.ids.first_known if f.oov_buckets == 1 else 0] for f in features]
+        ids += tf.constant(firsts, tf.int64)
         missing = tf.stack(values) == _missing(features[0])
         nothing = tf.constant(MISSING_ID, tf.int64)
         return tf.unstack(tf.cast(tf.where(missing, nothing, ids), tf.int32))
@@ -161,8 +165,9 @@ class ServingModule(tf.Module):
         if feature.oov_buckets == 1:
             return lines
         texts = values if feature.raw == "string" else tf.as_string(values)
-        bucket = 1 + tf.strings.to_hash_bucket_fast(texts, feature.oov_buckets)
-        return tf.where(lines < 0, bucket, lines + 1 + feature.oov_buckets)
+        bucket = tf.strings.to_hash_bucket_fast(texts, feature.oov_buckets)
+        known = feature.ids.of_line(lines)
+        return tf.where(lines < 0, feature.ids.of_bucket(bucket), known)
 
 
 def _tables(model: RankingModel, dtype: str) -> list[tf.Variable]:

@@ -1,6 +1,7 @@
 """Requests that TensorFlow Serving replays before it takes others: all signatures run
 once on plausible values, so that the first real request is as fast as the rest."""
 
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +24,31 @@ ROWS = (1, 100)
 MODEL = "steadyrank"
 
 
-def write_warmup(path: Path, schema: Schema, vocab: Path, shared: list[str]) -> None:
-    """Write the requests as ``PredictionLog`` records.
+def write_warmup(path: Path, requests: Iterable[Mapping[str, dict]]) -> None:
+    """Write requests as ``PredictionLog`` records.
 
     Args:
         path: The file, mostly ``assets.extra/tf_serving_warmup_requests``.
-        schema: The model's schema.
-        vocab: Folder of the vocabulary files.
-        shared: The features that candidates share; empty: there is no such signature.
+        requests: Signature -> its inputs, of each number of rows.
     """
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for rows in ROWS:
-            raw = plausible_rows(schema, vocab, rows)
-            for signature, inputs in _requests(raw, shared).items():
+        for by_signature in requests:
+            for signature, inputs in by_signature.items():
                 writer.write(prediction_log(signature, inputs).SerializeToString())
 
 
-def _requests(raw: dict, shared: list[str]) -> dict[str, dict]:
+def plausible_requests(
+    schema: Schema, vocab: Path, rows: int, shared: Collection[str]
+) -> dict[str, dict]:
+    """A request to each signature that takes raw features.
+
+    Args:
+        schema: The model's schema.
+        vocab: Folder of the vocabulary files.
+        rows: Of the request.
+        shared: The features that candidates share; empty: there is no such signature.
+    """
+    raw = plausible_rows(schema, vocab, rows)
     requests = {RAW: raw, TF_EXAMPLE: {SERIALIZED: serialize_rows(raw)}}
     if shared:
         one = {name: v[:1] if name in shared else v for name, v in raw.items()}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from steadyrank.models.features import MISSING_ID, Feature
+from steadyrank.models.features import Feature
+from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.examples.example_set import vocab_path
 
 NAMED = 20  # of the slices that are too small
@@ -73,7 +74,7 @@ def names_of(feature: Feature, vocab: Path):
     def name(code: int) -> str:
         if code == MISSING_ID:
             return "(missing)"
-        known = code - 1 - feature.oov_buckets
+        known = feature.ids.line_of(code)
         return lines[known] if known >= 0 else "(unknown)"
 
     return name

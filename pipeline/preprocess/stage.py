@@ -221,9 +221,7 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
         vocabulary = learned.vocabularies[feature.name]
         flat = values.flatten() if is_list(values.type) else values
         ids = vocab.look_up(flat, vocabulary, feature)
-        counts = {
-            "out_of_vocabulary": int(((ids > 0) & (ids <= feature.oov_buckets)).sum())
-        }
+        counts = {"out_of_vocabulary": int(feature.ids.is_unknown(ids).sum())}
         if is_list(values.type):
             latest = feature.kind == "sequence"
             ids, counts["beyond_max_values"] = pad_lists(

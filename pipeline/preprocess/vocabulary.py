@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyrank.models.features import Feature, Task, sample_space, transform_numbers
+from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import LOW
@@ -221,12 +222,13 @@ def look_up(values: pa.Array, vocabulary: pa.Array, feature: Feature) -> np.ndar
     """
     index = pc.index_in(values, value_set=vocabulary, skip_nulls=True)
     known = index.is_valid().to_numpy(zero_copy_only=False)
-    ids = pc.fill_null(index, 0).to_numpy(zero_copy_only=False) + 1 + feature.oov_buckets
+    ids = feature.ids.of_line(pc.fill_null(index, 0).to_numpy(zero_copy_only=False))
     unknown = ~known & values.is_valid().to_numpy(zero_copy_only=False)
-    ids[~known] = 0
-    ids[unknown] = 1
+    ids[~known] = MISSING_ID
+    ids[unknown] = feature.ids.of_bucket(0)
     if feature.oov_buckets > 1 and unknown.any():
-        ids[unknown] = 1 + _oov_bucket(values.filter(pa.array(unknown)), feature)
+        buckets = _oov_bucket(values.filter(pa.array(unknown)), feature)
+        ids[unknown] = feature.ids.of_bucket(buckets)
     return ids.astype(np.int32)
 
 

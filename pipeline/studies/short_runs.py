@@ -22,11 +22,11 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.dataset import evaluation_dataset, training_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.files.errors import InputError, near
+from steadyrank.pipeline.kinds.ranking.model import compiled_model
 from steadyrank.pipeline.metrics.predict import predict
 from steadyrank.pipeline.metrics.tasks import measure
 from steadyrank.pipeline.train import log as train_log
 from steadyrank.pipeline.train.logged_step import LoggedStep
-from steadyrank.pipeline.train.model import compiled_model
 
 EVALUATION_ROWS = 8192
 CALM = 1.5  # times the first loss: what stays below it never rose
@@ -132,7 +132,7 @@ class Prober:
         self._dense_settings = self.model.dense_optimizer.get_config()
         self._table_slots = _starts(self.model.embedding_optimizer)
         self._table_slots += _starts(self.model.weighting)
-        self._predict = BatchFunction(self.model.predict_tasks)
+        self._predict = BatchFunction(self.model.head.predict_tasks)
         self._methods: dict[str, tuple] = {}
         self._weights: dict[int, list[np.ndarray]] = {}
         self._batches: dict[tuple, list] = {}

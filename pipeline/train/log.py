@@ -1,7 +1,7 @@
 """``log.jsonl``: one line a step, a line after each epoch; written and read back."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from steadyrank.components.metrics.divergence import DivergenceDetector
@@ -46,28 +46,9 @@ def read_lines(path: Path) -> Iterator[dict]:
         raise InputError(f"cannot read {path}: {error.strerror}.") from None
 
 
-def cut_after(path: Path, step: int, epoch: int) -> list[dict]:
-    """Drop what was logged after a place: a run that was interrupted, or went back to a
-    checkpoint, goes on from there.
-
-    Args:
-        path: The log.
-        step: The last step that stays.
-        epoch: The epoch that goes on: it was not validated yet.
-
-    Returns:
-        The lines that were dropped.
-    """
-
-    def is_beyond(line: dict) -> bool:
-        validated = "validation" in line and line["epoch"] >= epoch
-        return line["step"] > step or validated
-
-    return cut_from(path, is_beyond)
-
-
 def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
-    """Drop a log's lines from the first that is beyond a place.
+    """Drop a log's lines from the first that is beyond a place: a run that was interrupted,
+    or went back to a checkpoint, goes on from there.
 
     Args:
         path: The log.
@@ -125,9 +106,27 @@ def _is_certain(result: dict) -> bool:
 
 
 def divergence_of(lines: Iterable[dict]) -> dict:
-    """What the detector makes of a whole log: its summary, and ``rollbacks``."""
-    detector, rollbacks = DivergenceDetector(), 0
+    """What the detector makes of a whole log: its summary, and ``rollbacks``.
+
+    Where a phase begins the loss may jump: each has a detector of its own.
+    """
+    phases: dict[int, DivergenceDetector] = {}
+    rollbacks = 0
     for line in lines:
         rollbacks += "rollback" in line
-        watch(detector, line)
-    return {**detector.summary(), "rollbacks": rollbacks}
+        watch(phases.setdefault(line.get("phase", 0), DivergenceDetector()), line)
+    found = [detector.summary() for detector in phases.values()]
+    return {**merged(found or [DivergenceDetector().summary()]), "rollbacks": rollbacks}
+
+
+def merged(summaries: Sequence[Mapping]) -> dict:
+    """What the detectors of all phases say together; the last has the last word."""
+    at = [found["diverged_at"] for found in summaries if found["diverged"]]
+    return {
+        **summaries[-1],
+        "steps": sum(found["steps"] for found in summaries),
+        "nonfinite_steps": sum(found["nonfinite_steps"] for found in summaries),
+        "micro": [event for found in summaries for event in found["micro"]],
+        "diverged": bool(at),
+        "diverged_at": min(at, default=None),
+    }

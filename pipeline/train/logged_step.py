@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from steadyrank.components.batch_function import BatchFunction
-from steadyrank.models.ranker import RankingModel
+from steadyrank.models.trained import TrainedModel
 
 
 class LoggedStep:
@@ -20,65 +20,68 @@ class LoggedStep:
         strategy: The strategy that it was built under.
     """
 
-    def __init__(self, model: RankingModel, strategy: tf.distribute.Strategy):
+    def __init__(self, model: TrainedModel, strategy: tf.distribute.Strategy):
         self.model, self.strategy = model, strategy
-        self.tasks = [task.name for task in model.tasks]
-        self.dense = [_short(v) for v in model.dense_variables]
-        self.tables = [_short(v) for v in model.embedding_variables]
-        self._nonfinite = 0
+        self._nonfinite, self._form = 0, None
         self._function = BatchFunction(self._run)
 
     def reset(self) -> None:
         """Read the count of skipped updates anew, after a checkpoint was restored."""
-        self._nonfinite = self._skipped_so_far()
-
-    def _skipped_so_far(self) -> int:
         optimizers = (self.model.dense_optimizer, self.model.embedding_optimizer)
-        return sum(int(optimizer.nonfinite_count) for optimizer in optimizers)
+        self._nonfinite = sum(int(optimizer.nonfinite_count) for optimizer in optimizers)
 
     def __call__(self, batch) -> tf.Tensor:
-        """Take a step on ``(features, labels, masks, window)``; see ``line``."""
+        """Take a step; see ``line``.
+
+        Args:
+            batch: What ``train_step`` takes, one value or several, and the number of each
+                row's window, ``[B]``.
+        """
         return self._function(*batch)
 
-    def _run(self, features, labels, masks, window):
-        strategy = self.strategy
-        logs = strategy.run(self.model.train_step, ((features, labels, masks),))
-        windows = strategy.experimental_local_results(window)
-        rows = tf.add_n([tf.size(w) for w in windows])
-        latest = tf.reduce_max(tf.concat(windows, 0))
-
-        def total(value):
-            return strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+    def _run(self, *batch):
+        *data, window = batch
+        data = data[0] if len(data) == 1 else tuple(data)
+        logs = self.strategy.run(self.model.train_step, (data,))
+        windows = self.strategy.experimental_local_results(window)
 
         def first(value):
-            return strategy.experimental_local_results(value)[0]
+            return self.strategy.experimental_local_results(value)[0]
 
-        losses = {task.name: total(logs["losses"][task.name]) for task in self.model.tasks}
-        # what is watched for divergence: weights that move with the losses would hide it
-        by_own_weights = [task.weight * losses[task.name] for task in self.model.tasks]
-        numbers = [tf.add_n(by_own_weights), *losses.values()]
-        numbers += [first(value) for value in logs["clipping"]]
-        numbers += [first(value) for value in logs["clipped_rows"]]
-        numbers += [first(logs["nonfinite"]), rows, latest, *self._rates()]
-        return tf.stack([tf.cast(number, tf.float64) for number in numbers])
+        weights = self.model.task_weights
+        losses = {task: self._total(logs["losses"][task]) for task in weights}
+        report = {
+            # what is watched for divergence: weights that move with the losses would
+            # hide it
+            "loss": tf.add_n([weights[task] * losses[task] for task in weights]),
+            "losses": losses,
+            "clipping": {name: first(f) for name, f in logs["clipping"].items()},
+            "clipped_rows": {name: first(f) for name, f in logs["clipped_rows"].items()},
+            "nonfinite": first(logs["nonfinite"]),
+            "examples": tf.add_n([tf.size(w) for w in windows]),
+            "window": tf.reduce_max(tf.concat(windows, 0)),
+            "learning_rate": {
+                "dense": self.model.dense_optimizer.learning_rate,
+                "embedding": self.model.embedding_optimizer.learning_rate,
+            },
+        }
+        self._form = tf.nest.map_structure(lambda _: 0.0, report)
+        return tf.stack([tf.cast(n, tf.float64) for n in tf.nest.flatten(report)])
+
+    def _total(self, value):
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
 
     def norms(self) -> dict[str, dict[str, float]]:
         """L2 norm of each dense variable and of its last update; the tasks' weights."""
-        optimizer = self.model.dense_optimizer
-        weights = [tf.norm(v) for v in self.model.dense_variables]
-        updates = [v.read_value() for v in optimizer.update_norms]
-        shares = map(float, self.model.weighting.weights())
+        model, optimizer = self.model, self.model.dense_optimizer
+        names = [model.log_name(v) for v in model.dense_variables]
+        weights = [float(tf.norm(v)) for v in model.dense_variables]
+        updates = [float(v.read_value()) for v in optimizer.update_norms]
         return {
-            "task_weights": dict(zip(self.tasks, shares, strict=True)),
-            "weight_norm": dict(zip(self.dense, map(float, weights), strict=True)),
-            "update_norm": dict(zip(self.dense, map(float, updates), strict=True)),
+            "task_weights": dict(model.shares()),
+            "weight_norm": dict(zip(names, weights, strict=True)),
+            "update_norm": dict(zip(names, updates, strict=True)),
         }
-
-    def _rates(self) -> list:
-        return [
-            self.model.dense_optimizer.learning_rate,
-            self.model.embedding_optimizer.learning_rate,
-        ]
 
     def line(self, values: tf.Tensor, windows: Sequence[str]) -> dict:
         """The log's line for a step; steps must come in their order.
@@ -87,21 +90,8 @@ class LoggedStep:
             values: What the call gave.
             windows: Names of the training windows, by number.
         """
-        numbers = iter(np.asarray(values).tolist())
-        line = {
-            "loss": next(numbers),
-            "losses": {task: next(numbers) for task in self.tasks},
-            "clipping": {name: next(numbers) for name in self.dense},
-            "clipped_rows": {name: next(numbers) for name in self.tables},
-        }
-        skipped = int(next(numbers))
-        line["nonfinite"] = skipped - self._nonfinite
-        self._nonfinite = skipped
-        line["examples"] = int(next(numbers))
-        line["window"] = windows[int(next(numbers))]
-        line["learning_rate"] = {"dense": next(numbers), "embedding": next(numbers)}
+        line = tf.nest.pack_sequence_as(self._form, np.asarray(values).tolist())
+        skipped, line["examples"] = int(line["nonfinite"]), int(line["examples"])
+        line["nonfinite"], self._nonfinite = skipped - self._nonfinite, skipped
+        line["window"] = windows[int(line["window"])]
         return line
-
-
-def _short(variable: tf.Variable) -> str:
-    return variable.name.split(":")[0].removeprefix("ranking_model/")

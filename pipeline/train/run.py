@@ -1,51 +1,35 @@
-"""One training run: epochs, windows, steps; its log, its checkpoints, its recoveries."""
+"""A training run of any kind: steps, evaluations, log, checkpoints, recoveries."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from steadyrank.components.batch_function import BatchFunction
 from steadyrank.components.metrics.divergence import DivergenceDetector
-from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.examples.dataset import (
-    batches_in_epoch,
-    evaluation_dataset,
-    naming_damage,
-    training_dataset,
-)
-from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
-from steadyrank.pipeline.files.errors import DivergenceError, InputError
+from steadyrank.pipeline.files.errors import DivergenceError
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.files.urls import original
-from steadyrank.pipeline.files.versions import versions
-from steadyrank.pipeline.metrics.expert_use import ExpertUse, collapsed
-from steadyrank.pipeline.metrics.predict import predict
-from steadyrank.pipeline.metrics.tasks import measure, monitored
+from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
 from steadyrank.pipeline.train import log as train_log
-from steadyrank.pipeline.train.diagnosis import diagnose, first_clipped, read_batch
+from steadyrank.pipeline.train.diagnosis import first_clipped
 from steadyrank.pipeline.train.logged_step import LoggedStep
-from steadyrank.pipeline.train.model import compiled_model, parameter_counts, save_weights
-from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
+from steadyrank.pipeline.train.weights import parameter_counts, save_weights
 
 FLUSH_STEPS = 50  # steps between looks at their losses: a look waits for the device
-EVALUATION_ROWS = 8192
 ROLLBACKS = "rollbacks.json"
+PLACE = ("epoch", "batch", "step", "window", "stale")
 
 Progress = Callable[[int, int, str], None]
 
 
 class TrainingRun:
-    """A model, its place in the input, and the folder it writes to.
+    """A phase's model, its place in the input, and the folders it writes to.
 
     The place (epoch, batch, step, window) and the best result so far are in the
     checkpoint, beside weights, optimizers and counters.  All that is random depends on
     the seed and the place alone, so a run that is resumed ends as if never stopped.
-
-    A folder that ``prepare_warm_start`` made starts from another run's weights, and
-    sees the windows that it names alone.
 
     Windows are visited from old to new.  In the first epoch the model is measured on
     each window just before it trains on it (progressive validation).
@@ -55,127 +39,140 @@ class TrainingRun:
     rates; ``stop`` and too many rollbacks raise; ``continue`` leaves it to the gate.
 
     Args:
-        config: The run's config.
-        schema: The model's schema.
-        examples: What to train on.
-        work: The folder to write to.
-        strategy: The devices.
-        progress: Called with steps done, steps in all and a line about how it goes.
-        saved: Called with ``work`` after each checkpoint.
+        kind: The model's.
+        setting: The run's.
+        phase: The phase; those before it have ended.
+        offset: Steps of those, on top of which the log counts.
+        progress: Called with steps done, steps in all (0: unknown, or what is said shall
+            stay) and a line about how it goes.
+        saved: Called with the run's folder after each checkpoint.
     """
 
     def __init__(
         self,
-        config: Config,
-        schema: Schema,
-        examples: ExampleSet,
-        work: Path,
-        strategy: tf.distribute.Strategy,
+        kind: Kind,
+        setting: Setting,
+        phase: Phase,
+        *,
+        offset: int = 0,
         progress: Progress | None = None,
         saved: Callable[[Path], None] | None = None,
     ):
-        self.start = WarmStart.read(work)
-        examples = examples.only(self.start.windows) if self.start else examples
-        self.config, self.schema, self.examples = config, schema, examples
-        self.work, self.strategy = work, strategy
+        self.settings, self.phase, self.offset = setting.config.train, phase, offset
+        self.work, self.strategy = setting.work, setting.strategy
+        self.log = setting.work / train_log.LOG_FILE
         self.progress = progress or (lambda *_: None)
         self.saved = saved or (lambda _: None)
-        self.windows = list(examples.windows("train"))
-        per_epoch = batches_in_epoch(examples, config.train.batch_size)
-        self.total_steps = per_epoch * config.train.epochs
-        if config.train.warmup >= self.total_steps:
-            raise InputError(
-                f"train.warmup_steps must be below the {self.total_steps} steps of "
-                f"{config.train.epochs} epochs. Received: {config.train.warmup}."
-            )
-        with strategy.scope():
+        with self.strategy.scope():
             self.backoff = tf.Variable(1.0, trainable=False, name="backoff")
-            begin = self.start.steps if self.start else 0
-            self.model = compiled_model(
-                config, schema, self.backoff, self.total_steps, begin
-            )
-        names = ("epoch", "batch", "step", "window", "stale")
+            self.learner = kind.learner(setting, phase, self.backoff)
+        self.model = self.learner.model
+        self.total_steps = self._limit()
         self.place = {
             name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
-            for name in names
+            for name in PLACE
         }
         self.best = tf.Variable(-np.inf, dtype=tf.float64, trainable=False)
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, best=self.best, **self.place
         )
         self.manager = tf.train.CheckpointManager(
-            self.checkpoint, work / "checkpoints", max_to_keep=2
+            self.checkpoint, phase.folder / "checkpoints", max_to_keep=2
         )
-        self.step = LoggedStep(self.model, strategy)
-        self.predict_tasks = BatchFunction(self.model.predict_tasks)
-        self.expert_use = ExpertUse(self.model)
+        self.step = LoggedStep(self.model, self.strategy)
         self.started = self.looked = time.monotonic()
         self.rollbacks: list[dict] = []
-        if (work / ROLLBACKS).exists():
-            self.rollbacks = read_json(work / ROLLBACKS, "an interrupted run")["rollbacks"]
+        if (phase.folder / ROLLBACKS).exists():
+            found = read_json(phase.folder / ROLLBACKS, "an interrupted run")
+            self.rollbacks = found["rollbacks"]
+        self.board = tf.summary.create_file_writer(str(self.work / "tensorboard"))
         self._restore()
-        self.board = tf.summary.create_file_writer(str(work / "tensorboard"))
+
+    def _limit(self) -> int:
+        """The most steps that the phase can take; 0: it ends when it has converged."""
+        phase, per_epoch = self.phase, self.learner.batches_in_epoch
+        limits = [phase.steps, phase.epochs and phase.epochs * per_epoch]
+        return min((limit for limit in limits if limit), default=0)
 
     def train(self) -> dict:
-        """Train to the end of the last epoch, or until validation stops it.
+        """Train to the end of the phase: its last epoch or step, or no gain any more.
 
         Returns:
-            What ``train.json`` holds.
+            What the summary says of it.
 
         Raises:
             DivergenceError: The loss diverged and did not recover.
         """
-        with naming_damage(self.examples):
-            while self._goes_on():
-                try:
-                    self._train_epoch()
-                except _Diverged as diverged:
-                    self._roll_back(diverged)
-                else:
-                    self._end_epoch()
-        return self._summary()
+        while self._goes_on():
+            try:
+                epoch = self._train_stretch()
+            except _Diverged as diverged:
+                self._roll_back(diverged)
+            else:
+                self._evaluate(epoch)
+        return {
+            **self.learner.describe(),
+            "epochs": int(self.place["epoch"]),
+            "steps": int(self.place["step"]),
+            "best": float(self.best),
+            "parameters": parameter_counts(self.model),
+            "divergence": self.detector.summary(),
+            "rollbacks": len(self.rollbacks),
+        }
 
     def _goes_on(self) -> bool:
-        settings = self.config.train
-        stale = settings.patience is not None and self.place["stale"] > settings.patience
-        return int(self.place["epoch"]) < settings.epochs and not stale
+        phase, place = self.phase, {n: int(value) for n, value in self.place.items()}
+        limits = [(phase.epochs, "epoch"), (phase.steps, "step"), (phase.patience, "stale")]
+        return all(limit is None or place[name] < limit for limit, name in limits)
 
-    def _train_epoch(self) -> None:
-        """Take the steps of the rest of an epoch."""
-        settings, pending, self.looked = self.config.train, [], time.monotonic()
-        epoch, skipped = int(self.place["epoch"]), self._skipped_batches()
-        for batch in self._batches(epoch):
-            number = int(self.place["batch"].assign_add(1)) - 1
-            if (epoch, number) in skipped:
-                continue
+    def _train_stretch(self) -> int:
+        """Train up to the next evaluation; the epoch that it came in."""
+        while True:
+            epoch, due = int(self.place["epoch"]), self._train_epoch()
+            ended = not due or int(self.place["batch"]) == self.learner.batches_in_epoch
+            if ended:
+                self.place["epoch"].assign(epoch + 1)
+                self.place["batch"].assign(0)
+            every, last = self.phase.evaluate_every, epoch + 1 == self.phase.epochs
+            if due or last or not every:
+                return epoch
+
+    def _train_epoch(self) -> bool:
+        """The rest of an epoch, or up to an evaluation that is due before its end."""
+        pending, self.looked, due = [], time.monotonic(), False
+        for epoch, number, batch in self._batches():
             if self._enters_window(batch):
                 pending = self._flush(pending)
                 self._validate_window(epoch)
             step = int(self.place["step"].assign_add(1))
             pending.append((step, epoch, number, self.step(batch)))
+            if due := self._evaluates_at(step):
+                break
             if len(pending) == FLUSH_STEPS:
                 pending = self._flush(pending)
-            if step % settings.checkpoint_every == 0:
+            if step % self.settings.checkpoint_every == 0:
                 pending = self._flush(pending)
                 self._save()
         self._flush(pending)
+        return due
 
-    def _batches(self, epoch: int):
-        settings = self.config.train
-        dataset = training_dataset(
-            self.examples,
-            epoch=epoch,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            shuffle_rows=settings.shuffle_rows,
-            skip_batches=int(self.place["batch"]),
-        )
-        if self.strategy.num_replicas_in_sync > 1:
-            return self.strategy.experimental_distribute_dataset(dataset)
-        return dataset
+    def _batches(self) -> Iterator[tuple]:
+        """Epoch, number and batch of the rest of an epoch, without those of a jump."""
+        epoch, skipped = int(self.place["epoch"]), self._skipped_batches()
+        for batch in self.learner.batches(epoch, int(self.place["batch"])):
+            number = int(self.place["batch"].assign_add(1)) - 1
+            if (epoch, number) not in skipped:
+                yield epoch, number, batch
+
+    def _evaluates_at(self, step: int) -> bool:
+        """Whether an evaluation comes after a step, even within an epoch."""
+        every, start = self.phase.evaluate_every, self.phase.judges_start and step == 0
+        return start or step == self.phase.steps or bool(every and step % every == 0)
 
     def _enters_window(self, batch) -> bool:
         """Whether the batch holds rows of a window that was not trained on before."""
+        if len(self.learner.windows) == 1:
+            return False
         parts = self.strategy.experimental_local_results(batch[-1])
         latest = max(int(tf.reduce_max(part)) for part in parts if tf.size(part))
         if latest <= int(self.place["window"]):
@@ -187,27 +184,32 @@ class TrainingRun:
         """Log the steps that were taken since the last look, and judge their losses."""
         if not pending:
             return []
-        settings, seconds = self.config.train, time.monotonic() - self.started
+        seconds = round(time.monotonic() - self.started, 3)
         lines = [
             {
-                "step": step,
-                "epoch": epoch,
+                **self._at(step, epoch),
                 "batch": number,
-                **self.step.line(values, self.windows),
-                "batch_size": settings.batch_size,
-                "seconds": round(seconds, 3),
+                **self.step.line(values, self.learner.windows),
+                "batch_size": self.settings.batch_size,
+                "seconds": seconds,
             }
             for step, epoch, number, values in pending
         ]
         lines[-1] |= self.step.norms()
-        train_log.append_lines(self.work / train_log.LOG_FILE, lines)
+        train_log.append_lines(self.log, lines)
         self._summarise(lines)
         self._report(lines)
+        stays = self.settings.on_divergence == "continue"
         for line in lines:
             event = train_log.watch(self.detector, line)
-            if event and event["kind"] == "full" and settings.on_divergence != "continue":
+            if event and event["kind"] == "full" and not stays:
                 raise _Diverged(event)
         return []
+
+    def _at(self, step: int, epoch: int) -> dict:
+        """Where a line of the log belongs."""
+        phase = {} if self.phase.number is None else {"phase": self.phase.number}
+        return {"step": self.offset + step, **phase, "epoch": epoch}
 
     def _summarise(self, lines: list[dict]) -> None:
         with self.board.as_default(lines[-1]["step"]):
@@ -225,67 +227,53 @@ class TrainingRun:
         loss = np.mean([line["loss"] for line in lines])
         rows = sum(line["examples"] for line in lines)
         rate, self.looked = rows / (now - self.looked), now
-        text = f"loss {loss:.4f}, {rate:,.0f} examples/s"
-        self.progress(lines[-1]["step"], self.total_steps, text)
+        text = f"{self.phase.title}loss {loss:.4f}, {rate:,.0f} examples/s"
+        end = self.total_steps and self.offset + self.total_steps
+        self.progress(lines[-1]["step"], end, text)
+
+    def _say(self, text: str) -> None:
+        step = self.offset + int(self.place["step"])
+        self.progress(step, 0, f"{self.phase.title}{text}")
 
     def _validate_window(self, epoch: int) -> None:
         """Measure on a training window before the first step on it."""
-        window = self.windows[int(self.place["window"])]
-        results = self._measure("train", window)
-        step = int(self.place["step"])
-        self._log({"step": step, "epoch": epoch, "window": window, "progressive": results})
+        window = self.learner.windows[int(self.place["window"])]
+        line = self._at(int(self.place["step"]), epoch)
+        self._log({**line, "window": window, "progressive": self._measure("train", window)})
 
     def _log(self, line: dict) -> None:
         """Log a measurement, and show it to the detector."""
-        train_log.append_lines(self.work / train_log.LOG_FILE, [line])
+        train_log.append_lines(self.log, [line])
         train_log.watch(self.detector, line)
 
     def _measure(self, split: str, window: str | None = None) -> dict:
         with self.strategy.scope():
             self.model.catch_up()
-        with_group = split == "validation" and self.examples.schema.group
-        dataset = evaluation_dataset(
-            self.examples,
-            split,
-            EVALUATION_ROWS,
-            windows=window and [window],
-            extra=with_group,
-        )
-        labels, masks, outputs, extra = predict(self.predict_tasks, dataset)
-        return measure(self.schema.tasks, labels, masks, outputs, extra.get("group"))
+        return self.learner.measure(split, window)
 
-    def _expert_use(self) -> dict:
-        """How the gates use the experts; a collapse is said aloud."""
-        dataset = evaluation_dataset(self.examples, "validation", EVALUATION_ROWS)
-        use = self.expert_use.measure(dataset)
-        for sentence in collapsed(use):
-            self.progress(int(self.place["step"]), 0, f"warning: {sentence}")
-        return {"experts": use} if use else {}
-
-    def _end_epoch(self) -> None:
+    def _evaluate(self, epoch: int) -> None:
         """Measure on the validation split; keep the weights if they are the best.
 
         Not while the loss is high: a rollback may drop what was measured then.
         """
-        epoch, step = int(self.place["epoch"]), int(self.place["step"])
-        results, monitor = self._measure("validation"), self.config.train.monitor
-        value = monitored(results, monitor)
-        line = {"step": step, "epoch": epoch, "validation": results}
-        self._log(line | self._expert_use())
-        with self.board.as_default(step):
+        step, results = int(self.place["step"]), self._measure("validation")
+        value, (more, warnings) = self.learner.monitored(results), self.learner.look()
+        for sentence in warnings:
+            self._say(f"warning: {sentence}")
+        self._log({**self._at(step, epoch), "validation": results, **more})
+        monitor = self.learner.monitor
+        with self.board.as_default(self.offset + step):
             tf.summary.scalar(f"validation/{monitor}", value)
         self.board.flush()
-        self.progress(step, 0, f"epoch {epoch + 1}: validation {monitor} {value:.4f}")
-        healthy = not self.detector.in_episode
-        better = healthy and value > float(self.best)
-        if better or not (self.work / "best").exists():
+        how = f"epoch {epoch + 1}:" if step else "starts at"
+        self._say(f"{how} validation {monitor} {value:.4f}")
+        better = not self.detector.in_episode and value > float(self.best)
+        if better or not (self.phase.folder / "best").exists():
             self.best.assign(value if np.isfinite(value) else -np.inf)
             self.place["stale"].assign(0)
-            save_weights(self.model, self.work / "best")
+            save_weights(self.model, self.phase.folder / "best")
         else:
             self.place["stale"].assign_add(1)
-        self.place["epoch"].assign(epoch + 1)
-        self.place["batch"].assign(0)
         self._save()
 
     def _save(self) -> None:
@@ -296,59 +284,71 @@ class TrainingRun:
 
     def _restore(self) -> list[dict]:
         """Go to the last checkpoint, or start one; returns what the log held beyond it."""
-        if self.manager.latest_checkpoint:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+        begins = not self.manager.latest_checkpoint
+        if begins:
+            with self.strategy.scope():
+                self.learner.begin()
         else:
-            if self.start:
-                with self.strategy.scope():
-                    continue_from(self.model, self.schema, self.start)
-            self.manager.save()
-        self.backoff.assign(self.config.train.rollback_factor ** len(self.rollbacks))
+            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+        self.backoff.assign(self.settings.rollback_factor ** len(self.rollbacks))
         self.step.reset()
-        log = self.work / train_log.LOG_FILE
-        dropped = train_log.cut_after(
-            log, int(self.place["step"]), int(self.place["epoch"])
-        )
         self.detector = DivergenceDetector()
-        for line in train_log.read_lines(log) if log.exists() else ():
-            train_log.watch(self.detector, line)
+        is_beyond = self._is_mine if begins else self._is_beyond
+        dropped = train_log.cut_from(self.log, is_beyond)
+        for line in train_log.read_lines(self.log) if self.log.exists() else ():
+            if self._is_mine(line):
+                train_log.watch(self.detector, line)
+        if begins and self.phase.judges_start:
+            self._evaluate(0)
+        elif begins:
+            self.manager.save()
         return dropped
+
+    def _is_mine(self, line: dict) -> bool:
+        return line.get("phase") == self.phase.number
+
+    def _is_beyond(self, line: dict) -> bool:
+        """Whether a line was logged after the place: what goes on will log it again."""
+        if not self._is_mine(line):
+            return line.get("phase", 0) > (self.phase.number or 0)
+        step = line["step"] - self.offset
+        if "validation" in line and not self._evaluates_at(step):
+            return line["epoch"] >= int(self.place["epoch"])  # of an epoch's end
+        return step > int(self.place["step"])
 
     def _roll_back(self, diverged: "_Diverged") -> None:
         """Go back to the last healthy checkpoint, and around what made the loss jump."""
-        settings, event = self.config.train, diverged.event
-        log = list(train_log.read_lines(self.work / train_log.LOG_FILE))
-        jump = next(line for line in log if line["step"] == event["step"])
+        settings, event, folder = self.settings, diverged.event, self.phase.folder
+        log = [line for line in train_log.read_lines(self.log) if self._is_mine(line)]
+        jump = next(n for n in log if n["step"] == event["step"] and "loss" in n)
         number = len(self.rollbacks) + 1
         last = settings.on_divergence == "stop" or number > settings.max_rollbacks
         dropped = self._restore()
         record = self._diagnose(event, jump, log)
-        write_json(self.work / f"divergence-{number}.json", record)
-        train_log.append_lines(self.work / f"divergence-{number}.jsonl", dropped)
+        write_json(folder / f"divergence-{number}.json", record)
+        train_log.append_lines(folder / f"divergence-{number}.jsonl", dropped)
         if last:
             self.saved(self.work)  # with the diagnosis
-            raise DivergenceError(_explain(record, self.work, number))
+            raise DivergenceError(_explain(record, folder, number))
         self.rollbacks.append({"epoch": jump["epoch"], "batch": jump["batch"]})
-        write_json(self.work / ROLLBACKS, {"rollbacks": self.rollbacks})
+        write_json(folder / ROLLBACKS, {"rollbacks": self.rollbacks})
         self.backoff.assign(settings.rollback_factor ** len(self.rollbacks))
         step = int(self.place["step"])
-        line = {"step": step, "epoch": int(self.place["epoch"]), "rollback": record}
-        train_log.append_lines(self.work / train_log.LOG_FILE, [line])
+        line = {**self._at(step, int(self.place["epoch"])), "rollback": record}
+        train_log.append_lines(self.log, [line])
         self.manager.save()
         rates = f"rates times {float(self.backoff.numpy()):g}"
-        self.progress(step, 0, f"{_headline(record)} Back at step {step}, {rates}.")
+        self._say(f"{_headline(record)} Back at step {self.offset + step}, {rates}.")
 
     def _diagnose(self, event: dict, jump: dict, log: list[dict]) -> dict:
         """Say why, through the healthy weights: the batch of the jump, and its layers."""
-        data, window = read_batch(self.config, self.examples, jump["epoch"], jump["batch"])
+        place = {name: jump[name] for name in ("phase", "epoch", "batch") if name in jump}
         return {
             **event,
-            "epoch": jump["epoch"],
-            "batch": jump["batch"],
-            "window": window,
+            **place,
             "first_clipped": first_clipped(log, event["step"]),
-            "healthy_step": int(self.place["step"]),
-            **diagnose(self.model, data),
+            "healthy_step": self.offset + int(self.place["step"]),
+            **self.learner.diagnose(jump["epoch"], jump["batch"]),
         }
 
     def _skipped_batches(self) -> set[tuple[int, int]]:
@@ -357,21 +357,6 @@ class TrainingRun:
             (place["epoch"], place["batch"] + offset)
             for place in self.rollbacks
             for offset in (-1, 0, 1)
-        }
-
-    def _summary(self) -> dict:
-        return {
-            "fingerprint": self.schema.fingerprint,
-            "epochs": int(self.place["epoch"]),
-            "steps": int(self.place["step"]),
-            "batch_size": self.config.train.batch_size,
-            "monitor": self.config.train.monitor,
-            "best": float(self.best),
-            "parameters": parameter_counts(self.model),
-            "replicas": self.strategy.num_replicas_in_sync,
-            "divergence": self.detector.summary(),
-            "rollbacks": len(self.rollbacks),
-            "versions": versions(),
         }
 
 
@@ -391,14 +376,15 @@ def _headline(record: dict) -> str:
     )
 
 
-def _explain(record: dict, work: Path, number: int) -> str:
+def _explain(record: dict, folder: Path, number: int) -> str:
     worst = max(record["tasks"], key=lambda task: record["tasks"][task]["gradient_norm"])
     layer = record["first_clipped"]
+    phase = f"phase {record['phase']}, " if "phase" in record else ""
     fell = f" The clipping factor of {layer} fell first." if layer else ""
     return (
-        f"{_headline(record)} It began in epoch {record['epoch']}, batch "
+        f"{_headline(record)} It began in {phase}epoch {record['epoch']}, batch "
         f"{record['batch']}, window {record['window']}; task {worst} pulled hardest."
         f"{fell} Lower "
         "train.dense.learning_rate, or clip (train.dense.clip: clippy). "
-        f"{original(work)}: divergence-{number}.json has the diagnosis."
+        f"{original(folder)}: divergence-{number}.json has the diagnosis."
     )

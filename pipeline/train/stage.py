@@ -1,9 +1,10 @@
-"""Examples to a trained model, under MirroredStrategy.
+"""Examples to a trained model of any kind, under MirroredStrategy.
 
-In: an example set.  Out, published when training has ended: ``best/`` (the weights that
-did best on the validation split), ``checkpoints/``, ``log.jsonl``, ``tensorboard/``,
-``schema.json``, ``vocab/``, ``config.yaml`` and ``train.json``.  Until then all of that
-stands in ``<output>.partial``, where ``--resume`` finds it.
+In: examples.  Out, published when training has ended: ``best/`` (the weights that did
+best on the validation split), ``checkpoints/``, ``log.jsonl``, ``tensorboard/``,
+``schema.json``, ``vocab/``, ``config.yaml`` and ``train.json``; of a kind that trains in
+phases ``phases/<n>/``, each with its own ``best/`` and ``checkpoints/``.  Until then all
+of that stands in ``<output>.partial``, where ``--resume`` finds it.
 
     steadyrank train --config C --examples DIR --output DIR [--resume]
 """
@@ -16,9 +17,8 @@ import tensorflow as tf
 import yaml
 
 from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
-from steadyrank.pipeline.config import Config, load_config
-from steadyrank.pipeline.examples.compatibility import agree, require_made_for, require_same
-from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.config import load_any_config
+from steadyrank.pipeline.examples.compatibility import require_made_for, require_same
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import (
@@ -27,6 +27,9 @@ from steadyrank.pipeline.files.publish import (
     replace,
     write_json,
 )
+from steadyrank.pipeline.files.versions import versions
+from steadyrank.pipeline.kinds.protocol import Kind, Setting, require
+from steadyrank.pipeline.train.log import merged
 from steadyrank.pipeline.train.run import Progress, TrainingRun
 from steadyrank.pipeline.train.strategy import make_strategy
 from steadyrank.pipeline.train.warm_start import (
@@ -35,24 +38,29 @@ from steadyrank.pipeline.train.warm_start import (
     require_ancestor,
 )
 
+DONE = "done.json"  # in the folder of a phase that has ended
+OF_THE_RUN = ("monitor", "parameters", "divergence")  # not of each phase
+
 
 def train(
-    config: Config,
+    config,
     examples_path: Path,
     output: Path,
     *,
+    kind: Kind,
     resume: bool = False,
     overwrite: bool = False,
     strategy: tf.distribute.Strategy | None = None,
     progress: Progress | None = None,
     saved: Callable[[Path], None] | None = None,
 ) -> dict:
-    """Train a model on an example set.
+    """Train a model on examples.
 
     Args:
         config: The run's config.
-        examples_path: The example set.
+        examples_path: The examples.
         output: Where the trained model shall stand.
+        kind: Of the model.
         resume: Whether to go on with an interrupted run, which replaces what it was to
             replace, or with one that has ended and whose ``train.epochs`` were raised
             since: on a CPU it ends with the very weights of one never interrupted.
@@ -70,35 +78,75 @@ def train(
         DivergenceError: The loss diverged, and the config's policy is to stop or was
             exhausted; ``<output>.partial`` holds the log and the diagnosis.
     """
-    examples = ExampleSet.open(examples_path)
-    schema = agree(config, examples.schema)
+    examples = kind.open_examples(examples_path)
+    schema = kind.agree(config, examples.schema)
     require_made_for(config, examples.manifest, examples.path)
     output = Path(output)
     with alone(output):
         goes_on = resume and output.exists()  # with it, or with what was to replace it
         refuse_existing(output, overwrite or goes_on)
         if goes_on and not has_begun(output):
-            _reopen(config, output)
+            _reopen(kind, config, output)
         work = work_folder(output, resume, overwrite)
         if not (work / "train.json").exists():
             write_inputs(config, schema, examples, work)
             strategy = strategy or make_strategy()
             if config.train.batch_size >= LARGE_BATCH:
                 keep_freed_memory()
-            run = TrainingRun(config, schema, examples, work, strategy, progress, saved)
-            write_json(work / "train.json", run.train())
+            setting = Setting(config, schema, examples, work, strategy)
+            summary = _train_phases(kind, setting, progress=progress, saved=saved)
+            write_json(work / "train.json", summary)
         replace(work, output, overwrite or goes_on)
     return read_json(output / "train.json", "a trained model")
 
 
-def _reopen(config: Config, output: Path) -> None:
+def _train_phases(kind: Kind, setting: Setting, **told: Callable | None) -> dict:
+    """Train phase after phase; what ``train.json`` holds."""
+    ended: list[dict] = []
+    for phase in kind.phases(setting):
+        done = phase.folder / DONE
+        if not done.exists():
+            offset = sum(each["steps"] for each in ended)
+            run = TrainingRun(kind, setting, phase, offset=offset, **told)
+            ended.append({**run.train(), "monitor": run.learner.monitor})
+            if phase.number is not None:
+                write_json(done, ended[-1])
+        else:
+            ended.append(read_json(done, "an interrupted run"))
+    if phase.number is None:
+        return _summary(setting, ended)
+    shutil.rmtree(setting.work / "best", ignore_errors=True)
+    shutil.copytree(phase.folder / "best", setting.work / "best")
+    own = [{n: v for n, v in each.items() if n not in OF_THE_RUN} for each in ended]
+    return {**_summary(setting, ended), "phases": own}
+
+
+def _summary(setting: Setting, ended: list[dict]) -> dict:
+    last = ended[-1]
+    return {
+        "fingerprint": setting.schema.fingerprint,
+        "epochs": sum(each["epochs"] for each in ended),
+        "steps": sum(each["steps"] for each in ended),
+        "batch_size": setting.config.train.batch_size,
+        "monitor": last["monitor"],
+        "best": last["best"],
+        "parameters": last["parameters"],
+        "replicas": setting.strategy.num_replicas_in_sync,
+        "divergence": merged([each["divergence"] for each in ended]),
+        "rollbacks": sum(each["rollbacks"] for each in ended),
+        "versions": versions(),
+    }
+
+
+def _reopen(kind: Kind, config, output: Path) -> None:
     """Make an interrupted run of one that has ended, for it to go on to more epochs.
 
     Raises:
         InputError: Anything but ``train.epochs`` is another than it was, or there are no
             more of them, or the rates fell to 0 at the end of what was trained.
     """
-    epochs = load_config(output / "config.yaml").train.epochs
+    require(kind.name, "more epochs")
+    epochs = load_any_config(output / "config.yaml").train.epochs
     if config.train.epochs <= epochs:
         raise InputError(
             f"{output} has ended. --resume goes on with it where train.epochs is above "
@@ -107,7 +155,7 @@ def _reopen(config: Config, output: Path) -> None:
         )
     as_before = config.train.model_copy(update={"epochs": epochs})
     as_before = config.model_copy(update={"train": as_before})
-    require_same(as_before, output / "config.yaml", Config.model_fields)
+    require_same(as_before, output / "config.yaml", type(config).model_fields)
     if config.train.decay != "none":
         raise InputError(
             f"{output} has ended, and train.decay {config.train.decay} ended its rates "
@@ -129,10 +177,12 @@ def config_text(config) -> str:
 
 
 def prepare_warm_start(
-    config: Config,
+    config,
     examples_path: Path,
     trained: Path,
     output: Path,
+    *,
+    kind: Kind,
     windows: Sequence[str] | None = None,
 ) -> None:
     """Make a run that starts from another's last checkpoint; ``train`` resumes it.
@@ -142,18 +192,19 @@ def prepare_warm_start(
         examples_path: The example set: the one of the other run, or one grown from it.
         trained: What ``train`` published.
         output: Where the trained model shall stand.
+        kind: Of the model.
         windows: The training windows to see; None: all.
 
     Raises:
         InputError: The examples did not grow from those of the other run, which has
             another model, or no whole checkpoint; or the output is there already.
     """
-    examples = ExampleSet.open(examples_path)
-    schema, trained = agree(config, examples.schema), Path(trained)
+    examples = kind.open_examples(examples_path)
+    schema, trained = kind.agree(config, examples.schema), Path(trained)
     windows = tuple(examples.windows("train")) if windows is None else tuple(windows)
     examples.only(windows)
     start = WarmStart.of(trained, windows)
-    before = Schema.from_dict(start.schema, trained / "schema.json")
+    before = kind.read_schema(start.schema, trained / "schema.json")
     require_ancestor(before, schema, (trained / "vocab", examples.path / "vocab"))
     refuse_existing(output, False)
     work = work_folder(Path(output), False, False)

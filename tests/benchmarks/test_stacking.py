@@ -14,7 +14,6 @@ from benchmarks.stacking_figures import headline
 from benchmarks.stacking_parts import planted_split, target_split
 from benchmarks.stacking_trials import Settings, Trials, steps_to, values_of
 from steadyrank.components.metrics.top_k import TopKMetrics, target_ranks
-from steadyrank.models.stack import named_weights
 
 PLANTED = Planted(items=30, length=12, lags=(2, 7), shares=(0.3, 0.5), seed=3)
 
@@ -189,7 +188,7 @@ def test_a_run_keeps_its_best_weights_and_grows(kind, sampled):
     assert again["curve"][0][1] == best[1]
     assert trials.similarities(1, weights) == []
     grown = trials.grown(weights, 1, 1, "unchanged")
-    assert set(grown) == set(named_weights(trials.fresh(2, 1)))
+    assert set(grown) == set(trials.fresh(2, 1).saved_weights())
     local = {"nextitnet": "kernel_0", "sasrec": "query_key_value"}[kind]
     np.testing.assert_array_equal(grown[f"block_1/{local}"], weights[f"block_0/{local}"])
     np.testing.assert_array_equal(grown["softmax"], weights["softmax"])

@@ -186,11 +186,11 @@ def test_candidates_score_as_rows_do(trunk):
     shared = ["user", "price", "tags"]
     for name in shared:
         features[name] = np.repeat(features[name][1:2], ROWS, axis=0)
-    whole = model.predict_tasks(tensors(features))
+    whole = model.head.predict_tasks(tensors(features))
     once = {n: v[:1] if n in shared else v for n, v in features.items()}
-    cuts = model.cut_kernels(tensors(once), shared)
+    cuts = model.head.cut_kernels(tensors(once), shared)
     for each in (None, cuts):
-        got = model.predict_candidates(tensors(once), shared, each)
+        got = model.head.predict_candidates(tensors(once), shared, each)
         for name, expected in whole.items():
             np.testing.assert_allclose(got[name], expected, rtol=1e-4, atol=1e-5)
 

@@ -25,8 +25,6 @@ TRUNKS = {
     "shared_bottom": {
         "trunk": "shared_bottom",
         "bottom_units": [8],
-        "cross_layers": 0,
-        "layer_norm": False,
     },
 }
 
@@ -75,9 +73,9 @@ def test_one_history_and_many_items_score_as_rows_do(encoder, trunk, shared):
     assert np.count_nonzero(features["past"][0]) > 1
     features = tf.nest.map_structure(tf.constant, features)
     once = {n: v[:1] if n in shared else v for n, v in features.items()}
-    wanted = model.predict_tasks(features)
-    for cuts in (None, model.cut_kernels(once, shared)):
-        found = model.predict_candidates(once, shared, cuts)
+    wanted = model.head.predict_tasks(features)
+    for cuts in (None, model.head.cut_kernels(once, shared)):
+        found = model.head.predict_candidates(once, shared, cuts)
         for name, values in wanted.items():
             np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-6)
 
@@ -88,7 +86,7 @@ def test_the_order_counts_for_all_but_the_mean_and_the_attention(encoder):
     click = []
     for past in ([0, 3, 4, 5, 6], [0, 4, 3, 6, 5]):
         features["past"][:] = past
-        click.append(model.predict_tasks(features)["click"].numpy())
+        click.append(model.head.predict_tasks(features)["click"].numpy())
     moved = np.abs(click[0] - click[1]).max()
     assert (moved > 1e-4) == (encoder in ("nextitnet", "sasrec"))
 

@@ -36,7 +36,7 @@ PLE = {
 BOTTOM = {
     "trunk": "shared_bottom",
     "bottom_units": [8],
-    "cross_layers": 1,
+    "front": "cross",
     "layer_norm": True,
     "tower_units": [],
 }
@@ -83,9 +83,14 @@ def weights_of(model):
     return [v.numpy() for v in variables]
 
 
+def ple_of(levels, shared, own, units):
+    experts = {"shared_experts": shared, "task_experts": own, "expert_units": units}
+    return Ple(["a", "b"], levels=levels, seed=7, **experts)
+
+
 def test_one_level_of_ple_is_cgc():
     x = tf.constant(np.random.default_rng(0).normal(size=[5, 6]), tf.float32)
-    ple = Ple(["a", "b"], 1, 2, 1, [8, 4], seed=7)
+    ple = ple_of(1, 2, 1, [8, 4])
     cgc = CGC(["a", "b"], 1, 2, [8, 4], shared_gate=False, seed=7)
     outputs, shared = cgc({"a": x, "b": x}, x)
     assert shared is None
@@ -95,7 +100,7 @@ def test_one_level_of_ple_is_cgc():
 
 def test_two_levels_of_ple_are_cgc_on_cgc():
     x = tf.constant(np.random.default_rng(0).normal(size=[5, 6]), tf.float32)
-    ple = Ple(["a", "b"], 2, 1, 1, [8], seed=7)
+    ple = ple_of(2, 1, 1, [8])
     first = CGC(["a", "b"], 1, 1, [8], seed=7)
     second = CGC(["a", "b"], 1, 1, [8], shared_gate=False, seed=7 + LEVEL_SEEDS)
     outputs, _ = second(*first({"a": x, "b": x}, x))
@@ -105,7 +110,7 @@ def test_two_levels_of_ple_are_cgc_on_cgc():
 
 def test_ple_with_one_shared_expert_and_no_other_is_a_shared_bottom():
     x = np.random.default_rng(0).normal(size=[5, 6]).astype(np.float32)
-    ple = Ple(["a", "b"], 1, 1, 0, [8, 4], seed=7)
+    ple = ple_of(1, 1, 0, [8, 4])
     outputs = ple(tf.constant(x))
     bottom = SharedBottom(["a", "b"], [8, 4], seed=1)
     bottom(tf.constant(x))
@@ -135,7 +140,7 @@ def test_a_model_starts_near_the_base_rates(settings):
         assert model.biases[task.name].numpy() == pytest.approx(logit, rel=1e-5)
     assert model.biases["watch"].numpy() == 0.0
     features, _, _ = batch_of(400)
-    outputs = model.predict_tasks(features)
+    outputs = model.head.predict_tasks(features)
     assert np.median(outputs["click"]) == pytest.approx(0.3, abs=0.15)
     assert np.median(outputs["like"]) == pytest.approx(0.02, abs=0.03)
 
@@ -220,7 +225,7 @@ def test_what_is_served_by_hand():
     model = build()
     features, _, _ = batch_of(20)
     raw = {k: v.numpy().astype(float) for k, v in model(features).items()}
-    served = model.predict_tasks(features)
+    served = model.head.predict_tasks(features)
     click = 1 / (1 + np.exp(-raw["click"]))
     like = 1 / (1 + np.exp(-raw["like"]))
     watch = np.exp(raw["watch"] * 0.8 + 1.5) - 1
@@ -234,16 +239,16 @@ def test_what_is_served_by_hand():
 def test_a_constant_score_is_given_for_every_row():
     model = build_model(FEATURES, TASKS, "2", PLE, 1)
     features, _, _ = batch_of(7)
-    np.testing.assert_array_equal(model.predict_tasks(features)["score"], [2.0] * 7)
+    np.testing.assert_array_equal(model.head.predict_tasks(features)["score"], [2.0] * 7)
 
 
 @TRUNKS
 def test_a_batch_of_one_and_one_in_which_all_is_missing(settings):
     model = build(settings)
     features, _, _ = batch_of(6)
-    whole = model.predict_tasks(features)
+    whole = model.head.predict_tasks(features)
     for i in range(6):
-        one = model.predict_tasks({k: v[i : i + 1] for k, v in features.items()})
+        one = model.head.predict_tasks({k: v[i : i + 1] for k, v in features.items()})
         for name, values in one.items():
             assert values.shape == [1]
             np.testing.assert_allclose(values[0], whole[name][i], rtol=1e-5)
@@ -253,7 +258,7 @@ def test_a_batch_of_one_and_one_in_which_all_is_missing(settings):
         "price": tf.constant([NAN]),
         "age": tf.constant([NAN]),
     }
-    for values in model.predict_tasks(nothing).values():
+    for values in model.head.predict_tasks(nothing).values():
         assert np.isfinite(values).all()
 
 
@@ -310,9 +315,13 @@ def test_two_replicas_equal_one(two_replicas):
         assert sum(map(float, local(both["loss"]))) == pytest.approx(
             float(lone["loss"]), rel=1e-5
         )
-        for a, b in zip(lone["clipping"], both["clipping"], strict=True):
+        for a, b in zip(
+            *(found["clipping"].values() for found in (lone, both)), strict=True
+        ):
             assert float(a) == pytest.approx(float(local(b)[0]), rel=1e-3)
-        for a, b in zip(lone["clipped_rows"], both["clipped_rows"], strict=True):
+        for a, b in zip(
+            *(found["clipped_rows"].values() for found in (lone, both)), strict=True
+        ):
             assert float(a) == pytest.approx(float(local(b)[0]), abs=1e-6)
     assert int(lone["nonfinite"]) == int(local(both["nonfinite"])[0]) == 0
     for a, b in zip(weights_of(one), weights_of(two), strict=True):

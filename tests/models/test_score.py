@@ -7,8 +7,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steadyrank.models.ranker import FUNCTIONS as TENSORFLOW
 from steadyrank.models.score import FUNCTIONS, evaluate_score, parse_score
+from steadyrank.models.serving_head import FUNCTIONS as TENSORFLOW
 
 PYTHON = {
     "exp": math.exp,

@@ -16,7 +16,6 @@ from steadyrank.models.stack import (
     check_names,
     grow,
     grow_unchanged,
-    named_weights,
 )
 
 V, D = 9, 4
@@ -80,11 +79,11 @@ def expected_source(name, sources):
 def test_copied_weights_are_equal_and_all_others_at_their_start(operator, kind):
     """By default as in the published code, and with all switches on."""
     shallow = model(kind=kind)
-    old, sources = named_weights(shallow), block_sources(operator, 2)
-    fresh = named_weights(model(4, kind, trained=False))
+    old, sources = shallow.saved_weights(), block_sources(operator, 2)
+    fresh = model(4, kind, trained=False).saved_weights()
     for copied in (Copied(), EVERYTHING):
         everything = copied == EVERYTHING
-        for name, weight in named_weights(grow(shallow, operator, copied)).items():
+        for name, weight in grow(shallow, operator, copied).saved_weights().items():
             source = expected_source(name, sources)
             local = name.split("/", 1)[-1] if name.startswith("block_") else name
             new = local.startswith(("alpha", "norm", "feed_forward", "softmax"))
@@ -98,12 +97,12 @@ def test_copied_weights_are_equal_and_all_others_at_their_start(operator, kind):
 @pytest.mark.parametrize("switch", ["alpha", "layer_norm", "feed_forward", "softmax"])
 def test_every_switch_copies_its_own_kind_alone(switch):
     shallow = model(kind="sasrec")
-    without = named_weights(grow(shallow, "cross"))
+    without = grow(shallow, "cross").saved_weights()
     changed = {
         name
-        for name, weight in named_weights(
-            grow(shallow, "cross", Copied(**{switch: True}))
-        ).items()
+        for name, weight in grow(shallow, "cross", Copied(**{switch: True}))
+        .saved_weights()
+        .items()
         if np.any(weight.numpy() != without[name].numpy())
     }
     start = {"layer_norm": "norm"}.get(switch, switch)
@@ -129,7 +128,7 @@ def test_unchanged_growth_changes_no_score_and_goes_on_learning(settings, operat
     assert np.abs(grow(shallow, operator).scores(IDS) - before).max() > 0.1  # others do
     losses = [float(each.train_step(IDS)["loss"]) for each in (shallow, deep)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    alphas = [w for n, w in named_weights(deep).items() if "alpha" in n]
+    alphas = [w for n, w in deep.saved_weights().items() if "alpha" in n]
     assert all(float(alpha) != 0 for alpha in alphas)
 
 
@@ -139,7 +138,7 @@ def test_slots_go_with_their_weights():
         shallow.train_step(IDS)
     everything = {**EVERYTHING.__dict__, "slots": True}
     deep = grow(shallow, "adjacent", Copied(**everything))
-    old, new = named_weights(shallow), named_weights(deep)
+    old, new = shallow.saved_weights(), deep.saved_weights()
     for target, source in (
         ("block_3/kernel_1", "block_1/kernel_1"),
         ("softmax", "softmax"),
@@ -162,7 +161,7 @@ def test_slots_go_with_their_weights():
         assert int(each.iterations) == 3
     fresh = grow(shallow, "adjacent")
     assert int(fresh.dense_optimizer.iterations) == 0
-    states = fresh.dense_optimizer.state_of(named_weights(fresh)["block_3/kernel_1"])
+    states = fresh.dense_optimizer.state_of(fresh.saved_weights()["block_3/kernel_1"])
     assert all(not state.numpy().any() for state in states)
 
 
@@ -172,19 +171,19 @@ def test_growth_from_a_checkpoint_and_back(tmp_path):
     restored = model(trained=False, seed=5)
     tf.train.Checkpoint(model=restored).read(path).assert_consumed()
     deep = grow(restored, "cross", EVERYTHING)
-    expected = named_weights(grow(shallow, "cross", EVERYTHING))
+    expected = grow(shallow, "cross", EVERYTHING).saved_weights()
     path = tf.train.Checkpoint(model=deep).write(str(tmp_path / "deep"))
     again = model(4, trained=False, seed=6)
     tf.train.Checkpoint(model=again).read(path).assert_consumed()
-    for name, weight in named_weights(again).items():
+    for name, weight in again.saved_weights().items():
         np.testing.assert_array_equal(weight, expected[name], err_msg=name)
 
 
 def test_growth_under_a_strategy(two_replicas):
     with two_replicas.scope():
         deep = grow(model(), "cross", EVERYTHING)
-        alone = named_weights(grow(model(), "cross", EVERYTHING))
-    for name, weight in named_weights(deep).items():
+        alone = grow(model(), "cross", EVERYTHING).saved_weights()
+    for name, weight in deep.saved_weights().items():
         values = two_replicas.experimental_local_results(weight)
         assert len(values) == 2
         for value in values:

@@ -30,7 +30,7 @@ EVERY = pytest.mark.parametrize("method", METHODS)
 
 
 def build(method, period=2, clip="clippy", tasks=TASKS):
-    settings = {**BOTTOM, "cross_layers": 0, "layer_norm": False}
+    settings = {**BOTTOM, "front": "concatenation", "layer_norm": False}
     model = build_model(FEATURES, tasks, "click", settings, 3)
     model.compile(
         DENSE_OPTIMIZERS["adagrad"](0.2, clip=clip),
@@ -266,8 +266,8 @@ def test_a_weighted_positive_counts_so_often_and_is_served_as_one():
     assert shift == pytest.approx(np.log(4.0), rel=1e-5)
     features, labels, masks = batch_of(40)
     np.testing.assert_allclose(
-        other.predict_tasks(features)["click"],
-        one.predict_tasks(features)["click"],
+        other.head.predict_tasks(features)["click"],
+        one.head.predict_tasks(features)["click"],
         rtol=1e-5,
     )
     raw = other(features)["click"].numpy().astype(np.float64)

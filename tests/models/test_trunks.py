@@ -5,11 +5,10 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.components.layers.experts import GateNotes
-from steadyrank.models.build import TRUNKS, WIDE
+from steadyrank.models.build import TRUNKS, WIDE, build_trunk
 from steadyrank.models.fronts import CrossFront, DotFront
 from steadyrank.models.trunks.bottoms import Bottoms
 from steadyrank.models.trunks.mmoe import Mmoe
-from steadyrank.models.trunks.ple import Ple
 from steadyrank.models.trunks.stitch import Stitch, orthogonality, stitch
 from tests import reference
 
@@ -20,7 +19,7 @@ EXPERTS = {"experts": 3, "expert_units": [8, 4]}
 PLE = {"shared_experts": 2, "task_experts": 1, "expert_units": [8, 4]}
 SETTINGS = {
     "single_task": BOTTOM,
-    "shared_bottom": {**BOTTOM, "cross_layers": 0, "layer_norm": False},
+    "shared_bottom": BOTTOM,
     "asymmetric": {**BOTTOM, "reads": {"like": ["click"]}},
     "customized": BOTTOM,
     "cross_stitch": BOTTOM,
@@ -35,7 +34,7 @@ EVERY = pytest.mark.parametrize("name", SETTINGS)
 
 
 def trunk(name, seed=3, **changes):
-    layer = TRUNKS[name](TASKS, seed, **{**SETTINGS[name], **changes})
+    layer = build_trunk(TASKS, {"trunk": name, **SETTINGS[name], **changes}, seed)
     layer(tf.constant(X))
     return layer
 
@@ -77,7 +76,7 @@ def test_the_seed_makes_all_weights_and_no_two_start_alike(name):
 
 @EVERY
 def test_every_weight_learns_from_the_tasks_together(name):
-    layer = TRUNKS[name](TASKS, 3, **SETTINGS[name])
+    layer = build_trunk(TASKS, {"trunk": name, **SETTINGS[name]}, 3)
     with tf.GradientTape() as tape:
         outputs = layer(tf.constant(X))
         loss = tf.add_n([tf.reduce_sum(tf.square(y)) for y in outputs.values()])
@@ -142,7 +141,7 @@ def test_ple_keeps_private_experts_private_at_the_last_level_alone():
 
 
 def test_cgc_is_ple_of_one_level():
-    one = Ple(TASKS, 1, 2, 1, [8, 4], 3)(tf.constant(X))
+    one = build_trunk(TASKS, {"trunk": "cgc", **PLE}, 3)(tf.constant(X))
     for task, values in trunk("cgc")(tf.constant(X)).items():
         np.testing.assert_array_equal(values, one[task])
 

@@ -21,8 +21,8 @@ def log(tmp_path_factory, rows):
 @pytest.fixture(scope="session")
 def first(log):
     """Trained on three days, tested on the fourth; later rows are not read."""
+    from steadyrank.pipeline.kinds import preprocess
     from steadyrank.pipeline.preprocess.plan import Addition
-    from steadyrank.pipeline.preprocess.stage import preprocess
 
     output, day = log.parent / "first", tiny.DATES[3]
     preprocess(tiny.config_on(day), log, output, addition=Addition(until=day))
@@ -32,8 +32,8 @@ def first(log):
 @pytest.fixture(scope="session")
 def second(log, first):
     """The fourth and fifth day added, tested on the sixth."""
+    from steadyrank.pipeline.kinds import preprocess
     from steadyrank.pipeline.preprocess.plan import Addition
-    from steadyrank.pipeline.preprocess.stage import preprocess
 
     output = log.parent / "second"
     preprocess(tiny.config_on(tiny.DATES[5]), log, output, addition=Addition(first))

@@ -16,9 +16,9 @@ from steadyrank.pipeline import cli
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.preprocess.beam_job import check_rejected
 from steadyrank.pipeline.preprocess.plan import Addition
-from steadyrank.pipeline.preprocess.stage import preprocess
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES as DAYS
 from tests.pipeline.tiny import config_on

@@ -27,10 +27,10 @@ from steadyrank.pipeline.files.errors import InputError, PassingError, fault
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import PARTIAL, publish, write_json
 from steadyrank.pipeline.files.urls import Url
+from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.preprocess.beam_job import run_job
 from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.preprocess.rows import LOW, type_rows
-from steadyrank.pipeline.preprocess.stage import preprocess
 from steadyrank.pipeline.raw_log.formats import lines as text_lines
 from steadyrank.pipeline.raw_log.formats.base import Form, Piece
 from steadyrank.pipeline.raw_log.formats.csv import Csv

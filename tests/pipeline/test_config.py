@@ -163,8 +163,7 @@ def test_every_trunk_has_a_section_whose_keys_reach_the_model(trunk):
     config = parse_config(config_document(model=model), "c")
     assert config.model.model_dump().items() >= model.items()
     assert all(fields[name] != model[name] for name in own)
-    settings = config.model.model_dump()
-    built = build.TRUNKS[trunk](["click", "like", "watch"], 1, **settings)
+    built = build.build_trunk(["click", "like", "watch"], config.model.model_dump(), 1)
     assert trunk in build.WIDE or built.name == trunk
     message = refused(config_document(model={**model, "embeding_dim": 4}))
     assert "model.embeding_dim: unknown key" in message
@@ -173,6 +172,13 @@ def test_every_trunk_has_a_section_whose_keys_reach_the_model(trunk):
 
 def test_every_trunk_that_is_built_has_a_section():
     assert SECTIONS.keys() == build.TRUNKS.keys() and len(SECTIONS) == len(trunks.TRUNKS)
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_crosses_of_a_bottom_are_the_front_now(layers):
+    model = {"trunk": "shared_bottom", "cross_layers": layers}
+    said = "cross_layers is gone: say front: cross and front_layers in its place"
+    assert said in refused(config_document(model=model))
 
 
 METHODS = {

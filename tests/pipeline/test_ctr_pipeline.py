@@ -7,14 +7,11 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.train.model import compiled_model
-from steadyrank.pipeline.train.stage import train
+from steadyrank.pipeline.kinds import evaluate, export, preprocess, train
+from steadyrank.pipeline.kinds.ranking.model import compiled_model
 from tests.pipeline import tiny
 
 RECENT = {"name": "recent", "kind": "categorical", "max_values": 3, "oov_buckets": 3}

@@ -17,7 +17,7 @@ from steadyrank.pipeline.examples.dataset import (
 )
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.kinds import preprocess
 from tests.pipeline import naive, tiny
 
 SETTINGS = {"epoch": 0, "batch_size": 37, "seed": 5, "shuffle_rows": 50}

@@ -15,18 +15,16 @@ from steadyrank.pipeline.cli import app
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.evaluate import stage
 from steadyrank.pipeline.evaluate.release import release
-from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.export.card import find_version, versions_of
 from steadyrank.pipeline.export.latency import measure_latency
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.skew import measure_skew
-from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.gates.judge import judge
-from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.train.model import load_weights
+from steadyrank.pipeline.kinds import evaluate, export, preprocess
+from steadyrank.pipeline.train.weights import load_weights
 from tests.pipeline import naive, tiny
 
 OUTPUTS = {"click", "like", "watch", "score"}
@@ -101,7 +99,7 @@ def test_the_served_score_is_the_offline_score(served, offline, trained):
     encoded = encoded_of(rows, users, trained)
     assert (encoded["item"].numpy() == 0).sum() > 100
     assert ((encoded["item"].numpy() > 0) & (encoded["item"].numpy() < 4)).sum() > 100
-    wanted = offline.predict_tasks(encoded)
+    wanted = offline.head.predict_tasks(encoded)
     for signature, features in (
         ("serving_default", raw_of(rows, users)),
         ("encoded", encoded),
@@ -163,7 +161,7 @@ def evaluation(examples, exported, tmp_path_factory):
 def test_metrics_are_those_of_scikit_learn(evaluation, examples, offline):
     labels, masks, outputs = ({name: [] for name in OUTPUTS} for _ in range(3))
     for features, label, mask in evaluation_dataset(ExampleSet.open(examples), "test", 33):
-        predicted = offline.predict_tasks(features)
+        predicted = offline.head.predict_tasks(features)
         for name in label:
             labels[name] += label[name].numpy().tolist()
             masks[name] += mask[name].numpy().tolist()

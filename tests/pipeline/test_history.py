@@ -9,14 +9,10 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.train.diagnosis import replay
-from steadyrank.pipeline.train.stage import train
+from steadyrank.pipeline.kinds import evaluate, export, preprocess, replay, train
 from tests.pipeline import tiny
 
 LENGTH = 4
@@ -164,7 +160,7 @@ def test_from_log_to_the_same_scores(trained, examples, tmp_path):
 
 
 def test_a_batch_of_histories_is_explained(trained, examples):
-    found = replay(parse_config(document(), "c"), examples, trained, 0, 0)
+    found = replay(parse_config(document(), "c"), examples, trained, epoch=0, batch=0)
     assert any("/history_past/" in name for name in found["layers"])
     assert {"past", "visits"}.isdisjoint(row["feature"] for row in found["ids"])
 

@@ -12,10 +12,11 @@ from steadyrank.components.metrics import grouped as metrics
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.metrics.predict import own_groups
 from steadyrank.pipeline.preprocess.beam_job import add_counts
 from steadyrank.pipeline.preprocess.rows import group_numbers
-from steadyrank.pipeline.preprocess.stage import pad_lists, preprocess
+from steadyrank.pipeline.preprocess.stage import pad_lists
 from steadyrank.pipeline.raw_log.join import join_side
 from tests.pipeline import naive, tiny
 

@@ -10,7 +10,7 @@ import pytest
 from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.preprocess.stage import preprocess
+from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.open import open_log, read_all
 from tests.pipeline.public_logs import (

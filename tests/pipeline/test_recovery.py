@@ -13,11 +13,14 @@ from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.gates.judge import judge
+from steadyrank.pipeline.kinds import kind_of, replay, train
+from steadyrank.pipeline.kinds.protocol import Setting
+from steadyrank.pipeline.kinds.ranking import learner
 from steadyrank.pipeline.train import run as training_run
-from steadyrank.pipeline.train.diagnosis import first_clipped, replay
+from steadyrank.pipeline.train.diagnosis import first_clipped
 from steadyrank.pipeline.train.log import divergence_of, read_lines
 from steadyrank.pipeline.train.run import TrainingRun
-from steadyrank.pipeline.train.stage import train, write_inputs
+from steadyrank.pipeline.train.stage import write_inputs
 from steadyrank.pipeline.train.strategy import make_strategy
 from tests.pipeline import tiny
 
@@ -50,7 +53,7 @@ def poison(monkeypatch, spoils):
     Args:
         spoils: Number of a batch in its epoch -> what is done to it.
     """
-    original = training_run.training_dataset
+    original = learner.training_dataset
 
     def poisoned(examples, *, skip_batches=0, **arguments):
         dataset = original(examples, skip_batches=skip_batches, **arguments)
@@ -65,7 +68,7 @@ def poison(monkeypatch, spoils):
 
         return dataset.enumerate().map(maybe)
 
-    monkeypatch.setattr(training_run, "training_dataset", poisoned)
+    monkeypatch.setattr(learner, "training_dataset", poisoned)
 
 
 def huge_features(features, labels, masks):
@@ -142,7 +145,7 @@ def wild(config, rate=30.0):
 @pytest.fixture
 def jumping(monkeypatch):
     """A rate that turns wild after twenty steps, the loss being known by then."""
-    original = training_run.compiled_model
+    original = learner.compiled_model
 
     def compiled(*arguments):
         model = original(*arguments)
@@ -153,7 +156,7 @@ def jumping(monkeypatch):
         )
         return model
 
-    monkeypatch.setattr(training_run, "compiled_model", compiled)
+    monkeypatch.setattr(learner, "compiled_model", compiled)
 
 
 def test_stop_leaves_no_model_but_a_diagnosis(
@@ -176,12 +179,13 @@ def test_stop_leaves_no_model_but_a_diagnosis(
     assert record["window"].startswith("2024-03-")
     assert record["layers"] and record["ids"]
     # through the last checkpoint: its best epoch, if any, came after the jump
-    place = tmp_path / "train.partial", record["epoch"], record["batch"]
-    again = replay(wild(settings(on_divergence="stop")), examples, *place)
+    partial, place = tmp_path / "train.partial", ("epoch", "batch")
+    place = {name: record[name] for name in place}
+    again = replay(wild(settings(on_divergence="stop")), examples, partial, **place)
     for task, found in record["tasks"].items():
         assert again["tasks"][task] == pytest.approx(found, rel=1e-3)
     with pytest.raises(InputError, match="--epoch must be one of the run's"):
-        replay(settings(), examples, tmp_path / "train.partial", 99, 0)
+        replay(settings(), examples, tmp_path / "train.partial", epoch=99, batch=0)
 
 
 def test_rollback_gives_up_after_so_many_times(
@@ -226,17 +230,18 @@ def test_what_is_measured_while_the_loss_is_high_is_not_kept(
     config, found = settings(), ExampleSet.open(examples)
     schema = agree(config, found.schema)
     write_inputs(config, schema, found, tmp_path / "work")
-    run = TrainingRun(config, schema, found, tmp_path / "work", make_strategy())
+    setting = Setting(config, schema, found, tmp_path / "work", make_strategy())
+    run = TrainingRun(kind_of(config), setting, kind_of(config).phases(setting)[0])
     areas = iter([0.5, 0.6])
-    monkeypatch.setattr(training_run, "monitored", lambda *_: next(areas))
-    run._end_epoch()
+    monkeypatch.setattr(learner, "monitored", lambda *_: next(areas))
+    run._evaluate(0)
     best = weights_of(tmp_path / "work")
     for variable in run.model.dense_variables:
         variable.assign_add(tf.ones_like(variable))
     for step, loss in enumerate([1.0] * 20 + [99.0], 1):
         run.detector.update(step, loss)
     assert run.detector.in_episode
-    run._end_epoch()
+    run._evaluate(0)
     for name, values in weights_of(tmp_path / "work").items():
         np.testing.assert_array_equal(values, best[name])
     assert float(run.best) == 0.5
@@ -269,7 +274,7 @@ def test_every_window_but_the_first_is_measured_before_it_is_trained_on(trained)
 
 
 def test_replay_finds_the_batch_and_its_tasks(config, examples, trained):
-    result = replay(config, examples, trained, 0, 2)
+    result = replay(config, examples, trained, epoch=0, batch=2)
     assert result["window"].startswith("2024-03-0")
     assert result["tasks"]["like"]["rows"] <= result["tasks"]["click"]["rows"] == 64
     assert set(result["cosines"]) == {"click like", "click watch", "like watch"}
@@ -277,13 +282,13 @@ def test_replay_finds_the_batch_and_its_tasks(config, examples, trained):
     norms = list(result["layers"].values())
     assert norms == sorted(norms, reverse=True) and norms[0] > 0
     with pytest.raises(InputError, match="no batch 1000"):
-        replay(config, examples, trained, 0, 1000)
+        replay(config, examples, trained, epoch=0, batch=1000)
 
 
 def test_replay_of_a_next_item_model_says_so(config, examples, tmp_path):
     (tmp_path / "schema.json").write_text('{"format": "sequences 1"}')
     with pytest.raises(InputError, match="is of a next-item model"):
-        replay(config, examples, tmp_path, 0, 0)
+        replay(config, examples, tmp_path, epoch=0, batch=0)
 
 
 def test_the_layer_whose_factor_fell_first():

@@ -12,6 +12,11 @@ from tests.pipeline.event_log import config_document
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CASES = [
+    (
+        {"gates__ranking": {"mrr@5": {"min": 0}}},
+        ["gates: ranking is gone", "gates.metrics"],
+    ),
+    ({"train__embedding__warmup": True}, ["train.embedding.warmup: unknown key"]),
     ({"trian": {}}, ["trian: unknown key", "'train'"]),
     ({"data__sequences__lenght": 3}, ["lenght: unknown key", "'length'"]),
     ({"model__bloks": 2}, ["model.bloks: unknown key", "'block'"]),
@@ -52,8 +57,8 @@ CASES = [
     ({"data__sequences__min_length": 7}, ["min_length must not be above length"]),
     ({"data__sequences__item": "user"}, ["user, item and time must differ"]),
     ({"data__sequences__keep": {"column": "stars", "at_least": math.nan}}, ["at_least"]),
-    ({"gates__ranking": {"mrr@3": {"min": 0.1}}}, ["mrr@3"]),
-    ({"gates__ranking": {"mrr@5": {}}}, ["min_gain_over_popularity"]),
+    ({"gates__metrics": {"mrr@3": {"min": 0.1}}}, ["mrr@3"]),
+    ({"gates__metrics": {"mrr@5": {}}}, ["min_gain_over_popularity"]),
 ]
 
 

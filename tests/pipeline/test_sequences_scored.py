@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from steadyrank.pipeline.kinds.next_item.gates import divergence_by_phase, judge_sequences
+from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
+from steadyrank.pipeline.kinds.next_item.learner import ranks_of
 from steadyrank.pipeline.kinds.next_item.scored import row_metrics, summarise
 from steadyrank.pipeline.kinds.next_item.serving import visible
-from steadyrank.pipeline.kinds.next_item.training_run import ranks_of
+from steadyrank.pipeline.train.log import divergence_of
 
 EACH = np.arange(3000)
 
@@ -58,8 +59,8 @@ def test_gains_are_paired(ranks):
 
 
 def test_few_users_hold_a_gain_and_none_refuse_it(ranks):
-    gates = {"ranking": {"mrr@5": {"min": None, "min_gain": None}}, "confidence": None}
-    gates["ranking"]["mrr@5"]["min_gain_over_popularity"] = 0.0
+    gates = {"metrics": {"mrr@5": {"min": None, "min_gain": None}}, "confidence": None}
+    gates["metrics"]["mrr@5"]["min_gain_over_popularity"] = 0.0
 
     def verdict(ours, theirs):
         groups = np.arange(len(ours))
@@ -77,7 +78,7 @@ def test_few_users_hold_a_gain_and_none_refuse_it(ranks):
 
 
 def test_no_gate_refuses():
-    assert judge_sequences({}, {"ranking": {}, "confidence": None})["verdict"] == "REFUSE"
+    assert judge_sequences({}, {"metrics": {}, "confidence": None})["verdict"] == "REFUSE"
 
 
 def test_a_loss_that_jumps_between_phases_has_not_diverged():
@@ -86,9 +87,9 @@ def test_a_loss_that_jumps_between_phases_has_not_diverged():
          "examples": 1, "batch_size": 1}
         for i in range(1, 501)
     ]  # fmt: skip
-    found = divergence_by_phase(lines)
+    found = divergence_of(lines)
     assert (found["steps"], found["diverged"], found["micro"]) == (500, False, [])
-    one = divergence_by_phase([{**line, "phase": 0} for line in lines])
+    one = divergence_of([{**line, "phase": 0} for line in lines])
     assert (one["diverged"], one["diverged_at"]) == (True, 201)
 
 

@@ -10,33 +10,32 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from steadyrank.models.stack import named_weights
 from steadyrank.pipeline.config import parse_sequence_config
 from steadyrank.pipeline.evaluate.release import release
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
-from steadyrank.pipeline.kinds.next_item.evaluate import NextItemExport, evaluate
+from steadyrank.pipeline.kinds import evaluate, export, preprocess, replay, train
+from steadyrank.pipeline.kinds.next_item.evaluate import NextItemExport
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
-from steadyrank.pipeline.kinds.next_item.export import export
 from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
+from steadyrank.pipeline.kinds.next_item.learner import batch_of, distributed
 from steadyrank.pipeline.kinds.next_item.model import (
     build,
     compile_model,
     grown,
-    load_weights,
-    save_weights,
+    start,
     trained_before,
 )
-from steadyrank.pipeline.kinds.next_item.preprocess import preprocess
 from steadyrank.pipeline.kinds.next_item.skew import measure_skew
-from steadyrank.pipeline.kinds.next_item.steps import NextItemStep
-from steadyrank.pipeline.kinds.next_item.train import start, train
+from steadyrank.pipeline.kinds.protocol import Setting
 from steadyrank.pipeline.train import log as train_log
+from steadyrank.pipeline.train.logged_step import LoggedStep
+from steadyrank.pipeline.train.weights import load_weights, save_weights
 from tests.pipeline import event_log
 
 GATES = {
     "divergence": {"max_micro": 0},
-    "ranking": {
+    "metrics": {
         "mrr@5": {"min": 0.2, "min_gain_over_popularity": 0.05},
         "hr@20": {"min": 0.3},
     },
@@ -121,11 +120,42 @@ def test_a_run_that_was_killed_in_a_phase_ends_the_same(folder, trained):
         assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
+class Killed(Exception):
+    pass
+
+
+def killed_after(calls):
+    """A progress that ends the run at one of its calls."""
+    left = iter(range(calls - 1))
+
+    def progress(*_):
+        if next(left, None) is None:
+            raise Killed
+
+    return progress
+
+
+def test_five_kills_change_nothing(folder, trained):
+    """Wherever they come: before the first checkpoint, between two, in either phase."""
+    output, kept = folder / "often", []
+    config = parsed(train__checkpoint_every=2)
+    for number, calls in enumerate((1, 4, 2, 9, 3)):
+        how = {"progress": killed_after(calls), "saved": kept.append}
+        with pytest.raises(Killed):
+            train(config, folder / "examples", output, resume=number > 0, **how)
+    train(config, folder / "examples", output, resume=True)
+    one, two = (weights(folder, path) for path in (trained, output))
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+    assert len(kept) > 5 and set(kept) == {folder / "often.partial"}
+    assert list((output / "tensorboard").glob("events*"))
+
+
 def weights(folder, trained) -> dict:
     schema = SequenceSet.open(folder / "examples").schema
     model = build(parsed(), schema, 2)
     load_weights(model, trained / "best")
-    return {name: v.numpy() for name, v in named_weights(model).items()}
+    return {name: v.numpy() for name, v in model.saved_weights().items()}
 
 
 def naive_metrics(ranks) -> dict:
@@ -244,7 +274,7 @@ def test_skew_sees_a_signature_that_answers_otherwise(folder, exported, wrong, g
 
 
 def test_gains_are_over_the_baseline_given(folder, exported):
-    gates = {"ranking": {"mrr@5": {"min_gain": 0.0}, "hr@5": {"min": 0.99}}}
+    gates = {"metrics": {"mrr@5": {"min_gain": 0.0}, "hr@5": {"min": 0.99}}}
     config = parsed(gates=gates)
     both = evaluate(
         config, folder / "examples", exported, folder / "both", baseline_path=exported
@@ -303,7 +333,7 @@ def test_another_domain_starts_from_blocks_and_shared_items(folder, trained, tmp
     config = parsed(data__sequences__keep=None, **settings)
     preprocess(config, tmp_path, tmp_path / "examples")
     schema = SequenceSet.open(tmp_path / "examples").schema
-    model = start(config, schema, tmp_path / "examples", 0)
+    model = start(Setting(config, schema, None, tmp_path / "examples", None), 0)
     # the softmax is new: every item is about as likely as any other
     rows = SequenceSet.open(tmp_path / "examples").read("test")[0]
     scores = model.scores({"items": tf.constant(rows[:, :-1])}).numpy()
@@ -335,8 +365,27 @@ def test_divergence_goes_back_and_then_gives_up(folder, tmp_path, monkeypatch):
     settings = {"train__phases": phases, "train__max_rollbacks": 1}
     settings |= {"train__evaluate_every": 3, "train__batch_size": 8}
     monkeypatch.setattr(train_log, "watch", jumping)
-    with pytest.raises(DivergenceError, match="phase 0"):
+    with pytest.raises(DivergenceError, match="phase 0, epoch 0.*next_item pulled hardest"):
         train(parsed(**settings), folder / "examples", tmp_path / "train")
+    record = json.loads((tmp_path / "train.partial/phases/0/divergence-1.json").read_text())
+    assert record["healthy_step"] == 3 and record["window"] == "all"
+    assert 0 < record["tasks"]["next_item"]["rows"] <= 8 * 5
+    assert "block_0/kernel_0" in record["layers"]
+    assert {found["feature"] for found in record["ids"]} == {"items"}
+    place = {name: record[name] for name in ("phase", "epoch", "batch")}
+    again = replay(
+        parsed(**settings), folder / "examples", tmp_path / "train.partial", **place
+    )
+    for name in ("tasks", "layers"):
+        for key, value in record[name].items():
+            assert again[name][key] == pytest.approx(value, rel=1e-4)
+    with pytest.raises(InputError, match="--phase must be one of .* \\[0\\]. Received: 1"):
+        replay(
+            parsed(**settings),
+            folder / "examples",
+            tmp_path / "train.partial",
+            **{**place, "phase": 1},
+        )
     lines = list(train_log.read_lines(tmp_path / "train.partial" / "log.jsonl"))
     back = [line for line in lines if "rollback" in line]
     assert [line["step"] for line in back] == [3]
@@ -352,9 +401,10 @@ def test_two_replicas_take_the_steps_of_one(two_replicas):
         with strategy.scope():
             model = build(config, schema, blocks=1)
             compile_model(model, config)
-        step = NextItemStep(model, strategy, schema)
-        lines.append([step.line(step(part)) for part in (rows, rows[:5])])
-        weights.append({name: v.numpy() for name, v in named_weights(model).items()})
+        step = LoggedStep(model, strategy)
+        batches = [distributed(batch_of(part, 10), strategy) for part in (rows, rows[:5])]
+        lines.append([step.line(step(batch), ["all"]) for batch in batches])
+        weights.append({name: v.numpy() for name, v in model.saved_weights().items()})
     for one, two in zip(*lines, strict=True):
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
         assert one["clipping"] == pytest.approx(two["clipping"], rel=1e-4)

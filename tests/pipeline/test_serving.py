@@ -29,9 +29,9 @@ from steadyrank.models.build import build_model
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.cli import app
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.export.warmup import serialize_rows
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds import export
 from tests.pipeline import tiny
 from tests.pipeline.test_evaluate import raw_of
 
@@ -125,8 +125,8 @@ def test_an_export_with_another_model_than_was_trained_is_refused(trained, tmp_p
 
 
 SETTINGS = {
-    "bottom": {"trunk": "shared_bottom", "bottom_units": [8, 4], "cross_layers": 0},
-    "crossed": {"trunk": "shared_bottom", "bottom_units": [8], "cross_layers": 2},
+    "bottom": {"trunk": "shared_bottom", "bottom_units": [8, 4]},
+    "normed": {"trunk": "shared_bottom", "bottom_units": [8], "layer_norm": True},
     "ple": {
         "trunk": "ple",
         "levels": 2,
@@ -156,7 +156,7 @@ def test_every_trunk_takes_candidates(name, keeps):
         Feature("price", "numeric", mean=1.0, std=2.0),
         Feature("tag", "categorical", dim=4, max_values=2, vocabulary_size=5),
     )
-    settings = {"tower_units": [4], "layer_norm": False, **SETTINGS[name]}
+    settings = {"tower_units": [4], **SETTINGS[name]}
     tasks = (Task("click", mean=0.3), Task("like", mean=0.1))
     model = build_model(features, tasks, "click * like", settings, 3)
     random = np.random.default_rng(0)
@@ -169,11 +169,11 @@ def test_every_trunk_takes_candidates(name, keeps):
     }
     shared = ("user", "seen")
     one = {n: tf.constant(v[:1] if n in shared else v) for n, v in batch.items()}
-    wanted = model.predict_tasks({n: tf.constant(v) for n, v in batch.items()})
-    cuts = model.cut_kernels(one, shared) if keeps else None
-    assert_same(model.predict_candidates(one, shared, cuts), wanted)
+    wanted = model.head.predict_tasks({n: tf.constant(v) for n, v in batch.items()})
+    cuts = model.head.cut_kernels(one, shared) if keeps else None
+    assert_same(model.head.predict_candidates(one, shared, cuts), wanted)
     if keeps:
-        joined = name == "crossed" or "front" in settings
+        joined = name == "normed" or "front" in settings
         assert bool(cuts.variables) is not joined
     split = model.inputs_layer.split(one, shared)
     assert isinstance(split, SplitInput)
@@ -264,10 +264,10 @@ def with_rate(rate, kind="binary"):
 
 
 def test_the_sampling_of_negatives_is_undone_by_hand_numbers():
-    from steadyrank.models.ranker import _output
+    from steadyrank.models.serving_head import served as predicted
 
     half = tf.constant([0.0])  # a probability of 1/2 in the sampled log
-    served = float(_output(Task("click", negative_rate=0.25), half)[0])
+    served = float(predicted(Task("click", negative_rate=0.25), half)[0])
     assert served == pytest.approx(0.5 / (0.5 + 0.5 / 0.25)) == pytest.approx(0.2)
     assert "negative_rate" not in Task("click").to_dict()
     task = Task("click", negative_rate=0.25)

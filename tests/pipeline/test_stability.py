@@ -174,7 +174,7 @@ def small():
             "trunk": "shared_bottom",
             "embedding_dim": 4,
             "bottom_units": [32, 32],
-            "cross_layers": 1,
+            "front": "cross",
             "layer_norm": True,
             "tower_units": [],
         },

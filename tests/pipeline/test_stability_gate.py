@@ -5,9 +5,9 @@ import json
 import pytest
 
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.gates.judge import judge
+from steadyrank.pipeline.kinds import evaluate
 from tests.pipeline.tiny import CONFIG, config_document
 
 PROBED = ("batch_size", "dense", "embedding", "base_batch_size", "scaling")

@@ -19,6 +19,7 @@ from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import write_json
+from steadyrank.pipeline.kinds import train
 from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.studies.sweep import chief, read_sweep, sweep, trial
 from steadyrank.pipeline.studies.sweep.oracles import make_oracle
@@ -32,7 +33,6 @@ from steadyrank.pipeline.studies.sweep.trial import (
 )
 from steadyrank.pipeline.studies.sweep.tuner import SweepTuner
 from steadyrank.pipeline.train.log import read_lines
-from steadyrank.pipeline.train.stage import train
 from tests.pipeline import tiny
 
 # KerasTuner 1.4.8 asks threads for their names in a way of old

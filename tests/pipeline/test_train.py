@@ -13,8 +13,7 @@ from steadyrank.pipeline.examples.compatibility import require_made_for
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
-from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.train.stage import train
+from steadyrank.pipeline.kinds import preprocess, train
 from tests.pipeline import tiny
 
 SETTINGS = {"batch_size": 32, "shuffle_rows": 64, "epochs": 2, "checkpoint_every": 5}
@@ -182,7 +181,7 @@ def test_freed_memory_is_kept_where_batches_are_large(
 ):
     calls = []
 
-    def begin(*_):
+    def begin(*_, **__):
         raise Interrupted
 
     stage = "steadyrank.pipeline.train.stage"

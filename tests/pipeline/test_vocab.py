@@ -137,6 +137,10 @@ class _Nothing(tf.Module):
 
     dense_variables = embedding_variables = ()
 
+    @property
+    def head(self):
+        return self
+
     def predict_tasks(self, features):
         return features
 

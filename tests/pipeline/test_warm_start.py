@@ -12,10 +12,9 @@ from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.skew import measure_skew
-from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.train.model import compiled_model
-from steadyrank.pipeline.train.stage import prepare_warm_start, train
+from steadyrank.pipeline.kinds import export, prepare_warm_start, train
+from steadyrank.pipeline.kinds.ranking.model import compiled_model
 from steadyrank.pipeline.train.strategy import make_strategy
 from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
 from tests.pipeline import tiny
@@ -95,7 +94,7 @@ def test_a_table_grows_exactly(first, second, before):
 def test_a_warm_run_sees_its_windows_at_rates_of_its_own(second, before):
     output, day = second.parent / "after", tiny.DATES[4]
     config = config_of(5, train__decay="linear", train__batch_size=10)
-    prepare_warm_start(config, second, before, output, [day])
+    prepare_warm_start(config, second, before, output, windows=[day])
     summary = train(config, second, output, resume=True)
     lines = map(json.loads, (output / "log.jsonl").read_text().splitlines())
     steps = [line for line in lines if "loss" in line]
@@ -129,7 +128,7 @@ def test_a_warm_run_sees_its_windows_at_rates_of_its_own(second, before):
 def test_another_model_is_refused(second, before, tmp_path, changes, said):
     config = config_of(5, **changes)
     with pytest.raises(InputError, match=said):
-        prepare_warm_start(config, second, before, tmp_path / "x", [tiny.DATES[4]])
+        prepare_warm_start(config, second, before, tmp_path / "x", windows=tiny.DATES[4:5])
         train(config, second, tmp_path / "x", resume=True)
 
 
@@ -144,4 +143,6 @@ def test_ids_that_moved_are_refused(second, before, examples, tmp_path):
     with pytest.raises(InputError, match="moved ids"):
         prepare_warm_start(config_of(5), second, forged, tmp_path / "x")
     with pytest.raises(InputError, match="holds the training windows"):
-        prepare_warm_start(config_of(5), second, before, tmp_path / "x", ["2024-03-09"])
+        prepare_warm_start(
+            config_of(5), second, before, tmp_path / "x", windows=["2024-03-09"]
+        )

@@ -27,18 +27,14 @@ from steadyrank.pipeline.files.publish import (
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
-from steadyrank.pipeline.kinds.next_item.gates import (
-    TASK,
-    divergence_by_phase,
-    judge_sequences,
-)
+from steadyrank.pipeline.kinds.next_item.gates import TASK, judge_sequences
+from steadyrank.pipeline.kinds.next_item.learner import EVALUATION_CELLS, ranks_of
 from steadyrank.pipeline.kinds.next_item.report import write_report
 from steadyrank.pipeline.kinds.next_item.scored import summarise
 from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
 from steadyrank.pipeline.kinds.next_item.skew import measure_skew
-from steadyrank.pipeline.kinds.next_item.training_run import EVALUATION_CELLS, ranks_of
 from steadyrank.pipeline.raw_log.split import SPLITS
-from steadyrank.pipeline.train.log import LOG_FILE, read_lines
+from steadyrank.pipeline.train.log import LOG_FILE, divergence_of, read_lines
 
 NEXT_ITEM_EXPORT = "an export of a next-item model"
 
@@ -127,7 +123,7 @@ def evaluate(
         "size_mb": size_mb(export.path),
         **_measure(config, examples, export, theirs or None, split),
         "skew": measure_skew(export, examples, split),
-        "divergence": divergence_by_phase(lines),
+        "divergence": divergence_of(lines),
     }
     verdict = {**judge_sequences(metrics, gates), "forced": forced_record(force)}
     with publish(output, overwrite) as partial:

@@ -1,12 +1,12 @@
 """What a next-item model must pass, beside the gates of every model. No TensorFlow."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from steadyrank.pipeline.gates.judge import judge
 from steadyrank.pipeline.gates.task_gates import metric_gate
-from steadyrank.pipeline.train.log import divergence_of
+from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
 
-TASK = "next_item"
+TASK = NEXT_ITEM  # the one task is called as the kind
 OVER_POPULARITY = "min_gain_over_popularity"
 
 
@@ -21,7 +21,7 @@ def judge_sequences(metrics: Mapping, gates: Mapping) -> dict:
         What ``verdict.json`` holds.
     """
     results = []
-    for name, gate in gates["ranking"].items():
+    for name, gate in gates["metrics"].items():
         limits = {key: gate[key] for key in ("min", "min_gain")}
         if any(limit is not None for limit in limits.values()):
             results += metric_gate(metrics, name, TASK, limits, gates["confidence"])
@@ -40,21 +40,3 @@ def _over_popularity(metrics: Mapping, name: str, gate: Mapping, confidence) -> 
     against = (result["against"] or "").replace("baseline", "popularity") or None
     rule = f"{OVER_POPULARITY} {gate[OVER_POPULARITY]:g}"
     return [{**result, "against": against, "rule": rule}]
-
-
-def divergence_by_phase(lines: Iterable[dict]) -> dict:
-    """What the detector makes of a log whose loss may jump where a phase begins."""
-    phases: dict[int, list] = {}
-    for line in lines:
-        phases.setdefault(line["phase"], []).append(line)
-    found = [divergence_of(part) for part in phases.values()] or [divergence_of(())]
-    at = [each["diverged_at"] for each in found if each["diverged"]]
-    return {
-        **found[-1],
-        "steps": sum(each["steps"] for each in found),
-        "nonfinite_steps": sum(each["nonfinite_steps"] for each in found),
-        "micro": [event for each in found for event in each["micro"]],
-        "diverged": bool(at),
-        "diverged_at": min(at, default=None),
-        "rollbacks": sum(each["rollbacks"] for each in found),
-    }

@@ -3,21 +3,21 @@
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 import yaml
 
-from steadyrank.components.optimizers.schedules import Backoff
+from steadyrank.components.optimizers.schedules import Backoff, Rates
 from steadyrank.components.sequences.encoder import SequenceEncoder
-from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
 from steadyrank.models.next_item import NextItemModel
-from steadyrank.models.stack import grow, grow_unchanged, named_weights
+from steadyrank.models.stack import grow, grow_unchanged
 from steadyrank.pipeline.config import parse_sequence_config
 from steadyrank.pipeline.config.next_item import Phase, SequenceConfig
 from steadyrank.pipeline.examples.example_set import vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.kinds.next_item.example_set import ITEM, SequenceSchema
-from steadyrank.pipeline.train.model import load_variables, save_variables
+from steadyrank.pipeline.kinds.protocol import Setting
+from steadyrank.pipeline.train.optimizers import make_optimizers
+from steadyrank.pipeline.train.weights import load_weights
 
 TRAINED = "a trained next-item model"
 BLOCK_SEEDS = 100_000  # apart: the seeds of a model's blocks, and those of its tables
@@ -38,20 +38,6 @@ def build(config: SequenceConfig, schema: SequenceSchema, blocks: int) -> NextIt
     return NextItemModel(encoder, schema.unknown, settings.dim, settings.sampled, seed=seed)
 
 
-def save_weights(model: NextItemModel, folder: Path) -> None:
-    """Save a model's weights, by names that a grown model has like any other."""
-    save_variables(named_weights(model), folder)
-
-
-def load_weights(model: NextItemModel, folder: Path) -> None:
-    """Load what ``save_weights`` saved.
-
-    Raises:
-        InputError: Nothing, or something else, is there.
-    """
-    load_variables(named_weights(model), folder)
-
-
 def compile_model(model: NextItemModel, config: SequenceConfig, backoff=1.0) -> None:
     """Give a model the config's optimizers, at their start.
 
@@ -60,26 +46,37 @@ def compile_model(model: NextItemModel, config: SequenceConfig, backoff=1.0) -> 
         config: The run's config.
         backoff: A variable that multiplies both learning rates, or a number.
     """
-    dense, rows = config.train.dense, config.train.embedding
-    thresholds = {"threshold": dense.threshold} if dense.threshold else {}
-    model.compile(
-        DENSE_OPTIMIZERS[dense.optimizer](
-            Backoff(dense.learning_rate, backoff),
-            clip=dense.clip,
-            relative=dense.relative_threshold,
-            absolute=dense.absolute_threshold,
-            **thresholds,
-        ),
-        ROW_OPTIMIZERS[rows.optimizer](
-            Backoff(rows.learning_rate, backoff),
-            clip=rows.clip,
-            r=rows.r,
-            zeta=rows.zeta,
-            l2=rows.l2,
-            semantics=rows.semantics,
-        ),
-        xla=config.train.xla,
-    )
+    dense, embedding = config.train.dense, config.train.embedding
+    rates = Rates(embedding.learning_rate, embedding.l2, dense.learning_rate, {})
+
+    def schedule(rate: float, _) -> Backoff:
+        return Backoff(rate, backoff)
+
+    optimizers = make_optimizers(dense, embedding, rates, schedule)
+    model.compile(*optimizers, xla=config.train.xla)
+
+
+def start(setting: Setting, number: int) -> NextItemModel:
+    """What a phase grows from: fresh weights, another run's, or the phase before."""
+    config, schema, work = setting.config, setting.schema, setting.work
+    phases = config.train.phases
+    if number:
+        model = build(config, schema, phases[number - 1].blocks)
+        load_weights(model, work / "phases" / str(number - 1) / "best")
+        return model
+    if config.train.start_from is not None:
+        return trained_before(config, schema, work / "vocab")
+    return build(config, schema, phases[0].blocks)
+
+
+def best_model(
+    config: SequenceConfig, schema: SequenceSchema, trained: Path
+) -> NextItemModel:
+    """A trained model with the best weights of its last phase, not compiled."""
+    summary = read_json(trained / "train.json", TRAINED)
+    model = build(config, schema, summary["phases"][-1]["blocks"])
+    load_weights(model, trained / "best")
+    return model
 
 
 def grown(model: NextItemModel, phase: Phase) -> NextItemModel:
@@ -118,7 +115,7 @@ def trained_before(
     depth = theirs.train.phases[-1].blocks
     source, target = (build(theirs, before, depth), build(config, schema, depth))
     load_weights(source, folder / "best")
-    old, new = named_weights(source), named_weights(target)
+    old, new = source.saved_weights(), target.saved_weights()
     for name in new:
         if name.startswith("block_") or name.startswith("norm"):
             new[name].assign(old[name])
@@ -158,9 +155,3 @@ def _shared_items(vocab: Path, other: Path) -> tuple[np.ndarray, np.ndarray]:
     )
     _, here, there = np.intersect1d(ours, theirs, return_indices=True)
     return here + 1, there + 1
-
-
-def training_inputs(ids, unknown: int) -> dict[str, tf.Tensor]:
-    """Sequences ``[B, T + 1]`` as ``train_step`` takes them; the unknown is no target."""
-    targets = tf.where(ids[:, 1:] == unknown, 0, ids[:, 1:])
-    return {"items": ids[:, :-1], "targets": targets}

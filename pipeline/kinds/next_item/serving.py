@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from steadyrank.models.next_item import NextItemModel
@@ -40,6 +41,7 @@ class NextItemModule(tf.Module):
         model: NextItemModel,
         schema: SequenceSchema,
         vocab: Path,
+        *,
         k: int,
         exclude_seen: bool,
     ):
@@ -90,6 +92,14 @@ class NextItemModule(tf.Module):
         read = tf.pad(ids, [[0, 0], [width, 0]])[:, -width:]
         scores = self._model().scores({ITEMS: read})
         return visible(scores, ids if self.exclude_seen else None)
+
+
+def plausible_history(schema: SequenceSchema, vocab: Path, rows: int) -> dict[str, dict]:
+    """A request of the most frequent items, as a user who has seen them all."""
+    text = vocab_path(vocab, ITEM).read_text(encoding="utf-8")
+    known = text.split("\n")[: min(schema.items, schema.history)]
+    kind = np.int64 if schema.raw == "integer" else object
+    return {RAW: {HISTORY: np.tile(np.array(known).astype(kind), [rows, 1])}}
 
 
 def visible(scores, seen=None):

@@ -8,17 +8,16 @@ import numpy as np
 
 from steadyrank.components.batch_function import BatchFunction
 from steadyrank.components.metrics import grouped
-from steadyrank.models.build import build_model
 from steadyrank.models.score import evaluate_score, names_in, parse_score, score_names
 from steadyrank.models.score_numbers import raw_mean
 from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.kinds.ranking.model import best_model
 from steadyrank.pipeline.metrics.scored import Scored, score_split
 from steadyrank.pipeline.studies.sweep.space import Space
 from steadyrank.pipeline.studies.sweep.trial import COMPLETED, Beat, Outcome, weights_of
-from steadyrank.pipeline.train.model import load_weights
 
 METRICS = {"auc": grouped.auc, "pr_auc": grouped.pr_auc, "gauc": grouped.gauc}
 FUNCTIONS = {
@@ -121,14 +120,7 @@ class ScoreTrials:
                 f"{self.train} was trained on other examples than {self.examples.path}."
             )
         config = load_config(self.train / "config.yaml")  # the model as it was trained
-        model = build_model(
-            self.schema.features,
-            self.schema.tasks,
-            self.schema.score,
-            config.model.model_dump(),
-            config.train.seed,
-        )
-        load_weights(model, self.train / "best")
-        predict = BatchFunction(model.predict_tasks)
+        model = best_model(config, self.schema, self.train)
+        predict = BatchFunction(model.head.predict_tasks)
         numbers = [f.name for f in self.schema.features if f.kind == "numeric"]
         return score_split(predict, self.examples, "validation", numbers)

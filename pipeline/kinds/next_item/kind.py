@@ -1,0 +1,78 @@
+"""The kind of next-item models."""
+
+from pathlib import Path
+
+from steadyrank.pipeline.config.next_item import SequenceConfig
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
+from steadyrank.pipeline.kinds.protocol import NEXT_ITEM, Phase, Setting
+
+
+class NextItem:
+    """See ``kinds.protocol.Kind``."""
+
+    name = NEXT_ITEM
+
+    def open_examples(self, path: Path) -> SequenceSet:
+        """A whole set of sequences."""
+        return SequenceSet.open(path)
+
+    def read_schema(self, document: dict, source: Path) -> SequenceSchema:
+        """See ``SequenceSchema.from_dict``."""
+        return SequenceSchema.from_dict(document, source)
+
+    def agree(self, config: SequenceConfig, schema: SequenceSchema) -> SequenceSchema:
+        """The sequences' own; they must be as long as the config says."""
+        length = config.data.sequences.length
+        if length != schema.length:
+            raise InputError(
+                f"data.sequences.length is {length} in the config, but the sequences were "
+                f"made with {schema.length}. Preprocess the log with this config."
+            )
+        return schema
+
+    def phases(self, setting: Setting) -> list[Phase]:
+        """Those of the config, each in a folder of its own."""
+        settings = setting.config.train
+        return [
+            Phase(
+                setting.work / "phases" / str(number),
+                phase.epochs,
+                phase.steps,
+                phase.patience,
+                evaluate_every=settings.evaluate_every,
+                number=number,
+                title=f"phase {number + 1} of {len(settings.phases)}, {phase.blocks} "
+                "blocks: ",
+                judges_start=True,
+            )
+            for number, phase in enumerate(settings.phases)
+        ]
+
+    def learner(self, setting: Setting, phase: Phase, backoff):
+        """A ``NextItemLearner``."""
+        from steadyrank.pipeline.kinds.next_item.learner import NextItemLearner
+
+        return NextItemLearner(setting, phase, backoff)
+
+    def serving_module(self, config: SequenceConfig, schema: SequenceSchema, trained: Path):
+        """A ``NextItemModule`` of the last phase."""
+        from steadyrank.pipeline.kinds.next_item.model import best_model
+        from steadyrank.pipeline.kinds.next_item.serving import NextItemModule
+
+        return NextItemModule(
+            best_model(config, schema, trained),
+            schema,
+            trained / "vocab",
+            k=config.serving.k,
+            exclude_seen=config.serving.exclude_seen,
+        )
+
+    def warmup(self, module, vocab: Path, rows: int) -> dict[str, dict]:
+        """Histories of the most frequent items."""
+        from steadyrank.pipeline.kinds.next_item.serving import plausible_history
+
+        return plausible_history(module.schema, vocab, rows)
+
+
+KIND = NextItem()

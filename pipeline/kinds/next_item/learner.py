@@ -1,0 +1,130 @@
+"""A next-item model of one depth and its batches, as the training run takes them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from steadyrank.components.batch_function import BatchFunction
+from steadyrank.components.metrics.top_k import TopKMetrics, target_ranks
+from steadyrank.models.next_item import ITEMS, TARGETS, TASK
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds.next_item.diagnosis import diagnose
+from steadyrank.pipeline.kinds.next_item.model import compile_model, grown, start
+from steadyrank.pipeline.kinds.protocol import Phase, Setting
+
+EVALUATION_CELLS = 1 << 24  # scores in memory at once
+
+
+class NextItemLearner:
+    """See ``kinds.protocol.Learner``.
+
+    Batches depend on the seed, the phase and the epoch alone; a sampled softmax and
+    dropout draw anew, but alike, where a run is resumed.
+
+    Args:
+        setting: The run's.
+        phase: One of its phases, those before which have ended.
+        backoff: A variable that multiplies both learning rates, or a number.
+    """
+
+    monitor = "mrr@5"
+    windows = ("all",)
+
+    def __init__(self, setting: Setting, phase: Phase, backoff):
+        self.config, self.schema = setting.config, setting.schema
+        self.strategy, self.phase = setting.strategy, phase
+        self.examples = setting.examples
+        wanted = self.config.train.phases[phase.number]
+        self.model = grown(start(setting, phase.number), wanted)
+        compile_model(self.model, self.config, backoff)
+        rows = self.examples.read("train")[0]
+        count = max(1, round(wanted.data_fraction * len(rows)))
+        random = np.random.default_rng(self.config.train.seed)
+        self.rows = rows[random.permutation(len(rows))[:count]]
+        self.batches_in_epoch = -(-count // self.config.train.batch_size)
+        self._ranks = BatchFunction(self._rank)
+
+    def begin(self) -> None:
+        """Nothing: the model was built from the phase before."""
+
+    def batches(self, epoch: int, skip: int) -> Iterator[tuple]:
+        """``(sequences, window)``, for each replica its part."""
+        for ids in self._sequences(epoch, skip):
+            yield distributed(batch_of(ids, self.schema.unknown), self.strategy)
+
+    def _sequences(self, epoch: int, skip: int) -> Iterator[np.ndarray]:
+        size, seed = self.config.train.batch_size, self.config.train.seed
+        random = np.random.default_rng([seed, self.phase.number, epoch])
+        order = random.permutation(len(self.rows))
+        for first in range(skip * size, len(order), size):
+            yield self.rows[order[first : first + size]]
+
+    def _rank(self, ids):
+        scores = self.model.scores({ITEMS: ids[:, :-1]})
+        return ranks_of(scores, ids[:, -1], self.schema.items)
+
+    def measure(self, split: str, window: str | None = None) -> dict:
+        """How the last item of each sequence ranks: metrics at 5."""
+        rows = self.examples.read(split)[0]
+        metrics, size = TopKMetrics(5), max(1, EVALUATION_CELLS // self.schema.unknown)
+        for first in range(0, len(rows), size):
+            metrics.update(self._ranks(tf.constant(rows[first : first + size])))
+        return {TASK: {"kind": TASK, "rows": metrics.rows, **metrics.result()}}
+
+    def monitored(self, results: dict) -> float:
+        """MRR@5."""
+        return results[TASK][self.monitor]
+
+    def look(self) -> tuple[dict, list[str]]:
+        """Nothing more."""
+        return {}, []
+
+    def diagnose(self, epoch: int, batch: int) -> dict:
+        """See ``kinds.next_item.diagnosis``."""
+        for ids in self._sequences(epoch, batch):
+            data, _ = batch_of(ids, self.schema.unknown)
+            data = {name: tf.constant(values) for name, values in data.items()}
+            return {"window": self.windows[0], **diagnose(self.model, data)}
+        raise InputError(f"epoch {epoch} has no batch {batch}; batches are counted from 0.")
+
+    def describe(self) -> dict:
+        """Its depth, how it grew, and on how many sequences."""
+        phase = self.config.train.phases[self.phase.number]
+        return {"blocks": phase.blocks, "grow": phase.grow, "sequences": len(self.rows)}
+
+
+def batch_of(ids: np.ndarray, unknown: int) -> tuple:
+    """Sequences ``[B, T + 1]`` as ``LoggedStep`` takes them; the unknown is no target."""
+    targets = np.where(ids[:, 1:] == unknown, 0, ids[:, 1:])
+    return {ITEMS: ids[:, :-1], TARGETS: targets}, np.zeros(len(ids), np.int64)
+
+
+def distributed(batch: tuple, strategy: tf.distribute.Strategy) -> tuple:
+    """A batch of NumPy arrays as tensors, for each replica its part."""
+    count = strategy.num_replicas_in_sync
+    if count == 1:
+        return tf.nest.map_structure(tf.constant, batch)
+    parts = [np.array_split(values, count) for values in tf.nest.flatten(batch)]
+
+    def part_of(context):
+        own = [tf.constant(part[context.replica_id_in_sync_group]) for part in parts]
+        return tf.nest.pack_sequence_as(batch, own)
+
+    return strategy.experimental_distribute_values_from_function(part_of)
+
+
+def ranks_of(scores, targets, items: int):
+    """0-based rank of each target among the known items.
+
+    Args:
+        scores: float ``[B, items + 1]``, the last of the unknown item, or ``[B, items]``.
+        targets: int ``[B]``, ids.
+        items: V, the known items.
+
+    Returns:
+        int32 ``[B]``; V where the target is unknown, which is never a hit.
+    """
+    known = targets <= items
+    ranks = target_ranks(scores[:, :items], tf.minimum(targets, items) - 1)
+    return tf.where(known, ranks, items)

@@ -1,0 +1,190 @@
+"""What a kind of model offers the stages, which know none by name.
+
+A stage takes a ``Kind`` beside its config and does what is the same for all of them:
+folders, logs, checkpoints, divergence, versions, gates, reports.  A kind says what its
+examples, its model, its batches and its metrics are.  What it truly cannot do stands in
+``CANNOT``, with the sentence that a user is told.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from steadyrank.pipeline.files.errors import InputError
+
+RANKING, NEXT_ITEM = "ranking", "next_item"  # names of kinds
+# of a kind: what it cannot do -> what a user who asks for it is told
+CANNOT = {
+    RANKING: {},
+    NEXT_ITEM: {
+        "more epochs": "a next-item model that has ended goes on by another phase: name it "
+        "in train.start_from of a config with that phase, and train to another --output.",
+    },
+}
+
+
+def require(kind: str, what: str) -> None:
+    """Raise InputError where a kind of model cannot do something.
+
+    Args:
+        kind: Its name.
+        what: A key of its table in ``CANNOT``.
+    """
+    if why := CANNOT[kind].get(what):
+        raise InputError(why)
+
+
+class Schema(Protocol):
+    """What all stages of a kind agree on; ``Kind.read_schema`` reads it back."""
+
+    fingerprint: str
+
+    def to_dict(self) -> dict: ...
+
+
+class Examples(Protocol):
+    """What preprocessing published, open and whole."""
+
+    path: Path
+    schema: Schema
+    manifest: dict
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a training run has to do with.
+
+    Attributes:
+        config: The run's config.
+        schema: The model's.
+        examples: What to train on.
+        work: The folder to write to.
+        strategy: The devices, a ``tf.distribute.Strategy``.
+    """
+
+    config: Any
+    schema: Any
+    examples: Any
+    work: Path
+    strategy: Any
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: how long it goes, and where it writes.
+
+    Attributes:
+        folder: For its checkpoints and its best weights.
+        epochs, steps: At most; None: as many as it takes.
+        patience: Evaluations without gain, after which it ends; None: it does not.
+        evaluate_every: Steps between evaluations; None: one after each epoch.
+        number: From 0, in the log; None: the run has no phases.
+        title: Before what is said of its progress.
+        judges_start: Whether what it starts from is measured, and kept if training only
+            loses.
+    """
+
+    folder: Path
+    epochs: int | None = None
+    steps: int | None = None
+    patience: int | None = None
+    evaluate_every: int | None = None
+    number: int | None = None
+    title: str = ""
+    judges_start: bool = False
+
+
+class Learner(Protocol):
+    """A phase's model and its batches.
+
+    Attributes:
+        model: A compiled ``TrainedModel``.
+        windows: Names of the training windows, old to new.
+        batches_in_epoch: Of the training split.
+        monitor: Name of what early stopping watches.
+    """
+
+    model: Any
+    windows: Sequence[str]
+    batches_in_epoch: int
+    monitor: str
+
+    def begin(self) -> None:
+        """Give the model what it starts from, where that is no fresh weights."""
+
+    def batches(self, epoch: int, skip: int) -> Iterable:
+        """An epoch's batches as ``LoggedStep`` takes them, without the first ``skip``.
+
+        Seed, epoch and place alone say which these are.
+        """
+
+    def measure(self, split: str, window: str | None = None) -> dict:
+        """Task -> metrics of the weights as they are."""
+
+    def monitored(self, results: Mapping) -> float:
+        """The number in a measurement that early stopping watches: higher is better."""
+
+    def look(self) -> tuple[dict, list[str]]:
+        """What else is logged after an evaluation, and what is wrong, in sentences."""
+
+    def diagnose(self, epoch: int, batch: int) -> dict:
+        """Why a batch may have made training diverge; see ``train.diagnosis``."""
+
+    def describe(self) -> dict:
+        """What the summary says of this phase."""
+
+
+class ServingModule(Protocol):
+    """A model with its vocabularies, ready to be saved: a ``tf.Module``.
+
+    Attributes:
+        schema: As the card beside the export has it.
+        signatures: Name -> concrete function.
+    """
+
+    schema: Schema
+    signatures: Mapping[str, Any]
+
+
+class Kind(Protocol):
+    """A kind of model.
+
+    Attributes:
+        name: One of those above.
+    """
+
+    name: str
+
+    def open_examples(self, path: Path) -> Examples:
+        """Open what preprocessing published, checked."""
+
+    def read_schema(self, document: dict, source: Path) -> Schema:
+        """Read what ``Schema.to_dict`` gave; InputError where it is another kind's."""
+
+    def agree(self, config: Any, schema: Schema) -> Schema:
+        """The schema of a config's model, on examples of some schema."""
+
+    def phases(self, setting: Setting) -> Sequence[Phase]:
+        """The phases of a training run, in their order."""
+
+    def learner(self, setting: Setting, phase: Phase, backoff: Any) -> Learner:
+        """Build and compile a phase's model.
+
+        Args:
+            setting: The run's.
+            phase: One of ``phases``, those before which have ended.
+            backoff: A variable that multiplies all learning rates, or a number.
+        """
+
+    def serving_module(self, config: Any, schema: Schema, trained: Path) -> ServingModule:
+        """What is exported of a trained model: its best weights, and a config's serving.
+
+        Args:
+            config: The run's.
+            schema: That of training.
+            trained: What ``train`` published.
+        """
+
+    def warmup(self, module: ServingModule, vocab: Path, rows: int) -> dict[str, dict]:
+        """A plausible request of so many rows to each signature that takes raw values."""

@@ -1,0 +1,1 @@
+"""Ranking models: what differs from other kinds."""

@@ -1,0 +1,63 @@
+"""The kind of ranking models."""
+
+import dataclasses
+from pathlib import Path
+
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.kinds.protocol import RANKING, Phase, Setting
+
+
+class Ranking:
+    """See ``kinds.protocol.Kind``."""
+
+    name = RANKING
+
+    def open_examples(self, path: Path) -> ExampleSet:
+        """A whole example set."""
+        return ExampleSet.open(path)
+
+    def read_schema(self, document: dict, source: Path) -> Schema:
+        """See ``Schema.from_dict``."""
+        return Schema.from_dict(document, source)
+
+    def agree(self, config: Config, schema: Schema) -> Schema:
+        """See ``examples.compatibility.agree``."""
+        return agree(config, schema)
+
+    def phases(self, setting: Setting) -> list[Phase]:
+        """One, over all epochs, in the run's own folder."""
+        settings = setting.config.train
+        # so many epochs in a row may be without gain
+        patience = None if settings.patience is None else settings.patience + 1
+        return [Phase(setting.work, settings.epochs, patience=patience)]
+
+    def learner(self, setting: Setting, phase: Phase, backoff):
+        """A ``RankingLearner``."""
+        from steadyrank.pipeline.kinds.ranking.learner import RankingLearner
+
+        return RankingLearner(setting, phase, backoff)
+
+    def serving_module(self, config: Config, schema: Schema, trained: Path):
+        """A ``ServingModule`` of the config's score."""
+        from steadyrank.pipeline.export.signatures import ServingModule
+        from steadyrank.pipeline.kinds.ranking.model import best_model
+
+        schema = dataclasses.replace(schema, score=config.score_formula)
+        return ServingModule(
+            best_model(config, schema, trained),
+            schema,
+            trained / "vocab",
+            config.serving.shared,
+            embedding_dtype=config.export.embedding_dtype,
+        )
+
+    def warmup(self, module, vocab: Path, rows: int) -> dict[str, dict]:
+        """See ``plausible_requests``."""
+        from steadyrank.pipeline.export.warmup import plausible_requests
+
+        return plausible_requests(module.schema, vocab, rows, module.shared)
+
+
+KIND = Ranking()

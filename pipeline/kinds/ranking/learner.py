@@ -1,0 +1,106 @@
+"""A ranking model and its batches, as the training run takes them."""
+
+from steadyrank.components.batch_function import BatchFunction
+from steadyrank.pipeline.examples.dataset import (
+    batches_in_epoch,
+    evaluation_dataset,
+    naming_damage,
+    training_dataset,
+)
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds.protocol import Phase, Setting
+from steadyrank.pipeline.kinds.ranking.diagnosis import diagnose, read_batch
+from steadyrank.pipeline.kinds.ranking.model import compiled_model
+from steadyrank.pipeline.metrics.expert_use import ExpertUse, collapsed
+from steadyrank.pipeline.metrics.predict import predict
+from steadyrank.pipeline.metrics.tasks import measure, monitored
+from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
+
+EVALUATION_ROWS = 8192
+
+
+class RankingLearner:
+    """See ``kinds.protocol.Learner``.
+
+    A folder that ``prepare_warm_start`` made starts from another run's weights, and sees
+    the windows that it names alone.
+
+    Args:
+        setting: The run's.
+        phase: Its only one.
+        backoff: A variable that multiplies both learning rates, or a number.
+    """
+
+    def __init__(self, setting: Setting, phase: Phase, backoff):
+        self.config, self.schema = setting.config, setting.schema
+        self.strategy = setting.strategy
+        self.start, self.examples = WarmStart.read(setting.work), setting.examples
+        if self.start:
+            self.examples = self.examples.only(self.start.windows)
+        self.windows = list(self.examples.windows("train"))
+        settings = self.config.train
+        self.batches_in_epoch = batches_in_epoch(self.examples, settings.batch_size)
+        steps, self.monitor = self.batches_in_epoch * settings.epochs, settings.monitor
+        if settings.warmup >= steps:
+            raise InputError(
+                f"train.warmup_steps must be below the {steps} steps of "
+                f"{settings.epochs} epochs. Received: {settings.warmup}."
+            )
+        begin = self.start.steps if self.start else 0
+        self.model = compiled_model(self.config, self.schema, backoff, steps, begin)
+        self._predict = BatchFunction(self.model.head.predict_tasks)
+        self._expert_use = ExpertUse(self.model)
+
+    def begin(self) -> None:
+        """Take the weights of the run that this one continues, if it does."""
+        if self.start:
+            continue_from(self.model, self.schema, self.start)
+
+    def batches(self, epoch: int, skip: int):
+        """``(features, labels, masks, window)``, for each replica its part."""
+        settings = self.config.train
+        dataset = training_dataset(
+            self.examples,
+            epoch=epoch,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            shuffle_rows=settings.shuffle_rows,
+            skip_batches=skip,
+        )
+        if self.strategy.num_replicas_in_sync > 1:
+            dataset = self.strategy.experimental_distribute_dataset(dataset)
+        with naming_damage(self.examples):
+            yield from dataset
+
+    def measure(self, split: str, window: str | None = None) -> dict:
+        """Every metric of every task."""
+        with_group = split == "validation" and self.examples.schema.group
+        dataset = evaluation_dataset(
+            self.examples,
+            split,
+            EVALUATION_ROWS,
+            windows=window and [window],
+            extra=with_group,
+        )
+        with naming_damage(self.examples):
+            labels, masks, outputs, extra = predict(self._predict, dataset)
+        return measure(self.schema.tasks, labels, masks, outputs, extra.get("group"))
+
+    def monitored(self, results: dict) -> float:
+        """Of ``train.monitor``."""
+        return monitored(results, self.monitor)
+
+    def look(self) -> tuple[dict, list[str]]:
+        """How the gates use the experts; a collapse is said aloud."""
+        dataset = evaluation_dataset(self.examples, "validation", EVALUATION_ROWS)
+        use = self._expert_use.measure(dataset)
+        return {"experts": use} if use else {}, collapsed(use)
+
+    def diagnose(self, epoch: int, batch: int) -> dict:
+        """See ``kinds.ranking.diagnosis``."""
+        data, window = read_batch(self.config, self.examples, epoch, batch)
+        return {"window": window, **diagnose(self.model, data)}
+
+    def describe(self) -> dict:
+        """Nothing: there is one phase."""
+        return {}
