@@ -13,15 +13,13 @@ from steadyrank.models.features import MISSING_INTEGER, Feature
 from steadyrank.pipeline.cli import app
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.evaluate.baseline import keep_for, require_baseline, score_raw
-from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.raw_inputs import raw_inputs
-from steadyrank.pipeline.export.stage import export
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds import evaluate, export, train
 from steadyrank.pipeline.metrics.scored import score_split
 from steadyrank.pipeline.preprocess.stage import preprocess
-from steadyrank.pipeline.train.stage import train
 from tests.pipeline import tiny
 
 DOCUMENT = tiny.config_document(
