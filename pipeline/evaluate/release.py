@@ -103,16 +103,29 @@ def _roll_back(to: Path) -> dict:
     before = kept[-1]
     if before["version"] not in found:
         raise InputError(f"{to / str(before['version'])} is missing: cannot go back to it.")
-    withdrawn = _withdraw(to, [v for v in found if v > before["version"]])
+    # named first: whatever interrupts what follows, the same command ends it
     _write(to, kept)
+    withdrawn = _withdraw(to, [v for v in found if v > before["version"]])
     return {**before, "withdrawn": withdrawn}
 
 
 def _withdraw(to: Path, versions: list[int]) -> list[int]:
-    """Move versions away, the highest last: none of the others is served meanwhile."""
+    """Move versions away, the highest last: none of the others is served meanwhile.
+
+    On object storage an interrupted one may stand in both places, in part: there its
+    files join those that were moved before.
+    """
     for version in versions:
-        (to / WITHDRAWN).mkdir(exist_ok=True)
-        (to / str(version)).rename(to / WITHDRAWN / str(version))
+        source, target = to / str(version), to / WITHDRAWN / str(version)
+        target.parent.mkdir(exist_ok=True)
+        if not target.exists():
+            source.rename(target)
+            continue
+        for file in [path for path in source.rglob("*") if path.is_file()]:
+            place = target / file.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(place)
+        shutil.rmtree(source)
     return versions
 
 

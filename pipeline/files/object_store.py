@@ -28,6 +28,8 @@ SETTINGS = (
     "AWS_ENDPOINT_URL_S3",
 )
 
+ABSENT = "*"  # the tag of an object that does not exist
+
 
 def stream_with_tensorflow() -> None:
     """Let TensorFlow read URLs; tensorflow-io is loaded where one is read, nowhere else."""
@@ -66,6 +68,35 @@ def write_bytes(url: Url, content: bytes) -> None:
     write_from(io.BytesIO(content), url)
 
 
+def read_tagged(url: Url) -> tuple[bytes | None, str | None]:
+    """A small object and a tag of what it holds, for ``write_bytes_if``.
+
+    Returns:
+        Its content, None where there is none; and the tag, ``ABSENT`` where there is
+        none, None where the service cannot write on a condition.
+    """
+    with _naming(url):
+        return _files(url).read_tagged(url)
+
+
+def write_bytes_if(url: Url, content: bytes, tag: str | None) -> bool:
+    """Write a small object if it still is what it was.
+
+    Args:
+        url: Its place.
+        content: What no other process writes there.
+        tag: Of what is to be replaced; ``ABSENT``: nothing may be there; None: whatever
+            there is.
+
+    Returns:
+        Whether it holds the content now. A write whose answer was lost is looked at.
+    """
+    with _naming(url):
+        if _files(url).write_if(content, url, tag):
+            return True
+        return _files(url).read_tagged(url)[0] == content
+
+
 def read_into(url: Url, file) -> None:
     """Copy an object into an open file, block by block."""
     with _naming(url):
@@ -86,7 +117,7 @@ def delete(urls: list[Url]) -> None:
 
 
 class _BeamFiles:
-    """Beam's file systems."""
+    """Beam's file systems; none of them writes on a condition."""
 
     def __init__(self):
         from apache_beam.io.filesystems import FileSystems
@@ -109,6 +140,17 @@ class _BeamFiles:
 
     def delete(self, urls: list[str]) -> None:
         self.systems.delete(urls)
+
+    def read_tagged(self, url: str) -> tuple[bytes | None, None]:
+        if not self.systems.exists(url):
+            return None, None
+        file = io.BytesIO()
+        self.read(url, file)
+        return file.getvalue(), None
+
+    def write_if(self, content: bytes, url: str, tag: None) -> bool:
+        self.write(io.BytesIO(content), url)
+        return True
 
 
 class _S3Files:
@@ -142,6 +184,26 @@ class _S3Files:
         for url in urls:
             bucket, key = _bucket_and_key(url)
             self.client.delete_object(Bucket=bucket, Key=key)
+
+    def read_tagged(self, url: str) -> tuple[bytes | None, str]:
+        bucket, key = _bucket_and_key(url)
+        try:
+            found = self.client.get_object(Bucket=bucket, Key=key)
+        except self.client.exceptions.NoSuchKey:
+            return None, ABSENT
+        return found["Body"].read(), found["ETag"]
+
+    def write_if(self, content: bytes, url: str, tag: str) -> bool:
+        bucket, key = _bucket_and_key(url)
+        condition = {"IfNoneMatch": tag} if tag == ABSENT else {"IfMatch": tag}
+        try:
+            self.client.put_object(Bucket=bucket, Key=key, Body=content, **condition)
+        except self.client.exceptions.ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status not in (409, 412):  # a write at the same time; another before
+                raise
+            return False
+        return True
 
 
 def _bucket_and_key(url: str) -> tuple[str, str]:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steadyrank.pipeline.files.checksum import checksum_of
+from steadyrank.pipeline.files.durable import exchange, sync, sync_tree
 from steadyrank.pipeline.files.errors import InputError, no_space
+from steadyrank.pipeline.files.scratch import scratch
 
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
 # by which a folder is known for what a stage wrote, and --overwrite may remove it
@@ -66,43 +68,60 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
         PassingError: There is no space left for it.
     """
     path = Path(path)
+    heal(path)
     refuse_existing(path, overwrite)
-    # no process id: in containers, all jobs on a volume are process 1
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        unwritable = InputError(f"cannot write {path}: {error.strerror}")
-        raise no_space(error, path) or unwritable from None
-    try:
-        yield partial
-        replace(partial, path, overwrite)
-    except Exception as error:
-        if full := no_space(error, path):
-            raise full from None
-        raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            here = scratch(path.parent, f".{path.name}.partial-")
+            partial = stack.enter_context(here)
+        except OSError as error:
+            unwritable = InputError(f"cannot write {path}: {error.strerror}")
+            raise no_space(error, path) or unwritable from None
+        try:
+            yield partial
+            replace(partial, path, overwrite)
+        except Exception as error:
+            if full := no_space(error, path):
+                raise full from None
+            raise
 
 
 def replace(partial: Path, path: Path, overwrite: bool = True) -> None:
     """Move a finished folder to its place; the one it replaces goes only afterwards.
 
+    All of it is on the disk before it has its name.  Where the file system can let two
+    names change places, the place is never empty; elsewhere ``heal`` mends what a process
+    leaves that dies in between.
+
     Raises:
         InputError: Something stands there and ``overwrite`` is False.
     """
+    sync_tree(partial)
     if not overwrite:
         try:
             partial.rename(path)  # which fails where another job has put something
         except OSError:
             refuse_existing(path, False)
             raise
-        return
-    old = path.with_name(f".{path.name}.old-{secrets.token_hex(8)}")
-    if path.exists():
+    elif not path.exists():
+        partial.rename(path)
+    elif not exchange(partial, path):
+        old = path.with_name(f".{path.name}.old-{secrets.token_hex(8)}")
         path.rename(old)
-    partial.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+        partial.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    sync(path.parent)
+    shutil.rmtree(partial, ignore_errors=True)  # what was there before, if they changed
+
+
+def heal(path: Path) -> None:
+    """Put back what stood in a place that a process left empty, which died replacing it."""
+    found = list(path.parent.glob(f".{path.name}.old-*"))
+    found.sort(key=lambda old: old.stat().st_mtime)
+    if found and not path.exists():
+        found.pop().rename(path)
+    for old in found if path.exists() else ():
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -154,7 +173,9 @@ def write_json(path: Path, content: object) -> None:
     temporary = path.with_name(path.name + ".partial")
     text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
     temporary.write_text(text + "\n", encoding="utf-8")
+    sync(temporary)
     temporary.replace(path)
+    sync(path.parent)
 
 
 def finite(content):

@@ -5,13 +5,13 @@ alone are not fetched: TensorFlow streams them.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.object_store import read_bytes, sizes
 from steadyrank.pipeline.files.release_mirror import mirrored
+from steadyrank.pipeline.files.scratch import temporary
 from steadyrank.pipeline.files.urls import Url, partial_of, remember_origin
 from steadyrank.pipeline.files.whole_folders import exists, fetch, remove, send, versions_at
 
@@ -30,7 +30,8 @@ class Staging:
         self._sent: list[tuple[Path, Url]] = []
 
     def __enter__(self) -> "Staging":
-        self._folder = tempfile.TemporaryDirectory(prefix="steadyrank-")
+        self._scratch = temporary()
+        self._folder = self._scratch.__enter__()
         self._count = 0
         return self
 
@@ -40,11 +41,11 @@ class Staging:
                 for folder, url in self._sent:
                     send(folder, url)
         finally:
-            self._folder.cleanup()
+            self._scratch.__exit__(None, None, None)
 
     def _local(self, url: Url) -> Path:
         self._count += 1
-        local = Path(self._folder.name) / str(self._count) / (url.name or "root")
+        local = self._folder / str(self._count) / (url.name or "root")
         remember_origin(local, url)
         remember_origin(partial_of(local), partial_of(url))
         return local

@@ -20,6 +20,7 @@ from steadyrank.pipeline.files.object_store import (
     write_bytes,
     write_from,
 )
+from steadyrank.pipeline.files.publish import heal
 from steadyrank.pipeline.files.urls import Url
 
 MARKER = "_COMPLETE.json"
@@ -27,7 +28,10 @@ MARKER = "_COMPLETE.json"
 
 def exists(place: Path | Url) -> bool:
     """Whether something whole stands there."""
-    return MARKER in sizes(place) if isinstance(place, Url) else place.exists()
+    if isinstance(place, Url):
+        return MARKER in sizes(place)
+    heal(place)
+    return place.exists()
 
 
 def any_version(place: Path | Url) -> bool:

@@ -1,0 +1,69 @@
+"""Scratch folders: held while their process lives, swept by others when it has died.
+
+A process holds the kernel's lock (``flock``) on the folder itself, which goes with the
+process however it ends.  On a file system without locks nothing is swept.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+STAGING = "steadyrank-"  # begins the name of a folder in the system's temporary one
+
+
+@contextlib.contextmanager
+def scratch(folder: Path, name: str) -> Iterator[Path]:
+    """An empty folder that goes at the end, whatever happens; dead ones go at the start.
+
+    Args:
+        folder: Where it stands; it is made.
+        name: What its name begins with; eight random bytes follow.  No process id: in
+            containers, all jobs on a volume are process 1.
+
+    Yields:
+        The folder. It may be moved away.
+    """
+    sweep(folder, name)
+    path, lock = _make(folder, name)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def temporary() -> contextlib.AbstractContextManager[Path]:
+    """One among the system's temporary folders."""
+    return scratch(Path(tempfile.gettempdir()), STAGING)
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Remove scratch folders of a name whose processes have died."""
+    for path in folder.glob(f"{name}*") if folder.is_dir() else ():
+        if not path.is_dir() or path.is_symlink() or path.stat().st_uid != os.getuid():
+            continue
+        with contextlib.suppress(OSError):
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _make(folder: Path, name: str) -> tuple[Path, int]:
+    """A new folder and the descriptor that holds its lock."""
+    while True:
+        path = folder / f"{name}{secrets.token_hex(8)}"
+        path.mkdir(parents=True)
+        lock = os.open(path, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # no locks here: nobody sweeps, either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.is_dir():
+            return path, lock
+        os.close(lock)  # swept between its making and its lock
