@@ -8,8 +8,7 @@ import pytest
 
 from steadyrank.pipeline.evaluate import release as stage
 from steadyrank.pipeline.evaluate.release import release, roll_back
-from steadyrank.pipeline.files import lock
-from steadyrank.pipeline.files import publish as storage
+from steadyrank.pipeline.files import checksum, lock
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import hash_folder
@@ -237,7 +236,7 @@ def test_a_rollback_leaves_nothing_above_it(model, evaluated, half_released, mon
 
 
 def test_a_hash_sees_names_contents_and_places(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "HASH_BYTES", 3)
+    monkeypatch.setattr(checksum, "READ_AT_ONCE", 3)
     for folder in "abc":
         (tmp_path / folder / "in").mkdir(parents=True)
         (tmp_path / folder / "in" / "file").write_text("content")
