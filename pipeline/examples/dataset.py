@@ -15,7 +15,7 @@ import tensorflow as tf
 from steadyrank.models.features import sample_space
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.examples.records import ENCODING, OTHER_ENCODING, parse_block
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError
 
 INTERLEAVED_FILES = 8
 
@@ -53,9 +53,9 @@ def training_dataset(
     schema = examples.schema
     files = _shuffled_files(examples, epoch, seed, windows)
 
-    def read_window(window, paths, encodings):
-        blocks = tf.data.Dataset.from_tensor_slices((paths, encodings))
-        blocks = blocks.filter(lambda path, _: path != "")
+    def read_window(window, *columns):
+        blocks = tf.data.Dataset.from_tensor_slices(columns)
+        blocks = blocks.filter(lambda path, *_: path != "")
         blocks = blocks.interleave(_records, INTERLEAVED_FILES, 1)
         rows = blocks.map(
             lambda *record: parse_block(*record, schema.layout), tf.data.AUTOTUNE
@@ -108,10 +108,12 @@ def file_dataset(
 ) -> tf.data.Dataset:
     """The rows of some of the files, in their order; see ``evaluation_dataset``."""
     schema = examples.schema
-    files = [examples.readable(path) for path in paths]
-    encodings = [examples.encoding(path) for path in paths]
-    files = tf.constant(files, tf.string), tf.constant(encodings, tf.string)
-    blocks = tf.data.Dataset.from_tensor_slices(files).flat_map(_records)
+    columns = (
+        tf.constant([examples.readable(path) for path in paths], tf.string),
+        tf.constant([examples.encoding(path) for path in paths], tf.string),
+        tf.constant([examples.blocks(path) for path in paths], tf.int64),
+    )
+    blocks = tf.data.Dataset.from_tensor_slices(columns).flat_map(_records)
     rows = blocks.map(lambda *r: parse_block(*r, schema.layout, extra), tf.data.AUTOTUNE)
 
     def form(matrices):
@@ -122,21 +124,32 @@ def file_dataset(
     return _with_options(rows.prefetch(4))
 
 
-def _records(path, encoding):
-    """The records of a file, each beside the fingerprint that it must carry."""
-    return tf.data.TFRecordDataset(path).map(lambda record: (record, encoding))
+def _records(path, encoding, blocks):
+    """The records of a file, each beside the fingerprint that it must carry.
+
+    As many as there must be, or reading fails: a file may be cut while it is in use, and
+    a store may answer with less than there is.
+    """
+    records = tf.data.TFRecordDataset(path)
+    records = records.apply(tf.data.experimental.assert_cardinality(blocks))
+    return records.map(lambda record: (record, encoding))
 
 
 @contextlib.contextmanager
 def naming_damage(examples: ExampleSet) -> Iterator[None]:
-    """Around reading: damage becomes an InputError that names its file.
+    """Around reading: damage becomes an error that names its file.
 
     Raises:
-        InputError: A record's checksum fails, or it was encoded by another schema than
-            the manifest says of its file.
+        InputError: A record's checksum fails, it was encoded by another schema than
+            the manifest says of its file, or the file holds fewer records.
+        PassingError: A file gave fewer records than it does when it is read again.
     """
     try:
         yield
+    except tf.errors.FailedPreconditionError as error:
+        if "expected to contain" not in str(error):
+            raise
+        raise _short(examples) from None
     except tf.errors.InvalidArgumentError as error:
         if OTHER_ENCODING not in str(error):
             raise
@@ -162,6 +175,30 @@ def naming_damage(examples: ExampleSet) -> Iterator[None]:
         raise InputError(f"{examples.path}: a file is corrupt: {error}") from None
 
 
+def _short(examples: ExampleSet) -> InputError | PassingError:
+    """The error to raise where a file gave fewer records than it must."""
+    for path in examples.paths():
+        wanted, found = examples.blocks(path), _count(examples.readable(path))
+        if found != wanted:
+            return InputError(
+                f"{examples.readable(path)} is cut off or was changed: it must hold "
+                f"{wanted} blocks of rows. Received: {found}. Preprocess the log again."
+            )
+    return PassingError(
+        f"{examples.path}: a file came back short, and is whole when it is read again. Try "
+        "again: train --resume goes on where it stopped."
+    )
+
+
+def _count(path: str) -> int:
+    """Records of a file, up to the first that is damaged."""
+    found = 0
+    with contextlib.suppress(tf.errors.OpError):
+        for _ in tf.data.TFRecordDataset([path]):
+            found += 1
+    return found
+
+
 def _encodings(path: str) -> Iterator[str]:
     """The fingerprint that each record of a file carries."""
     for record in tf.data.TFRecordDataset([path]):
@@ -184,8 +221,8 @@ def batches_in_epoch(examples: ExampleSet, batch_size: int) -> int:
 
 
 def _shuffled_files(examples: ExampleSet, epoch: int, seed: int, windows):
-    """Window numbers, their files in a random order, and encodings; padded with ""."""
-    numbers, rows, encodings = [], [], []
+    """Window numbers, their files in a random order, encodings and blocks; padded."""
+    numbers, rows, encodings, blocks = [], [], [], []
     for number, (window, paths) in enumerate(examples.windows("train").items()):
         if windows is None or window in windows:
             random = np.random.default_rng([seed, epoch, number])
@@ -193,12 +230,14 @@ def _shuffled_files(examples: ExampleSet, epoch: int, seed: int, windows):
             order = random.permutation(len(paths))
             rows.append([examples.readable(paths[i]) for i in order])
             encodings.append([examples.encoding(paths[i]) for i in order])
-    return np.array(numbers, np.int64), _padded(rows), _padded(encodings)
+            blocks.append([examples.blocks(paths[i]) for i in order])
+    names = _padded(rows, ""), _padded(encodings, "")
+    return np.array(numbers, np.int64), *names, _padded(blocks, 0).astype(np.int64)
 
 
-def _padded(rows: list[list[str]]) -> np.ndarray:
+def _padded(rows: list[list], filler: str | int) -> np.ndarray:
     widest = max(map(len, rows), default=0)
-    padded = [row + [""] * (widest - len(row)) for row in rows]
+    padded = [row + [filler] * (widest - len(row)) for row in rows]
     return np.array(padded, object).reshape(len(rows), widest)
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steadyrank.models.features import Feature, Task
-from steadyrank.pipeline.examples.records import Layout
+from steadyrank.pipeline.examples.records import BLOCK_ROWS, Layout
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
@@ -246,6 +246,10 @@ class ExampleSet:
                 found.setdefault(file["window"], []).append(self.path / file["path"])
         return found
 
+    def paths(self) -> list[Path]:
+        """All its files of examples, in order."""
+        return sorted(self._files)
+
     def readable(self, path: Path) -> str:
         """The name by which TensorFlow reads one of the files."""
         if not self.source:
@@ -254,11 +258,15 @@ class ExampleSet:
 
     def encoding(self, path: Path) -> str:
         """The fingerprint that the records of one of the files carry."""
-        return self._encodings[path]
+        return self._files[path]["encoding"]
+
+    def blocks(self, path: Path) -> int:
+        """How many records one of the files must give, each time that it is read."""
+        return -(-self._files[path]["rows"] // BLOCK_ROWS)
 
     @functools.cached_property
-    def _encodings(self) -> dict[Path, str]:
-        return {self.path / f["path"]: f["encoding"] for f in self.manifest["files"]}
+    def _files(self) -> dict[Path, dict]:
+        return {self.path / file["path"]: file for file in self.manifest["files"]}
 
     def rows(self, split: str) -> int:
         return self.manifest["splits"][split]["rows"]

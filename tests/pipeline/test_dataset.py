@@ -16,7 +16,7 @@ from steadyrank.pipeline.examples.dataset import (
     training_dataset,
 )
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.kinds import preprocess
 from tests.pipeline import naive, tiny
 
@@ -181,6 +181,38 @@ def test_a_flipped_byte_is_found_and_its_file_named(examples, tmp_path, where):
         with dataset.naming_damage(damaged):
             epoch_of(damaged)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_file_that_is_cut_after_it_was_opened_is_refused(examples, tmp_path, split):
+    """As a store may answer with nothing, and no error."""
+    copy = shutil.copytree(examples, tmp_path / "copy")
+    opened = ExampleSet.open(copy)
+    path = sorted(copy.glob(f"{split}/*.tfrecord"))[-1]
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+
+    def read():
+        with dataset.naming_damage(opened):
+            if split == "train":
+                epoch_of(opened)
+            for _ in evaluation_dataset(opened, split, 64):
+                pass
+
+    with pytest.raises(InputError, match="must hold 1 blocks of rows. Received: 0") as cut:
+        read()
+    assert str(path) in str(cut.value)
+    with pytest.MonkeyPatch.context() as patch:
+        count = dataset._count
+
+        def later(name):
+            path.write_bytes(whole)
+            return count(name)
+
+        patch.setattr(dataset, "_count", later)
+        with pytest.raises(PassingError, match="came back short"):
+            read()
+    read()
 
 
 def test_damage_of_another_kind_is_not_renamed(opened):

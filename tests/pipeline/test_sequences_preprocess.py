@@ -10,7 +10,7 @@ import pytest
 
 from steadyrank.pipeline.config import parse_sequence_config
 from steadyrank.pipeline.examples.example_set import counts_path
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
 from steadyrank.pipeline.kinds.next_item.example_set import (
     ITEM,
@@ -203,3 +203,13 @@ def test_bad_input_is_refused_by_name(folder, tmp_path):
     config = parse_sequence_config(event_log.config_document(), "c")
     with pytest.raises(InputError, match="--append"):
         preprocess(config, folder, tmp_path / "o", addition=Addition(tmp_path))
+
+
+def test_a_file_that_is_cut_after_it_was_opened_is_refused(whole, tmp_path):
+    copy = shutil.copytree(whole[0].path, tmp_path / "copy")
+    opened = SequenceSet.open(copy)
+    sorted(copy.glob("train/*.tfrecord"))[0].write_bytes(b"")
+    with pytest.raises(InputError, match="train must hold .* sequences. Received: 0"):
+        opened.read("train")
+    with pytest.raises(PassingError, match="Try again"):
+        SequenceSet(copy, opened.schema, opened.manifest, str(copy)).read("train")

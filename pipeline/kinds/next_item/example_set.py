@@ -22,7 +22,7 @@ import numpy as np
 
 from steadyrank.pipeline.examples.example_set import SEQUENCES, check_size, vocab_path
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, encode_block
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.staging import SOURCE
@@ -138,9 +138,22 @@ class SequenceSet:
         for items, lengths, group in read_blocks(self.files(split)):
             blocks.append(pad_left(items, lengths, length))
             groups.append(group)
+        self._require_all(split, sum(map(len, groups)))
         if not blocks:
             return np.zeros((0, length), np.int32), np.zeros(0, np.int64)
         return np.concatenate(blocks), np.concatenate(groups)
+
+    def _require_all(self, split: str, found: int) -> None:
+        """Raise where fewer sequences came than were written: a file is cut in use, or a
+        store answers with less than there is."""
+        files = [file for file in self.manifest["files"] if file["split"] == split]
+        wanted = sum(file["sequences"] for file in files)
+        if found != wanted:
+            said = f"{self.source or self.path}: {split} must hold {wanted} sequences. "
+            said += f"Received: {found}. "
+            if self.source:
+                raise PassingError(said + "Try again.")
+            raise InputError(said + "Preprocess the log again.")
 
     def counts(self) -> np.ndarray:
         """How often each known item was seen in training, ``[V]``."""
