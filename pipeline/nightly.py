@@ -11,7 +11,8 @@ the others judge.  Training rows are of the days before it.  A night starts from
 last blessed one: from its examples, which grow, and from its checkpoint, which trains on
 the days since, and on the last ``nightly.train_days`` at least.  The new model is judged
 on the rows of the day, against the blessed one.  The first night trains afresh on all
-days there are.
+days there are, and so does one whose features, tasks or model are others than before:
+it says why, and is judged against the blessed one all the same.
 
 A day that is to blame for a refusal is left out of all later training: the day
 itself, if the blessed model does not keep the absolute limits of its metrics there
@@ -26,13 +27,14 @@ import contextlib
 import datetime
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.evaluate.baseline import keep_for
 from steadyrank.pipeline.evaluate.release import BLESSED, WITHDRAWN, release
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.export.card import EXTRA, versions_of
+from steadyrank.pipeline.export.card import EXTRA, read_card, versions_of
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
@@ -46,9 +48,11 @@ from steadyrank.pipeline.kinds import (
     preprocess,
     train,
 )
+from steadyrank.pipeline.preprocess.append import why_afresh
 from steadyrank.pipeline.preprocess.plan import DAY, Addition
 from steadyrank.pipeline.raw_log.open import files_of
 from steadyrank.pipeline.train.run import Progress
+from steadyrank.pipeline.train.warm_start import why_fresh
 
 RECORD = "night.json"
 DIVERGED = "DIVERGED"
@@ -99,13 +103,16 @@ def nightly(
             )
         base = blessed(store, nights)
         left_out = sorted({night["left_out"] for night in nights.values()} - {None})
-        addition = Addition(base and base / "examples", day, tuple(left_out))
+        fresh = base and _why_fresh(config, base)
+        grows = base if base and not why_afresh(config, base / "examples") else None
+        addition = Addition(grows and grows / "examples", day, tuple(left_out))
         with publish(store / "nights" / day) as work:
             seconds = {}
             with _timed(seconds, "preprocess"):
                 settings, missing = _on_day(config, folder, day, addition)
-                preprocess(settings, folder, work / "examples", beam_flags, False, addition)
-            record = _train_and_judge(settings, work, base, seconds, progress)
+                kept = keep_for(settings, base and base / "export")
+                preprocess(kept, folder, work / "examples", beam_flags, False, addition)
+            record = _train_and_judge(settings, work, base, fresh, seconds, progress)
             record["missing"] = missing
             write_json(work / RECORD, record)
         _release_if_due(store, {day: record})
@@ -120,38 +127,45 @@ def _ended(record: dict) -> dict:
 
 
 def _train_and_judge(
-    config: Config, work: Path, base: Path | None, seconds: dict, progress
+    config: Config, work: Path, base: Path | None, fresh: str | None, seconds, progress
 ) -> dict:
-    """From the examples of a night to its verdict; gives the night's record."""
+    """From the examples of a night to its verdict; gives the night's record.
+
+    ``fresh`` says why the weights of the base cannot be taken over, if they cannot.
+    """
     examples = ExampleSet.open(work / "examples")
-    windows = _windows(config, examples, base)
+    warm = base is not None and not fresh
+    windows = _windows(config, examples, base if warm else None)
     night = {
         "day": work_day(examples),
         "base": base and base.name,
+        "fresh": fresh or None,
         "trained_on": list(windows),
         "fingerprint": examples.schema.fingerprint,
     }
     try:
         with _timed(seconds, "train"):
-            if base:
+            if warm:
                 folders = examples.path, base / "train", work / "train"
                 prepare_warm_start(config, *folders, windows=windows)
-            warm = base is not None
             train(config, examples.path, work / "train", resume=warm, progress=progress)
     except DivergenceError as error:
         return _diverged(night, str(error), work)
     with _timed(seconds, "export"):
         version = export(config, work / "train", work / "export")
-    judged = config if base else _without_baseline(config)
+    new = _new_tasks(config, base)
+    judged = _without_baseline(config, new) if base else _without_baseline(config)
     with _timed(seconds, "evaluate"):
         folders = examples.path, version, work / "evaluation"
-        result = evaluate(judged, *folders, baseline_path=base and base / "export")
+        against = base and base / "export"
+        result = evaluate(judged, *folders, baseline_path=against, new_tasks=new)
     metrics = result["metrics"]
     theirs = metrics["baseline"] and metrics["baseline"]["tasks"]
     return {
         **night,
         "verdict": result["verdict"],
-        "left_out": _to_blame(judged, result, night["day"], windows),
+        # of a model that is new itself, no day but the one that it is judged on
+        "left_out": _to_blame(judged, result, night["day"], windows if warm else ()),
         "content": metrics["content"],
         "auc": _aucs(metrics["tasks"]),
         "base_auc": theirs and _aucs(theirs),
@@ -166,13 +180,32 @@ def _diverged(night: dict, reason: str, work: Path) -> dict:
     return {
         **night,
         "verdict": DIVERGED,
-        "left_out": night["trained_on"][-1][:DAY] if night["base"] else None,
+        "left_out": night["trained_on"][-1][:DAY] if _is_warm(night) else None,
         "content": None,
         "auc": {},
         "base_auc": None,
         "reasons": [reason.replace(str(work), str(place))],
         "seconds": {},
     }
+
+
+def _is_warm(night: dict) -> bool:
+    return night["base"] is not None and not night["fresh"]
+
+
+def _why_fresh(config: Config, base: Path) -> str:
+    """Why a night cannot go on from the weights of its base; ``""``: it can."""
+    return why_afresh(config, base / "examples") or why_fresh(
+        config, base / "train" / "config.yaml"
+    )
+
+
+def _new_tasks(config: Config, base: Path | None) -> list[str]:
+    """The tasks that the base does not have."""
+    if base is None:
+        return []
+    known = {task["name"] for task in read_card(base / "export")["schema"]["tasks"]}
+    return [task.name for task in config.tasks if task.name not in known]
 
 
 def work_day(examples: ExampleSet) -> str:
@@ -324,19 +357,29 @@ def _unread(addition: Addition) -> list[str]:
     return [day for day in days if day not in addition.without]
 
 
-def _without_baseline(config: Config) -> Config:
-    """The config of the first night: there is nothing to gain over."""
+def _without_baseline(config: Config, new: Collection[str] | None = None) -> Config:
+    """A config without gates on gains and drift: of the first night, or of new tasks.
+
+    Args:
+        config: The run's config.
+        new: Tasks that the baseline does not have; None: there is none.
+    """
     gates = config.gates
-    update = {metric: _absolute(getattr(gates, metric)) for metric in METRICS}
-    slices = [s.model_copy(update={"auc": _absolute(s.auc)}) for s in gates.slices]
-    update |= {"drift": None, "slices": [s for s in slices if s.auc or s.calibration]}
+    update = {metric: _absolute(getattr(gates, metric), new) for metric in METRICS}
+    slices = [s.model_copy(update={"auc": _absolute(s.auc, new)}) for s in gates.slices]
+    update["slices"] = [s for s in slices if s.auc or s.calibration]
+    if new is None:
+        update["drift"] = None
     return config.model_copy(update={"gates": gates.model_copy(update=update)})
 
 
-def _absolute(limits: dict) -> dict:
-    """The limits that need no baseline, by task."""
+def _absolute(limits: dict, new: Collection[str] | None) -> dict:
+    """The limits that need no baseline, by task; those of tasks that it has stay."""
     kept = {
-        task: gate.model_copy(update={"min_gain": None}) for task, gate in limits.items()
+        task: gate.model_copy(update={"min_gain": None})
+        if new is None or task in new
+        else gate
+        for task, gate in limits.items()
     }
     return {task: gate for task, gate in kept.items() if any(gate.model_dump().values())}
 
@@ -358,4 +401,6 @@ def _to_blame(
     absolute |= {"confidence": None, "calibration": bands}
     found = metric_gates({"tasks": baseline["tasks"], "baseline": None}, absolute)
     bad_day = any(gate["verdict"] == REFUSE for gate in found)
-    return day if bad_day else windows[-1][:DAY]
+    if bad_day:
+        return day
+    return windows[-1][:DAY] if windows else None

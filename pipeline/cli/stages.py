@@ -445,6 +445,8 @@ def _say_night(night: dict, store: Path) -> None:
     """What a night trained on, how it did beside the model it started from, and why."""
     terminal.console.print(tables.night_table(night))
     base = night["base"] or "fresh weights"
+    if night.get("fresh"):
+        base = f"fresh weights, not those of {base}: {night['fresh']}"
     terminal.say(f"trained on {', '.join(night['trained_on'])}, from {base}")
     for day in night.get("missing", ()):
         terminal.say(f"warning: no files of {day}; it is passed over")

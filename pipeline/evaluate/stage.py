@@ -8,6 +8,7 @@ signature, and the raw rows that preprocessing kept through the others.
 """
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
@@ -56,6 +57,7 @@ def evaluate(
     split: str = "test",
     force: str | None = None,
     overwrite: bool = False,
+    new_tasks: Sequence[str] = (),
 ) -> dict:
     """Measure an export and judge it.
 
@@ -70,6 +72,8 @@ def evaluate(
         force: Why the model may be released whatever the verdict; it is recorded, the
             verdict stays what it is.
         overwrite: Whether an evaluation that is there may be replaced.
+        new_tasks: Those that the baseline does not have and need not, which the drift
+            gate passes over.
 
     Returns:
         What ``verdict.json`` holds, and ``metrics``.
@@ -96,6 +100,7 @@ def evaluate(
     gates = config.gates.model_dump()
     metrics = {
         "split": split,
+        "new_tasks": list(new_tasks),
         "rows": examples.rows(split),
         "model": original(export.path),
         "content": hash_folder(export.path, EXTRA),

@@ -92,8 +92,8 @@ def made_otherwise(config, made_with: dict, free: Collection[str]) -> Iterator[t
     Yields:
         As ``differences`` does, where both say something.
     """
-    ours = _without(read_by_preprocessing(config), free)
-    for difference in differences(ours, _without(made_with, free)):
+    ours = without(read_by_preprocessing(config), free)
+    for difference in differences(ours, without(made_with, free)):
         if NOTHING not in difference:
             yield difference
 
@@ -104,13 +104,13 @@ def _plain(config) -> dict:
     return again.model_dump(mode="json")
 
 
-def _without(value, keys: Collection[str]):
+def without(value, keys: Collection[str]):
     """A copy without some keys, wherever they stand; of held out files the names alone."""
     if isinstance(value, list):
-        return [_without(item, keys) for item in value]
+        return [without(item, keys) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {k: _without(v, keys) for k, v in value.items() if k not in keys}
+    kept = {k: without(v, keys) for k, v in value.items() if k not in keys}
     if "files" in kept:
         kept["files"] = [file.rpartition("/")[2] for file in kept["files"]]
     return kept
@@ -156,6 +156,15 @@ def differences(one, other, path: str = "") -> Iterator[tuple]:
     for key in dict.fromkeys([*other, *one]):
         values = one.get(key, NOTHING), other.get(key, NOTHING)
         yield from differences(*values, f"{path}.{key}".lstrip("."))
+
+
+def in_words(name: str, wanted, was) -> str:
+    """A difference between what a config says and what another said."""
+    if NOTHING in (wanted, was):
+        return f"{name} is {'new' if was is NOTHING else 'gone'}"
+    if isinstance(wanted, list | dict):
+        return f"{name} is another"
+    return f"{name} is {wanted!r}, and was {was!r}"
 
 
 class _Nothing:

@@ -95,7 +95,8 @@ def _drift(metrics: dict, gate: dict | None) -> list[dict]:
         return [missing("drift", None, rule, reason)]
     found = metrics.get("drift") or {}
     results = []
-    for task in metrics.get("tasks") or {}:
+    new = metrics.get("new_tasks") or ()
+    for task in (t for t in metrics.get("tasks") or {} if t not in new):
         value = (found.get(task) or {}).get("psi")
         if not is_number(value):
             known = task in metrics["baseline"].get("tasks", [task])

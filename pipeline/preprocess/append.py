@@ -15,8 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyrank.models.features import Feature
-from steadyrank.pipeline.examples.compatibility import FREE, require_made_for
+from steadyrank.pipeline.examples.compatibility import (
+    FREE,
+    NOTHING,
+    differences,
+    in_words,
+    read_by_preprocessing,
+    require_made_for,
+    without,
+)
 from steadyrank.pipeline.examples.example_set import (
+    FORMAT,
     ExampleSet,
     Schema,
     counts_path,
@@ -47,6 +56,37 @@ LEARNED = {
     "centre": None,
     "boundaries": (),
 }
+
+
+def why_afresh(config, base: Path) -> str:
+    """Why a base cannot grow by what a config asks for; ``""``: it can.
+
+    Other features, tasks or side tables need the whole log anew.  What else differs is an
+    error, which ``require_same_kind`` raises.
+
+    Args:
+        config: The run's config.
+        base: The example set's folder.
+
+    Returns:
+        The first difference, in words.
+    """
+    found = read_json(base / "schema.json", "an example set").get("format")
+    if found != FORMAT:
+        return f"its examples are of format {found}"
+    made_with = read_json(base / "manifest.json", "an example set")["config"]
+    ours = read_by_preprocessing(config)
+    both = (without(each, FREE | MOVES_ON) for each in (ours, made_with))
+    for name, *values in differences(*both):
+        # keys that only one has came with another version; features and tasks did not
+        key_of_one = NOTHING in values and name.count(".") > 1
+        if name.startswith(("features", "tasks", "data.join")) and not key_of_one:
+            return in_words(name, *values)
+    for section in ("features", "tasks"):
+        names, before = ([i["name"] for i in d[section]] for d in (ours, made_with))
+        if names != before:
+            return f"{section} are in another order"
+    return ""
 
 
 def require_same_kind(plan: Plan, base: ExampleSet) -> None:

@@ -17,6 +17,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from steadyrank.models.ranker import RankingModel
+from steadyrank.pipeline.config import Config, load_any_config
+from steadyrank.pipeline.examples.compatibility import differences, in_words
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json, write_json
@@ -24,6 +26,8 @@ from steadyrank.pipeline.files.publish import read_json, write_json
 WARM_START_FILE = "warm_start.json"
 STEPS = "model/dense_optimizer/_iterations"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+# keys of features and tasks on which no variable hangs
+NO_WEIGHTS = {"weight", "positive_weight", "min_count", "column"}
 PART_ROWS = 1 << 16  # of a table, copied at once
 
 
@@ -67,6 +71,25 @@ class WarmStart:
 
     def write(self, work: Path) -> None:
         write_json(work / WARM_START_FILE, asdict(self))
+
+
+def why_fresh(config: Config, trained: Path) -> str:
+    """Why a config's model cannot take over the weights of another; ``""``: it can.
+
+    Args:
+        config: The run's config.
+        trained: The ``config.yaml`` of the other model.
+
+    Returns:
+        The first difference, in words.
+    """
+    before = load_any_config(trained)
+    for section in ("model", "features", "tasks"):
+        both = (c.model_dump(mode="json")[section] for c in (config, before))
+        for name, wanted, was in differences(*both, section):
+            if name.rpartition(".")[2] not in NO_WEIGHTS:
+                return in_words(name, wanted, was)
+    return ""
 
 
 def require_ancestor(before: Schema, schema: Schema, folders: tuple[Path, Path]) -> None:

@@ -207,6 +207,64 @@ def test_a_night_that_diverged_is_kept_with_its_diagnosis(
     assert current(copy) == before
 
 
+def test_a_new_feature_and_a_new_task_are_carried_into_an_old_store(
+    store, days, tmp_path, capsys
+):
+    copy = shutil.copytree(store, tmp_path / "store")
+    document = yaml.safe_load(yaml.safe_dump(CONFIG))
+    document["features"].append({"name": "number", "kind": "numeric"})
+    document["tasks"].append({"name": "again", "column": "click"})
+    document["gates"]["auc"]["again"] = {"min": 0.6, "min_gain": 0}
+    document["gates"]["drift"] = {"max_psi": 99}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
+    flags = ["--config", tmp_path / "c.yaml", "--data", days, "--store", copy]
+    command = ["nightly", *map(str, flags), "--day", DATES[5]]
+    assert not cli.app(command, standalone_mode=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"fresh weights, not those of {DATES[4]}: features.number is new" in said
+    night = night_of(copy, DATES[5])
+    assert night["verdict"] == "PASS" and night["fresh"] == "features.number is new"
+    assert night["base"] == DATES[4] and current(copy)["content"] == night["content"]
+    # all that there is, but the day that was left out
+    assert night["trained_on"] == [*DATES[:3], DATES[4]]
+    path = copy / "nights" / DATES[5] / "evaluation" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    assert metrics["baseline"]["scored_on"] == "raw rows"
+    assert {*metrics["baseline"]["tasks"]} == {"click"} == {*night["base_auc"]}
+    assert night["base_auc"]["click"] > 0.7
+    gates = json.loads((path.parent / "verdict.json").read_text())["gates"]
+    judged = {(gate["gate"], gate["task"], gate["rule"]) for gate in gates}
+    assert judged >= {("auc", "again", "min 0.6"), ("drift", "click", "max_psi 99")}
+    assert not any("again" == g["task"] for g in gates if "gain" in g["rule"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "afresh", "fresh"),
+    [
+        ({}, "", ""),
+        ({"train": {"batch_size": 128}}, "", ""),
+        ({"model": {"trunk": "fm"}}, "", "model.trunk is 'fm', and was 'lr'"),
+        ({"features": CONFIG["features"][:1]}, *["features.item is gone"] * 2),
+        ({"features": CONFIG["features"][::-1]}, *["features are in another order"] * 2),
+        (
+            {"tasks": [{"name": "click", "at_least": 1}]},
+            *["tasks.click.at_least is 1.0, and was None"] * 2,
+        ),
+    ],
+)
+def test_what_cannot_be_taken_over_is_said(store, changes, afresh, fresh):
+    config, base = parse_config({**CONFIG, **changes}, "c"), store / "nights" / DATES[4]
+    assert module.why_afresh(config, base / "examples") == afresh
+    assert module._why_fresh(config, base) == fresh
+
+
+def test_examples_of_an_earlier_format_are_made_afresh(store, config, tmp_path):
+    base = shutil.copytree(store / "nights" / DATES[4], tmp_path / "night")
+    path = base / "examples" / "schema.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    assert module._why_fresh(config, base) == "its examples are of format 1"
+
+
 def test_a_night_that_died_leaves_no_trace(store, days, config, monkeypatch):
     """Killed after training, then between the night and its release."""
     before, day = contents(store), DATES[5]
@@ -309,3 +367,6 @@ def test_who_is_to_blame(theirs, gate, blamed):
         "metrics": {"baseline": {"tasks": {"click": found}}},
     }
     assert module._to_blame(config, result, DATES[2], tuple(DATES[:2])) == blamed
+    # with fresh weights for a new feature, say: that may be to blame, and no earlier day
+    wanted = None if blamed == DATES[1] else blamed
+    assert module._to_blame(config, result, DATES[2], ()) == wanted
