@@ -1,10 +1,12 @@
 """Shipped configs from the raw log to the verdict, as a user runs them.
 
     python -m benchmarks.keep shipped kuairand     # configs/kuairand.yaml
+    python -m benchmarks.keep shipped compared     # a feature less, and another trunk
     python -m benchmarks.keep shipped sweep        # trials of the sweep, on the test days
     python -m benchmarks.keep shipped sequences    # configs/sequence_*.yaml
 
-Every run is ``steadyrank run`` in a process of its own.  ``sweep`` takes settings of
+Every run is ``steadyrank run`` in a process of its own.  ``compared`` has the first one as
+the baseline of the others, on the same rows.  ``sweep`` takes settings of
 ``benchmarks/results/sweep_kuairand.json``: its first trial, its best, and the best by the
 three tasks of the score.  ``sequences`` runs CL and TS once, and TF from TS and from fresh
 weights with three seeds.  The last line is a JSON object: of each run its settings,
@@ -25,10 +27,18 @@ DATA = Path(os.environ.get("STEADYRANK_DATA", ROOT.parent / "shared" / "data"))
 SWEEP = ROOT / "benchmarks" / "results" / "sweep_kuairand.json"
 OF_THE_SCORE = ("is_click", "long_view", "is_like")
 SEEDS = (1, 2, 3)
+MMOE = "{trunk: mmoe, experts: 4, expert_units: [64, 32], tower_units: [16]}"
+LESS = {"without_author_id": "features.author_id=null", "mmoe": f"model={MMOE}"}
 REFUSED = 1  # exit status of a run whose gates did not pass
 
 
-def run(config: str, data: str, output: Path, settings: Iterable[str] = ()) -> dict:
+def run(
+    config: str,
+    data: str,
+    output: Path,
+    settings: Iterable[str] = (),
+    baseline: Path | None = None,
+) -> dict:
     """A config's run: ``settings``, ``verdict``, ``metrics`` and ``training``.
 
     Args:
@@ -36,6 +46,7 @@ def run(config: str, data: str, output: Path, settings: Iterable[str] = ()) -> d
         data: Name of the log's folder.
         output: The run's folder.
         settings: ``key=value``, as for ``--set``.
+        baseline: Another run's folder, of which the export is the baseline.
 
     Raises:
         RuntimeError: It ended before its verdict.
@@ -52,6 +63,8 @@ def run(config: str, data: str, output: Path, settings: Iterable[str] = ()) -> d
     command += ["--data", str(DATA / data), "--output", str(output)]
     for one in settings:
         command += ["--set", one]
+    if baseline:
+        command += ["--baseline", str(baseline / "export")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode not in (0, REFUSED):
         raise RuntimeError(f"{config} ended with status {done.returncode}: {done.stderr}")
@@ -59,6 +72,8 @@ def run(config: str, data: str, output: Path, settings: Iterable[str] = ()) -> d
     verdict = _read(output / "evaluation" / "verdict.json")["verdict"]
     print(f"{output.name}: {verdict}", flush=True)
     kept = {name: metrics.get(name) for name in ("rows", "tasks", "popularity")}
+    if baseline:
+        kept["scored_on"] = metrics["baseline"]["scored_on"]
     training = _read(output / "train" / "train.json")
     kept_training = {
         name: training.get(name) for name in ("epochs", "steps", "best", "phases")
@@ -89,6 +104,15 @@ def _long(content) -> bool:
 def kuairand(folder: Path) -> dict:
     """The main job, once."""
     return {"kuairand": run("kuairand", "kuairand", folder / "kuairand")}
+
+
+def compared(folder: Path) -> dict:
+    """The main job beside itself without a feature, and with MMoE in place of PLE."""
+    found = kuairand(folder)
+    for name, setting in LESS.items():
+        args = "kuairand", "kuairand", folder / name, [setting]
+        found[name] = run(*args, baseline=folder / "kuairand")
+    return found
 
 
 def sweep(folder: Path) -> dict:
@@ -124,7 +148,7 @@ def sequences(folder: Path) -> dict:
     return found
 
 
-PARTS = {"kuairand": kuairand, "sweep": sweep, "sequences": sequences}
+PARTS = {"kuairand": kuairand, "compared": compared, "sweep": sweep, "sequences": sequences}
 
 
 def main(arguments: list[str] | None = None) -> None:

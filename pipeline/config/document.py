@@ -80,7 +80,7 @@ def set_key(document: dict, path: str, value: object, source: str) -> None:
     Args:
         document: It is changed.
         path: Such as ``train.batch_size``; items of a list go by name or number.
-        value: The key's value.
+        value: The key's value; None, of an item of a list: the item goes.
         source: Who asks, for the message: ``"--set"``.
 
     Raises:
@@ -90,6 +90,9 @@ def set_key(document: dict, path: str, value: object, source: str) -> None:
     node = document
     for part in parents:
         node = _child(node, part, path, source)
+    if isinstance(node, list) and value is None:
+        node.remove(_child(node, last, path, source))
+        return
     if not isinstance(node, dict):
         raise InputError(f"{source} {path}: set a key of an item, such as {path}.dim=8")
     node[last] = value

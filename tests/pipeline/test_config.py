@@ -429,6 +429,15 @@ def test_overrides_reach_keys_and_items_by_name_or_number(tmp_path):
     assert config.data.window is None
 
 
+def test_an_item_that_becomes_null_is_left_out(tmp_path):
+    config = overridden(tmp_path, "features.item=null", "features.0=null")
+    before = overridden(tmp_path, "train.batch_size=7")
+    names = [feature.name for feature in before.features]
+    assert [f.name for f in config.features] == [n for n in names[1:] if n != "item"]
+    with pytest.raises(InputError, match="no 'itm'. Did you mean 'item'"):
+        overridden(tmp_path, "features.itm=null")
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
