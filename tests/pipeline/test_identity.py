@@ -66,6 +66,13 @@ def test_one_other_label_is_another_task_on_the_same_rows(rows, data):
     assert same_rows(a, b) and not same_task(a, b, "y")
 
 
+def test_labels_that_change_places_are_other_labels():
+    rows = [(0, 0, 0, 1.0, True), (1, 0, 1, 0.0, True)]
+    swapped = [(0, 0, 0, 0.0, True), (1, 0, 1, 1.0, True)]
+    a, b = identity(rows), identity(swapped, whole=1)
+    assert same_rows(a, b) and not same_task(a, b, "y")
+
+
 @settings(deadline=None)
 @given(ROWS, ROWS)
 def test_the_identity_of_files_together_is_that_of_their_rows(one, other):
