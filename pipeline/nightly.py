@@ -49,8 +49,9 @@ from steadyrank.pipeline.kinds import (
     train,
 )
 from steadyrank.pipeline.preprocess.append import why_afresh
-from steadyrank.pipeline.preprocess.plan import DAY, Addition
+from steadyrank.pipeline.preprocess.plan import Addition
 from steadyrank.pipeline.raw_log.open import files_of
+from steadyrank.pipeline.raw_log.split import DAY
 from steadyrank.pipeline.train.run import Progress
 from steadyrank.pipeline.train.warm_start import why_fresh
 

@@ -87,11 +87,11 @@ def examples(config, log_folder):
 
 
 @pytest.fixture(scope="session")
-def trained(config, examples):
+def trained(examples):
     from steadyrank.pipeline.kinds import train
 
-    output = examples.parent / "train"
-    train(config, examples, output)
+    output, document = examples.parent / "train", tiny.config_document(**tiny.LONG_ENOUGH)
+    train(parse_config(document, "tiny.yaml"), examples, output)
     return output
 
 

@@ -25,7 +25,7 @@ def folder(tmp_path_factory, pytestconfig):
     document = yaml.load(text.replace(" on:", " 'on':"), yaml.SafeLoader)
     document["model"] |= {"expert_units": [8], "tower_units": [4], "embedding_dim": 4}
     document["model"] |= {"shared_experts": 1}
-    document["train"] |= {"epochs": 1, "batch_size": 256}
+    document["train"] |= {"epochs": 2, "batch_size": 64}  # enough to learn
     document["gates"] = {
         "divergence": {"max_micro": 5},
         "auc": {"is_click": {"min": 0.1}},

@@ -75,7 +75,7 @@ class Sums:
         count: Number of groups.
         binary: Whether labels are 0 or 1.
         negative_rate: The fraction of the negatives that the rows are a sample of: each
-            stands for 1 / `negative_rate` rows, but in GAUC.
+            stands for 1 / `negative_rate` rows.
     """
 
     def __init__(self, labels, outputs, groups, count, binary=True, negative_rate=1.0):
@@ -89,7 +89,7 @@ class Sums:
         columns += _deciles(groups, count, decile, labels)
         columns += _deciles(groups, count, decile, stands * outputs)
         if binary:
-            area, ranked = grouped.group_aucs(labels, outputs, groups, count)
+            area, ranked = grouped.group_aucs(labels, outputs, groups, count, rows)
             loss = rows * grouped.row_log_loss(labels, outputs)
             columns += [_by_group(groups, count, loss), area * ranked, ranked]
         self._columns = np.stack(columns, 1)

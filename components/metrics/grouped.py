@@ -103,13 +103,14 @@ def pr_auc(labels, scores, weights=None):
     return float(np.sum(np.diff(found, prepend=0.0) * precision) / found[-1])
 
 
-def gauc(labels, scores, groups):
+def gauc(labels, scores, groups, weights=None):
     """Mean of each group's AUC, weighted by its rows, over groups with both classes.
 
     Args:
         labels: `[n]`, 0 or 1.
         scores: `[n]`.
         groups: `[n]`, the group of each row (a user, say), numbers or strings.
+        weights: `[n]`, how many rows each stands for; ones by default.
 
     Returns:
         float; NaN where no group has both classes.
@@ -118,11 +119,11 @@ def gauc(labels, scores, groups):
     if not len(labels) or np.isnan(scores).any():
         return float("nan")
     values, groups = np.unique(np.asarray(groups).ravel(), return_inverse=True)
-    areas, rows = group_aucs(labels, scores, groups, len(values))
+    areas, rows = group_aucs(labels, scores, groups, len(values), weights)
     return float(np.average(areas, weights=rows)) if rows.any() else float("nan")
 
 
-def group_aucs(labels, scores, groups, count):
+def group_aucs(labels, scores, groups, count, weights=None):
     """Each group's AUC, and its rows; 0 rows where a group has one class only.
 
     Args:
@@ -130,12 +131,14 @@ def group_aucs(labels, scores, groups, count):
         scores: `[n]`.
         groups: `[n]`, int, from 0.
         count: Number of groups.
+        weights: `[n]`, how many rows each stands for; ones by default.
 
     Returns:
         `(areas [count], rows [count])`; an area without rows is 0.
     """
     labels, scores = _float64(labels, scores)
-    group, *counted = _pairs_won(labels, scores, np.ones_like(labels), groups)
+    weights = np.ones_like(labels) if weights is None else _float64(weights)[0]
+    group, *counted = _pairs_won(labels, scores, weights, groups)
     positive, negative, won = (np.bincount(group, part, count) for part in counted)
     pairs = positive * negative
     areas = won / np.where(pairs > 0, pairs, 1.0)

@@ -41,9 +41,12 @@ from steadyrank.pipeline.metrics.scored import (
     score_split,
     sliced_features,
 )
+from steadyrank.pipeline.metrics.soundness import count_nonfinite, measure_learned
 from steadyrank.pipeline.raw_log.split import SPLITS
 from steadyrank.pipeline.report import write_report
 from steadyrank.pipeline.train.log import LOG_FILE, divergence_of, read_lines
+
+VALIDATION = "validation"
 
 
 def evaluate(
@@ -134,9 +137,22 @@ def _measure_rows(config: Config, examples, export, baseline, split: str) -> dic
     """All that is measured on the rows of the split, of the model and the baseline."""
     tasks, wanted = export.schema.tasks, sliced_features(config.gates)
     ours = score_split(export.encoded, examples, split, wanted)
+    validation = ours
+    if split != VALIDATION:
+        validation = score_split(export.encoded, examples, VALIDATION)
     theirs = baseline and score_baseline(baseline, examples, split, ours)
     results, base = compare(ours, theirs, tasks, config.gates)
     found = {"tasks": results, "baseline": None}
+    scored = {examples.span(split): ours, examples.span(VALIDATION): validation}
+    found["finite"] = {
+        "rows": {place: rows.rows for place, rows in scored.items()},
+        "nonfinite": {
+            place: count_nonfinite(rows.outputs) for place, rows in scored.items()
+        },
+    }
+    means, repetitions = examples.label_means(), config.gates.repetitions
+    learned = measure_learned(tasks, vars(validation), means, repetitions)
+    found["learned"] = {"where": examples.span(VALIDATION), "tasks": learned}
     found["slices"] = measure_slices(ours, theirs, examples, config.gates)
     if theirs is not None:
         found["baseline"] = {
@@ -146,7 +162,10 @@ def _measure_rows(config: Config, examples, export, baseline, split: str) -> dic
         }
         names = [*(task.name for task in tasks), "score"]
         outputs = {name: ours.outputs[name] for name in names}
-        found["drift"] = measure_drift(outputs, theirs.outputs)
+        stands = {
+            task.name: ours.stands_for(task) for task in tasks if task.negative_rate < 1
+        }
+        found["drift"] = measure_drift(outputs, theirs.outputs, stands)
     return found
 
 

@@ -27,6 +27,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.staging import SOURCE
+from steadyrank.pipeline.raw_log.split import span_of
 
 FORMAT = 2
 READ = (1, FORMAT)  # of schemas: models of an earlier format are still read
@@ -267,6 +268,16 @@ class ExampleSet:
     @functools.cached_property
     def _files(self) -> dict[Path, dict]:
         return {self.path / file["path"]: file for file in self.manifest["files"]}
+
+    def span(self, split: str) -> str:
+        """A split and its days in words: ``test (2024-01-14)``."""
+        return span_of(split, self.windows(split))
+
+    def label_means(self) -> dict[str, float]:
+        """Task -> mean of its transformed label over its sample space in training."""
+        path = self.path / "statistics.json"
+        labels = read_json(path, "an example set")["labels"]
+        return {name: float(found["mean"]) for name, found in labels.items()}
 
     def rows(self, split: str) -> int:
         return self.manifest["splits"][split]["rows"]

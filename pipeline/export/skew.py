@@ -33,7 +33,8 @@ def measure_skew(export, examples: ExampleSet, split: str) -> dict:
 
     Returns:
         ``rows``, ``max_difference`` (NaN: none, or a signature gave one), and
-        ``signatures`` and ``outputs``, name -> largest difference.
+        ``signatures`` and ``outputs``, name -> largest difference; and ``nonfinite``,
+        signature -> the outputs that it gave as NaN or infinite.
     """
     rows, found = 0, {}
     for raw, encoded in kept_files(export, examples, split):
@@ -51,6 +52,11 @@ def measure_skew(export, examples: ExampleSet, split: str) -> dict:
         "max_difference": largest(outputs) if outputs else float("nan"),
         "signatures": {signature: largest(gaps) for signature, gaps in found.items()},
         "outputs": outputs,
+        "nonfinite": {
+            signature: bad
+            for signature, gaps in found.items()
+            if (bad := [name for name, gap in gaps.items() if not np.isfinite(gap)])
+        },
     }
 
 

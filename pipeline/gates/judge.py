@@ -2,14 +2,17 @@
 
 Three verdicts, never a fourth: PASS; HOLD, where there is too little data to tell; and
 REFUSE.  A gate never passes for want of something to judge: a missing metric, NaN, an
-empty sample space or slice, a missing baseline or no gate at all refuse.  How numbers
-with a standard error are judged stands in ``pipeline.gates.rules``.  No TensorFlow here.
+empty sample space or slice, a missing baseline or no gate at all refuse.  What every
+model must keep, whatever is configured, stands in ``pipeline.gates.soundness``.  How
+numbers with a standard error are judged stands in ``pipeline.gates.rules``.  No
+TensorFlow here.
 """
 
 from collections.abc import Iterable
 
 from steadyrank.pipeline.gates.result import is_number, missing, simple
 from steadyrank.pipeline.gates.rules import worst
+from steadyrank.pipeline.gates.soundness import soundness_gates
 from steadyrank.pipeline.gates.task_gates import lacking, metric_gates, slice_gates
 
 
@@ -25,7 +28,7 @@ def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
         ``{"verdict": "PASS", "HOLD" or "REFUSE", "gates": [...]}``: for each gate its
         rule, what was measured, the limit, its own verdict, and why.
     """
-    results = [
+    asked = [
         *_divergence(metrics.get("divergence"), gates.get("divergence")),
         *metric_gates(metrics, gates),
         *slice_gates(metrics.get("slices"), gates),
@@ -36,9 +39,10 @@ def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
         *_stability(metrics.get("stability"), gates.get("stability")),
         *further,
     ]
-    if not results:
+    if not asked:
         reason = "the config names no gate, so nothing vouches for the model"
-        results = [missing("gates", None, "at least one gate", reason)]
+        asked = [missing("gates", None, "at least one gate", reason)]
+    results = [*asked, *soundness_gates(metrics)]
     return {"verdict": worst(r["verdict"] for r in results), "gates": results}
 
 

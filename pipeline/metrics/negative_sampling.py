@@ -2,8 +2,8 @@
 
 Every positive stands for itself and every negative for ``1 / rate`` rows: that undoes
 the sampling of the evaluation data, as the export undoes that of the training data.
-AUC and ROC need none of it, as each negative weighs the same.  GAUC does not undo it: a
-group weighs as many rows as were kept of it.
+AUC and ROC need none of it, as each negative weighs the same, nor does the AUC of
+a group; GAUC weighs a group by the rows that those kept of it stand for.
 """
 
 import numpy as np
@@ -21,20 +21,29 @@ def row_weights(labels: np.ndarray, rate: float) -> np.ndarray:
     return np.where(labels > 0.5, 1.0, 1.0 / rate)
 
 
-def whole_log_metrics(labels: np.ndarray, outputs: np.ndarray, rate: float) -> dict:
+def whole_log_metrics(
+    labels: np.ndarray,
+    outputs: np.ndarray,
+    rate: float,
+    groups: np.ndarray | None = None,
+) -> dict:
     """What depends on the share of positives, negatives weighed.
 
     Args:
         labels: ``[rows]``, 0 or 1.
         outputs: ``[rows]``, probabilities in the whole log.
         rate: Fraction of the negatives that was kept.
+        groups: ``[rows]``, for GAUC; None: there is none.
 
     Returns:
-        What replaces the plain ``log_loss``, ``normalized_entropy``, ``calibration`` and
-        ``pr_auc``; NaN where they are not defined.
+        What replaces the plain ``log_loss``, ``normalized_entropy``, ``calibration``,
+        ``pr_auc`` and, with groups, ``gauc``; NaN where they are not defined.
     """
     names = ("log_loss", "normalized_entropy", "calibration", "pr_auc")
     nothing = dict.fromkeys(names, float("nan"))
+    if groups is not None:
+        stands = row_weights(labels, rate)
+        nothing["gauc"] = grouped.gauc(labels, outputs, groups, stands)
     if not len(labels):
         return nothing
     labels, outputs = np.asarray(labels, float), np.asarray(outputs, float)

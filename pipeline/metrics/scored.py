@@ -9,6 +9,7 @@ from steadyrank.models.features import Task
 from steadyrank.pipeline.config.gates import Gates, SliceGate
 from steadyrank.pipeline.examples.dataset import evaluation_dataset, naming_damage
 from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.metrics.negative_sampling import row_weights
 from steadyrank.pipeline.metrics.predict import predict
 from steadyrank.pipeline.metrics.slices import (
     Slice,
@@ -42,6 +43,16 @@ class Scored:
     groups: np.ndarray | None
     truths: Mapping[str, np.ndarray]
     features: Mapping[str, np.ndarray]
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.outputs.values()), ()))
+
+    def stands_for(self, task: Task) -> np.ndarray:
+        """How many rows of the whole log each row stands for, as a task samples it."""
+        inside = self.masks[task.name] > 0
+        weights = row_weights(self.labels[task.name], task.negative_rate)
+        return np.where(inside, weights, 1.0)
 
     def within(self, rows: np.ndarray) -> "Scored":
         """Some of the rows."""

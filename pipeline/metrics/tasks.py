@@ -47,7 +47,7 @@ def measure(
             result["roc"] = grouped.roc_curve(label, output)
             result["calibration_curve"] = grouped.calibration_curve(label, output)
         if task.negative_rate < 1:
-            result |= whole_log_metrics(label, output, task.negative_rate)
+            result |= whole_log_metrics(label, output, task.negative_rate, group)
             if curves:
                 curve = whole_log_curve(label, output, task.negative_rate)
                 result["calibration_curve"] = curve

@@ -15,9 +15,9 @@ from steadyrank.pipeline.raw_log.columns import is_bytes, is_text, raw_type
 from steadyrank.pipeline.raw_log.find import is_meant
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.open import Log, open_log, read_all
+from steadyrank.pipeline.raw_log.split import DAY
 from steadyrank.pipeline.raw_log.times import require_time
 
-DAY = len("2026-11-24")
 ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
 
 

@@ -52,6 +52,7 @@ from steadyrank.pipeline.preprocess.beam_job import (
     to_bytes,
 )
 from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
+from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import key_rows, settle_rows
 from steadyrank.pipeline.raw_log.columns import is_list
@@ -324,6 +325,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
+    require_finite(plan.config, read_json(work / "statistics.json", "an example set"))
     write_json(work / "schema.json", summary["schema"])
     logs = (plan.log, *plan.sides)
     return {

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from steadyrank.models.features import Feature, Task, sample_space, transform_numbers
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.examples.example_set import Schema
+from steadyrank.pipeline.preprocess.overflow import describe_weights
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import LOW
 from steadyrank.pipeline.raw_log.columns import is_list
@@ -73,12 +74,14 @@ class Analysis:
         drawn: Bucketized feature -> a uniform sample of its values.
         labels: Task -> moments of its transformed label over its sample space, of each
             shard: only ``learn`` adds them up, in an order of its own.
+        weights: Task with sample weights -> a uniform sample of them, and the largest.
     """
 
     counts: dict[str, pa.Table] = field(default_factory=dict)
     numbers: dict[str, tuple[Moments, ...]] = field(default_factory=dict)
     drawn: dict[str, np.ndarray] = field(default_factory=dict)
     labels: dict[str, tuple[Moments, ...]] = field(default_factory=dict)
+    weights: dict[str, tuple[np.ndarray, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,9 @@ def analyse(table: pa.Table, plan: Plan) -> Analysis:
         inside = labels[task.name][sample_space(task, plan.tasks, labels)]
         values = transform_numbers(task.transform, inside.astype(np.float64), np)
         result.labels[task.name] = (Moments.of(values, len(table) - len(inside)),)
+        if task.sample_weight:
+            weights = as_float32(table[f"weight/{task.name}"].combine_chunks())
+            result.weights[task.name] = weights[drawn], float(weights.max(initial=0.0))
     return result
 
 
@@ -139,6 +145,10 @@ def merge(analyses: list[Analysis]) -> Analysis:
             result.numbers[name] = result.numbers.get(name, ()) + moments
         for name, moments in analysis.labels.items():
             result.labels[name] = result.labels.get(name, ()) + moments
+    for name in {name for analysis in analyses for name in analysis.weights}:
+        parts = [a.weights[name] for a in analyses if name in a.weights]
+        sample = np.concatenate([drawn for drawn, _ in parts])
+        result.weights[name] = sample, max(largest for _, largest in parts)
     for name in {name for analysis in analyses for name in analysis.drawn}:
         parts = [a.drawn[name] for a in analyses if name in a.drawn]
         result.drawn[name] = np.concatenate(parts)
@@ -183,11 +193,12 @@ def learn(
     totals = {t.name: _total(analysis.labels.get(t.name, ())) for t in plan.tasks}
     tasks = [_fitted(task, totals[task.name]) for task in plan.tasks]
     labels = {name: _describe(moments) for name, moments in totals.items()}
+    weights = {n: describe_weights(*w) for n, w in sorted(analysis.weights.items())}
     return Learned(
         tuple(features),
         tuple(tasks),
         vocabularies,
-        {"features": statistics, "labels": labels},
+        {"features": statistics, "labels": labels, "weights": weights},
     )
 
 

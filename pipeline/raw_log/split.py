@@ -1,6 +1,7 @@
 """Which split and which window a row belongs to."""
 
 import datetime
+from collections.abc import Collection
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.zones import utc_offset_ms
 
 SPLITS = ("train", "validation", "test")
+DAY = len("2026-11-24")  # the start of a window's name
 ALL = "all"  # the only window of a log without time
 
 
@@ -82,3 +84,13 @@ def window_name(data: Data, window: int) -> str:
     if data.window_ms % 86_400_000 == 0:
         return start.strftime("%Y-%m-%d")
     return start.strftime("%Y-%m-%dT%H-%M")
+
+
+def span_of(split: str, windows: Collection[str]) -> str:
+    """A split in words, with the days that its windows begin on."""
+    days = sorted({window[:DAY] for window in windows} - {ALL})
+    if not days:
+        return split
+    return (
+        f"{split} ({days[0]})" if len(days) == 1 else f"{split} ({days[0]} to {days[-1]})"
+    )

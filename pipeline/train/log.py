@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from steadyrank.components.metrics.divergence import DivergenceDetector
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.publish import finite
 
 LOG_FILE = "log.jsonl"
@@ -103,6 +103,26 @@ def _is_certain(result: dict) -> bool:
         return False
     positives = result["positives"]
     return min(positives, result["rows"] - positives) >= CERTAIN_ROWS
+
+
+def require_finite_steps(lines: Iterable[dict], place: str) -> None:
+    """Raise where most of a training never had a loss, however short it was.
+
+    Args:
+        lines: Of the log.
+        place: Where the log is, for the message.
+
+    Raises:
+        DivergenceError: Fewer than half of the steps had a finite loss.
+    """
+    losses = [line["loss"] for line in lines if "loss" in line]
+    finite_steps = sum(loss is not None for loss in losses)
+    if 2 * finite_steps < len(losses):
+        raise DivergenceError(
+            f"Training diverged: only {finite_steps} of {len(losses)} steps had a finite "
+            "loss. The numbers or weights of the examples may be too large, or the rates "
+            f"too high: lower train.dense.learning_rate. {place} has the losses."
+        )
 
 
 def divergence_of(lines: Iterable[dict]) -> dict:

@@ -101,7 +101,8 @@ class TrainingRun:
             What the summary says of it.
 
         Raises:
-            DivergenceError: The loss diverged and did not recover.
+            DivergenceError: The loss diverged and did not recover, or was hardly ever a
+                number.
         """
         while self._goes_on():
             try:
@@ -110,6 +111,8 @@ class TrainingRun:
                 self._roll_back(diverged)
             else:
                 self._evaluate(epoch)
+        own = (line for line in train_log.read_lines(self.log) if self._is_mine(line))
+        train_log.require_finite_steps(own, original(self.log))
         return {
             **self.learner.describe(),
             "epochs": int(self.place["epoch"]),

@@ -235,7 +235,7 @@ def test_slices_are_measured_by_name_and_the_small_ones_named(examples, exported
     refused = [g for g in verdict["gates"] if g["verdict"] == "REFUSE"]
     assert [g["reason"] for g in refused] == ["no slice has 90 rows, so none was judged"]
     assert {g["gate"] for g in verdict["gates"]} == {
-        "slice auc", "slice calibration", "slices"
+        "finite", "learned", "slice auc", "slice calibration", "slices"
     }  # fmt: skip
 
 
@@ -245,7 +245,8 @@ def test_a_forced_verdict_stays_and_says_why(examples, exported, tmp_path):
     written = json.loads((tmp_path / "e" / "verdict.json").read_text())
     assert written["verdict"] == verdict["verdict"] == "REFUSE"
     assert written["forced"]["reason"] == "a trial" and written["forced"]["time"]
-    assert [gate["verdict"] for gate in written["gates"]] == ["REFUSE", "PASS"]
+    asked = {gate["gate"]: gate["verdict"] for gate in written["gates"]}
+    assert asked == {"finite": "PASS", "learned": "PASS", "auc": "REFUSE", "size": "PASS"}
     with pytest.raises(InputError, match="must say why"):
         evaluate(gates, examples, exported, tmp_path / "other", force=" ")
     served = release(exported.parent, tmp_path / "e", tmp_path / "served")
@@ -318,7 +319,8 @@ def test_a_slice_of_a_task_that_the_model_left_out_is_refused(
     limits = {"by": ["country"], "min_rows": 5, "auc": {"like": {"min": 0.1}}}
     verdict = evaluate(with_gates({"slices": [limits]}), examples, model, tmp_path / "e")
     assert verdict["verdict"] == "REFUSE"
-    assert all("not measured" in gate["reason"] for gate in verdict["gates"])
+    refused = [gate for gate in verdict["gates"] if not gate["passed"]]
+    assert refused and all("not measured" in gate["reason"] for gate in refused)
 
 
 def test_the_training_split_is_measured_but_vouches_for_no_skew(

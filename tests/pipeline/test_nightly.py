@@ -30,7 +30,7 @@ CONFIG = {
     "data": {
         "input": ["{day}.parquet"],
         "time": "time_ms",
-        "split": {"validation": 0.2, "test": "2024-03-02"},
+        "split": {"validation": 0.4, "test": "2024-03-02"},
         "group": "user",
     },
     "features": [

@@ -13,6 +13,7 @@ from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.gates.judge import judge
+from steadyrank.pipeline.gates.rules import worst
 from steadyrank.pipeline.kinds import kind_of, replay, train
 from steadyrank.pipeline.kinds.protocol import Setting
 from steadyrank.pipeline.kinds.ranking import learner
@@ -220,7 +221,9 @@ def test_rollback_lowers_the_rate_and_recovers(
     assert found["rollbacks"] == 1 and not found["diverged"]
     for allowed, verdict in ((0, "REFUSE"), (1, "PASS")):
         gates = {"divergence": {"max_micro": 0, "max_rollbacks": allowed}}
-        assert judge({"divergence": found}, gates)["verdict"] == verdict
+        results = judge({"divergence": found}, gates)["gates"]
+        judged = [gate["verdict"] for gate in results if gate["gate"] == "divergence"]
+        assert worst(judged) == verdict
 
 
 def test_what_is_measured_while_the_loss_is_high_is_not_kept(

@@ -35,7 +35,7 @@ def test_margin_against_its_limit(found, verdict, said):
     gates = {"stability": {"min_margin": 4.0, "min_steps": 100}}
     found = found and {"steps": 100, "windows": 1, **found}
     judged = judge({"stability": found}, gates)
-    assert judged["verdict"] == verdict
+    assert judged["gates"][0]["verdict"] == verdict
     assert said in judged["gates"][0]["reason"]
 
 
@@ -118,5 +118,5 @@ def test_the_margin_reaches_the_verdict(examples, exported, ladder, tmp_path):
     found = evaluate(config, examples, exported, tmp_path / "e", stability_path=path)
     assert found["verdict"] == "PASS"
     assert found["metrics"]["stability"]["margin"] == 16.0
-    (reason,) = [gate["reason"] for gate in found["gates"]]
+    (reason,) = [g["reason"] for g in found["gates"] if g["gate"] == "stability"]
     assert reason.endswith("in probes of 200 steps over 2 windows")

@@ -62,6 +62,11 @@ CONFIG = {
     },
     "train": {"batch_size": 64, "shuffle_rows": 128},
 }
+LONG_ENOUGH = {  # to learn
+    "train__epochs": 3,
+    "train__dense": {"learning_rate": 0.5},
+    "train__embedding": {"learning_rate": 0.02},
+}
 RECENT = {"name": "recent", "kind": "categorical", "max_values": 3}
 COLUMNS = [
     "user",
@@ -98,26 +103,32 @@ def config_on(day: str, **changes):
 def make_rows(count=600, seed=1, unseen=True) -> list[dict]:
     """Rows as dictionaries, None where a value is missing; ``number`` tells them apart.
 
-    With ``unseen``, the last two days hold items that training never sees.
+    What is dear is clicked and watched, so that there is something to learn.  With
+    ``unseen``, the last two days hold items that training never sees.
     """
     draw = random.Random(seed)
     rows = []
     for number in range(count):
         day = number * DAYS // count
-        click = int(draw.random() < 0.4)
+        luck = draw.random()
         late = unseen and day >= DAYS - 2
         item = f"i{draw.randrange(60 if late else 40)}"
         tags = [f"t{draw.randrange(8)}" for _ in range(draw.randrange(4))]
+        user = None if draw.random() < 0.05 else draw.randrange(25)
+        item = None if draw.random() < 0.05 else item
+        price = None if draw.random() < 0.1 else round(draw.uniform(-5, 100), 2)
+        click = int(luck < (0.97 if (price or 0) > 50 else 0.03))
+        watched = draw.uniform(0.5, 1.5) * max((price or 0) - 45, 0.5)
         rows.append(
             {
-                "user": None if draw.random() < 0.05 else draw.randrange(25),
-                "item": None if draw.random() < 0.05 else item,
+                "user": user,
+                "item": item,
                 "tags": "|".join(tags) or None,
-                "price": None if draw.random() < 0.1 else round(draw.uniform(-5, 100), 2),
+                "price": price,
                 "age": None if draw.random() < 0.1 else draw.randrange(18, 70),
                 "click": click,
                 "like": int(click and draw.random() < 0.3),
-                "watch": None if draw.random() < 0.05 else round(draw.uniform(0, 60), 3),
+                "watch": None if draw.random() < 0.05 else round(watched, 3),
                 "time_ms": int(START.timestamp() * 1000)
                 + day * 24 * HOUR
                 + draw.randrange(24 * HOUR),

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
-from steadyrank.pipeline.evaluate.stage import forced_record, size_mb
+from steadyrank.pipeline.evaluate.stage import VALIDATION, forced_record, size_mb
 from steadyrank.pipeline.export.card import CARD, EXTRA, find_version
 from steadyrank.pipeline.export.signatures import ENCODED
 from steadyrank.pipeline.files.errors import InputError
@@ -30,7 +30,7 @@ from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, Sequ
 from steadyrank.pipeline.kinds.next_item.gates import TASK, judge_sequences
 from steadyrank.pipeline.kinds.next_item.learner import EVALUATION_CELLS, ranks_of
 from steadyrank.pipeline.kinds.next_item.report import write_report
-from steadyrank.pipeline.kinds.next_item.scored import summarise
+from steadyrank.pipeline.kinds.next_item.scored import learned, summarise
 from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
 from steadyrank.pipeline.kinds.next_item.skew import measure_skew
 from steadyrank.pipeline.raw_log.split import SPLITS
@@ -153,8 +153,17 @@ def _measure(config, examples: SequenceSet, export, baseline, split: str) -> dic
     others = {"gain_over_popularity": popular}
     if baseline is not None:
         others["gain"] = ranks(baseline.scores, rows, examples)
-    ours = summarise(ranks(export.scores, rows, examples), groups, others, **settings)
+    ranked, bad = scored(export.scores, rows, examples)
+    ours = summarise(ranked, groups, others, **settings)
+    held, users = examples.read(VALIDATION)
+    validated, spoiled = scored(export.scores, held, examples)
+    task = learned(validated, users, examples.schema.items, config.gates.repetitions)
     found = {
+        "finite": {
+            "rows": {split: len(rows), VALIDATION: len(held)},
+            "nonfinite": {split: {SCORES: bad}, VALIDATION: {SCORES: spoiled}},
+        },
+        "learned": {"where": VALIDATION, "tasks": {TASK: task}},
         "rows": len(rows),
         "tasks": {TASK: ours},
         "popularity": summarise(popular, groups, {}, **settings),
@@ -167,6 +176,11 @@ def _measure(config, examples: SequenceSet, export, baseline, split: str) -> dic
 
 
 def ranks(score: Callable, rows: np.ndarray, examples: SequenceSet) -> np.ndarray:
+    """The first of what ``scored`` gives."""
+    return scored(score, rows, examples)[0]
+
+
+def scored(score: Callable, rows: np.ndarray, examples: SequenceSet):
     """Rank of each sequence's last item among all known ones, by scores of the others.
 
     Args:
@@ -175,14 +189,18 @@ def ranks(score: Callable, rows: np.ndarray, examples: SequenceSet) -> np.ndarra
         examples: The set of sequences.
 
     Returns:
-        int32 ``[N]``.
+        int32 ``[N]``, and how many rows have a score that is NaN or infinite; -infinity
+        is what items that are left out have.
     """
-    items, found = examples.schema.items, []
+    items, found, spoiled = examples.schema.items, [], 0
     size = max(1, EVALUATION_CELLS // items)
     for start in range(0, len(rows), size):
         batch = tf.constant(rows[start : start + size])
-        found.append(ranks_of(score(batch[:, :-1]), batch[:, -1], items).numpy())
-    return np.concatenate(found or [np.zeros(0, np.int32)])
+        scores = score(batch[:, :-1])
+        bad = tf.math.is_nan(scores) | (scores == np.inf)
+        spoiled += int(tf.math.count_nonzero(tf.reduce_any(bad, axis=1)))
+        found.append(ranks_of(scores, batch[:, -1], items).numpy())
+    return np.concatenate(found or [np.zeros(0, np.int32)]), spoiled
 
 
 def _popularity(counts: np.ndarray, exclude_seen: bool) -> Callable:

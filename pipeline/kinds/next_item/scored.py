@@ -9,6 +9,7 @@ import numpy as np
 
 from steadyrank.components.metrics import bootstrap
 from steadyrank.pipeline.kinds.next_item.gates import TASK
+from steadyrank.pipeline.metrics import soundness
 from steadyrank.pipeline.metrics.uncertainty import CONFIDENCE
 
 CUTOFFS = (5, 20)
@@ -79,6 +80,38 @@ def summarise(
             for metric in by_row[name]
         }
     return result
+
+
+def learned(ranks: np.ndarray, groups: np.ndarray, items: int, repetitions: int) -> dict:
+    """How far the MRR@20 lies above that of a random order of the items.
+
+    Args:
+        ranks: int ``[N]``.
+        groups: int ``[N]``, the users.
+        items: V, the known items.
+        repetitions: Samples drawn.
+
+    Returns:
+        As ``pipeline.metrics.soundness.measure_learned``; ``loss`` and ``constant_loss``
+        are the two MRR@20, of which more is better.
+    """
+    found = summarise(ranks, groups, {}, repetitions=repetitions)
+    name, most = f"mrr@{CUTOFFS[-1]}", min(CUTOFFS[-1], items)
+    chance = float(np.sum(1 / np.arange(1, most + 1)) / max(items, 1))
+    gain, error = found[name] - chance, found["errors"][name]
+    far = bootstrap.quantile(soundness.CONFIDENCE, max(found["groups"], 2))
+    return {
+        "kind": TASK,
+        "rows": len(ranks),
+        "scarcer": len(ranks),
+        "groups": found["groups"],
+        "varies": True,
+        "loss": found[name],
+        "constant_loss": chance,
+        "gain": gain,
+        "error": error,
+        "interval": _interval(gain, error, far),
+    }
 
 
 def _draw(by_row: Mapping, users: np.ndarray, count: int, repetitions: int) -> dict:

@@ -15,11 +15,12 @@ from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.kinds.ranking.model import best_model
+from steadyrank.pipeline.metrics.negative_sampling import row_weights
 from steadyrank.pipeline.metrics.scored import Scored, score_split
 from steadyrank.pipeline.studies.sweep.space import Space
 from steadyrank.pipeline.studies.sweep.trial import COMPLETED, Beat, Outcome, weights_of
 
-METRICS = {"auc": grouped.auc, "pr_auc": grouped.pr_auc, "gauc": grouped.gauc}
+METRICS = ("auc", "pr_auc", "gauc")
 FUNCTIONS = {
     "exp": np.exp,
     "log1p": np.log1p,
@@ -28,6 +29,24 @@ FUNCTIONS = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "sqrt": np.sqrt,
 }
+
+
+def ranking(metric: str, label, score, groups, rate: float) -> float:
+    """How well a score ranks rows, in the whole log.
+
+    Args:
+        metric: Of ``METRICS``.
+        label: ``[rows]``, 0 or 1.
+        score: ``[rows]``.
+        groups: ``[rows]``, or None.
+        rate: Fraction of the negatives that was kept.
+    """
+    if metric == "auc":  # each negative weighs the same
+        return float(grouped.auc(label, score))
+    stands = row_weights(label, rate)
+    if metric == "pr_auc":
+        return float(grouped.pr_auc(label, score, stands))
+    return float(grouped.gauc(label, score, groups, stands))
 
 
 class ScoreTrials:
@@ -57,6 +76,7 @@ class ScoreTrials:
             )
         kinds = {task.name: task.kind for task in config.tasks}
         self.metric, self.weights = objective.metric, weights_of(objective, kinds)
+        self.rates = {task.name: task.negative_rate for task in config.tasks}
 
     def __call__(self, folder: Path, values, epochs, source, beat: Beat) -> Outcome:
         """One trial; see ``TrialFunction``."""
@@ -88,9 +108,10 @@ class ScoreTrials:
 
     def _area(self, task: str, score: np.ndarray) -> float:
         inside = self.scored.masks[task] > 0
-        groups = [self.scored.groups[inside]] if self.metric == "gauc" else []
-        columns = (self.scored.labels[task][inside], score[inside], *groups)
-        return float(METRICS[self.metric](*columns))
+        groups = self.scored.groups
+        groups = None if groups is None else groups[inside]
+        label, rate = self.scored.labels[task][inside], self.rates[task]
+        return ranking(self.metric, label, score[inside], groups, rate)
 
     @property
     def _rows(self) -> int:

@@ -1,0 +1,108 @@
+"""Whether a model predicts numbers at all, and better than a constant would."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from steadyrank.components.metrics import bootstrap, grouped
+from steadyrank.models.features import Task, transform_numbers
+
+CONFIDENCE = 0.975  # of either bound: the interval between them is one of 95 %
+SAME = 1e-6  # of the largest prediction: what rounding makes of one that is always alike
+
+
+def count_nonfinite(outputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Output name -> rows whose prediction is NaN or infinite."""
+    return {n: int((~np.isfinite(values)).sum()) for n, values in outputs.items()}
+
+
+def measure_learned(
+    tasks: Iterable[Task],
+    columns: Mapping[str, Mapping],
+    means: Mapping[str, float],
+    repetitions: int = bootstrap.REPETITIONS,
+) -> dict[str, dict]:
+    """How much lower each task's loss is than that of always predicting its mean.
+
+    The loss is the one that was trained on: cross-entropy, or the squared error of the
+    transformed value in standard deviations.  Rows count as they do there, by their
+    sample weights, and a negative for as many rows of the whole log as it stands for.
+
+    Args:
+        tasks: The tasks; one that was not predicted is left out.
+        columns: ``labels``, ``masks`` and ``outputs`` by task, and ``groups`` or None.
+        means: Task name -> mean of its transformed label in training: the constant.  A
+            task with sample weights has the weighted mean of these rows instead.
+        repetitions: Samples drawn.
+
+    Returns:
+        Task name -> ``kind``, ``rows``, ``scarcer`` (rows of the scarcer class; of values
+        all rows), ``groups`` (that hold the scarcer class), ``varies`` (whether rows are
+        told apart at all), ``loss``, ``constant_loss``,
+        ``gain`` (the difference), ``error`` and ``interval`` (of 95 %; None: too few
+        groups).
+    """
+    return {
+        task.name: _learned(task, columns, means[task.name], repetitions)
+        for task in tasks
+        if task.name in columns["outputs"]
+    }
+
+
+def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dict:
+    mask = np.asarray(columns["masks"][task.name], float)
+    inside = mask > 0
+    label, output = (
+        np.asarray(columns[name][task.name][inside], float)
+        for name in ("labels", "outputs")
+    )
+    group = None if columns.get("groups") is None else columns["groups"][inside]
+    binary = task.kind == "binary"
+    found = {"kind": task.kind, "rows": len(label)}
+    positives = int((label > 0.5).sum())
+    found["scarcer"] = min(positives, len(label) - positives) if binary else len(label)
+    numbers, count = bootstrap.number_groups(group, len(label))
+    found["groups"] = bootstrap.scarcest(label, group) if binary else count
+    largest = float(np.abs(output).max(initial=0.0))
+    found["varies"] = bool(len(label)) and not np.ptp(output) <= SAME * largest
+    nothing = dict.fromkeys(("loss", "constant_loss", "gain", "error", "interval"))
+    if not len(label):
+        return found | nothing
+    weights = mask[inside] * np.where(label > 0.5, 1.0, 1 / task.negative_rate)
+    losses = _losses(task, label, output, mean, mask[inside], weights)
+    sums = [np.bincount(numbers, weights * loss, count) for loss in losses]
+    sums = np.stack([*sums, np.bincount(numbers, weights, count)], 1)
+    ours, constant, total = sums.sum(0)
+    gain = float((constant - ours) / total)
+    found |= {"loss": float(ours / total), "constant_loss": float(constant / total)}
+    return found | {"gain": gain, **_scatter(sums, gain, found["groups"], repetitions)}
+
+
+def _losses(task: Task, label, output, mean, sample_weights, weights):
+    """Each row's loss, and what it would be under the constant."""
+    if task.kind == "binary":
+        if task.sample_weight:
+            mean = np.average(label, weights=weights)
+        else:
+            mean = mean / (mean + (1 - mean) / task.negative_rate)
+        constant = np.full(len(label), mean)
+        return [grouped.row_log_loss(label, each) for each in (output, constant)]
+    label, output = (transform_numbers(task.transform, v, np) for v in (label, output))
+    if task.sample_weight:
+        mean = np.average(label, weights=sample_weights)
+    return [((label - each) / task.std) ** 2 for each in (output, mean)]
+
+
+def _scatter(sums: np.ndarray, gain: float, groups: int, repetitions: int) -> dict:
+    """``error`` and ``interval`` of a gain, from its sums over groups ``[groups, 3]``."""
+    totals = [
+        weights.astype(float) @ sums
+        for weights in bootstrap.draw(len(sums), repetitions, len(sums), seed=1)
+    ]
+    ours, constant, total = np.concatenate(totals).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = float(bootstrap.standard_error((constant - ours) / total))
+    if groups < bootstrap.FEWEST or not np.isfinite(error):
+        return {"error": None, "interval": None}
+    far = bootstrap.quantile(CONFIDENCE, groups) * error
+    return {"error": error, "interval": [gain - far, gain + far]}

@@ -1,0 +1,86 @@
+"""Numbers and sample weights that no model could be trained on, refused by name."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.raw_log.columns import LARGEST
+
+MOST_TIMES_MEDIAN = 1e6  # of a sample weight: above it one row outweighs all others
+
+
+def require_finite(config: Config, statistics: Mapping) -> None:
+    """Raise where training could only end in NaN.
+
+    Args:
+        config: The run's config.
+        statistics: What ``statistics.json`` holds, of the training split.
+
+    Raises:
+        InputError: The range, mean or variance of a number overflows float32, in which
+            models compute, or a sample weight lies too far from the others.
+    """
+    plain = [f for f in config.features if f.kind == "numeric" and not f.buckets]
+    values = [t for t in config.tasks if t.kind == "regression"]
+    said = [
+        *_overflowing("features", plain, statistics["features"]),
+        *_overflowing("tasks", values, statistics["labels"]),
+        *_outweighing(config.tasks, statistics.get("weights", {})),
+    ]
+    if said:
+        raise InputError(" ".join(said))
+
+
+def _overflowing(key: str, items: Iterable, statistics: Mapping) -> list[str]:
+    """A sentence for each number of which float32 cannot hold what scales it."""
+    said = []
+    for item in items:
+        found = statistics[item.name]
+        if not found["rows"]:
+            continue
+        low, high, mean = (float(found[name]) for name in ("min", "max", "mean"))
+        measures = {
+            "range": high - low,
+            "mean": mean,
+            "variance": float(found["m2"]) / found["rows"],
+        }
+        beyond = [n for n, v in measures.items() if not abs(v) <= LARGEST]
+        if beyond:
+            after = "" if item.transform == "identity" else f" after {item.transform}"
+            said.append(
+                f"{key}.{item.name}: column {column(item)!r} goes from {low:g} to "
+                f"{high:g}{after} in training, so its {' and '.join(beyond)} overflow "
+                f"float32 (at most {LARGEST:.3g}). {_hint(item)}"
+            )
+    return said
+
+
+def _hint(item) -> str:
+    also = " (transform: log1p)" if item.transform == "identity" else ""
+    cut = ", or cut it (buckets: 16)" if item.kind == "numeric" else ""
+    return f"Make the extreme values missing in the log, shrink them{also}{cut}."
+
+
+def _outweighing(tasks: Iterable, weights: Mapping) -> list[str]:
+    """A sentence for each column of sample weights with one that drowns the others."""
+    said = []
+    for task in tasks:
+        found = weights.get(task.name) or {}
+        median, largest = found.get("median"), found.get("max")
+        if median and not largest <= MOST_TIMES_MEDIAN * median:
+            said.append(
+                f"tasks.{task.name}.sample_weight: column {task.sample_weight!r} has a "
+                f"weight of {largest:g} in training; at most {MOST_TIMES_MEDIAN:g} times "
+                f"the median of the weights above 0, which is {median:g}, is allowed. "
+                "Cut the weights in the log, or divide them by what they have in common."
+            )
+    return said
+
+
+def describe_weights(drawn: np.ndarray, largest: float) -> dict:
+    """``median`` of those drawn that are above 0 (None: there are none), and ``max``."""
+    known = drawn[drawn > 0]
+    return {"median": float(np.median(known)) if len(known) else None, "max": largest}
