@@ -346,6 +346,8 @@ class TrainingRun:
     def _diagnose(self, event: dict, jump: dict, log: list[dict]) -> dict:
         """Say why, through the healthy weights: the batch of the jump, and its layers."""
         place = {name: jump[name] for name in ("phase", "epoch", "batch") if name in jump}
+        with self.strategy.scope():
+            self.model.catch_up()  # as for a replay of the checkpoint
         return {
             **event,
             **place,
