@@ -95,8 +95,8 @@ def _texts_ms(texts: pa.Array, unit: str, form: str) -> tuple[pa.Array, np.ndarr
         return _fields_ms(texts, time_pattern(form))
     local = kept(texts, pc.match_substring_regex(texts, LOCAL))
     try:  # the fast way, and for most logs the only one
-        ms = local.cast(pa.timestamp("ns")).cast(pa.timestamp("ms"), False)
-        ms, is_local = ms.cast(pa.int64()), np.ones(len(texts), bool)
+        ms = _arrow_ms(local.cast(pa.timestamp("ns")))
+        is_local = np.ones(len(texts), bool)
     except pa.ArrowInvalid:  # no date, such as 30 February, or beyond the years of ns
         ms, is_local = pa.nulls(len(texts), pa.int64()), np.zeros(len(texts), bool)
     rest = pc.and_(pc.is_null(ms), pc.is_valid(texts)).to_numpy(zero_copy_only=False)

@@ -6,11 +6,14 @@ A new one is a class of ``base.Format`` in a file of its own, and its name below
 from pathlib import PurePosixPath
 
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.raw_log.formats.avro import Avro
 from steadyrank.pipeline.raw_log.formats.base import PACKED, Form, Format
 from steadyrank.pipeline.raw_log.formats.csv import Csv
+from steadyrank.pipeline.raw_log.formats.json_lines import JsonLines
+from steadyrank.pipeline.raw_log.formats.orc import Orc
 from steadyrank.pipeline.raw_log.formats.parquet import Parquet
 
-FORMATS: tuple[type[Format], ...] = (Parquet, Csv)
+FORMATS: tuple[type[Format], ...] = (Parquet, Csv, JsonLines, Avro, Orc)
 
 
 def format_of(path: str, form: Form, needed: tuple[str, ...]) -> Format:
