@@ -249,8 +249,9 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray, dict[s
     notation = Notation.of(plan.config.data)
 
     def blame(bad: np.ndarray, reason: str, column: str):
-        reasons[bad & (reasons == "")] = reason
-        about[reason] = column
+        if bad.any():
+            reasons[bad & (reasons == "")] = reason
+            about[reason] = column
 
     for feature in plan.features:
         raw = in_one_piece(table[plan.columns[feature.name]])

@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.pipeline.raw_log.columns import is_text
+from steadyrank.pipeline.raw_log.columns import in_one_piece, is_text
 from steadyrank.pipeline.raw_log.times import DAY_MS, shown, suspected_unit
 
 SPELLED, DAYS = "spelled/", "day/"
 PLAIN, POINT, OTHER = "plain", "point", "other"  # 107, 107.0, anything else
 WHOLE = r"^-?\d+(\.0+)?$"
+FIRST = 256  # values of a batch, which show most columns of texts
 ZEROS = r"\.0+$"
 
 
@@ -99,30 +100,51 @@ def _span(days: dict[int, int], most: int, unit: str, time: str):
 
 def count_days(ms: np.ndarray) -> dict[str, int]:
     """Rows by the day, in UTC."""
-    days, counts = np.unique(ms // DAY_MS, return_counts=True)
-    pairs = zip(days.tolist(), counts.tolist(), strict=True)
+    if not len(ms):
+        return {}
+    days = ms // DAY_MS
+    first = int(days.min())
+    if int(days.max()) - first > len(days):  # rows that are strewn over centuries
+        found, counts = np.unique(days, return_counts=True)
+    else:
+        counts = np.bincount(days - first)
+        found = np.flatnonzero(counts)
+        counts, found = counts[found], found + first
+    pairs = zip(found.tolist(), counts.tolist(), strict=True)
     return {f"{DAYS}{day}": count for day, count in pairs}
 
 
 def count_spellings(table: pa.Table, names: Iterable[str]) -> Counter:
-    """How whole numbers are written in columns of texts."""
+    """How whole numbers are written in columns of texts.
+
+    Where the first values are not all numbers, the column is of texts: the others are
+    not looked at.
+    """
     counts: Counter = Counter()
     for name in names:
-        values = table[name].combine_chunks()
+        values = in_one_piece(table[name])
         if not is_text(values.type):
             continue
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
-        whole = pc.match_substring_regex(values, WHOLE)
-        numbers = pc.sum(whole).as_py() or 0
-        points = 0
-        if pc.any(pc.match_substring(values, ".")).as_py() and numbers:
-            points = pc.sum(pc.match_substring(values.filter(whole), ".")).as_py() or 0
-        empty = pc.sum(pc.equal(values, "")).as_py() or 0
-        others = len(values) - values.null_count - numbers - empty
-        for kind, count in ((PLAIN, numbers - points), (POINT, points), (OTHER, others)):
-            counts[f"{SPELLED}{name}/{kind}"] += count
+        found = _spelled(values[:FIRST])
+        if not found[OTHER] and len(values) > FIRST:
+            found = _spelled(values)
+        counts.update({f"{SPELLED}{name}/{kind}": count for kind, count in found.items()})
     return counts
+
+
+def _spelled(values: pa.Array) -> dict[str, int]:
+    counts = values.drop_null().value_counts()
+    each, rows = counts.field("values"), counts.field("counts").to_numpy()
+    whole = pc.match_substring_regex(each, WHOLE)
+    pointed = pc.and_(whole, pc.match_substring(each, "."))
+    wholes, points, empty = (
+        int(rows[found.to_numpy(zero_copy_only=False)].sum())
+        for found in (whole, pointed, pc.equal(each, ""))
+    )
+    others = int(rows.sum()) - wholes - empty
+    return {PLAIN: wholes - points, POINT: points, OTHER: others}
 
 
 def spellings(counts: Mapping[str, int], before=None) -> dict[str, dict[str, int]]:
@@ -153,8 +175,7 @@ def as_integers(table: pa.Table, whole: Iterable[str]) -> pa.Table:
     for name in whole:
         if name not in table.column_names or not is_text(table.schema.field(name).type):
             continue
-        values = table[name].combine_chunks()
-        values = without_zeros(values)
+        values = without_zeros(in_one_piece(table[name]))
         table = table.set_column(table.column_names.index(name), name, values)
     return table
 

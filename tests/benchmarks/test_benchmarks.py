@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import input as input_benchmark
-from benchmarks import keep
+from benchmarks import inputs, inputs_writers, keep
 from benchmarks import preprocess as preprocess_benchmark
 
 
@@ -69,3 +69,25 @@ def test_what_ends_without_a_result_is_not_kept(name, tmp_path, capfd):
     with pytest.raises(SystemExit) as ended:
         keep.main(["--results", str(tmp_path), name])
     assert ended.value.code and not list(tmp_path.iterdir())
+
+
+def test_inputs(tmp_path, monkeypatch):
+    """The forms that need no other program; their speed is of a few rows."""
+    monkeypatch.setattr(inputs_writers, "WRITERS", {"by hand": inputs_writers.csv_by_hand})
+    monkeypatch.setattr(
+        inputs.subprocess, "run", lambda command, **_: inputs_writers.main(command[-1])
+    )
+    monkeypatch.setattr(inputs, "speed", lambda folder, rows: rows)
+    result = inputs.measure(tmp_path, "python", quick=True)
+    assert result["tried"] == result["right"] == 162
+    assert not result["faults"]
+
+
+def test_inputs_tell_right_from_wrong_and_words_from_tracebacks(tmp_path, monkeypatch):
+    (tmp_path / "x.csv").write_text("number,id,when,click\n0,5,2026-01-01,1\n")
+    log = {"input": str(tmp_path / "x.csv"), "form": "x", "data": {}, "rows": {"rows": 1}}
+    log["have"] = ["number", "id", "when", "click"]
+    assert inputs.outcome(log)[0] == "wrong"  # the id is 0
+    assert inputs.outcome({**log, "data": {"time": "x"}})[0] == "refused_in_words"
+    monkeypatch.setattr(inputs, "read", lambda log: 1 / 0)
+    assert inputs.outcome(log)[0] == "tracebacks"

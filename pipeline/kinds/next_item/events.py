@@ -47,8 +47,9 @@ def key_events(
     raw, reasons, about = raw.append_column(PLACE, place), np.full(len(raw), "", object), {}
 
     def blame(bad: np.ndarray, reason: str, column: str):
-        reasons[bad & (reasons == "")] = reason
-        about[reason] = column
+        if bad.any():
+            reasons[bad & (reasons == "")] = reason
+            about[reason] = column
 
     user = _known(raw[named.user], plan.user, "user", named.user, blame)
     item = _known(raw[named.item], plan.item, "item", named.item, blame)
