@@ -1,11 +1,11 @@
 """Logs of known content in every form that programs write: read right, or refused in words.
 
-    python -m benchmarks.inputs [--quick] [--writers PYTHON]
+    WRITERS_PYTHON=writers/bin/python python -m benchmarks.inputs [--quick]
 
 Writers (Python's csv module, pyarrow in Spark's form, pandas, fastparquet, Polars, DuckDB)
 write the same rows in all their forms (``inputs_writers.py``); each log is read with the
 keys that its user would set, up to the final rows, and every value is compared.  Writers
-that are not installed are left out, with a word; ``--writers`` names an interpreter that
+that are not installed are left out, with a word; ``WRITERS_PYTHON`` is an interpreter that
 has them (``pip install -r benchmarks/inputs-requirements.txt``, in an environment of their
 own).
 
@@ -19,6 +19,7 @@ writer failed itself), ``faults``.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Write, read, compare, and say how it went."""
     parser = argparse.ArgumentParser("benchmarks.inputs", description="Logs in every form.")
     parser.add_argument("--quick", action="store_true", help="a smaller log for the speed")
-    parser.add_argument("--writers", default=sys.executable, help="their Python")
+    own = os.environ.get("WRITERS_PYTHON", sys.executable)
+    parser.add_argument("--writers", default=own, help="their Python")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
         print(json.dumps(measure(Path(folder), options.writers, options.quick)))
