@@ -400,6 +400,9 @@ def _to_blame(
     absolute = _without_baseline(config).gates.model_dump()
     bands = {t: g for t, g in absolute["calibration"].items() if g["min"] is not None}
     absolute |= {"confidence": None, "calibration": bands}
+    for metric in (*METRICS, "calibration"):
+        judged = {t: g for t, g in absolute[metric].items() if t in baseline["tasks"]}
+        absolute[metric] = judged
     found = metric_gates({"tasks": baseline["tasks"], "baseline": None}, absolute)
     bad_day = any(gate["verdict"] == REFUSE for gate in found)
     if bad_day:

@@ -1,10 +1,14 @@
 """The main job on real data: the shipped config, from the raw log to the verdict."""
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +38,35 @@ def test_every_row_is_accounted_for(run):
     metrics = read(run / "evaluation" / "metrics.json")
     assert metrics["rows"] == manifest["splits"]["test"]["rows"]
     assert all(task["rows"] == metrics["rows"] for task in metrics["tasks"].values())
+
+
+def packed(table: pa.Table) -> int:
+    """Bytes of a table as Parquet with zstd."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.tell()
+
+
+def test_raw_rows_take_at_most_1_3_times_the_bytes_of_the_log(run, data_folder):
+    """Of the same rows and columns, in the log's order; and so do rows of side tables."""
+    examples, data = run / "examples", data_folder / "kuairand"
+    log = pq.read_table(data / "log.parquet")
+    names = ("users", "videos", "history")
+    sides = [pq.read_table(data / f"{name}.parquet") for name in names]
+    for split in ("validation", "test"):
+        files = read(examples / "manifest.json")["files"]
+        (kept,) = [file["raw"] for file in files if file["split"] == split]
+        raw = pq.read_table(examples / kept["path"])
+        time = pc.min_max(raw["time_ms"]).as_py()
+        inside = (pc.field("time_ms") >= time["min"]) & (pc.field("time_ms") <= time["max"])
+        wanted = packed(log.filter(inside).select(raw.column_names))
+        found = kept["bytes"]
+        for join, side in zip(kept["joins"], sides, strict=True):
+            columns = pq.read_schema(examples / join["path"]).names
+            known = pc.is_in(side[join["on"]], raw[join["on"]].combine_chunks())
+            wanted += packed(side.filter(known).select(columns))
+            found += join["bytes"]
+        assert found <= 1.3 * wanted, (split, found, wanted)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def changed(exported, folder, **columns):
     card = json.loads(path.read_text())
     for feature in card["config"]["features"]:
         feature["column"] = columns.get(feature["name"], feature["column"])
+    card["schema"]["format"] = 1  # as versions before wrote it
     path.write_text(json.dumps(card))
     return folder
 

@@ -30,7 +30,9 @@ def opened(examples):
 
 def raw_table(examples, split, rows=7, columns=None):
     files = raw_files(examples, split)
-    return pa.concat_tables(t for f in files for t in read_raw(examples, f, rows, columns))
+    tables = [t for f in files for t in read_raw(examples, f, rows, columns)]
+    assert max(map(len, tables)) <= rows  # no more at once
+    return pa.concat_tables(tables)
 
 
 def test_raw_rows_stand_in_the_order_of_the_records(opened):

@@ -359,8 +359,10 @@ def test_what_cannot_be_a_night_is_refused(tmp_path, days, changes, day, said):
 )
 def test_who_is_to_blame(theirs, gate, blamed):
     gates = {"auc": {"click": {"min": 0.6}}, "gauc": {"click": {"min_gain": 0.1}}}
+    gates["auc"]["new"] = {"min": 0.6}  # a task that the blessed model does not have
     gates["calibration"] = {"click": {"deciles": {"max_error": 0.5}}}
-    config = parse_config({**CONFIG, "gates": gates}, "c")
+    tasks = [*CONFIG["tasks"], {"name": "new", "column": "click"}]
+    config = parse_config({**CONFIG, "gates": gates, "tasks": tasks}, "c")
     found = {"rows": 100, "auc": theirs, "gauc": theirs}
     result = {
         "gates": [{"gate": gate, "verdict": "REFUSE"}],
