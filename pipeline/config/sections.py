@@ -25,19 +25,34 @@ class Join(Section):
 
 
 class Split(Section):
-    """Either the first moment of each evaluation split, or random fractions of the rows.
+    """The first moment of each evaluation split, random fractions, or what a column says.
 
+    Where ``column`` is named, it says of each row whether it is of train, validation or
+    test.  Fractions are drawn by row, or by group: all rows of a group in one split.
     Where ``files`` names some of the input, the fractions are of their rows, none of
     which is trained on.  Where only ``test`` is a moment, ``validation`` is a fraction of
     the rows from there on; the others of them test.
     """
 
-    validation: float | datetime.datetime | datetime.date
-    test: float | datetime.datetime | datetime.date
+    validation: float | datetime.datetime | datetime.date | None = None
+    test: float | datetime.datetime | datetime.date | None = None
     files: list[str] = []  # names or patterns, as in data.input
+    column: str = ""  # its values: train, validation (valid, val, dev, eval), test
+    by: Literal["row", "group"] = "row"  # what fractions are of
 
     @model_validator(mode="after")
     def _consistent(self):
+        if self.column:
+            if (self.validation, self.test, self.files, self.by) != (None, None, [], "row"):
+                raise ValueError("column says it all: remove the other keys")
+            return self
+        if None in (self.validation, self.test):
+            raise ValueError(
+                "needs validation and test: two moments, or two fractions; or the name of "
+                "a column that says of each row where it belongs"
+            )
+        if self.by == "group" and (self.files or not self.by_fraction):
+            raise ValueError("by: group needs fractions, and no files")
         if isinstance(self.test, float) and not isinstance(self.validation, float):
             raise ValueError(
                 "validation and test must both be moments, or fractions; or validation "
@@ -77,6 +92,11 @@ class Split(Section):
     def within_test(self) -> bool:
         """Whether validation rows are drawn from those that follow the moment of test."""
         return isinstance(self.validation, float) and not self.by_fraction
+
+    @property
+    def by_moments(self) -> bool:
+        """Whether it compares rows with a moment."""
+        return not (self.column or self.by_fraction)
 
     @property
     def training_ends(self) -> datetime.date:
@@ -191,12 +211,15 @@ class Data(Log):
 
     @model_validator(mode="after")
     def _time_and_split(self):
-        if self.time is None and not self.split.by_fraction:
+        if self.time is None and self.split.by_moments:
             raise ValueError(
                 "split by moments needs data.time, the column to compare them with; "
                 "without one, give fractions"
             )
-        if self.time is not None and self.split.by_fraction:
+        if self.split.by == "group" and self.group is None:
+            raise ValueError("split.by: group needs data.group, the column of the groups")
+        by_row = self.split.by_fraction and self.split.by == "row"
+        if self.time is not None and by_row:
             raise ValueError(
                 "split by fractions draws rows at random and would let later rows train "
                 "a model tested on earlier ones; with data.time, give moments (dates)"

@@ -182,6 +182,8 @@ def columns_read(config: Config) -> dict[str, str]:
         needs[config.data.time] = "data.time"
     if config.data.group:
         needs[config.data.group] = "data.group"
+    if config.data.split.column:
+        needs.setdefault(config.data.split.column, "data.split.column")
     kept = dict.fromkeys(config.data.keep_columns, "data.keep_columns (or a baseline)")
     return {**kept, **dict.fromkeys(config.data.key, "data.key"), **needs}
 

@@ -28,8 +28,9 @@ from steadyrank.pipeline.raw_log.findings import (
     as_integers,
     count_days,
     count_spellings,
+    without_zeros,
 )
-from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values
+from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values, mix
 from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.join import join_side
 from steadyrank.pipeline.raw_log.one_type import in_one_type
@@ -38,6 +39,7 @@ from steadyrank.pipeline.raw_log.split import (
     SPLITS,
     assign_split,
     assign_window,
+    read_split,
     window_name,
 )
 from steadyrank.pipeline.raw_log.times import to_ms
@@ -75,10 +77,38 @@ def key_rows(
             high, low = high[~bad], low[~bad]
         counts.update(count_days(ms))
     table = table.append_column(HIGH, pa.array(high)).append_column(LOW, pa.array(low))
-    split = assign_split(data, ms, high, path in plan.held_out)
+    if data.split.column:
+        split, unknown = _named_splits(table, plan)
+        if unknown is not None:
+            known = split >= 0
+            others = [unknown] if rejected is None else [rejected, unknown]
+            rejected = pa.concat_tables(others, promote_options="default")
+            table, split, low = table.filter(known), split[known], low[known]
+            ms = None if ms is None else ms[known]
+    elif data.split.by == "group":
+        groups = group_numbers(_one_spelling(in_one_piece(table[data.group])))
+        split = assign_split(data, ms, mix(groups.to_numpy().view(np.uint64)))
+    else:
+        split = assign_split(data, ms, high, path in plan.held_out)
     window = assign_window(data, ms, len(table))
     shard = (low % np.uint64(plan.shards)).astype(np.int64)
     return _partition(table, split, window, shard, data), rejected, counts
+
+
+def _named_splits(table: pa.Table, plan: Plan) -> tuple[np.ndarray, pa.Table | None]:
+    """What the config's column says of each row, and the rows of which it says nothing."""
+    name = plan.config.data.split.column
+    split = read_split(in_one_piece(table[name]))
+    if (split >= 0).all():
+        return split, None
+    reason = f"{name}: neither train, validation nor test"
+    others = table.filter(pa.array(split < 0))
+    return split, with_reason(others, reason, name, plan.log.files)
+
+
+def _one_spelling(groups: pa.Array) -> pa.Array:
+    """Groups of which 107 and 107.0, that may turn out to be one, are one."""
+    return without_zeros(groups) if is_text(groups.type) else groups
 
 
 def _partition(table, split, window, shard, data) -> dict[str, pa.Table]:

@@ -15,7 +15,12 @@ from steadyrank.pipeline.raw_log.find import find, look_for, partitions
 from steadyrank.pipeline.raw_log.formats import format_of
 from steadyrank.pipeline.raw_log.formats.base import EmptyFile, Form, Piece, unreadable
 
-VITAL = ("data.time", "data.sequences", "data.join")  # keys of columns that no file lacks
+VITAL = (
+    "data.time",
+    "data.sequences",
+    "data.join",
+    "data.split",
+)  # keys of columns that no file lacks
 
 
 @dataclass(frozen=True)

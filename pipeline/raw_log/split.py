@@ -4,14 +4,31 @@ import datetime
 from collections.abc import Collection
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from steadyrank.pipeline.config.sections import Data
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.raw_log.columns import to_strings
 from steadyrank.pipeline.raw_log.zones import utc_offset_ms
 
 SPLITS = ("train", "validation", "test")
 DAY = len("2026-11-24")  # the start of a window's name
 ALL = "all"  # the only window of a log without time
+
+
+# what data sets call their parts, in lower case
+WORDS = {"train": 0, "training": 0, "test": 2, "testing": 2}
+WORDS |= dict.fromkeys(("validation", "valid", "val", "dev", "eval", "evaluation"), 1)
+UNKNOWN = -1
+
+
+def read_split(values: pa.Array) -> np.ndarray:
+    """Number of each row's split in ``SPLITS`` by a column; ``UNKNOWN``: none of them."""
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(to_strings(values)[0]))
+    place = pc.index_in(texts, value_set=pa.array([*WORDS]))
+    found = pa.array([*WORDS.values()], pa.int8()).take(place)
+    return pc.fill_null(found, UNKNOWN).to_numpy(zero_copy_only=False)
 
 
 def assign_split(
@@ -22,8 +39,9 @@ def assign_split(
     Args:
         data: The config's ``data`` section.
         ms: Time of each row, int64 milliseconds since 1970; None: no time.
-        hashed: uint64 fingerprints, from which fractions are drawn: equal rows fall
-            into the same split, and a run repeated into the same splits.
+        hashed: uint64 fingerprints of the rows, or of their groups, from which fractions
+            are drawn: equal ones fall into the same split, and a run repeated into the
+            same splits.
         held_out: Whether the rows are of a file that ``split.files`` names.
 
     Returns:
@@ -60,6 +78,11 @@ def last_training_window(data: Data) -> str:
     Raises:
         InputError: There are no such windows, or the moment cuts one in two.
     """
+    if not data.split.by_moments:
+        raise InputError(
+            "a log is only appended to by moments: data.split must name one. Received: "
+            f"{data.split.model_dump(mode='json', exclude_defaults=True)}."
+        )
     if data.time is None or data.window_ms is None:
         raise InputError(
             "a log is only appended to by windows: data.time must name a column and "

@@ -69,7 +69,7 @@ def settle(config, folder) -> Settled:
     if rejected:
         seen = samples(pa.concat_tables(rejected, promote_options="default"))
     return Settled(
-        pa.concat_tables(final),
+        pa.concat_tables(final) if final else pa.table({}),
         {reason: sample["rows"] for reason, sample in seen.items()},
         {reason: explained(reason, sample) for reason, sample in seen.items()},
         read,

@@ -27,6 +27,7 @@ from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.open import open_log
 from steadyrank.pipeline.raw_log.times import to_ms
 from steadyrank.pipeline.raw_log.zones import local_to_utc, utc_offset_ms
+from tests.pipeline.settled import settle
 from tests.pipeline.tiny import config_document
 
 few = settings(max_examples=40, deadline=None)
@@ -464,3 +465,51 @@ def test_folders_and_files_that_lack_a_column(tmp_path):
     assert [len(paths) for paths in log.absent.values()] == [1]
     with pytest.raises(InputError, match="no column 'b', which data.time needs"):
         open_log([str(tmp_path)], Form(), needs | {"b": "data.time"})
+
+
+def split_log(folder, **data):
+    """A log of 240 rows of 12 users, whose parts are named; and what is read of it."""
+    words = ["train", "TRAIN ", "training", "val", "test", "eval"]
+    rows = [
+        {"user": n % 12, "item": n, "part": words[n % 6], "click": 1} for n in range(240)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "parts.parquet")
+    document = {
+        "data": {"input": ["parts.parquet"], "group": "user", **data},
+        "features": [{"name": "item", "kind": "categorical"}],
+        "tasks": [{"name": "click"}],
+        "model": {"trunk": "lr"},
+    }
+    return settle(parse_config(document, "c"), folder)
+
+
+def test_a_column_says_where_a_row_belongs(folder):
+    found = split_log(folder, split={"column": "part"})
+    assert found.values("split") == {"train": 120, "validation": 80, "test": 40}
+    found = split_log(folder, split={"column": "item"})
+    assert found.rejected == {"item: neither train, validation nor test": 240}
+
+
+def test_all_rows_of_a_group_are_in_one_split(folder):
+    found = split_log(folder, split={"validation": 0.3, "test": 0.3, "by": "group"})
+    pairs = set(
+        zip(found.rows["group"].to_pylist(), found.rows["split"].to_pylist(), strict=True)
+    )
+    assert len(pairs) == 12
+    assert {split for _, split in pairs} == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"column": "part", "test": 0.1}, "column says it all"),
+        ({"validation": "2024-01-01"}, "needs validation and test"),
+        (
+            {"validation": "2024-01-01", "test": "2024-01-02", "by": "group"},
+            "by: group needs",
+        ),
+    ],
+)
+def test_splits_that_say_too_much_or_too_little_are_refused(split, said):
+    with pytest.raises(InputError, match=said):
+        parse_config(config_document(data__split=split), "c")
