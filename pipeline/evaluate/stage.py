@@ -113,7 +113,7 @@ def evaluate(
         **_measure_rows(config, examples, export, baseline, split),
         "skew": measure_skew(export, examples, split),
         "latency": measure_latency(export, examples, split, gates["latency"]),
-        "divergence": divergence_of(lines),
+        "divergence": divergence_of(lines, export.card["training"]["steps"]),
         "stability": margin,
         "data": _data_counts(examples.manifest["rows"]),
     }

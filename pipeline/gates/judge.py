@@ -51,6 +51,9 @@ def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
         return []
     if not found or not found.get("steps"):
         return [missing("divergence", None, "no divergence", "the training log is empty")]
+    if found.get("logged") != found.get("trained"):
+        reason = f"the training log holds {found['logged']} of {found['trained']} steps"
+        return [missing("divergence", None, "no divergence", reason)]
     at = found["diverged_at"]
     full = simple("divergence", None, "no full divergence", at, None, not found["diverged"])
     dead = ", ".join(found.get("dead_tasks", []))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from steadyrank.components.metrics.divergence import DivergenceDetector
+from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.publish import finite
 
@@ -60,7 +61,7 @@ def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
     if not path.exists():
         return []
     kept, dropped = [], []
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
                 content = json.loads(line)
@@ -70,8 +71,37 @@ def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
                 dropped.append(content)
             else:
                 kept.append(line)
-    path.write_text("".join(kept), encoding="utf-8")
+    whole = path.with_name(path.name + ".partial")
+    whole.write_text("".join(kept), encoding="utf-8")
+    sync(whole)
+    whole.replace(path)
     return dropped
+
+
+def steps_in(lines: Iterable[dict]) -> list[int]:
+    """The numbers of the steps that a log has a line of, in its order."""
+    return [line["step"] for line in lines if "loss" in line]
+
+
+def require_steps(path: Path, lines: Iterable[dict], steps: int) -> None:
+    """Raise where a log lacks the line of a step: nobody could say that it was healthy.
+
+    Args:
+        path: The log, for the message.
+        lines: Its lines.
+        steps: How many there must be.
+
+    Raises:
+        InputError: It does.
+    """
+    found = steps_in(lines)
+    if found != list(range(1, steps + 1)):
+        first = next((n for n, s in enumerate(found, 1) if s != n), len(found) + 1)
+        raise InputError(
+            f"{path} must have a line of each of {steps} steps, in their order. Received: "
+            f"{len(found)} lines, wrong from step {first}. It was cut or changed: start "
+            "again with --overwrite."
+        )
 
 
 def watch(detector: DivergenceDetector, line: dict) -> dict | None:
@@ -125,18 +155,26 @@ def require_finite_steps(lines: Iterable[dict], place: str) -> None:
         )
 
 
-def divergence_of(lines: Iterable[dict]) -> dict:
-    """What the detector makes of a whole log: its summary, and ``rollbacks``.
+def divergence_of(lines: Sequence[dict], trained: int) -> dict:
+    """What the detector makes of a whole log.
 
     Where a phase begins the loss may jump: each has a detector of its own.
+
+    Args:
+        lines: Of the log.
+        trained: Steps that the training took, of which each must have its line.
+
+    Returns:
+        The detector's summary, ``rollbacks``, and the steps ``logged`` and ``trained``.
     """
     phases: dict[int, DivergenceDetector] = {}
-    rollbacks = 0
+    rollbacks, logged = 0, len(set(steps_in(lines)))
     for line in lines:
         rollbacks += "rollback" in line
         watch(phases.setdefault(line.get("phase", 0), DivergenceDetector()), line)
     found = [detector.summary() for detector in phases.values()]
-    return {**merged(found or [DivergenceDetector().summary()]), "rollbacks": rollbacks}
+    summary = merged(found or [DivergenceDetector().summary()])
+    return {**summary, "rollbacks": rollbacks, "logged": logged, "trained": trained}
 
 
 def merged(summaries: Sequence[Mapping]) -> dict:

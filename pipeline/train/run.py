@@ -8,12 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from steadyrank.components.metrics.divergence import DivergenceDetector
-from steadyrank.pipeline.files.errors import DivergenceError
+from steadyrank.pipeline.files.durable import sync
+from steadyrank.pipeline.files.errors import DivergenceError, PassingError
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
 from steadyrank.pipeline.train import log as train_log
+from steadyrank.pipeline.train.checkpoints import found_in, restore_newest
 from steadyrank.pipeline.train.diagnosis import first_clipped
+from steadyrank.pipeline.train.eviction import watching
 from steadyrank.pipeline.train.logged_step import LoggedStep
 from steadyrank.pipeline.train.weights import parameter_counts, save_weights
 
@@ -103,14 +106,16 @@ class TrainingRun:
         Raises:
             DivergenceError: The loss diverged and did not recover, or was hardly ever a
                 number.
+            PassingError: The process was told to end, and saved where it was.
         """
-        while self._goes_on():
-            try:
-                epoch = self._train_stretch()
-            except _Diverged as diverged:
-                self._roll_back(diverged)
-            else:
-                self._evaluate(epoch)
+        with watching() as self.is_told_to_end:
+            while self._goes_on():
+                try:
+                    epoch = self._train_stretch()
+                except _Diverged as diverged:
+                    self._roll_back(diverged)
+                else:
+                    self._evaluate(epoch)
         own = (line for line in train_log.read_lines(self.log) if self._is_mine(line))
         train_log.require_finite_steps(own, original(self.log))
         return {
@@ -153,11 +158,22 @@ class TrainingRun:
                 break
             if len(pending) == FLUSH_STEPS:
                 pending = self._flush(pending)
+            if self.is_told_to_end():
+                self._leave(pending)
             if step % self.settings.checkpoint_every == 0:
                 pending = self._flush(pending)
                 self._save()
         self._flush(pending)
         return due
+
+    def _leave(self, pending: list) -> None:
+        """Save where the run is, and end: what comes next may be another machine."""
+        self._flush(pending)
+        self._save()
+        raise PassingError(
+            f"told to end (SIGTERM) after step {self.offset + int(self.place['step'])}, "
+            f"which {original(self.work)} holds. The same command with --resume goes on."
+        )
 
     def _batches(self) -> Iterator[tuple]:
         """Epoch, number and batch of the rest of an epoch, without those of a jump."""
@@ -282,23 +298,29 @@ class TrainingRun:
     def _save(self) -> None:
         """Take a checkpoint, unless the loss is high: only healthy ones are worth it."""
         if not self.detector.in_episode:
+            sync(self.log)  # never behind a checkpoint, whatever the power does
             self.manager.save()
             self.saved(self.work)
 
     def _restore(self) -> list[dict]:
         """Go to the last checkpoint, or start one; returns what the log held beyond it."""
-        begins = not self.manager.latest_checkpoint
+        begins = not found_in(self.phase.folder / "checkpoints")
         if begins:
             with self.strategy.scope():
                 self.learner.begin()
         else:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+            for damaged in restore_newest(
+                self.checkpoint, self.phase.folder / "checkpoints"
+            ):
+                self._say(f"warning: {damaged} is damaged; the one before it is taken")
         self.backoff.assign(self.settings.rollback_factor ** len(self.rollbacks))
         self.step.reset()
         self.detector = DivergenceDetector()
         is_beyond = self._is_mine if begins else self._is_beyond
         dropped = train_log.cut_from(self.log, is_beyond)
-        for line in train_log.read_lines(self.log) if self.log.exists() else ():
+        kept = list(train_log.read_lines(self.log)) if self.log.exists() else []
+        train_log.require_steps(self.log, kept, self.offset + int(self.place["step"]))
+        for line in kept:
             if self._is_mine(line):
                 train_log.watch(self.detector, line)
         if begins and self.phase.judges_start:
@@ -315,6 +337,9 @@ class TrainingRun:
         if not self._is_mine(line):
             return line.get("phase", 0) > (self.phase.number or 0)
         step = line["step"] - self.offset
+        if "progressive" in line and step == int(self.place["step"]):
+            entered = self.learner.windows.index(line["window"])
+            return entered > int(self.place["window"])  # it will be measured again
         if "validation" in line and not self._evaluates_at(step):
             return line["epoch"] >= int(self.place["epoch"])  # of an epoch's end
         return step > int(self.place["step"])

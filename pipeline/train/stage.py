@@ -223,7 +223,7 @@ def has_begun(output: Path) -> bool:
     One that was refused, or killed before its first one, leaves only its inputs.
     """
     work = partial_of(output)
-    return (work / WARM_START_FILE).exists() or any(work.rglob("checkpoint"))
+    return (work / WARM_START_FILE).exists() or any(work.rglob("ckpt-*.index"))
 
 
 def work_folder(output: Path, resume: bool, overwrite: bool) -> Path:

@@ -22,6 +22,7 @@ from steadyrank.pipeline.examples.compatibility import differences, in_words
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json, write_json
+from steadyrank.pipeline.train.checkpoints import found_in
 
 WARM_START_FILE = "warm_start.json"
 STEPS = "model/dense_optimizer/_iterations"
@@ -55,7 +56,7 @@ class WarmStart:
             InputError: It has no whole checkpoint.
         """
         document = read_json(trained / "schema.json", "a trained model")
-        latest = tf.train.latest_checkpoint(str(trained / "checkpoints"))
+        latest = next(iter(found_in(trained / "checkpoints")), None)
         if latest is None:
             raise InputError(f"{trained / 'checkpoints'} holds no whole checkpoint.")
         steps = int(tf.train.load_variable(latest, STEPS + VALUE))

@@ -9,6 +9,7 @@ import tensorflow as tf
 from steadyrank.models.trained import TrainedModel
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import replace
+from steadyrank.pipeline.train.checkpoints import found_in
 
 
 def save_weights(model: TrainedModel, folder: Path) -> None:
@@ -48,7 +49,7 @@ def load_best_or_latest(model: TrainedModel, folder: Path, ended: bool) -> None:
     Raises:
         InputError: Neither is there, or they are another model's.
     """
-    latest = tf.train.latest_checkpoint(str(folder / "checkpoints"))
+    latest = next(iter(found_in(folder / "checkpoints")), None)
     if ended or latest is None:
         load_weights(model, folder / "best")
         return

@@ -87,9 +87,9 @@ def test_a_loss_that_jumps_between_phases_has_not_diverged():
          "examples": 1, "batch_size": 1}
         for i in range(1, 501)
     ]  # fmt: skip
-    found = divergence_of(lines)
+    found = divergence_of(lines, len(lines))
     assert (found["steps"], found["diverged"], found["micro"]) == (500, False, [])
-    one = divergence_of([{**line, "phase": 0} for line in lines])
+    one = divergence_of([{**line, "phase": 0} for line in lines], len(lines))
     assert (one["diverged"], one["diverged_at"]) == (True, 201)
 
 

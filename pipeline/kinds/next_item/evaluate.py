@@ -123,7 +123,7 @@ def evaluate(
         "size_mb": size_mb(export.path),
         **_measure(config, examples, export, theirs or None, split),
         "skew": measure_skew(export, examples, split),
-        "divergence": divergence_of(lines),
+        "divergence": divergence_of(lines, export.card["training"]["steps"]),
     }
     verdict = {**judge_sequences(metrics, gates), "forced": forced_record(force)}
     with publish(output, overwrite) as partial:

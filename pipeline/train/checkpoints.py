@@ -1,0 +1,45 @@
+"""The checkpoints of a run: what is there, whatever the file that lists them says."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from steadyrank.pipeline.files.errors import InputError
+
+# of TensorFlow's readers, by what is wrong with a file
+UNREADABLE = (tf.errors.OpError, AssertionError, ValueError, LookupError, OSError)
+
+
+def found_in(folder: Path) -> list[str]:
+    """Prefixes of the checkpoints in a folder, the newest first, by their numbers."""
+    names = [path.stem for path in folder.glob("ckpt-*.index")]
+    numbers = sorted(int(n) for n in (name[5:] for name in names) if n.isdigit())
+    return [str(folder / f"ckpt-{number}") for number in reversed(numbers)]
+
+
+def restore_newest(checkpoint: tf.train.Checkpoint, folder: Path) -> list[str]:
+    """Restore the newest checkpoint that can be read.
+
+    Args:
+        checkpoint: Of all that the run hangs on.
+        folder: It holds at least one.
+
+    Returns:
+        Those that are newer and cannot be read, by their prefixes.
+
+    Raises:
+        InputError: None can be read. Nothing was removed.
+    """
+    damaged: list[str] = []
+    for prefix in found_in(folder):
+        try:
+            checkpoint.restore(prefix).assert_consumed()
+        except UNREADABLE as error:
+            damaged.append(prefix)
+            why = str(error).splitlines()[0]
+        else:
+            return damaged
+    raise InputError(
+        f"{folder} holds no checkpoint that can be read: {', '.join(damaged)} are damaged, "
+        f"or of another model ({why}). Start again with --overwrite."
+    )
