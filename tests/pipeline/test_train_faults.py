@@ -94,10 +94,10 @@ def test_where_no_checkpoint_can_be_read_nothing_is_removed(
     output = copy_of(halfway, tmp_path)
     for path in (tmp_path / "t.partial" / "checkpoints").glob("*.data*"):
         path.write_bytes(b"")
-    before = sorted(path.name for path in (tmp_path / "t.partial").rglob("*"))
+    before = {path for path in (tmp_path / "t.partial").rglob("*")}
     with pytest.raises(InputError, match="no checkpoint that can be read: .*ckpt-"):
         train(settings, examples, output, resume=True)
-    assert sorted(path.name for path in (tmp_path / "t.partial").rglob("*")) == before
+    assert before <= set((tmp_path / "t.partial").rglob("*"))
 
 
 @pytest.mark.parametrize("wrong", [2, 0])
