@@ -126,7 +126,7 @@ def test_a_non_finite_batch_is_skipped_counted_and_refused(
     spoilt = [line for line in lines if line.get("nonfinite")]
     assert [line["batch"] for line in spoilt] == [POISONED]
     assert spoilt[0]["loss"] is None
-    found = divergence_of(lines, len(lines))
+    found = divergence_of(lines, sum("loss" in line for line in lines))
     assert found["nonfinite_steps"] == 1 and not found["diverged"]
     gates = {"divergence": {"max_micro": 1, "max_rollbacks": 0}}
     assert judge({"divergence": found}, gates)["verdict"] == "REFUSE"
@@ -217,7 +217,7 @@ def test_rollback_lowers_the_rate_and_recovers(
     around = {(record["epoch"], record["batch"] + offset) for offset in (-1, 0, 1)}
     assert not around & places
     assert len(places) + len(around) == 3 * 25
-    found = divergence_of(lines, len(lines))
+    found = divergence_of(lines, sum("loss" in line for line in lines))
     assert found["rollbacks"] == 1 and not found["diverged"]
     for allowed, verdict in ((0, "REFUSE"), (1, "PASS")):
         gates = {"divergence": {"max_micro": 0, "max_rollbacks": allowed}}
