@@ -25,7 +25,8 @@ class BatchFunction:
     """
 
     def __init__(self, function: Callable):
-        self._function, self._compiled = function, None
+        self._function = function
+        self._compiled: Callable | None = None
 
     def __call__(self, *batch):
         """Calls the function; the first call traces it."""

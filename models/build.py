@@ -134,7 +134,7 @@ def build_front(features: Sequence[Feature], settings: dict, seed: int):
 
 def build_encoders(features: Sequence[Feature], settings: dict, seed: int) -> dict:
     """Sequence's name -> the layer that makes its events one vector."""
-    history = settings.get("history")  # none of a model without embeddings
+    history = settings.get("history") or {}  # none of a model without embeddings
     sequences = [f for f in features if history and f.kind == "sequence"]
     return {
         feature.name: HISTORIES[history["encoder"]](

@@ -121,7 +121,9 @@ class FeatureInputs(tf.keras.layers.Layer):
             for f in self.features
         }
 
-    def split(self, batch: Mapping, shared: Collection[str], cuts=None) -> SplitInput:
+    def split(
+        self, batch: Mapping, shared: Collection[str], cuts=None
+    ) -> SplitInput | None:
         """The vectors of rows that have some features in common.
 
         Args:
@@ -146,7 +148,8 @@ class FeatureInputs(tf.keras.layers.Layer):
             ((f.name,), standardise(f, batch[f.name])) for f in self.features if not f.rows
         ]
         places = self._columns()
-        parts, columns = {True: [], False: []}, {True: [], False: []}
+        parts: dict[bool, list] = {True: [], False: []}
+        columns: dict[bool, list] = {True: [], False: []}
         for names, part in pieces:
             parts[names[0] in constant].append(part)
             columns[names[0] in constant] += [c for name in names for c in places[name]]
@@ -214,7 +217,7 @@ class FeatureInputs(tf.keras.layers.Layer):
         }
         if LINEAR in self.tables:  # over all that is embedded
             linear, ids = self.tables[LINEAR], _ids(self.embedded, batch)
-            first = next(iter(located), None)
+            first = next(iter(located), "")
             same = len(located) == 1 and linear.reads_like(self.tables[first], ids)
             located[LINEAR] = located[first] if same else linear.locate(ids)
         return located

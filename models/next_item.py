@@ -213,7 +213,7 @@ class NextItemModel(TrainedModel):
         located = {ITEMS: tf.reshape(seen, [-1])}
         if self.users:
             located[USER] = self._shared_users(data[USER], training=True)
-        sample = () if self.sampled is None else self._sample(targets)
+        sample = () if self.sampled is None else self._sample(targets, self.sampled)
         if sample:
             located[SOFTMAX] = tf.concat([_classes(targets), sample[0]], axis=0)
         return seen, targets, located, sample
@@ -224,7 +224,7 @@ class NextItemModel(TrainedModel):
         hidden = tf.random.uniform(tf.shape(ids), seed=self.seed) < self.masked_inputs
         return tf.where(hidden, 0, ids)
 
-    def _sample(self, targets):
+    def _sample(self, targets, share: float):
         """Distinct classes, and the logarithm of how often labels and they are expected.
 
         Log-uniform as published: ids are to be in the order of their frequency.
@@ -232,7 +232,7 @@ class NextItemModel(TrainedModel):
         drawn = tf.random.log_uniform_candidate_sampler(
             tf.cast(_classes(targets), tf.int64)[:, tf.newaxis],
             num_true=1,
-            num_sampled=max(1, round(self.sampled * self.items)),
+            num_sampled=max(1, round(share * self.items)),
             unique=True,
             range_max=self.items,
             seed=self.seed,

@@ -7,6 +7,7 @@ whatever else the few operators and functions below can say.
 
 import ast
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import cast
 
 OPERATORS = {
     ast.Add: lambda a, b: a + b,
@@ -96,14 +97,12 @@ def _check(node: ast.AST, formula: str, names: Collection[str], is_function: boo
         raise ValueError(f"score may use + - * / ** only. Received: {formula!r}.")
     elif isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.USub):
         raise ValueError(f"score may use + - * / ** only. Received: {formula!r}.")
-    elif isinstance(node, ast.Call) and (
-        node.keywords or not isinstance(node.func, ast.Name)
-    ):
-        raise ValueError(
-            f"score may call {', '.join(FUNCTIONS)} with plain arguments. "
-            f"Received: {formula!r}."
-        )
     elif isinstance(node, ast.Call):
+        if node.keywords or not isinstance(node.func, ast.Name):
+            raise ValueError(
+                f"score may call {', '.join(FUNCTIONS)} with plain arguments. "
+                f"Received: {formula!r}."
+            )
         wanted = FUNCTIONS.get(node.func.id, len(node.args))
         if len(node.args) != wanted:
             raise ValueError(
@@ -134,7 +133,7 @@ def evaluate_score(
         The score, of the outputs' type and shape.
     """
     if isinstance(tree, ast.Constant):
-        return float(tree.value)
+        return float(cast(float, tree.value))
     if isinstance(tree, ast.Name):
         return outputs[tree.id]
     if isinstance(tree, ast.UnaryOp):
@@ -143,5 +142,6 @@ def evaluate_score(
         left = evaluate_score(tree.left, outputs, functions)
         right = evaluate_score(tree.right, outputs, functions)
         return OPERATORS[type(tree.op)](left, right)
-    arguments = [evaluate_score(a, outputs, functions) for a in tree.args]
-    return functions[tree.func.id](*arguments)
+    call = cast(ast.Call, tree)
+    arguments = [evaluate_score(a, outputs, functions) for a in call.args]
+    return functions[cast(ast.Name, call.func).id](*arguments)

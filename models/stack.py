@@ -83,7 +83,7 @@ def block_sources(operator: str, blocks: int, top: int | None = None) -> list[in
         return [i if i < kept else (i - kept) // 2 + kept for i in range(blocks + n)]
     if operator == "cross":
         return [i if i < blocks else i - n for i in range(blocks + n)]
-    new = [None] * (blocks + n)
+    new: list[int | None] = [None] * (blocks + n)
     return new if operator == "embedding" else [*range(blocks), *new[blocks:]]
 
 

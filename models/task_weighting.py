@@ -45,7 +45,7 @@ class TaskWeighting(tf.Module):
         self._halves = tf.constant(halves, tf.float32)
         gamma = self.settings.get("gamma", {})
         self._gamma = tf.constant([gamma.get(n, 1.0) for n in self.names], tf.float32)
-        self._state = {}
+        self._state: dict[str, tf.Variable] = {}
         if method != "fixed":
             self._add("step", tf.zeros([], tf.int64))
         starts = {

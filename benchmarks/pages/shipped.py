@@ -45,7 +45,9 @@ def trials(kept: dict) -> str:
         follow = f"{found['is_follow']['calibration']:.2f}"
         rows.append([f"{TRIALS[name]}, trial {name}", *map(share, areas),
                      share(sum(areas) / len(areas)), follow])  # fmt: skip
-    return markdown(["test AUC", *tasks, "mean", "is_follow: predicted over observed"], rows)
+    return markdown(
+        ["test AUC", *tasks, "mean", "is_follow: predicted over observed"], rows
+    )
 
 
 def sequences(kept: dict) -> str:

@@ -236,7 +236,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
 
         An unknown number of rows is B in all of them; lists of unknown length may differ.
         """
-        groups = {}
+        groups: dict[tuple, list[int]] = {}
         for i, ids in enumerate(inputs):
             unknown = None in ids.shape.as_list()[1:]
             key = ids.dtype, str(ids.shape), self.poolings[i], i if unknown else None
@@ -265,11 +265,11 @@ class FusedEmbedding(tf.keras.layers.Layer):
     def _row_ids(self, group, ids):
         """Rows of the one variable for ids `[B, inputs of the group, ...]`."""
         rows = [self.rows[self.tables[i]] for i in group]
-        unknown = [min(OUT_OF_VOCABULARY_ID, size - 1) for size in rows]
+        last = [min(OUT_OF_VOCABULARY_ID, size - 1) for size in rows]
         shape = [1, len(group)] + [1] * (ids.shape.rank - 2)
         limit, unknown, offset = (
             np.reshape(numbers, shape)
-            for numbers in (rows, unknown, [self._offsets[i] for i in group])
+            for numbers in (rows, last, [self._offsets[i] for i in group])
         )
         inside = tf.logical_and(ids >= 0, ids < tf.constant(limit, ids.dtype))
         ids = tf.where(inside, ids, tf.constant(unknown, ids.dtype))

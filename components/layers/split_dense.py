@@ -27,7 +27,7 @@ class KernelCuts:
 
     def cut(self, columns, shared_columns):
         """Stores the parts of the kernels of the layers noted."""
-        alike = {}
+        alike: dict[object, list] = {}
         for i, layer in enumerate(self.layers):
             key = i if layer.units > NARROW else layer.activation
             alike.setdefault(key, []).append(layer)
@@ -50,7 +50,7 @@ class KernelCuts:
             shared: `[1, S]`.
             each: `[B, E]`.
         """
-        outputs = {}
+        outputs: dict[object, tf.Tensor] = {}
         for layers, (kernel, of_shared, bias) in zip(self._alike, self._cuts, strict=True):
             bias = tf.matmul(shared, of_shared)[0] + bias
             whole = layers[0].activation(tf.nn.bias_add(tf.matmul(each, kernel), bias))

@@ -7,6 +7,7 @@ the log afterwards.  Both see the same events.
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from typing import Any
 
 DEAD_AUC = 0.52  # at and below it a binary task has learned nothing
 
@@ -15,8 +16,8 @@ class RunningMedian:
     """Median of the last `window` values: O(log n) comparisons a step."""
 
     def __init__(self, window):
-        self._recent = deque()
-        self._sorted = []
+        self._recent: deque[float] = deque()
+        self._sorted: list[float] = []
         self._window = window
 
     def add(self, value):
@@ -74,7 +75,7 @@ class DivergenceDetector:
         self._window = window
         self._median = RunningMedian(window)
         self._tasks = {}
-        self._episode = None
+        self._episode: Any = None  # a dict, while the loss is high
         self._dead_since = {}
         self._nonfinite_run = 0
 
@@ -197,7 +198,7 @@ class DivergenceDetector:
             median = self._tasks.setdefault(task, RunningMedian(self._window))
             if self._is_high(loss, median):
                 rises[task] = loss - median.value() if math.isfinite(loss) else math.inf
-        return sorted(rises, key=rises.get, reverse=True)
+        return sorted(rises, key=rises.__getitem__, reverse=True)
 
     def _learn(self, losses):
         for task, loss in losses.items():

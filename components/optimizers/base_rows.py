@@ -257,8 +257,8 @@ class RowOptimizer(BaseOptimizer):
         if clip == "cowclip":
             g, clipped = cow_clip(g, w, counts, self.r, self.zeta)
         if clip in ("field", "global"):
-            groups = self._groups(variable, clip, held.rows)
-            g, clipped = group_clip(g, w, *groups, self.r, self.zeta)
+            groups, size = self._groups(variable, clip, held.rows)
+            g, clipped = group_clip(g, w, groups, size, self.r, self.zeta)
         delta, slots = self._rule(g, list(held.slots), eta, self.iterations + 1)
         if clip == "clippy":
             delta, sigma = clippy.shrink(delta, w, self.r, self.zeta, axis=[1])

@@ -12,7 +12,15 @@ from steadyrank.components.optimizers.base import BaseOptimizer, compute_dtype
 from steadyrank.components.optimizers.gradients import global_norm, to_dense
 from steadyrank.components.optimizers.rules import AdagradRule, AdamRule, check_range
 
-CLIPS = ("none", "clippy", "clippy_unit", "value", "norm", "global_norm", "agc")
+CLIPS: tuple[str, ...] = (
+    "none",
+    "clippy",
+    "clippy_unit",
+    "value",
+    "norm",
+    "global_norm",
+    "agc",
+)
 CLIPS += ("agc_tensor", "lamb")
 
 

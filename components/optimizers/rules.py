@@ -111,5 +111,6 @@ class AdamRule:
 
     def absent(self, w, slots, steps, rates, last, l2):
         """`(w, slots)` after steps without a gradient but the L2's."""
-        w, m, v = lazy_catch_up.adam(w, *slots, steps, rates, last, l2, self)
+        m, v = slots
+        w, m, v = lazy_catch_up.adam(w, m, v, steps, rates, last, l2, self)
         return w, [m, v]

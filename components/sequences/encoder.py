@@ -139,6 +139,6 @@ class SequenceEncoder(tf.keras.layers.Layer):
 
     def get_config(self):
         """Every argument of `__init__`."""
-        names = ("kind", "blocks", "alpha", "max_length", "dropout")
-        names += ("normalize_first", "seed")
+        names = ["kind", "blocks", "alpha", "max_length", "dropout"]
+        names += ["normalize_first", "seed"]
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
