@@ -1,6 +1,6 @@
 """From plain settings to a built model: the one table from names to classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -28,7 +28,7 @@ ROW_OPTIMIZERS = {
     "row_wise_adagrad": row_optimizers.RowWiseAdagrad,
 }
 # trunk -> class, layer's name, and what the config has no key for
-TRUNKS = {
+TRUNKS: dict[str, tuple[Callable | None, str, dict]] = {
     "lr": (None, "", {}),
     "fm": (None, "", {}),
     "wide_deep": (Deep, "deep", {}),

@@ -180,7 +180,7 @@ class RankingModel(TrainedModel):
 
         Empty for a trunk without gates.
         """
-        if not getattr(self.trunk, "gated", False):
+        if self.trunk is None or not getattr(self.trunk, "gated", False):
             return {}
         notes, inputs = GateNotes(), self.inputs_layer(features)
         self.trunk(inputs if self.front is None else self.front(inputs), notes=notes)

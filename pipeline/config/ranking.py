@@ -1,7 +1,7 @@
 """The config of a ranking model, and what its sections must agree on."""
 
 from collections import Counter
-from typing import Annotated, Union
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ from steadyrank.pipeline.config.sections import (
     column,
 )
 from steadyrank.pipeline.config.sweep import Sweep
-from steadyrank.pipeline.config.trunks import TRUNKS
+from steadyrank.pipeline.config.trunks import AnyTrunk
 from steadyrank.pipeline.files.errors import near
 
 
@@ -31,7 +31,7 @@ class Config(Section):
     features: Annotated[list[FeatureConfig], Field(min_length=1)]
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
     score: str = ""  # "": the product of the binary tasks' probabilities
-    model: Annotated[Union[TRUNKS], Field(discriminator="trunk")]  # noqa: UP007
+    model: Annotated[AnyTrunk, Field(discriminator="trunk")]
     train: Train = Train()
     serving: Serving = Serving()
     export: Export = Export()

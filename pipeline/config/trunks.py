@@ -1,6 +1,6 @@
 """The ``model`` section: one class for each trunk, told apart by ``trunk``."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -203,22 +203,23 @@ class DcnV2(Dcn):
     rank: Size | None = None  # of the matrices; null: full
 
 
-TRUNKS = (
-    LogisticRegression,
-    FactorizationMachine,
-    WideDeep,
-    DeepFM,
-    Dcn,
-    DcnV2,
-    SharedBottom,
-    SingleTask,
-    Asymmetric,
-    Customized,
-    CrossStitch,
-    Sluice,
-    Omoe,
-    Mmoe,
-    MlMmoe,
-    Cgc,
-    Ple,
+AnyTrunk = (
+    LogisticRegression
+    | FactorizationMachine
+    | WideDeep
+    | DeepFM
+    | Dcn
+    | DcnV2
+    | SharedBottom
+    | SingleTask
+    | Asymmetric
+    | Customized
+    | CrossStitch
+    | Sluice
+    | Omoe
+    | Mmoe
+    | MlMmoe
+    | Cgc
+    | Ple
 )
+TRUNKS: tuple[type[Section], ...] = get_args(AnyTrunk)

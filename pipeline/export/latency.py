@@ -60,7 +60,7 @@ def calls_of(loaded) -> dict[str, Callable]:
             }
             return {name: v.numpy() for name, v in function(**tensors).items()}
 
-        call.owner = loaded  # or its variables would be gone
+        setattr(call, "owner", loaded)  # noqa: B010 (or its variables would be gone)
         return call
 
     return {name: calling(function) for name, function in loaded.signatures.items()}

@@ -252,7 +252,8 @@ def _explain(url: str, error: Exception) -> str:
     response = getattr(error, "response", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code = response.get("Error", {}).get("Code")
-    if code == "NoSuchBucket" or (status == 404 and error.operation_name == "HeadBucket"):
+    operation = getattr(error, "operation_name", None)
+    if code == "NoSuchBucket" or (status == 404 and operation == "HeadBucket"):
         return f"{url}: bucket {bucket!r} does not exist. Create it, or mend the name."
     if status == 404:
         return f"{url}: no such object."

@@ -12,6 +12,7 @@ of that stands in ``<output>.partial``, where ``--resume`` finds it.
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 import yaml
@@ -199,7 +200,7 @@ def prepare_warm_start(
         InputError: The examples did not grow from those of the other run, which has
             another model, or no whole checkpoint; or the output is there already.
     """
-    examples = kind.open_examples(examples_path)
+    examples: Any = kind.open_examples(examples_path)  # of windows
     schema, trained = kind.agree(config, examples.schema), Path(trained)
     windows = tuple(examples.windows("train")) if windows is None else tuple(windows)
     examples.only(windows)

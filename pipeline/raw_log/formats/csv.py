@@ -158,7 +158,8 @@ def _values(path: str, line: bytes, form: Form, header: bool) -> list[str]:
         raise InputError(unclosed(path, "the first lines", text[:80]))
     wide: list[int] = []
     options = _options(form, invalid_row_handler=lambda row: _count(wide, row))
-    names, table, data = ["0"], (), text.encode() + b"\n"
+    names, data = ["0"], text.encode() + b"\n"
+    table: pa.Table = ()
     while not len(table):
         table = pyarrow.csv.read_csv(
             pa.py_buffer(data),

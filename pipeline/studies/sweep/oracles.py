@@ -5,7 +5,8 @@ trial of a worker that died to another one.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras_tuner as kt
 from keras_tuner.engine.trial import TrialStatus
@@ -29,6 +30,17 @@ class _Sweeping:
     """
 
     first: Mapping | None = None
+    # KerasTuner's
+    trials: dict[str, Any]
+    ongoing_trials: dict[str, Any]
+    start_order: list[str]
+    end_order: list[str]
+    tuner_ids: set[str]
+    objective: Any
+    _run_times: dict[str, int]
+    _retry_queue: list[str]
+    _save_trial: Callable[..., None]
+    save: Callable[[], None]
 
     def _random_values(self):
         if self.first and not self.start_order:
