@@ -2,6 +2,7 @@
 #   make test    the test suite                make lint    style and format
 #   make demo    synthetic log to verdict      make clean   all that make made
 #   make bench-peers   beside other libraries, in an environment of theirs; ARGS=--quick
+#   make types   the type checker              make docs    the site, in build/site
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,8 +11,10 @@ DEMO := runs/demo
 
 PEERS := .venv-peers
 PEERS_NEED := benchmarks/peers-requirements.txt
+DOCS := .venv-docs
+TYPES := .venv-types
 
-.PHONY: demo test lint clean bench-peers
+.PHONY: demo test lint clean bench-peers docs types
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -27,11 +30,19 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+types: $(READY) $(TYPES)/ready
+	$(TYPES)/bin/mypy --python-executable $(BIN)/python
+	MYPY="$(CURDIR)/$(TYPES)/bin/mypy" $(BIN)/python -m pytest tests/test_types.py
+
+docs: $(DOCS)/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
+	@echo "The site: $(CURDIR)/build/site/index.html"
+
 bench-peers: $(READY) $(PEERS)/ready
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(DOCS) $(TYPES) $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was installed from, or the install runs again.
@@ -43,4 +54,9 @@ $(READY): setup.py constraints.txt
 $(PEERS)/ready: $(PEERS_NEED)
 	@VENV="$(PEERS)" sh tools/venv.sh
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r $(PEERS_NEED)
+	@touch $@
+
+$(DOCS)/ready $(TYPES)/ready: .venv-%/ready: tools/%-requirements.txt
+	@VENV=".venv-$*" sh tools/venv.sh
+	.venv-$*/bin/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
