@@ -1,5 +1,6 @@
 """Shipped configs from the raw log to the verdict, as a user runs them.
 
+    python -m benchmarks.keep shipped demo         # what `make demo` runs
     python -m benchmarks.keep shipped kuairand     # configs/kuairand.yaml
     python -m benchmarks.keep shipped compared     # a feature less, and another trunk
     python -m benchmarks.keep shipped sweep        # trials of the sweep, on the test days
@@ -43,7 +44,7 @@ def run(
 
     Args:
         config: Its name below ``configs``.
-        data: Name of the log's folder.
+        data: The log's folder, below ``DATA`` or anywhere.
         output: The run's folder.
         settings: ``key=value``, as for ``--set``.
         baseline: Another run's folder, of which the export is the baseline.
@@ -101,6 +102,17 @@ def _long(content) -> bool:
     return isinstance(content, list) and len(content) > 2
 
 
+def demo(folder: Path) -> dict:
+    """The synthetic log of ``make demo``, and its rows as preprocessing counts them."""
+    command = [sys.executable, "-m", "steadyrank", "synthesize", "--rows", "200000"]
+    command += ["--seed", "1", "--output", str(folder / "log")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    found = run("demo", str(folder / "log"), folder / "demo")
+    manifest = _read(folder / "demo" / "examples" / "manifest.json")
+    splits = {name: one["rows"] for name, one in manifest["splits"].items()}
+    return {"demo": {**found, "rows": {**manifest["rows"], "splits": splits}}}
+
+
 def kuairand(folder: Path) -> dict:
     """The main job, once."""
     return {"kuairand": run("kuairand", "kuairand", folder / "kuairand")}
@@ -148,7 +160,13 @@ def sequences(folder: Path) -> dict:
     return found
 
 
-PARTS = {"kuairand": kuairand, "compared": compared, "sweep": sweep, "sequences": sequences}
+PARTS = {
+    "demo": demo,
+    "kuairand": kuairand,
+    "compared": compared,
+    "sweep": sweep,
+    "sequences": sequences,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:

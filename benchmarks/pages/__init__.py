@@ -1,4 +1,4 @@
-"""The tables of ``docs/measured/`` and the README, made from ``benchmarks/results/``.
+"""The tables of ``docs/measured/``, the README and the quickstart, made from ``benchmarks/results/``.
 
     python -m benchmarks.pages
 
@@ -34,7 +34,8 @@ FIGURE = re.compile(
 
 def pages() -> list[Path]:
     """The pages that hold tables of results."""
-    return [ROOT / "README.md", *sorted(MEASURED.glob("*.md"))]
+    quickstart = ROOT / "docs" / "quickstart.md"
+    return [ROOT / "README.md", quickstart, *sorted(MEASURED.glob("*.md"))]
 
 
 def filled(text: str) -> str:

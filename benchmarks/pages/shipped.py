@@ -101,3 +101,24 @@ def _told(found: dict) -> str:
     low, high = found["interval"]
     text = f"{gain(found['difference'])} ({span((low, high))})"
     return bold(text) if low > 0 or high < 0 else text
+
+
+def demo(kept: dict) -> str:
+    """What ``make demo`` says of the synthetic log, whose true probabilities are known."""
+    run = kept["result"]["demo"]
+    rows = run["rows"]
+    splits = listed(f"{name} {count:,}" for name, count in rows["splits"].items())
+    said = (
+        f"{rows['read']:,} rows read = {rows['written']:,} written ({splits}) + "
+        f"{rows['duplicates']:,} duplicates + {sum(rows['rejected'].values()):,} rejected.\n\n"
+    )
+    table = []
+    for task, one in run["metrics"]["tasks"].items():
+        if one["kind"] == "binary":
+            cells = [share(one[key]) for key in ("auc", "reachable_auc", "gauc")] + [""]
+        else:
+            cells = ["", "", "", f"{one['rmse']:,.0f}"]
+        table.append([task, f"{one['rows']:,}", *cells, f"{one['calibration']:.2f}"])
+    heads = ["task", "test rows", "AUC", "reachable", "GAUC", "RMSE"]
+    verdict = f"\nVerdict: {run['verdict']}.\n"
+    return said + markdown([*heads, "predicted over observed"], table) + verdict
