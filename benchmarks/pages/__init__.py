@@ -1,4 +1,4 @@
-"""The tables of ``docs/measured/``, the README and the quickstart, made from ``benchmarks/results/``.
+"""The tables of the pages of measurements, the README and the quickstart, by results.
 
     python -m benchmarks.pages
 

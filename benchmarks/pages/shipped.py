@@ -108,9 +108,10 @@ def demo(kept: dict) -> str:
     run = kept["result"]["demo"]
     rows = run["rows"]
     splits = listed(f"{name} {count:,}" for name, count in rows["splits"].items())
+    rejected = sum(rows["rejected"].values())
     said = (
         f"{rows['read']:,} rows read = {rows['written']:,} written ({splits}) + "
-        f"{rows['duplicates']:,} duplicates + {sum(rows['rejected'].values()):,} rejected.\n\n"
+        f"{rows['duplicates']:,} duplicates + {rejected:,} rejected.\n\n"
     )
     table = []
     for task, one in run["metrics"]["tasks"].items():
