@@ -7,12 +7,14 @@ process however it ends.  On a file system without locks nothing is swept.
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+RANDOM_BYTES = 8
 STAGING = "steadyrank-"  # begins the name of a folder in the system's temporary one
 
 
@@ -43,8 +45,14 @@ def temporary() -> contextlib.AbstractContextManager[Path]:
 
 
 def sweep(folder: Path, name: str) -> None:
-    """Remove scratch folders of a name whose processes have died."""
-    for path in folder.glob(f"{name}*") if folder.is_dir() else ():
+    """Remove scratch folders of a name whose processes have died, and no others.
+
+    What only begins with the name (``/tmp/steadyrank-results``) is somebody's own.
+    """
+    made = re.compile(re.escape(name) + f"[0-9a-f]{{{2 * RANDOM_BYTES}}}")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not made.fullmatch(path.name):
+            continue
         if not path.is_dir() or path.is_symlink() or path.stat().st_uid != os.getuid():
             continue
         with contextlib.suppress(OSError):
@@ -59,7 +67,7 @@ def sweep(folder: Path, name: str) -> None:
 def _make(folder: Path, name: str) -> tuple[Path, int]:
     """A new folder and the descriptor that holds its lock."""
     while True:
-        path = folder / f"{name}{secrets.token_hex(8)}"
+        path = folder / f"{name}{secrets.token_hex(RANDOM_BYTES)}"
         path.mkdir(parents=True)
         lock = os.open(path, os.O_RDONLY)
         with contextlib.suppress(OSError):  # no locks here: nobody sweeps, either

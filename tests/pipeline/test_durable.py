@@ -102,6 +102,21 @@ def test_a_json_file_is_on_the_disk_before_it_is_named(tmp_path, monkeypatch):
     assert done == ["a.json.partial", tmp_path.name]
 
 
+def test_what_is_no_scratch_folder_is_not_swept(tmp_path):
+    mine = {
+        "x-",
+        "x-results",
+        "x-9bk671pi",
+        "x-" + "g" * 16,
+        "x-" + "0" * 17,
+        "y-" + "0" * 16,
+    }
+    for name in [*mine, "x-" + "0" * 16]:
+        folder_of(tmp_path / name, "1")
+    scratch.sweep(tmp_path, "x-")
+    assert {path.name for path in tmp_path.iterdir()} == mine
+
+
 def test_scratch_of_the_dead_is_swept_and_of_the_living_is_not(tmp_path):
     command = [sys.executable, "-c", HOLDING, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
