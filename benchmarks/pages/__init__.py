@@ -34,8 +34,7 @@ FIGURE = re.compile(
 
 def pages() -> list[Path]:
     """The pages that hold tables of results."""
-    quickstart = ROOT / "docs" / "quickstart.md"
-    return [ROOT / "README.md", quickstart, *sorted(MEASURED.glob("*.md"))]
+    return [ROOT / "README.md", *sorted(MEASURED.glob("*.md"))]
 
 
 def filled(text: str) -> str:
