@@ -39,6 +39,7 @@ from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
 from steadyrank.pipeline.files.urls import within
+from steadyrank.pipeline.gates.judge import named
 from steadyrank.pipeline.gates.rules import PASS, REFUSE
 from steadyrank.pipeline.gates.task_gates import METRICS, metric_gates
 from steadyrank.pipeline.kinds import (
@@ -166,7 +167,7 @@ def _train_and_judge(
         **night,
         "verdict": result["verdict"],
         # of a model that is new itself, no day but the one that it is judged on
-        "left_out": _to_blame(judged, result, night["day"], windows if warm else ()),
+        **_blame(judged, result, night["day"], windows if warm else ()),
         "content": metrics["content"],
         "auc": _aucs(metrics["tasks"]),
         "base_auc": theirs and _aucs(theirs),
@@ -182,6 +183,9 @@ def _diverged(night: dict, reason: str, work: Path) -> dict:
         **night,
         "verdict": DIVERGED,
         "left_out": night["trained_on"][-1][:DAY] if _is_warm(night) else None,
+        "left_out_because": "training diverged, and it is the newest day of it"
+        if _is_warm(night)
+        else None,
         "content": None,
         "auc": {},
         "base_auc": None,
@@ -385,10 +389,8 @@ def _absolute(limits: dict, new: Collection[str] | None) -> dict:
     return {task: gate for task, gate in kept.items() if any(gate.model_dump().values())}
 
 
-def _to_blame(
-    config: Config, result: dict, day: str, windows: tuple[str, ...]
-) -> str | None:
-    """The day that no later night shall train on, where there is one.
+def _blame(config: Config, result: dict, day: str, windows: tuple[str, ...]) -> dict:
+    """The day that no later night shall train on, where there is one, and why.
 
     What the rows of the day refuse may be the day's own fault.  It is, if the baseline,
     which passed on an earlier day, does not keep the absolute limits on them either.
@@ -396,15 +398,24 @@ def _to_blame(
     refused = [gate for gate in result["gates"] if gate["verdict"] == REFUSE]
     baseline = result["metrics"]["baseline"]
     if baseline is None or not any(gate["gate"] in JUDGED_BY_ROWS for gate in refused):
-        return None
+        return {"left_out": None, "left_out_because": None}
     absolute = _without_baseline(config).gates.model_dump()
     bands = {t: g for t, g in absolute["calibration"].items() if g["min"] is not None}
     absolute |= {"confidence": None, "calibration": bands}
     for metric in (*METRICS, "calibration"):
         judged = {t: g for t, g in absolute[metric].items() if t in baseline["tasks"]}
         absolute[metric] = judged
-    found = metric_gates({"tasks": baseline["tasks"], "baseline": None}, absolute)
-    bad_day = any(gate["verdict"] == REFUSE for gate in found)
-    if bad_day:
-        return day
-    return windows[-1][:DAY] if windows else None
+    metrics = {"tasks": baseline["tasks"], "where": result["metrics"].get("where")}
+    found = [
+        named(gate, metrics)
+        for gate in metric_gates({**metrics, "baseline": None}, absolute)
+        if gate["verdict"] == REFUSE
+    ]
+    if found:
+        said = "; ".join(gate["reason"] for gate in found)
+        why = f"the blessed model fails there as well: {said}"
+        return {"left_out": day, "left_out_because": why}
+    if not windows:
+        return {"left_out": None, "left_out_because": None}
+    why = "the blessed model keeps its limits there, and this is the newest day trained on"
+    return {"left_out": windows[-1][:DAY], "left_out_because": why}

@@ -132,6 +132,13 @@ class DivergenceDetector:
         """Whether a jump is open: the loss is high and has not come back yet."""
         return self._episode is not None
 
+    @property
+    def loss_diverged_at(self):
+        """The step at which the loss was lost for good, as if the stream ended here."""
+        open_at = self._episode["step"] if self._episode else None
+        places = [place for place in (self.diverged_at, open_at) if place is not None]
+        return min(places, default=None)
+
     def summary(self):
         """The verdict on all steps so far, as if the stream ended here.
 
@@ -141,8 +148,7 @@ class DivergenceDetector:
             `diverged`, `diverged_at`, `dead_tasks`.  A jump still open at the end has
             not recovered: it counts as divergence.
         """
-        open_at = self._episode["step"] if self._episode else None
-        places = (self.diverged_at, open_at, *self._dead_since.values())
+        places = (self.loss_diverged_at, *self._dead_since.values())
         at = min((place for place in places if place is not None), default=None)
         return {
             "steps": self.steps,

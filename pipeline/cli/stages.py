@@ -453,7 +453,9 @@ def _say_night(night: dict, store: Path) -> None:
     for reason in night["reasons"]:
         terminal.say(f"{night['verdict']}: {reason}")
     if night["left_out"]:
-        terminal.say(f"{night['left_out']} is left out of training from now on")
+        because = night.get("left_out_because")
+        why = f": {because}" if because else ""
+        terminal.say(f"{night['left_out']} is left out of training from now on{why}")
     terminal.verdict(night["verdict"])
     folder = store / "nights" / night["day"]
     terminal.say(f"report: {folder / 'evaluation' / 'report.html'}")

@@ -103,6 +103,8 @@ def evaluate(
     gates = config.gates.model_dump()
     metrics = {
         "split": split,
+        "where": examples.span(split),
+        "trained_on": examples.span("train"),
         "new_tasks": list(new_tasks),
         "rows": examples.rows(split),
         "model": original(export.path),

@@ -1,11 +1,13 @@
 """Places: local paths and URLs of object storage, under the names that a user gave them."""
 
 import functools
+import re
 from pathlib import Path
 
 from steadyrank.pipeline.files.errors import InputError
 
 SCHEMES = ("s3://", "gs://", "hdfs://")
+UNPUBLISHED = re.compile(r"^\.(.+)\.partial-[0-9a-f]{16}$")  # as ``publish`` names them
 
 
 class Url(str):
@@ -55,7 +57,12 @@ def remember_origin(local: Path, url: Url) -> None:
 
 
 def original(path: Path) -> str:
-    """What a user calls a place: the URL that it stands in for, else the path as it is."""
+    """What a user calls a place: the URL that it stands in for, else the path as it is.
+
+    A place in a folder that is still being written is called as it will be when that
+    folder is published.
+    """
+    path = Path(*(UNPUBLISHED.sub(r"\1", part) for part in path.parts))
     for above in (path, *path.parents):
         note = _note_beside(above)
         if note.is_file():

@@ -8,12 +8,23 @@ numbers with a standard error are judged stands in ``pipeline.gates.rules``.  No
 TensorFlow here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from steadyrank.pipeline.gates.divergence import divergence_gates
 from steadyrank.pipeline.gates.result import is_number, missing, simple
 from steadyrank.pipeline.gates.rules import worst
-from steadyrank.pipeline.gates.soundness import soundness_gates
+from steadyrank.pipeline.gates.soundness import FINITE, LEARNED, soundness_gates
 from steadyrank.pipeline.gates.task_gates import lacking, metric_gates, slice_gates
+
+NAMES = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "log_loss": "log loss",
+    "normalized_entropy": "normalized entropy",
+    "divergence": "training",
+    "gates": "config",
+}
+OF_NO_ROWS = ("size", "latency", "stability", "gates")  # of the export, or its settings
 
 
 def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
@@ -29,7 +40,7 @@ def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
         rule, what was measured, the limit, its own verdict, and why.
     """
     asked = [
-        *_divergence(metrics.get("divergence"), gates.get("divergence")),
+        *divergence_gates(metrics.get("divergence"), gates.get("divergence")),
         *metric_gates(metrics, gates),
         *slice_gates(metrics.get("slices"), gates),
         *_skew(metrics.get("skew"), gates.get("skew")),
@@ -42,38 +53,21 @@ def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
     if not asked:
         reason = "the config names no gate, so nothing vouches for the model"
         asked = [missing("gates", None, "at least one gate", reason)]
-    results = [*asked, *soundness_gates(metrics)]
+    results = [named(said, metrics) for said in [*asked, *soundness_gates(metrics)]]
     return {"verdict": worst(r["verdict"] for r in results), "gates": results}
 
 
-def _divergence(found: dict | None, gate: dict | None) -> list[dict]:
-    if gate is None:
-        return []
-    if not found or not found.get("steps"):
-        return [missing("divergence", None, "no divergence", "the training log is empty")]
-    if found.get("logged") != found.get("trained"):
-        reason = f"the training log holds {found['logged']} of {found['trained']} steps"
-        return [missing("divergence", None, "no divergence", reason)]
-    at = found["diverged_at"]
-    full = simple("divergence", None, "no full divergence", at, None, not found["diverged"])
-    dead = ", ".join(found.get("dead_tasks", []))
-    full["reason"] = f"{found['steps']} steps without one"
-    if found["diverged"]:
-        what = f"the AUC of {dead} went to 0.5" if dead else "the loss diverged"
-        full["reason"] = f"{what} at step {at} and did not come back"
-    skipped = found["nonfinite_steps"]
-    finite = simple("divergence", None, "no non-finite loss", skipped, 0, skipped == 0)
-    finite["reason"] = f"{skipped} of {found['steps']} steps had a non-finite loss"
-    micro, most = len(found["micro"]), gate["max_micro"]
-    few = simple("divergence", None, f"max {most} micro", micro, most, micro <= most)
-    where = ", ".join(str(event["step"]) for event in found["micro"][:5])
-    few["reason"] = f"{micro} micro-divergences" + (f", at steps {where}" if micro else "")
-    back, limit = found.get("rollbacks", 0), gate["max_rollbacks"]
-    survived = simple(
-        "divergence", None, f"max {limit} rollbacks", back, limit, back <= limit
-    )
-    survived["reason"] = f"training went back to a healthy checkpoint {back} times"
-    return [full, finite, few, survived]
+def named(said: dict, metrics: Mapping) -> dict:
+    """A result whose reason says of what it is: metric, task, and the rows."""
+    gate, task = said["gate"], said["task"]
+    if gate in (FINITE, LEARNED):  # which say it themselves
+        return said
+    what = NAMES.get(gate.removeprefix("slice "), gate)
+    place = metrics.get("trained_on" if gate == "divergence" else "where")
+    if gate in OF_NO_ROWS:
+        place = None
+    name = what + (f" of {task}" if task else "") + (f" on {place}" if place else "")
+    return {**said, "reason": f"{name}: {said['reason']}"}
 
 
 def _skew(found: dict | None, gate: dict | None) -> list[dict]:

@@ -4,6 +4,7 @@ import json
 
 import yaml
 
+from steadyrank.pipeline.gates.divergence import divergence_words
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.curves import clipping_by_layer
 from steadyrank.pipeline.report.elements import (
@@ -101,7 +102,10 @@ def divergence_sentence(divergence: dict) -> str:
     if not divergence:
         return "Divergence was not measured."
     steps, micro = divergence.get("steps"), len(divergence.get("micro") or [])
-    if divergence.get("diverged"):
+    lost, dead = divergence.get("loss_diverged_at"), divergence.get("dead_tasks")
+    if divergence.get("diverged") and dead and lost is None:
+        end = f"Training did not diverge, but {divergence_words(divergence)}"
+    elif divergence.get("diverged"):
         end = f"Training diverged at step {divergence.get('diverged_at')}"
     else:
         end = "Training did not diverge"

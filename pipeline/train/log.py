@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from steadyrank.components.metrics.divergence import DivergenceDetector
+from steadyrank.components.metrics.divergence import DEAD_AUC, DivergenceDetector
 from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.publish import finite
@@ -168,13 +168,32 @@ def divergence_of(lines: Sequence[dict], trained: int) -> dict:
         The detector's summary, ``rollbacks``, and the steps ``logged`` and ``trained``.
     """
     phases: dict[int, DivergenceDetector] = {}
-    rollbacks, logged = 0, len(set(steps_in(lines)))
+    rollbacks, measured, logged = 0, {}, len(set(steps_in(lines)))
     for line in lines:
         rollbacks += "rollback" in line
         watch(phases.setdefault(line.get("phase", 0), DivergenceDetector()), line)
-    found = [detector.summary() for detector in phases.values()]
-    summary = merged(found or [DivergenceDetector().summary()])
-    return {**summary, "rollbacks": rollbacks, "logged": logged, "trained": trained}
+        measured |= _last_aucs(line, measured)
+    detectors = [*phases.values()] or [DivergenceDetector()]
+    found = merged([detector.summary() for detector in detectors])
+    lost = [detector.loss_diverged_at for detector in detectors]
+    at = min((place for place in lost if place is not None), default=None)
+    dead = {task: measured[task] for task in found["dead_tasks"] if task in measured}
+    counts = {"rollbacks": rollbacks, "logged": logged, "trained": trained}
+    return {**found, "loss_diverged_at": at, "dead": dead, **counts}
+
+
+def _last_aucs(line: dict, before: Mapping) -> dict:
+    """Task -> its ``auc``, the rows ``on`` which, and the step ``since`` it is dead."""
+    found = {}
+    for kind in ("validation", "progressive"):
+        on = "validation" if kind == "validation" else f"window {line.get('window')}"
+        for task, result in line.get(kind, {}).items():
+            if _is_certain(result):
+                dead = result["auc"] is not None and result["auc"] <= DEAD_AUC
+                since = before.get(task, {}).get("since")
+                since = (line["step"] if since is None else since) if dead else None
+                found[task] = {"auc": result["auc"], "on": on, "since": since}
+    return found
 
 
 def merged(summaries: Sequence[Mapping]) -> dict:

@@ -240,7 +240,7 @@ def test_a_verdict_says_what_was_measured_and_the_limit():
         "rows_needed": None,
         "verdict": "PASS",
         "passed": True,
-        "reason": "0.7500 is at least 0.7",
+        "reason": "AUC of click: 0.7500 is at least 0.7",
     }
 
 
@@ -331,3 +331,21 @@ def test_a_refusal_outweighs_a_hold_and_an_unknown_verdict_refuses():
     assert worst(["PASS", "HOLD", "REFUSE"]) == "REFUSE"
     assert worst(["PASS", "HOLD"]) == "HOLD"
     assert worst(["PASS", "MAYBE"]) == worst([]) == "REFUSE"
+
+
+def test_a_reason_says_of_what_it_is():
+    found = metrics(where="test (2024-03-06)", trained_on="train (2024-03-01)")
+    reasons = [g["reason"] for g in judge(found, {**auc(min=0.8), **STABLE})["gates"]]
+    assert "AUC of click on test (2024-03-06): 0.7500 is below 0.8" in reasons
+    assert "training on train (2024-03-01): 50 steps without one" in reasons
+
+
+def test_a_task_that_is_dead_on_validation_is_not_called_a_loss_that_diverged():
+    dead = {"click": {"auc": 0.494, "on": "validation", "since": 11}}
+    found = metrics(divergence__diverged=True, divergence__diverged_at=11)
+    found["divergence"] |= {"dead_tasks": ["click"], "dead": dead, "loss_diverged_at": None}
+    (said,) = [
+        g["reason"] for g in judge(found, STABLE)["gates"] if g["verdict"] == "REFUSE"
+    ]
+    assert "the AUC of click on validation was 0.4940 from step 11 on" in said
+    assert "no loss diverged" in said and "loss diverged at step" not in said

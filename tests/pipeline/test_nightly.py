@@ -104,6 +104,9 @@ def test_a_poisoned_day_is_refused_and_the_next_goes_on_from_the_blessed(store):
     assert verdicts == ["PASS", "REFUSE", "PASS"]
     assert poisoned["auc"]["click"] < 0.5 < 0.7 < before["auc"]["click"]
     assert poisoned["left_out"] == DATES[POISONED]
+    because = poisoned["left_out_because"]
+    assert because.startswith("the blessed model fails there as well: AUC of click on test")
+    assert any(f"({DATES[POISONED]}): 0." in said for said in poisoned["reasons"])
     assert [night["base"] for night in (before, poisoned, after)] == [
         None,
         DATES[2],
@@ -117,6 +120,15 @@ def test_a_poisoned_day_is_refused_and_the_next_goes_on_from_the_blessed(store):
     entries = current(store)["releases"]
     assert [entry["content"] for entry in entries] == [before["content"], after["content"]]
     assert after["base_auc"]["click"] > 0.7  # the blessed one, on rows of new items
+
+
+def test_what_a_night_says_names_places_that_are_there(store):
+    for day in DATES[2:5]:
+        evaluation = store / "nights" / day / "evaluation"
+        metrics = json.loads((evaluation / "metrics.json").read_text())
+        assert Path(metrics["model"]).is_dir()
+        for name in ("metrics.json", "verdict.json", "report.html"):
+            assert ".partial-" not in (evaluation / name).read_text(), name
 
 
 def test_the_night_starts_where_the_blessed_one_ended(store):
@@ -366,9 +378,13 @@ def test_who_is_to_blame(theirs, gate, blamed):
     found = {"rows": 100, "auc": theirs, "gauc": theirs}
     result = {
         "gates": [{"gate": gate, "verdict": "REFUSE"}],
-        "metrics": {"baseline": {"tasks": {"click": found}}},
+        "metrics": {"baseline": {"tasks": {"click": found}}, "where": "test (a day)"},
     }
-    assert module._to_blame(config, result, DATES[2], tuple(DATES[:2])) == blamed
+    blame = module._blame(config, result, DATES[2], tuple(DATES[:2]))
+    assert blame["left_out"] == blamed
+    if blamed == DATES[2]:
+        said = "fails there as well: AUC of click on test (a day): 0.4000 is below 0.6"
+        assert said in blame["left_out_because"]
     # with fresh weights for a new feature, say: that may be to blame, and no earlier day
     wanted = None if blamed == DATES[1] else blamed
-    assert module._to_blame(config, result, DATES[2], ()) == wanted
+    assert module._blame(config, result, DATES[2], ())["left_out"] == wanted

@@ -117,6 +117,7 @@ def evaluate(
     )
     metrics = {
         "split": split,
+        "where": split,
         "model": original(export.path),
         "content": hash_folder(export.path, EXTRA),
         "fingerprint": examples.schema.fingerprint,

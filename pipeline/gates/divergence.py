@@ -1,0 +1,67 @@
+"""What the divergence check found, in words, and what its gate makes of it."""
+
+from collections.abc import Mapping
+
+from steadyrank.components.metrics.divergence import DEAD_AUC
+from steadyrank.pipeline.gates.result import is_number, missing, simple
+
+
+def divergence_words(found: Mapping) -> str:
+    """How training ended: its loss, and the tasks that showed no sign of life.
+
+    Args:
+        found: As ``metrics.json`` has it.
+    """
+    if not found["diverged"]:
+        return f"{found['steps']} steps without one"
+    dead, at = found.get("dead_tasks") or [], found.get("loss_diverged_at")
+    if at is None and not dead:
+        at = found["diverged_at"]
+    said = [] if at is None else [f"the loss diverged at step {at} and did not come back"]
+    said += [_dead(task, (found.get("dead") or {}).get(task) or {}) for task in dead]
+    if dead and at is None:
+        said.append(
+            "no loss diverged: either this was not learned, or the labels of those rows "
+            "are wrong"
+        )
+    return "; ".join(said)
+
+
+def _dead(task: str, found: Mapping) -> str:
+    where = f" on {found['on']}" if found.get("on") else ""
+    area = found.get("auc")
+    was = f"was {area:.4f}" if is_number(area) else "was no better"
+    since = f" from step {found['since']} on" if found.get("since") is not None else ""
+    return f"the AUC of {task}{where} {was}{since}, no more than the {DEAD_AUC:g} of chance"
+
+
+def divergence_gates(found: Mapping | None, gate: Mapping | None) -> list[dict]:
+    """Judge the training log.
+
+    Args:
+        found: As ``metrics.json`` has it.
+        gate: The config's ``gates.divergence``.
+    """
+    if gate is None:
+        return []
+    if not found or not found.get("steps"):
+        return [missing("divergence", None, "no divergence", "the training log is empty")]
+    if found.get("logged") != found.get("trained"):
+        reason = f"the training log holds {found['logged']} of {found['trained']} steps"
+        return [missing("divergence", None, "no divergence", reason)]
+    at = found["diverged_at"]
+    full = simple("divergence", None, "no full divergence", at, None, not found["diverged"])
+    full["reason"] = divergence_words(found)
+    skipped = found["nonfinite_steps"]
+    finite = simple("divergence", None, "no non-finite loss", skipped, 0, skipped == 0)
+    finite["reason"] = f"{skipped} of {found['steps']} steps had a non-finite loss"
+    micro, most = len(found["micro"]), gate["max_micro"]
+    few = simple("divergence", None, f"max {most} micro", micro, most, micro <= most)
+    where = ", ".join(str(event["step"]) for event in found["micro"][:5])
+    few["reason"] = f"{micro} micro-divergences" + (f", at steps {where}" if micro else "")
+    back, limit = found.get("rollbacks", 0), gate["max_rollbacks"]
+    survived = simple(
+        "divergence", None, f"max {limit} rollbacks", back, limit, back <= limit
+    )
+    survived["reason"] = f"training went back to a healthy checkpoint {back} times"
+    return [full, finite, few, survived]
