@@ -87,3 +87,9 @@ def test_what_the_graph_gives_is_what_the_model_gives():
     np.testing.assert_allclose(
         [found[label] for label in labels], tf.reduce_mean(weights, 0), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_said_not_raised(nothing):
+    use = {"level_0/click": {"a": nothing, "b": 0.5}, "level_0/like": {"a": 0.5, "b": 0.5}}
+    assert collapsed(use) == ["gate level_0/click gives weights that are no numbers"]
