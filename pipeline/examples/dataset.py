@@ -18,6 +18,13 @@ from steadyrank.pipeline.examples.records import ENCODING, OTHER_ENCODING, parse
 from steadyrank.pipeline.files.errors import InputError, PassingError
 
 INTERLEAVED_FILES = 8
+STORE_ERRORS = (  # of TensorFlow's file systems, where a store fails or does not answer
+    tf.errors.UnavailableError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.AbortedError,
+    tf.errors.InternalError,
+    tf.errors.UnknownError,
+)
 
 
 def training_dataset(
@@ -142,7 +149,8 @@ def naming_damage(examples: ExampleSet) -> Iterator[None]:
     Raises:
         InputError: A record's checksum fails, it was encoded by another schema than
             the manifest says of its file, or the file holds fewer records.
-        PassingError: A file gave fewer records than it does when it is read again.
+        PassingError: A file gave fewer records than it does when it is read again, or
+            damaged ones; or the store that it is on does not answer.
     """
     try:
         yield
@@ -164,7 +172,7 @@ def naming_damage(examples: ExampleSet) -> Iterator[None]:
                     "log again."
                 ) from None
         raise
-    except tf.errors.DataLossError as error:
+    except tf.errors.DataLossError:
         for file in examples.manifest["files"]:
             path = examples.readable(examples.path / file["path"])
             if not _is_whole(path):
@@ -172,7 +180,12 @@ def naming_damage(examples: ExampleSet) -> Iterator[None]:
                     f"{path} is corrupt: a record's checksum does not match. "
                     "Preprocess the log again."
                 ) from None
-        raise InputError(f"{examples.path}: a file is corrupt: {error}") from None
+        raise _passed(examples, "gave damaged records") from None
+    except STORE_ERRORS as error:
+        if not examples.source:
+            raise
+        first = str(error).splitlines()[0][:300]
+        raise _passed(examples, f"could not be read ({first})") from None
 
 
 def _short(examples: ExampleSet) -> InputError | PassingError:
@@ -184,9 +197,14 @@ def _short(examples: ExampleSet) -> InputError | PassingError:
                 f"{examples.readable(path)} is cut off or was changed: it must hold "
                 f"{wanted} blocks of rows. Received: {found}. Preprocess the log again."
             )
+    return _passed(examples, "came back short")
+
+
+def _passed(examples: ExampleSet, what: str) -> PassingError:
+    """The error to raise for what is not so when a file is read again."""
     return PassingError(
-        f"{examples.path}: a file came back short, and is whole when it is read again. Try "
-        "again: train --resume goes on where it stopped."
+        f"{examples.source or examples.path}: a file {what}, and is whole when it is read "
+        "again. Try again: train --resume goes on where it stopped."
     )
 
 

@@ -158,8 +158,12 @@ class _S3Files:
 
     def __init__(self):
         import boto3
+        from botocore.config import Config
 
-        self.client = boto3.client("s3")
+        # bounded in time: with a store that answers nothing but 503, about a minute
+        retries = {"mode": "standard", "total_max_attempts": 6}
+        waits = {"connect_timeout": 10, "read_timeout": 30}
+        self.client = boto3.client("s3", config=Config(retries=retries, **waits))
 
     def sizes(self, prefix: str) -> dict[str, int]:
         bucket, key = _bucket_and_key(prefix)

@@ -300,7 +300,15 @@ class TrainingRun:
         if not self.detector.in_episode:
             sync(self.log)  # never behind a checkpoint, whatever the power does
             self.manager.save()
+            self._send()
+
+    def _send(self) -> None:
+        """Send a copy to where another machine would go on from; training does not hang
+        on it: the next one comes after the next checkpoint."""
+        try:
             self.saved(self.work)
+        except PassingError as error:
+            self._say(f"warning: no snapshot of this checkpoint was kept: {error}")
 
     def _restore(self) -> list[dict]:
         """Go to the last checkpoint, or start one; returns what the log held beyond it."""

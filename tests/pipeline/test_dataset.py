@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples import dataset
@@ -213,6 +214,23 @@ def test_a_file_that_is_cut_after_it_was_opened_is_refused(examples, tmp_path, s
         with pytest.raises(PassingError, match="came back short"):
             read()
     read()
+
+
+@pytest.mark.parametrize(
+    "kind, source, raised",
+    [
+        (tf.errors.DataLossError, "", PassingError),  # of files that are whole
+        (tf.errors.UnavailableError, "s3://there", PassingError),
+        (tf.errors.UnknownError, "s3://there", PassingError),
+        (tf.errors.UnknownError, "", tf.errors.UnknownError),  # a fault of ours
+        (tf.errors.InvalidArgumentError, "s3://there", tf.errors.InvalidArgumentError),
+    ],
+)
+def test_a_store_that_fails_for_once_is_no_damage(opened, kind, source, raised):
+    there = dataclasses.replace(opened, source=source)
+    with pytest.raises(raised):
+        with dataset.naming_damage(there):
+            raise kind(None, None, "HTTP response code: 503")
 
 
 def test_damage_of_another_kind_is_not_renamed(opened):

@@ -196,3 +196,16 @@ def test_a_window_that_was_just_measured_is_logged_once(
             train(often, examples, tmp_path / "t")
     train(often, examples, tmp_path / "t", resume=True)
     assert story_of(tmp_path / "t") == story_of(whole)
+
+
+def test_a_snapshot_that_cannot_be_sent_warns_and_training_goes_on():
+    said = []
+
+    class Run:
+        work, _say, _send = None, staticmethod(said.append), TrainingRun._send
+
+        def saved(self, _):
+            raise PassingError("SlowDown")
+
+    Run()._send()
+    assert said == ["warning: no snapshot of this checkpoint was kept: SlowDown"]
