@@ -1,0 +1,1 @@
+"""A first config, proposed from what a log holds."""

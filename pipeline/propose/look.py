@@ -1,0 +1,191 @@
+"""What the columns of a log hold, from a sample of its rows."""
+
+import itertools
+import json
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.raw_log.columns import (
+    NUMBER,
+    in_one_piece,
+    is_bytes,
+    is_list,
+    is_moment,
+    is_number,
+    is_text,
+    to_floats,
+)
+from steadyrank.pipeline.raw_log.formats.base import Form
+from steadyrank.pipeline.raw_log.one_type import in_one_type
+from steadyrank.pipeline.raw_log.open import Log, open_log
+from steadyrank.pipeline.raw_log.times import to_ms
+
+SAMPLE_ROWS, PIECES, BATCHES = 200_000, 12, 64
+SEPARATORS = "|;, "
+FORMS = [{"delimiter": d} for d in (",", "\t", ";", "|", "::")]
+FORMS += [{"delimiter": d, "quote": None} for d in ("\t", "|", ",")]
+FORMS += [{"delimiter": ",", "escape": "\\"}]
+FORMS += [
+    {"delimiter": d, "encoding": e} for e in ("utf-16", "cp1252") for d in (",", "\t", ";")
+]
+PLAUSIBLE_MS = (631_152_000_000, 2_240_611_200_000)  # 1990 to 2040
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of the sample holds.
+
+    Attributes:
+        name: Of the column.
+        values: Of the sample.
+        kind: ``binary``, ``number``, ``integer``, ``text``, ``list``, ``moment`` or
+            ``other``.
+        missing: Share of the rows.
+        distinct: Values.
+        numbers: As float64, NaN where it is none; of binary columns and numbers.
+        separator: Of texts that hold several values; ``""``: they do not.
+        width: Values that nearly all lists have, at most.
+        time: ``time_unit`` and the moments, if it may be a time; None: it is none.
+    """
+
+    name: str
+    values: pa.Array
+    kind: str
+    missing: float
+    distinct: int
+    numbers: np.ndarray | None = None
+    separator: str = ""
+    width: int = 0
+    time: tuple[str, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A log, its columns, and how its files of text must be read."""
+
+    log: Log
+    rows: int
+    form: dict = field(default_factory=dict)
+    columns: dict[str, Column] = field(default_factory=dict)
+
+
+def look_at(patterns: list[str]) -> Sample:
+    """Read a sample from all over a log, and say what its columns hold.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    form = _form_of(patterns)
+    log = open_log(patterns, Form(**form, null_values=("\\N",)), {})
+    names = {name: "init" for name in log.schema.names if not name.startswith("__")}
+    log = open_log(patterns, Form(**form, null_values=("\\N",)), names)
+    chosen = np.unique(np.linspace(0, len(log.pieces) - 1, PIECES).astype(int))
+    batches = (b for place in chosen.tolist() for b in log.pieces[place].batches())
+    step = max(1, round(log.rows * len(chosen) / len(log.pieces) / SAMPLE_ROWS))
+    table = in_one_type(
+        [
+            batch.table.select(list(names)).take(np.arange(0, len(batch.table), step))
+            for batch in itertools.islice(batches, BATCHES)
+        ]
+    )
+    _require_header(log, patterns)
+    columns = {name: _column(name, in_one_piece(table[name])) for name in names}
+    return Sample(log, len(table), form, columns)
+
+
+def _require_header(log: Log, patterns: list[str]) -> None:
+    """Raise where the names of columns are numbers: mostly, those are the first row."""
+    names = log.schema.names
+    if sum(bool(re.match(NUMBER, name)) for name in names) > len(names) / 3:
+        raise InputError(
+            f"{', '.join(patterns)}: seems to have no header line: {', '.join(names)}. "
+            "Write the config by hand, with the names of the columns in data.columns."
+        )
+
+
+def _form_of(patterns: list[str]) -> dict:
+    """The first way to read files of text that gives most columns."""
+    best, error = ({}, 0), None
+    for form in FORMS:
+        if best[1] > 1 and "encoding" in form:
+            break
+        try:
+            log = open_log(patterns, Form(**form), {})
+            next(log.pieces[0].batches())
+        except InputError as caught:
+            error = error or caught
+            continue
+        if len(log.schema) > best[1]:
+            best = form, len(log.schema)
+        if not all(pa.types.is_string(kind) for kind in log.schema.types):
+            return {}
+    if not best[1]:
+        raise error
+    return {} if best[0] == FORMS[0] else best[0]
+
+
+def _column(name: str, values: pa.Array) -> Column:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if is_bytes(values.type):
+        values = values.cast(pa.string(), safe=False)
+    rows, missing = max(len(values), 1), values.null_count
+    if is_list(values.type):
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
+        width = int(np.quantile(lengths, 0.95)) if len(lengths) else 0
+        return Column(name, values, "list", missing / rows, 0, width=max(width, 1))
+    if not (is_number(values.type) or is_text(values.type) or is_moment(values.type)):
+        return Column(name, values, "other", missing / rows, 0)
+    distinct = pc.count_distinct(values).as_py()
+    found = Column(name, values, "text", missing / rows, distinct, time=_time(name, values))
+    if is_moment(values.type):
+        return Column(**{**vars(found), "kind": "moment"})
+    numbers, bad = to_floats(values)
+    reals = numbers.to_numpy(zero_copy_only=False)
+    if bad.any() or np.isnan(reals).all():
+        separator, width = _separated(values)
+        return Column(**{**vars(found), "separator": separator, "width": width})
+    known = reals[~np.isnan(reals)]
+    kind = "integer" if (np.floor(known) == known).all() else "number"
+    if set(np.unique(known)) == {0.0, 1.0}:
+        kind = "binary"
+    return Column(**{**vars(found), "kind": kind, "numbers": reals})
+
+
+def _time(name: str, values: pa.Array) -> tuple[str, np.ndarray] | None:
+    """The unit in which a column is of times of our age, and these."""
+    if pa.types.is_time(values.type) or pa.types.is_boolean(values.type):
+        return None
+    for unit in ("ms", "s", "us", "ns"):
+        try:
+            ms, bad = to_ms(values, unit, "UTC")
+        except (pa.ArrowException, ValueError):
+            return None
+        good = ms[~bad]
+        inside = (good > PLAUSIBLE_MS[0]) & (good < PLAUSIBLE_MS[1])
+        if len(good) > 0.95 * len(ms) and inside.mean() > 0.95:
+            return unit, ms
+    return None
+
+
+def _separated(values: pa.Array) -> tuple[str, int]:
+    """The character that parts several values of a text, and how many there are."""
+    texts = values.drop_null()
+    for mark in SEPARATORS if is_text(values.type) and len(texts) else ():
+        several = pc.mean(pc.match_substring(texts, mark)).as_py()
+        parts = pc.split_pattern(texts, mark)
+        words, whole = pc.count_distinct(parts.flatten()).as_py(), len(pc.unique(texts))
+        if several > 0.2 and words < 0.5 * whole:
+            lengths = pc.list_value_length(parts).to_numpy()
+            return mark, max(int(np.quantile(lengths, 0.95)), 1)
+    return "", 0
+
+
+def shown(value: str) -> str:
+    """A text as YAML has it, in quotes where it needs some."""
+    return value if value.isidentifier() else json.dumps(value, ensure_ascii=False)

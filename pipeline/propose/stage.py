@@ -1,0 +1,43 @@
+"""Look at a log and write a config that runs as it is.
+
+steadyrank init --input 'log/*.parquet' --output config.yaml
+"""
+
+from pathlib import Path
+
+import yaml
+
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.config.document import Loader
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.urls import within
+from steadyrank.pipeline.preprocess.plan import make_plan
+from steadyrank.pipeline.propose.choose import Choice, choose
+from steadyrank.pipeline.propose.look import look_at
+from steadyrank.pipeline.propose.write import as_yaml
+
+
+def propose(patterns: list[str], folder: Path) -> tuple[str, Choice]:
+    """A config for a log, as YAML, and why it says what it says.
+
+    Args:
+        patterns: Of the log.
+        folder: What they are relative to: where the config will stand.
+
+    Raises:
+        InputError: The log cannot be read, or has no column of 0 and 1 to predict, or
+            none to predict it from.
+    """
+    sample = look_at([within(folder, pattern) for pattern in patterns])
+    choice = choose(sample)
+    if not choice.labels:
+        raise InputError(
+            f"{', '.join(patterns)}: no column holds 0 and 1, or true and false, or a "
+            f"rating, to be predicted. Columns: {', '.join(sample.columns)}. Write the "
+            "config by hand: tasks.*.at_least makes a label of a number."
+        )
+    if not choice.features:
+        raise InputError(f"{', '.join(patterns)}: no column is left to be a feature.")
+    text = as_yaml(sample, choice, patterns)
+    make_plan(parse_config(yaml.load(text, Loader), "proposed"), folder)
+    return text, choice

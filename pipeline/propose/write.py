@@ -1,0 +1,109 @@
+"""A choice as a config with a comment at every line."""
+
+import datetime
+import json
+import re
+
+import numpy as np
+
+from steadyrank.pipeline.propose.choose import DAY_MS, Choice
+from steadyrank.pipeline.propose.look import Column, Sample, shown
+
+LOG_SCALED = 100.0  # of a number that is not negative: its largest, over its median
+
+
+def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
+    """The config, to be read by people."""
+    lines = [
+        "# Proposed by steadyrank init from a sample of the log: read it, and mend it."
+    ]
+    lines += ["data:", f"  input: {json.dumps(patterns, ensure_ascii=False)}"]
+    lines += [f"  {key}: {json.dumps(value)}" for key, value in sample.form.items()]
+    if choice.time:
+        lines.append(f"  time: {shown(choice.time.name)}  # {choice.why['time']}")
+        if choice.time.kind != "moment":
+            lines.append(f"  time_unit: {choice.time.time[0]}")
+    lines.append(f"  split: {_split(choice)}")
+    if choice.group:
+        lines.append(f"  group: {shown(choice.group.name)}  # {choice.why['group']}")
+    lines.append("features:")
+    lines += [f"  - {_feature(column)}" for column in choice.features]
+    for name, (label, auc) in choice.leaks.items():
+        said = f"alone it tells {label} with an AUC of {auc:.3f}: is it known before?"
+        lines.append(f"  # {name}: {said}")
+    lines += [f"  # {name}: {why}" for name, why in choice.left_out.items()]
+    lines += [f"tasks:  # {choice.why['tasks']}"]
+    for name, given in choice.labels.items():
+        parts = [f"name: {_name(name)}"]
+        parts += [f"column: {shown(name)}"] * (_name(name) != name)
+        parts += [f"given: {_name(given)}"] * bool(given)
+        if name in choice.at_least:
+            parts.append(f"at_least: {choice.at_least[name]}")
+        said = f"  # nearly all its positives have {given}, too" if given else ""
+        lines.append(f"  - {{{', '.join(parts)}}}{said}")
+    several = len(choice.labels) > 1
+    trunk = "ple, levels: 1" if several else "dcn_v2"
+    lines.append(f"model: {{trunk: {trunk}}}")
+    lines.append(f"train: {{epochs: 1, batch_size: {_batch(sample)}}}")
+    lines += ["gates:  # what a release must have; see docs/gates.md"]
+    lines += ["  divergence: {max_micro: 0}", "  skew: {max_difference: 1.0e-5}"]
+    return "\n".join(lines) + "\n"
+
+
+def _batch(sample: Sample) -> int:
+    """Some hundred steps of a small log, and the usual size of a large one."""
+    return int(2 ** np.clip(np.floor(np.log2(max(sample.log.rows, 1) / 100)), 6, 12))
+
+
+def _split(choice: Choice) -> str:
+    """The last day tests; of a log of few days, its last tenth."""
+    if not choice.time:
+        return "{validation: 0.1, test: 0.1}  # no column of times was found"
+    ms = np.sort(choice.time.time[1])
+    days = np.unique(ms // DAY_MS)
+    if len(days) >= 4:
+        first, second = (_day(int(day)) for day in days[-2:])
+        return (
+            f"{{validation: {first}, test: {second}}}  # the last two of {len(days)} days"
+        )
+    first, second = (_moment(int(ms[int(share * len(ms))])) for share in (0.8, 0.9))
+    return f"{{validation: {first}, test: {second}}}  # the last two tenths"
+
+
+def _day(day: int) -> str:
+    return str(datetime.date(1970, 1, 1) + datetime.timedelta(days=day))
+
+
+def _moment(ms: int) -> str:
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=ms // 1000)
+    return moment.isoformat()
+
+
+def _feature(column: Column) -> str:
+    name = _name(column.name)
+    parts = [f"name: {name}"]
+    parts += [f"column: {shown(column.name)}"] * (name != column.name)
+    said = [f"{column.distinct:,} values"] if column.distinct else []
+    said += [f"{column.missing:.1%} missing"] * (column.missing > 0)
+    if column.kind == "number" or column.kind == "integer" and not _is_id(column):
+        parts.append("kind: numeric")
+        known = column.numbers[~np.isnan(column.numbers)]
+        if known.min() >= 0 and known.max() > LOG_SCALED * max(np.median(known), 1):
+            parts.append("transform: log1p")
+    else:
+        parts.append("kind: categorical")
+        parts += [f"separator: {json.dumps(column.separator)}"] * bool(column.separator)
+        parts += [f"max_values: {column.width}"] * bool(column.width)
+    return f"{{{', '.join(parts)}}}" + (f"  # {', '.join(said)}" if said else "")
+
+
+def _is_id(column: Column) -> bool:
+    """Whether whole numbers are names: by the column's, or as there are few of them."""
+    named = re.search(r"(^|_)(id|uid|code|type|cat|category)$|id$", column.name, re.I)
+    return bool(named) or column.distinct <= 50
+
+
+def _name(column: str) -> str:
+    """A column's name as a feature's: letters, digits and ``_``."""
+    name = re.sub(r"\W", "_", column, flags=re.ASCII)
+    return name if re.match(r"[A-Za-z_]", name) else f"c_{name}"
