@@ -22,6 +22,7 @@ CLIPS: tuple[str, ...] = (
     "agc",
 )
 CLIPS += ("agc_tensor", "lamb")
+THRESHOLDS = ("threshold", "relative", "absolute")
 
 
 class DenseOptimizer(BaseOptimizer):
@@ -31,6 +32,9 @@ class DenseOptimizer(BaseOptimizer):
     whose accumulated square, is not finite is left wholly unchanged, weights and slots,
     and counted in `nonfinite_counts`.
 
+    The thresholds are hyperparameters like the rate: numbers, or variables, of which
+    another value needs no other trace.
+
     Attributes:
         clipping_factors: Per model variable a scalar, the smallest sigma of its last
             step; 1 is unclipped.
@@ -39,20 +43,19 @@ class DenseOptimizer(BaseOptimizer):
 
     statistic = ("clipping_factor", 1.0)
 
-    def __init__(self, rule, learning_rate, clip, threshold, relative, absolute, name):
+    def __init__(self, rule, learning_rate, name, *, clip, **thresholds):
         if clip not in CLIPS:
             raise ValueError(
                 f"clip must be one of {CLIPS}. Received: clip={clip!r}. "
                 "Use 'clippy', or 'none' to switch clipping off."
             )
-        check_range("threshold", threshold, 0.0, low_included=False)
-        check_range("relative", relative, 0.0)
-        check_range("absolute", absolute, 0.0)
+        for threshold in THRESHOLDS:
+            least_included = threshold != "threshold"
+            value = thresholds[threshold]
+            check_range(threshold, value, 0.0, low_included=least_included)
         super().__init__(rule, learning_rate, name)
         self.clip = clip
-        self.threshold = threshold
-        self.relative = relative
-        self.absolute = absolute
+        self.threshold, self.relative, self.absolute = map(thresholds.get, THRESHOLDS)
 
     @property
     def clipping_factors(self):
@@ -144,9 +147,7 @@ class DenseOptimizer(BaseOptimizer):
         return {
             **super().get_config(),
             "clip": self.clip,
-            "threshold": self.threshold,
-            "relative": self.relative,
-            "absolute": self.absolute,
+            **{name: float(getattr(self, name)) for name in THRESHOLDS},
         }
 
 
@@ -198,7 +199,8 @@ class Adagrad(DenseOptimizer):
         name="Adagrad",
     ):
         rule = AdagradRule(initial_accumulator, epsilon)
-        super().__init__(rule, learning_rate, clip, threshold, relative, absolute, name)
+        thresholds = {"threshold": threshold, "relative": relative, "absolute": absolute}
+        super().__init__(rule, learning_rate, name, clip=clip, **thresholds)
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
@@ -233,4 +235,5 @@ class Adam(DenseOptimizer):
         name="Adam",
     ):
         rule = AdamRule(beta_1, beta_2, epsilon)
-        super().__init__(rule, learning_rate, clip, threshold, relative, absolute, name)
+        thresholds = {"threshold": threshold, "relative": relative, "absolute": absolute}
+        super().__init__(rule, learning_rate, name, clip=clip, **thresholds)

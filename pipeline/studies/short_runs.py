@@ -16,6 +16,7 @@ import tensorflow as tf
 from steadyrank.components.batch_function import BatchFunction
 from steadyrank.components.metrics.divergence import DivergenceDetector
 from steadyrank.components.optimizers.dense import CLIPS
+from steadyrank.components.optimizers.dense import THRESHOLDS as HYPERPARAMETERS
 from steadyrank.components.optimizers.schedules import Backoff
 from steadyrank.models.build import DENSE_OPTIMIZERS, build_model
 from steadyrank.pipeline.config import Config
@@ -220,12 +221,13 @@ class Prober:
             **self._dense_settings,
             "learning_rate": Backoff(rate, self.factor),
             "clip": method.clip,
+            # variables: another threshold needs no other trace
+            **{
+                name: tf.Variable(self._dense_settings[name], trainable=False)
+                for name in HYPERPARAMETERS
+            },
         }
         optimizer = DENSE_OPTIMIZERS[self.config.train.dense.optimizer](**settings)
-        for name in ("threshold", "relative", "absolute"):
-            # A variable, so that another threshold needs no other trace.
-            value = getattr(optimizer, name)
-            setattr(optimizer, name, tf.Variable(value, trainable=False))
         optimizer.build(self.model.dense_variables)
         self.model.dense_optimizer = optimizer
         step = LoggedStep(self.model, tf.distribute.get_strategy())
