@@ -16,6 +16,7 @@ __all__ = [
     "SequenceConfig",
     "load_any_config",
     "load_config",
+    "parse_any_config",
     "parse_config",
     "parse_sequence_config",
     "read_document",
@@ -43,8 +44,12 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
 
 def load_any_config(path: Path, overrides: list[str] | None = None):
     """The same for a config of either kind: a ``Config``, or a ``SequenceConfig``."""
-    document = read_document(path, overrides)
-    return _parse(_kind(document), document, str(path))
+    return parse_any_config(read_document(path, overrides), str(path))
+
+
+def parse_any_config(document: dict, source: str) -> Config | SequenceConfig:
+    """Check a config of either kind that is already a dictionary; see ``load_config``."""
+    return _parse(_kind(document), document, source)
 
 
 def parse_config(document: dict, source: str) -> Config:
@@ -52,7 +57,7 @@ def parse_config(document: dict, source: str) -> Config:
     if _kind(document) is SequenceConfig:
         raise InputError(
             f"config {source}: model.kind is {KIND}, and this is for ranking models. Next-"
-            "item models have preprocess, train, export, evaluate, run, release, inspect."
+            "item models have all others."
         )
     return _parse(Config, document, source)
 

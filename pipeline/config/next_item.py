@@ -13,6 +13,7 @@ from steadyrank.pipeline.config.sections import (
     RowOptimizer,
     moment,
 )
+from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.trunks import Size
 
 KIND = "next_item"
@@ -228,6 +229,7 @@ class SequenceConfig(Section):
     train: SequenceTrain
     serving: SequenceServing = SequenceServing()
     gates: SequenceGates = SequenceGates()
+    sweep: Sweep | None = None
 
     @model_validator(mode="after")
     def _phases(self):

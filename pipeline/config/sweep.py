@@ -7,7 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from steadyrank.pipeline.config.section import Positive, Section
 
 LOWER_IS_BETTER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
-OF_VALUES = ("rmse", "mse", "mae")  # metrics of regression tasks; the others of binary
+OF_VALUES = ("rmse", "mse", "mae")  # metrics of regression tasks
+OF_RANKS = ("mrr@5", "hr@5", "ndcg@5")  # of next-item models; the others of binary tasks
 
 
 class When(Section):
@@ -69,8 +70,19 @@ class Objective(Section):
         "rmse",
         "mse",
         "mae",
+        "mrr@5",
+        "hr@5",
+        "ndcg@5",
     ] = "auc"
     tasks: dict[str, Positive] = {}  # weight by task; none: all that have the metric
+
+    @property
+    def of_kind(self) -> str:
+        """The kind of the tasks that have the metric."""
+        kinds = dict.fromkeys(OF_VALUES, "regression") | dict.fromkeys(
+            OF_RANKS, "next_item"
+        )
+        return kinds.get(self.metric, "binary")
 
     @property
     def direction(self) -> str:

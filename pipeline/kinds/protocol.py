@@ -20,6 +20,12 @@ CANNOT = {
     NEXT_ITEM: {
         "more epochs": "a next-item model that has ended goes on by another phase: name it "
         "in train.start_from of a config with that phase, and train to another --output.",
+        "hyperband": "sweep.method hyperband gives its trials more epochs, and a next-item "
+        "model trains in phases: take random or bayesian.",
+        "sweep.score": "sweep.score tries formulas over the outputs of several tasks, of "
+        "which a next-item model has one: sweep other keys.",
+        "min_margin": "sweep.constraint.min_margin asks `stability`, whose probes are of "
+        "ranking models: constrain a next-item model by max_micro.",
     },
 }
 
@@ -102,13 +108,11 @@ class Learner(Protocol):
         model: A compiled ``TrainedModel``.
         windows: Names of the training windows, old to new.
         batches_in_epoch: Of the training split.
-        monitor: Name of what early stopping watches.
     """
 
     model: Any
     windows: Sequence[str]
     batches_in_epoch: int
-    monitor: str
 
     def begin(self) -> None:
         """Give the model what it starts from, where that is no fresh weights."""
@@ -121,9 +125,6 @@ class Learner(Protocol):
 
     def measure(self, split: str, window: str | None = None) -> dict:
         """Task -> metrics of the weights as they are."""
-
-    def monitored(self, results: Mapping) -> float:
-        """The number in a measurement that early stopping watches: higher is better."""
 
     def look(self) -> tuple[dict, list[str]]:
         """What else is logged after an evaluation, and what is wrong, in sentences."""
@@ -164,6 +165,15 @@ class Kind(Protocol):
 
     def agree(self, config: Any, schema: Schema) -> Schema:
         """The schema of a config's model, on examples of some schema."""
+
+    def tasks(self, config: Any) -> dict[str, str]:
+        """Task -> its kind, as the log's measurements name it."""
+
+    def monitor(self, config: Any) -> str:
+        """Name of what early stopping watches."""
+
+    def monitored(self, results: Mapping, monitor: str) -> float:
+        """The number of that name in a measurement: higher is better."""
 
     def phases(self, setting: Setting) -> Sequence[Phase]:
         """The phases of a training run, in their order."""

@@ -29,7 +29,14 @@ SHOWN = {
     "normalized_entropy": "Normalised entropy",
     "rmse": "RMSE",
     "calibration": "Calibration",
+    "mrr@5": "MRR@5",
+    "hr@5": "HR@5",
+    "ndcg@5": "NDCG@5",
+    "mrr@20": "MRR@20",
+    "hr@20": "HR@20",
+    "ndcg@20": "NDCG@20",
 }
+VALIDATED = ("auc", "mrr@5")  # drawn: the first that a task has
 STYLE_OF = {"PASS": "good", "HOLD": "held"}  # else bad
 ABSENT = "(absent)"
 
@@ -95,12 +102,12 @@ def of(run: dict, task: str) -> dict:
 
 
 def training(runs: list[dict]) -> Markup:
-    """Loss over steps, and each task's validation AUC over epochs, a curve for each run."""
+    """Loss over steps, and each task's validation metric, a curve for each run."""
     parts = [figure("Loss", loss_figure(runs), "Sum over all tasks, smoothed.")]
     for task in task_names(runs):
         drawn = validation_figure(runs, task)
         if drawn:
-            parts.append(figure(f"Validation AUC of {task}", drawn))
+            parts.append(figure(f"Validation {metric_of(runs, task)} of {task}", drawn))
     return join(parts)
 
 
@@ -114,19 +121,30 @@ def loss_figure(runs: list[dict]) -> dict | None:
     return draw.drawing(traces, "step", "loss") if traces else None
 
 
+def metric_of(runs: list[dict], task: str) -> str:
+    held = {key for run in runs for key in of(run, task)}
+    return SHOWN[next((key for key in VALIDATED if key in held), VALIDATED[0])]
+
+
 def validation_figure(runs: list[dict], task: str) -> dict | None:
     traces = []
     for index, run in enumerate(runs):
         lines = [line for line in run["log"] if line.get("validation")]
-        values = [line["validation"].get(task, {}).get("auc") for line in lines]
+        values = [_validated(line["validation"].get(task, {})) for line in lines]
         if any(map(is_number, values)):
-            x = [line.get("epoch", 0) + 1 for line in lines]
+            in_phases = any("phase" in line for line in lines)
+            x = [n["step"] if in_phases else n.get("epoch", 0) + 1 for n in lines]
             trace = draw.curve(run["name"], x, clean(values), *draw.style(index))
             traces.append(trace | {"mode": "lines+markers"})
-    drawn = draw.drawing(traces, "epoch", "AUC") if traces else None
-    if drawn:
+    axis = "step" if traces and in_phases else "epoch"
+    drawn = draw.drawing(traces, axis, metric_of(runs, task)) if traces else None
+    if drawn and axis == "epoch":
         drawn["layout"]["xaxis"] |= {"tickformat": "d", "dtick": 1}
     return drawn
+
+
+def _validated(result: dict) -> float | None:
+    return next((result[key] for key in VALIDATED if key in result), None)
 
 
 def configuration(runs: list[dict]) -> Markup:

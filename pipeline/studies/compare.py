@@ -35,12 +35,6 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
     if len(paths) < 2:
         raise InputError(f"compare needs at least two runs. Received: {len(paths)}.")
     runs = [read_run(Path(path)) for path in paths]
-    for run, path in zip(runs, paths, strict=True):
-        if "popularity" in run["metrics"]:
-            raise InputError(
-                f"compare is for ranking models; {path} is a next-item model. Evaluate it "
-                "with --baseline to see it beside another."
-            )
     for run, name in zip(runs, names_of([Path(p) for p in paths]), strict=True):
         run["name"] = name
     write_comparison(make_room(Path(output)), runs)

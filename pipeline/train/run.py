@@ -62,6 +62,7 @@ class TrainingRun:
         saved: Callable[[Path], None] | None = None,
     ):
         self.settings, self.phase, self.offset = setting.config.train, phase, offset
+        self.kind, self.monitor = kind, kind.monitor(setting.config)
         self.work, self.strategy = setting.work, setting.strategy
         self.log = setting.work / train_log.LOG_FILE
         self.progress = progress or (lambda *_: None)
@@ -276,16 +277,16 @@ class TrainingRun:
         Not while the loss is high: a rollback may drop what was measured then.
         """
         step, results = int(self.place["step"]), self._measure("validation")
-        value, (more, warnings) = self.learner.monitored(results), self.learner.look()
+        value = self.kind.monitored(results, self.monitor)
+        more, warnings = self.learner.look()
         for sentence in warnings:
             self._say(f"warning: {sentence}")
         self._log({**self._at(step, epoch), "validation": results, **more})
-        monitor = self.learner.monitor
         with self.board.as_default(self.offset + step):
-            tf.summary.scalar(f"validation/{monitor}", value)
+            tf.summary.scalar(f"validation/{self.monitor}", value)
         self.board.flush()
         how = f"epoch {epoch + 1}:" if step else "starts at"
-        self._say(f"{how} validation {monitor} {value:.4f}")
+        self._say(f"{how} validation {self.monitor} {value:.4f}")
         better = not self.detector.in_episode and value > float(self.best)
         if better or not (self.phase.folder / "best").exists():
             self.best.assign(value if np.isfinite(value) else -np.inf)

@@ -109,7 +109,7 @@ def _train_phases(kind: Kind, setting: Setting, **told: Callable | None) -> dict
         if not done.exists():
             offset = sum(each["steps"] for each in ended)
             run = TrainingRun(kind, setting, phase, offset=offset, **told)
-            ended.append({**run.train(), "monitor": run.learner.monitor})
+            ended.append({**run.train(), "monitor": run.monitor})
             if phase.number is not None:
                 write_json(done, ended[-1])
         else:

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from tensorflow_serving.apis import prediction_log_pb2
 
-from steadyrank.pipeline.config import parse_sequence_config
+from steadyrank.pipeline.config import load_any_config, parse_sequence_config
 from steadyrank.pipeline.evaluate.release import release
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
@@ -28,6 +29,8 @@ from steadyrank.pipeline.kinds.next_item.model import (
 )
 from steadyrank.pipeline.kinds.next_item.skew import measure_skew
 from steadyrank.pipeline.kinds.protocol import Setting
+from steadyrank.pipeline.studies.compare import compare
+from steadyrank.pipeline.studies.sweep import read_sweep, sweep, trial
 from steadyrank.pipeline.train import log as train_log
 from steadyrank.pipeline.train.logged_step import LoggedStep
 from steadyrank.pipeline.train.weights import load_weights, save_weights
@@ -410,3 +413,61 @@ def test_two_replicas_take_the_steps_of_one(two_replicas):
         assert one["clipping"] == pytest.approx(two["clipping"], rel=1e-4)
     for name, one in weights[0].items():
         np.testing.assert_allclose(weights[1][name], one, rtol=1e-3, atol=1e-5)
+
+
+def test_two_runs_stand_side_by_side(folder, evaluated, tmp_path):
+    runs = [shutil.copytree(folder, tmp_path / name) for name in ("one", "two")]
+    read = compare(runs, tmp_path / "compare.html")
+    assert [run["name"] for run in read] == ["one", "two"]
+    page = (tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert "MRR@5" in page and "Validation MRR@5 of next_item" in page
+    assert "AUC" not in page.partition("<script")[0]
+
+
+SWEEP = {
+    "trials": 4,
+    "objective": {"metric": "mrr@5"},
+    "space": [{"key": "train.dense.learning_rate", "values": [0.03, 0.01, 0.003, 1e-4]}],
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # KerasTuner's own
+def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
+    """Each trains as `train` does, here in this process."""
+    phases = [{"blocks": 1, "epochs": 1, "data_fraction": 0.3}]
+    document = event_log.config_document(train__phases=phases, sweep=SWEEP)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
+
+    def run_stage(arguments, log, beat):
+        config = load_any_config(arguments[2])
+        train(config, arguments[4], arguments[6], overwrite=True)
+        return 0, ""
+
+    monkeypatch.setattr(trial, "run_stage", run_stage)
+    space = read_sweep(tmp_path / "c.yaml", None, [])
+    found = sweep(space, folder / "examples", tmp_path / "sweep")
+    assert found["counts"] == {"completed": 4} and found["objective"].startswith(
+        "mean mrr@5"
+    )
+    values = [row["value"] for row in found["trials"]]
+    assert found["best_value"] == max(values) > min(values)
+    best = tmp_path / "sweep" / "trials" / found["best"] / "train"
+    summary = json.loads((best / "train.json").read_text())
+    assert summary["best"] == found["best_value"]
+    load_any_config(tmp_path / "sweep" / "best.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": "hyperband", "max_epochs": 4}, "trains in phases: take random"),
+        ({"score": "{train.dense.learning_rate}"}, "of which a next-item model has one"),
+        ({"constraint": {"min_margin": 2}}, "constrain a next-item model by max_micro"),
+        ({"objective": {"metric": "auc"}}, "auc is of binary tasks: none here"),
+    ],
+)
+def test_what_a_sweep_cannot_do_is_said(tmp_path, changes, said):
+    document = event_log.config_document(sweep={**SWEEP, **changes})
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(InputError, match=said):
+        read_sweep(tmp_path / "c.yaml", None, [])

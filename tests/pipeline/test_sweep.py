@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from steadyrank.pipeline import cli
-from steadyrank.pipeline.config import Split, load_config
+from steadyrank.pipeline.config import Split, load_config, parse_config
 from steadyrank.pipeline.config.sweep import Objective, Sweep
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
@@ -225,7 +225,8 @@ def test_a_trial_is_measured_at_the_epoch_that_was_kept(tmp_path):
         for i, area in enumerate(areas)
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
-    assert validated(tmp_path, "click")["click"]["auc"] == 0.8
+    monitored = parse_config(tiny.config_document(train__monitor="click"), "c")
+    assert validated(tmp_path, monitored)["click"]["auc"] == 0.8
 
 
 def test_the_best_finds_what_stands_beside_the_sweeps_config(tmp_path):

@@ -1,5 +1,6 @@
 """The kind of next-item models."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
@@ -30,6 +31,18 @@ class NextItem:
                 f"made with {schema.length}. Preprocess the log with this config."
             )
         return schema
+
+    def tasks(self, config: SequenceConfig) -> dict[str, str]:
+        """The one there is, which is of a kind of its own."""
+        return {NEXT_ITEM: NEXT_ITEM}
+
+    def monitor(self, config: SequenceConfig) -> str:
+        """Always the same."""
+        return "mrr@5"
+
+    def monitored(self, results: Mapping, monitor: str) -> float:
+        """The metric of that name."""
+        return results[NEXT_ITEM][monitor]
 
     def phases(self, setting: Setting) -> list[Phase]:
         """Those of the config, each in a folder of its own."""

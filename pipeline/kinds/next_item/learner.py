@@ -28,7 +28,6 @@ class NextItemLearner:
         backoff: A variable that multiplies both learning rates, or a number.
     """
 
-    monitor = "mrr@5"
     windows = ("all",)
 
     def __init__(self, setting: Setting, phase: Phase, backoff):
@@ -71,10 +70,6 @@ class NextItemLearner:
         for first in range(0, len(rows), size):
             metrics.update(self._ranks(tf.constant(rows[first : first + size])))
         return {TASK: {"kind": TASK, "rows": metrics.rows, **metrics.result()}}
-
-    def monitored(self, results: dict) -> float:
-        """MRR@5."""
-        return results[TASK][self.monitor]
 
     def look(self) -> tuple[dict, list[str]]:
         """Nothing more."""

@@ -1,12 +1,14 @@
 """The kind of ranking models."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.kinds.protocol import RANKING, Phase, Setting
+from steadyrank.pipeline.metrics.tasks import monitored
 
 
 class Ranking:
@@ -25,6 +27,18 @@ class Ranking:
     def agree(self, config: Config, schema: Schema) -> Schema:
         """See ``examples.compatibility.agree``."""
         return agree(config, schema)
+
+    def tasks(self, config: Config) -> dict[str, str]:
+        """Those of the config."""
+        return {task.name: task.kind for task in config.tasks}
+
+    def monitor(self, config: Config) -> str:
+        """``train.monitor``."""
+        return config.train.monitor
+
+    def monitored(self, results: Mapping, monitor: str) -> float:
+        """See ``metrics.tasks.monitored``."""
+        return monitored(results, monitor)
 
     def phases(self, setting: Setting) -> list[Phase]:
         """One, over all epochs, in the run's own folder."""

@@ -13,7 +13,7 @@ from steadyrank.pipeline.kinds.ranking.diagnosis import diagnose, read_batch
 from steadyrank.pipeline.kinds.ranking.model import compiled_model
 from steadyrank.pipeline.metrics.expert_use import ExpertUse, collapsed
 from steadyrank.pipeline.metrics.predict import predict
-from steadyrank.pipeline.metrics.tasks import measure, monitored
+from steadyrank.pipeline.metrics.tasks import measure
 from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
 
 EVALUATION_ROWS = 8192
@@ -40,7 +40,7 @@ class RankingLearner:
         self.windows = list(self.examples.windows("train"))
         settings = self.config.train
         self.batches_in_epoch = batches_in_epoch(self.examples, settings.batch_size)
-        steps, self.monitor = self.batches_in_epoch * settings.epochs, settings.monitor
+        steps = self.batches_in_epoch * settings.epochs
         if settings.warmup >= steps:
             raise InputError(
                 f"train.warmup_steps must be below the {steps} steps of "
@@ -85,10 +85,6 @@ class RankingLearner:
         with naming_damage(self.examples):
             labels, masks, outputs, extra = predict(self._predict, dataset)
         return measure(self.schema.tasks, labels, masks, outputs, extra.get("group"))
-
-    def monitored(self, results: dict) -> float:
-        """Of ``train.monitor``."""
-        return monitored(results, self.monitor)
 
     def look(self) -> tuple[dict, list[str]]:
         """How the gates use the experts; a collapse is said aloud."""

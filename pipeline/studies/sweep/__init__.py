@@ -23,12 +23,13 @@ import yaml
 from keras_tuner.errors import FatalError
 from keras_tuner.src.distribute import oracle_client
 
-from steadyrank.pipeline.config import Config, parse_config, read_document
-from steadyrank.pipeline.examples.compatibility import agree, require_made_for
-from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.config import Config, parse_any_config, read_document
+from steadyrank.pipeline.examples.compatibility import require_made_for
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import read_json, write_json
+from steadyrank.pipeline.kinds import kind_of
+from steadyrank.pipeline.kinds.protocol import require
 from steadyrank.pipeline.report.sweep import write_sweep_report
 from steadyrank.pipeline.studies.sweep.chief import (
     ADDRESS,
@@ -78,7 +79,7 @@ def read_sweep(config_path: Path, sweep_path: Path | None, overrides: list[str])
             )
         document |= found
     _absolute_inputs(document, Path(config_path).parent)
-    config = parse_config(document, str(config_path))
+    config = parse_any_config(document, str(config_path))
     if config.sweep is None:
         raise InputError(
             f"config {config_path} has no section sweep: add one, or pass --sweep FILE "
@@ -110,7 +111,15 @@ def _absolute(path: object, folder: Path) -> object:
 
 def _check(config: Config) -> None:
     """What the sweep and the rest of the config may not do together."""
-    weights_of(config.sweep.objective, {task.name: task.kind for task in config.tasks})
+    kind, sweep = kind_of(config), config.sweep
+    asked = {
+        "hyperband": sweep.method == "hyperband",
+        "sweep.score": sweep.score,
+        "min_margin": sweep.constraint.min_margin is not None,
+    }
+    for what in (name for name, is_asked in asked.items() if is_asked):
+        require(kind.name, what)
+    weights_of(sweep.objective, kind.tasks(config))
     if config.sweep.objective.metric == "gauc" and config.data.group is None:
         raise InputError("sweep.objective.metric: gauc needs data.group, the users")
     if config.sweep.method == "hyperband" and config.train.decay != "none":
@@ -188,8 +197,9 @@ def _sweep(space, output, role, command, workers, progress, run, lease) -> dict 
 
 
 def _trial_function(space: Space, examples_path: Path, train: Path | None) -> TrialFunction:
-    examples = ExampleSet.open(examples_path)
-    agree(space.config, examples.schema)
+    kind = kind_of(space.config)
+    examples = kind.open_examples(examples_path)
+    kind.agree(space.config, examples.schema)
     require_made_for(space.config, examples.manifest, examples.path)
     if space.sweep.score:
         if train is None:
@@ -207,7 +217,7 @@ def _trial_function(space: Space, examples_path: Path, train: Path | None) -> Tr
         document = space.apply(values)
         if epochs is not None:
             document["train"] = {**document.get("train", {}), "epochs": epochs}
-        config = parse_config(document, f"of {folder.name}")
+        config = parse_any_config(document, f"of {folder.name}")
         config = config.model_copy(update={"sweep": space.sweep})
         return run_trial(folder, document, config, path, source, beat)
 

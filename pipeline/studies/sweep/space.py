@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras_tuner as kt
 
 from steadyrank.models.score import parse_score, score_names
-from steadyrank.pipeline.config import Config, parse_config, set_key
+from steadyrank.pipeline.config import Config, parse_any_config, set_key
 from steadyrank.pipeline.config.sweep import Parameter, Sweep
 from steadyrank.pipeline.examples.compatibility import (
     READ_LATER,
@@ -39,7 +39,7 @@ class Space:
         self.sweep = sweep
         self.parameters = {parameter.key: parameter for parameter in sweep.space}
         self.document = {k: v for k, v in document.items() if k != "sweep"}
-        self.config = parse_config(self.document, "of the sweep")
+        self.config = parse_any_config(self.document, "of the sweep")
         problems = list(self._problems())
         if problems:
             raise InputError("sweep.space:\n  " + "\n  ".join(dict.fromkeys(problems)))
@@ -70,7 +70,7 @@ class Space:
 
     def checked(self, values: Values) -> Config:
         """The config with a trial's values, checked whole."""
-        return parse_config(self.apply(values), "with the sweep's values")
+        return parse_any_config(self.apply(values), "with the sweep's values")
 
     def own(self) -> Values | None:
         """The config's own values, where the space holds them all; else None."""

@@ -12,21 +12,23 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import yaml
 
-from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.sweep import OF_VALUES, Constraint, Objective
+from steadyrank.pipeline.config import Config, SequenceConfig
+from steadyrank.pipeline.config.sweep import Constraint, Objective
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json, write_json
-from steadyrank.pipeline.metrics.tasks import monitored
+from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
 OUTCOME = "outcome.json"
 POLL_SECONDS = 0.5
 BAD_INPUT, DIVERGED = 2, 3  # exit statuses of ``steadyrank train``
 COMPLETED = "completed"
+AnyConfig = Config | SequenceConfig
 Beat = Callable[[], None]  # called while a trial runs
 
 
@@ -63,7 +65,7 @@ def read_outcome(folder: Path) -> Outcome | None:
 def run_trial(
     folder: Path,
     document: dict,
-    config: Config,
+    config: AnyConfig,
     examples: Path,
     source: Path | None = None,
     beat: Beat = lambda: None,
@@ -103,7 +105,7 @@ def run_trial(
         return Outcome("crashed", message=said, seconds=seconds)
     if said := lost(folder / "train"):
         return Outcome("diverged", message=said, seconds=seconds)
-    metrics = validated(folder / "train", config.train.monitor)
+    metrics = validated(folder / "train", config)
     value = objective_value(metrics, sweep.objective)
     if not math.isfinite(value):
         said = f"{sweep.objective.metric} is not defined on the validation split"
@@ -167,11 +169,14 @@ def lost(train: Path) -> str:
     return f"training diverged at step {found['diverged_at']}: {how}"
 
 
-def validated(train: Path, monitor: str) -> dict:
-    """Validation metrics by task, of the epoch whose weights were kept."""
+def validated(train: Path, config: AnyConfig) -> dict:
+    """Validation metrics by task, of the evaluation whose weights were kept."""
+    kind = kind_of(config)
     lines = [line for line in read_lines(train / LOG_FILE) if "validation" in line]
-    found = [_with_nan(line["validation"]) for line in lines]
-    return max(found, key=lambda metrics: _or_lowest(monitored(metrics, monitor)))
+    own = [line for line in lines if line.get("phase") == lines[-1].get("phase")]
+    found = [_with_nan(line["validation"]) for line in own]
+    value = partial(kind.monitored, monitor=kind.monitor(config))
+    return max(found, key=lambda metrics: _or_lowest(value(metrics)))
 
 
 def _with_nan(metrics: dict) -> dict:
@@ -191,12 +196,12 @@ def weights_of(objective: Objective, kinds: Mapping[str, str]) -> dict[str, floa
 
     Args:
         objective: The sweep's.
-        kinds: Task -> binary or regression.
+        kinds: Task -> binary, regression or next_item.
 
     Raises:
         InputError: A task does not exist, or does not have the metric.
     """
-    kind = "regression" if objective.metric in OF_VALUES else "binary"
+    kind = objective.of_kind
     able = [task for task, found in kinds.items() if found == kind]
     unable = [task for task in objective.tasks if task not in able]
     if unable or not able:
@@ -217,7 +222,7 @@ def objective_value(metrics: Mapping[str, Mapping], objective: Objective) -> flo
     return total / sum(weights.values())
 
 
-def broken(folder: Path, config_path: Path, examples, config: Config, beat: Beat) -> str:
+def broken(folder: Path, config_path: Path, examples, config: AnyConfig, beat: Beat) -> str:
     """Which part of the constraint a trained trial does not keep; "": it keeps all."""
     limits: Constraint = config.sweep.constraint
     found = read_json(folder / "train" / "train.json", "a trained model")
