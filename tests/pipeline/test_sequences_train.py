@@ -451,7 +451,7 @@ def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
     )
     values = [row["value"] for row in found["trials"]]
     assert found["best_value"] == max(values) > min(values)
-    best = tmp_path / "sweep" / "trials" / found["best"] / "train"
+    (best,) = (tmp_path / "sweep" / "trials").glob(f"*{found['best']}/train")
     summary = json.loads((best / "train.json").read_text())
     assert summary["best"] == found["best_value"]
     load_any_config(tmp_path / "sweep" / "best.yaml")
