@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from steadyrank.pipeline import cli
-from steadyrank.pipeline.config import Split, load_config, parse_config
+from steadyrank.pipeline.config import load_config, parse_config
+from steadyrank.pipeline.config.sections import Split
 from steadyrank.pipeline.config.sweep import Objective, Sweep
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
