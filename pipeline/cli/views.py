@@ -35,7 +35,7 @@ def serve_check(
 
     Example: `steadyrank serve-check --examples examples --model export`
     """
-    from steadyrank.pipeline.evaluate.serve_check import serve_check as stage
+    from steadyrank.pipeline.kinds import serve_check as stage
 
     if output:
         local(output)

@@ -5,7 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from steadyrank.pipeline.config.gates import DivergenceGate, SizeGate, SkewGate
+from steadyrank.pipeline.config.gates import (
+    DivergenceGate,
+    LatencyGate,
+    SizeGate,
+    SkewGate,
+)
 from steadyrank.pipeline.config.section import Section, renamed
 from steadyrank.pipeline.config.sections import (
     DenseOptimizer,
@@ -214,6 +219,7 @@ class SequenceGates(Section):
     metrics: dict[Metric, MetricGate] = {}
     skew: SkewGate | None = None
     size: SizeGate | None = None
+    latency: LatencyGate | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -10,13 +10,9 @@ Then every signature is timed at some sizes.
 
 from pathlib import Path
 
-from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.latency import signatures_of, timed
-from steadyrank.pipeline.export.loaded import Export
-from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
-from steadyrank.pipeline.export.signatures import ENCODED
-from steadyrank.pipeline.export.skew import differences, largest
 from steadyrank.pipeline.files.urls import original
+from steadyrank.pipeline.kinds.protocol import Kind
 
 LIMIT = 1e-5
 SIZES = (1, 100, 500)
@@ -27,6 +23,7 @@ def serve_check(
     examples_path: Path,
     model_path: Path,
     *,
+    kind: Kind,
     split: str = "test",
     sizes: tuple[int, ...] = SIZES,
     repeats: int = REPEATS,
@@ -34,8 +31,9 @@ def serve_check(
     """Replay raw rows through an export and time it.
 
     Args:
-        examples_path: The example set.
+        examples_path: The examples.
         model_path: An export, or a folder of versions, of which the latest is taken.
+        kind: Of the model.
         split: ``"test"`` or ``"validation"``: of them raw rows are kept.
         sizes: Rows of the timed requests.
         repeats: Timed requests of each size.
@@ -48,24 +46,20 @@ def serve_check(
     Raises:
         InputError: Model and examples do not belong together, or hold no raw rows.
     """
-    examples, export = ExampleSet.open(examples_path), Export(model_path)
-    export.require(examples, "model")
-    shared = export.shared
-    raw, encoded = kept_rows(export, examples, split)
-    call = signatures_of(export.path)
-    found = differences({**call, ENCODED: export.encoded}, raw, encoded, shared)
-    gaps = {signature: largest(of_outputs) for signature, of_outputs in found.items()}
-    requests = {
-        n: requests_of(raw, encoded, shared, n, tuple(call)) for n in dict.fromkeys(sizes)
-    }
+    examples = kind.open_examples(examples_path)
+    export = kind.open_model(model_path, examples)
+    requests_of = kind.requests(export, examples, split)
+    found = kind.skew(export, examples, split)
+    gaps, call = found["signatures"], signatures_of(export.path)
+    requests = {rows: requests_of(rows) for rows in dict.fromkeys(sizes)}
     latency = [
-        {"signature": name, "rows": n, **timed(call[name], inputs, n, repeats)}
-        for n, by_name in requests.items()
+        {"signature": name, "rows": rows, **timed(call[name], inputs, rows, repeats)}
+        for rows, by_name in requests.items()
         for name, inputs in by_name.items()
     ]
     return {
         "model": original(export.path),
-        "rows": len(next(iter(raw.values()))),
+        "rows": found["rows"],
         "limit": LIMIT,
         "differences": gaps,
         # a NaN is no number below the limit

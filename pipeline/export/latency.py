@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
 from steadyrank.pipeline.files.errors import InputError
 
 REPEATS = 300  # of a gate: the 99th percentile stands on the 3 slowest of them
 
 
-def measure_latency(export, examples, split: str, gate: dict | None) -> dict | None:
+def measure_latency(
+    path: Path, gate: dict | None, requests: Callable[[int], dict]
+) -> dict | None:
     """Time the requests that the latency gate asks for.
 
     Args:
-        export: The ``Export``.
-        examples: The ``ExampleSet``, of which the rows kept raw are asked.
-        split: ``"test"`` or ``"validation"``.
+        path: The export.
         gate: The gate; None: nothing is timed.
+        requests: Rows -> signature -> inputs; InputError where no rows were kept raw.
 
     Returns:
         ``signature``, ``rows``, ``requests``, ``p50_ms``, ``p99_ms`` and
@@ -30,14 +30,13 @@ def measure_latency(export, examples, split: str, gate: dict | None) -> dict | N
     if gate is None:
         return None
     name, rows = gate["signature"], gate["rows"]
-    call = signatures_of(export.path)
+    call = signatures_of(path)
     if name not in call:
         return None
     try:
-        raw, encoded = kept_rows(export, examples, split)
+        request = requests(rows)[name]
     except InputError:  # of the training split, or of no rows at all
         return None
-    request = requests_of(raw, encoded, export.shared, rows, tuple(call))[name]
     found = timed(call[name], request, rows, REPEATS)
     return {"signature": name, "rows": rows, "requests": REPEATS, **found}
 

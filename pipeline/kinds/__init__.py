@@ -11,25 +11,29 @@ from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.next_item import SequenceConfig
-from steadyrank.pipeline.kinds.protocol import Kind
+from steadyrank.pipeline.export.card import read_card
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds.protocol import RANKING, Kind
 
 # imported when asked for: a kind brings TensorFlow, or Beam, which others can do without
 KINDS = {
     Config: "steadyrank.pipeline.kinds.ranking.kind",
     SequenceConfig: "steadyrank.pipeline.kinds.next_item.kind",
 }
-# stages that a kind has of its own
-OWN = {
-    SequenceConfig: {
-        name: f"steadyrank.pipeline.kinds.next_item.{name}"
-        for name in ("preprocess", "evaluate")
-    }
+# a log becomes other examples with each kind
+PREPROCESS = {
+    Config: "steadyrank.pipeline.preprocess.stage",
+    SequenceConfig: "steadyrank.pipeline.kinds.next_item.preprocess",
 }
 
 
 def kind_of(config: Config | SequenceConfig) -> Kind:
     """The kind of a config's model."""
-    return import_module(KINDS[type(config)]).KIND
+    return _load(KINDS[type(config)])
+
+
+def _load(module: str) -> Kind:
+    return import_module(module).KIND
 
 
 def stage_of(config: Config | SequenceConfig, name: str) -> Callable:
@@ -39,10 +43,22 @@ def stage_of(config: Config | SequenceConfig, name: str) -> Callable:
         config: The run's.
         name: ``"preprocess"``, ``"train"``, ``"export"`` or ``"evaluate"``.
     """
-    own = OWN.get(type(config), {}).get(name)
-    stage = getattr(import_module(own or f"steadyrank.pipeline.{name}.stage"), name)
-    of_kind = name in ("train", "export")
-    return partial(stage, kind=kind_of(config)) if of_kind else stage
+    if name == "preprocess":
+        return import_module(PREPROCESS[type(config)]).preprocess
+    stage = getattr(import_module(f"steadyrank.pipeline.{name}.stage"), name)
+    return partial(stage, kind=kind_of(config))
+
+
+def kind_of_export(path: Path) -> Kind:
+    """The kind of an export, or of the latest version in a folder, from its card."""
+    name = read_card(path).get("kind", RANKING)
+    kinds = {kind.name: kind for kind in map(_load, KINDS.values())}
+    if name not in kinds:
+        raise InputError(
+            f"{path} is an export of kind {name!r}. There are {', '.join(kinds)}: it was "
+            "made by another version of this project."
+        )
+    return kinds[name]
 
 
 def preprocess(config, *places, **how) -> dict:
@@ -77,3 +93,10 @@ def replay(config, *places, **how) -> dict:
     from steadyrank.pipeline.train.diagnosis import replay as stage
 
     return stage(config, *places, kind=kind_of(config), **how)
+
+
+def serve_check(examples: Path, model: Path, **how) -> dict:
+    """See ``pipeline.evaluate.serve_check``."""
+    from steadyrank.pipeline.evaluate.serve_check import serve_check as stage
+
+    return stage(examples, model, kind=kind_of_export(model), **how)

@@ -6,7 +6,7 @@ examples, its model, its batches and its metrics are.  What it truly cannot do s
 ``CANNOT``, with the sentence that a user is told.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,8 @@ CANNOT = {
     NEXT_ITEM: {
         "more epochs": "a next-item model that has ended goes on by another phase: name it "
         "in train.start_from of a config with that phase, and train to another --output.",
+        "stability": "--stability is for ranking models, as is the command that writes it: a "
+        "next-item model has no probes at other rates. Leave it out.",
         "hyperband": "sweep.method hyperband gives its trials more epochs, and a next-item "
         "model trains in phases: take random or bayesian.",
         "sweep.score": "sweep.score tries formulas over the outputs of several tasks, of "
@@ -136,6 +138,13 @@ class Learner(Protocol):
         """What the summary says of this phase."""
 
 
+class Export(Protocol):
+    """A SavedModel, loaded with TensorFlow alone."""
+
+    path: Path
+    schema: Schema
+
+
 class ServingModule(Protocol):
     """A model with its vocabularies, ready to be saved: a ``tf.Module``.
 
@@ -198,3 +207,33 @@ class Kind(Protocol):
 
     def warmup(self, module: ServingModule, vocab: Path, rows: int) -> dict[str, dict]:
         """A plausible request of so many rows to each signature that takes raw values."""
+
+    def open_model(self, path: Path, examples: Examples) -> Export:
+        """Load an export; InputError unless it knows the examples' ids."""
+
+    def open_baseline(self, path: Path, examples: Examples, split: str) -> Export:
+        """Load an export to compare with; InputError unless it can score the split."""
+
+    def measure(
+        self,
+        config: Any,
+        examples: Examples,
+        export: Export,
+        *,
+        baseline: Export | None,
+        split: str,
+    ) -> dict:
+        """What ``metrics.json`` has of the rows: ``rows``, ``tasks``, ``baseline``, ..."""
+
+    def skew(self, export: Export, examples: Examples, split: str) -> dict:
+        """Do all signatures answer alike? See ``export.skew.measure_skew``."""
+
+    def requests(self, export: Export, examples: Examples, split: str) -> Callable:
+        """Rows -> signature -> inputs of a request of so many; InputError where no rows of
+        the split were kept raw."""
+
+    def judge(self, metrics: Mapping, gates: Mapping) -> dict:
+        """The verdict of a config's gates; see ``gates.judge``."""
+
+    def sections(self, metrics: dict, log: list[dict], manifest: dict) -> dict:
+        """Title -> content, of the report between gates and configuration."""

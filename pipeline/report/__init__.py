@@ -4,6 +4,7 @@ Input: what the stages wrote (metrics.json, verdict.json, log.jsonl, manifest.js
 Output: ``report.html``, self-contained, with Plotly inside.
 """
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def write_report(
     config: dict,
     manifest: dict,
     versions: dict,
+    sections: Callable | None = None,
 ) -> None:
     """Write the page; any part that was not recorded is left out or said to be absent.
 
@@ -50,9 +52,20 @@ def write_report(
         config: The configuration of the run.
         manifest: As in the ``manifest.json`` of the examples.
         versions: {package: version}.
+        sections: Metrics, log and manifest -> the sections of a kind of model, between
+            the gates and the configuration; None: those of a ranking model.
     """
-    sections = {
+    whole = {
         "Gates": gates(verdict),
+        **(sections or ranking_sections)(metrics, log, manifest),
+        "Configuration": configuration(config, versions),
+    }
+    write_page(path, document(header(metrics, verdict), whole))
+
+
+def ranking_sections(metrics: dict, log: list[dict], manifest: dict) -> dict[str, Markup]:
+    """What is shown of a ranking model."""
+    sections = {
         "Metrics": tasks(metrics),
         "Training": training(log, metrics.get("divergence") or {}),
         "Clipping": clipping(log),
@@ -62,14 +75,13 @@ def write_report(
         "Against the baseline": drift(metrics.get("drift") or {}),
         "Training and serving skew": skew(metrics.get("skew") or {}),
         "Data": data(manifest, metrics.get("data") or {}),
-        "Configuration": configuration(config, versions),
     }
     for name, found in (("Slices", "slices"), ("Against the baseline", "drift")):
         if not metrics.get(found):
             del sections[name]
     if not sections["Experts"]:
         del sections["Experts"]
-    write_page(path, document(header(metrics, verdict), sections))
+    return sections
 
 
 def write_page(path: Path, page: str) -> None:

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from steadyrank.models.build import build_model
 from steadyrank.pipeline.cli import app
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.evaluate import stage
 from steadyrank.pipeline.evaluate.release import release
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
@@ -24,6 +23,7 @@ from steadyrank.pipeline.export.skew import measure_skew
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.gates.judge import judge
 from steadyrank.pipeline.kinds import evaluate, export, preprocess
+from steadyrank.pipeline.kinds.ranking import measure
 from steadyrank.pipeline.train.weights import load_weights
 from tests.pipeline import naive, tiny
 
@@ -285,7 +285,7 @@ def without(name):
 def test_a_baseline_that_left_a_task_out_is_measured_on_the_others(
     examples, exported, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(stage, "Export", without("like"))
+    monkeypatch.setattr(measure, "Export", without("like"))
     baseline = shutil.copytree(exported, tmp_path / "no like" / "1")
     gain = {"min_gain": -0.001}
     gates = with_gates(
@@ -315,7 +315,7 @@ def test_a_slice_of_a_task_that_the_model_left_out_is_refused(
     card = json.loads((model / "assets.extra" / "card.json").read_text())
     card["schema"]["tasks"] = [t for t in card["schema"]["tasks"] if t["name"] != "like"]
     (model / "assets.extra" / "card.json").write_text(json.dumps(card))
-    monkeypatch.setattr(stage, "Export", without("like"))
+    monkeypatch.setattr(measure, "Export", without("like"))
     limits = {"by": ["country"], "min_rows": 5, "auc": {"like": {"min": 0.1}}}
     verdict = evaluate(with_gates({"slices": [limits]}), examples, model, tmp_path / "e")
     assert verdict["verdict"] == "REFUSE"
@@ -407,11 +407,18 @@ def test_requests_are_timed_and_judged(examples, exported, tmp_path):
     )
 
 
+def latency_of(model, rows, split, gate):
+    def requests(size):
+        return measure.requests(model, rows, split)(size)
+
+    return measure_latency(model.path, gate, requests)
+
+
 def test_what_cannot_be_timed_is_refused(examples, exported):
     gate = {"signature": "candidates", "rows": 7, "max_p50_ms": 1e4, "max_p99_ms": None}
     model, rows = Export(exported), ExampleSet.open(examples)
-    assert measure_latency(model, rows, "test", gate) is None  # it has no such signature
+    assert latency_of(model, rows, "test", gate) is None  # it has no such signature
     gate["signature"] = "serving_default"
-    assert measure_latency(model, rows, "test", gate)["rows"] == 7
-    assert measure_latency(model, rows, "train", gate) is None  # no rows were kept raw
-    assert measure_latency(model, rows, "test", None) is None
+    assert latency_of(model, rows, "test", gate)["rows"] == 7
+    assert latency_of(model, rows, "train", gate) is None  # no rows were kept raw
+    assert latency_of(model, rows, "test", None) is None

@@ -15,11 +15,18 @@ from steadyrank.pipeline.config import load_any_config, parse_sequence_config
 from steadyrank.pipeline.evaluate.release import release
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
-from steadyrank.pipeline.kinds import evaluate, export, preprocess, replay, train
-from steadyrank.pipeline.kinds.next_item.evaluate import NextItemExport
+from steadyrank.pipeline.kinds import (
+    evaluate,
+    export,
+    preprocess,
+    replay,
+    serve_check,
+    train,
+)
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
 from steadyrank.pipeline.kinds.next_item.learner import batch_of, distributed
+from steadyrank.pipeline.kinds.next_item.measure import NextItemExport
 from steadyrank.pipeline.kinds.next_item.model import (
     build,
     compile_model,
@@ -43,6 +50,7 @@ GATES = {
         "hr@20": {"min": 0.3},
     },
     "skew": {"max_difference": 1e-4},
+    "latency": {"rows": 5, "max_p99_ms": 60_000},
 }
 
 
@@ -226,6 +234,16 @@ def test_a_verdict_a_report_and_a_release(folder, exported, evaluated):
     assert "phase 2" in page and "ndcg@20" in page and "min_length" in page
     entry = release(exported, path, folder / "served")
     assert entry["metrics"]["next_item"]["mrr@5"] == ours
+
+
+def test_serve_check_compares_and_times_both_signatures(folder, exported):
+    found = serve_check(folder / "examples", exported.parent, sizes=(1, 7), repeats=2)
+    assert found["passed"] and found["rows"] == len(raw_test_rows())
+    assert set(found["differences"]) == {"serving_default"}
+    timed = {(row["signature"], row["rows"]) for row in found["latency"]}
+    assert timed == {(s, n) for s in ("serving_default", "encoded") for n in (1, 7)}
+    with pytest.raises(InputError, match="kept no raw rows of 'train'"):
+        serve_check(folder / "examples", exported, split="train")
 
 
 @pytest.mark.parametrize("softmax", ["full", "sampled"])

@@ -328,12 +328,13 @@ def test_serve_check(folder, examples, tmp_path):
 
 
 def test_serve_check_sees_a_difference(folder, examples, monkeypatch):
-    from steadyrank.pipeline.evaluate import serve_check as stage
+    from steadyrank.pipeline.export import loaded
+    from steadyrank.pipeline.kinds import serve_check as stage
 
-    honest = stage.signatures_of
+    honest = loaded.calls_of
 
-    def crooked(path):
-        call = honest(path)
+    def crooked(model):
+        call = honest(model)
 
         def bent(inputs, plain=call["tf_example"]):
             outputs = plain(inputs)
@@ -342,8 +343,8 @@ def test_serve_check_sees_a_difference(folder, examples, monkeypatch):
 
         return {**call, "tf_example": bent}
 
-    monkeypatch.setattr(stage, "signatures_of", crooked)
-    result = stage.serve_check(examples, folder, sizes=(), repeats=1)
+    monkeypatch.setattr(loaded, "calls_of", crooked)
+    result = stage(examples, folder, sizes=(), repeats=1)
     assert not result["passed"] and np.isnan(result["differences"]["tf_example"])
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
+from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
+from steadyrank.pipeline.kinds.next_item.report import sections
 from steadyrank.pipeline.kinds.protocol import NEXT_ITEM, Phase, Setting
 
 
@@ -86,6 +88,44 @@ class NextItem:
         from steadyrank.pipeline.kinds.next_item.serving import plausible_history
 
         return plausible_history(module.schema, vocab, rows)
+
+    def open_model(self, path: Path, examples: SequenceSet):
+        """A ``NextItemExport``."""
+        return _measure().open_model(path, examples)
+
+    def open_baseline(self, path: Path, examples: SequenceSet, split: str):
+        """A ``NextItemExport`` of the same sequences."""
+        return _measure().open_baseline(path, examples, split)
+
+    def measure(self, config: SequenceConfig, examples: SequenceSet, export, **how) -> dict:
+        """See ``kinds.next_item.measure``."""
+        return _measure().measure(config, examples, export, **how)
+
+    def skew(self, export, examples: SequenceSet, split: str) -> dict:
+        """See ``kinds.next_item.skew``."""
+        from steadyrank.pipeline.kinds.next_item.skew import measure_skew
+
+        return measure_skew(export, examples, split)
+
+    def requests(self, export, examples: SequenceSet, split: str):
+        """Histories that were kept raw; see ``kinds.next_item.skew``."""
+        from steadyrank.pipeline.kinds.next_item.skew import requests
+
+        return requests(export, examples, split)
+
+    def judge(self, metrics: Mapping, gates: Mapping) -> dict:
+        """See ``kinds.next_item.gates``."""
+        return judge_sequences(metrics, gates)
+
+    def sections(self, metrics: dict, log: list[dict], manifest: dict) -> dict:
+        """See ``kinds.next_item.report``."""
+        return sections(metrics, log, manifest)
+
+
+def _measure():
+    from steadyrank.pipeline.kinds.next_item import measure  # brings TensorFlow
+
+    return measure
 
 
 KIND = NextItem()

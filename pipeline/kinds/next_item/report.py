@@ -1,9 +1,6 @@
 """The report about a next-item model, from the parts of the report about any model."""
 
-from pathlib import Path
-
 from steadyrank.pipeline.kinds.next_item.gates import TASK
-from steadyrank.pipeline.report import document, header, write_page
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.curves import clean
 from steadyrank.pipeline.report.data import row_table
@@ -20,36 +17,22 @@ from steadyrank.pipeline.report.elements import (
 )
 from steadyrank.pipeline.report.sections import (
     clipping,
-    configuration,
     divergence_sentence,
-    gates,
     skew,
 )
 
 METRICS = ("mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20")
 
 
-def write_report(
-    path: Path,
-    *,
-    metrics: dict,
-    verdict: dict,
-    log: list[dict],
-    config: dict,
-    manifest: dict,
-    versions: dict,
-) -> None:
-    """Write the page; arguments as for ``pipeline.report.write_report``."""
-    sections = {
-        "Gates": gates(verdict),
+def sections(metrics: dict, log: list[dict], manifest: dict) -> dict[str, Markup]:
+    """What is shown of a next-item model."""
+    return {
         "Metrics": ranking(metrics),
         "Training": training(log, metrics["divergence"]),
         "Clipping": clipping(log),
         "Training and serving skew": skew(metrics["skew"]),
         "Data": data(manifest),
-        "Configuration": configuration(config, versions),
     }
-    write_page(path, document(header(metrics, verdict), sections))
 
 
 def ranking(metrics: dict) -> Markup:

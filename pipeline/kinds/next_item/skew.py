@@ -1,11 +1,14 @@
 """Whether the two signatures of an export of a next-item model agree, on raw rows."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pyarrow.parquet as pq
 import tensorflow as tf
 
 from steadyrank.pipeline.examples.example_set import vocab_path
-from steadyrank.pipeline.export.signatures import MISSING, RAW
+from steadyrank.pipeline.examples.kept_rows import no_rows
+from steadyrank.pipeline.export.signatures import ENCODED, MISSING, RAW
 from steadyrank.pipeline.kinds.next_item.example_set import (
     ITEM,
     SequenceSchema,
@@ -28,27 +31,49 @@ def measure_skew(export, examples: SequenceSet, split: str) -> dict:
         split: The split.
 
     Returns:
-        ``rows``, ``max_difference`` and ``outputs``, as ``metrics.json`` has them.
+        ``rows``, ``max_difference``, ``signatures`` and ``outputs``, as ``metrics.json``
+        has them.
     """
     total, largest = 0, 0.0
+    for history, rows in _kept(export, examples, split):
+        answer = export.signatures[RAW](**{HISTORY: tf.constant(history)})
+        scores = export.scores(tf.constant(rows[:, :-1])).numpy()
+        largest = np.maximum(largest, _difference(answer, scores, examples))
+        total += len(history)
+    return {
+        "rows": total,
+        "max_difference": float(largest) if total else float("nan"),
+        "signatures": {RAW: float(largest)} if total else {},
+        "outputs": {SCORES: float(largest)} if total else {},
+    }
+
+
+def requests(export, examples: SequenceSet, split: str) -> Callable[[int], dict]:
+    """Rows -> a request of so many to each signature, made of rows that were kept raw.
+
+    Raises:
+        InputError: None were kept.
+    """
+    for raw, rows in _kept(export, examples, split):
+        histories = {RAW: raw, ENCODED: rows[:, :-1]}
+        return lambda size: {
+            name: {HISTORY: history[np.arange(size) % len(history)]}
+            for name, history in histories.items()
+        }
+    raise no_rows(examples, split)
+
+
+def _kept(export, examples: SequenceSet, split: str) -> Iterator[tuple]:
+    """Raw histories of each of a split's files that has some, and the same rows' ids."""
     for file in (f for f in examples.manifest["files"] if f["split"] == split):
         raw_file = examples.path / "raw" / file["path"].replace(".tfrecord", ".parquet")
         if split == "train" or not raw_file.exists():
             continue
         lists = pq.read_table(raw_file)["items"].combine_chunks()
-        history = _padded(lists, export.schema)
-        answer = export.signatures[RAW](**{HISTORY: tf.constant(history)})
         name = f"{examples.source or examples.path}/{file['path']}"
         items, lengths, _ = next(read_blocks([name]))
         rows = pad_left(items, lengths, examples.schema.length)[: len(lists)]
-        scores = export.scores(tf.constant(rows[:, :-1])).numpy()
-        largest = np.maximum(largest, _difference(answer, scores, examples))
-        total += len(lists)
-    return {
-        "rows": total,
-        "max_difference": float(largest) if total else float("nan"),
-        "outputs": {SCORES: float(largest)} if total else {},
-    }
+        yield _padded(lists, export.schema), rows
 
 
 def _padded(lists, schema: SequenceSchema) -> np.ndarray:

@@ -7,8 +7,10 @@ from pathlib import Path
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.gates.judge import judge
 from steadyrank.pipeline.kinds.protocol import RANKING, Phase, Setting
 from steadyrank.pipeline.metrics.tasks import monitored
+from steadyrank.pipeline.report import ranking_sections
 
 
 class Ranking:
@@ -72,6 +74,42 @@ class Ranking:
         from steadyrank.pipeline.export.warmup import plausible_requests
 
         return plausible_requests(module.schema, vocab, rows, module.shared)
+
+    def open_model(self, path: Path, examples: ExampleSet):
+        """An ``Export``."""
+        return _measure().open_model(path, examples)
+
+    def open_baseline(self, path: Path, examples: ExampleSet, split: str):
+        """An ``Export`` of any features, trunk and vocabularies."""
+        return _measure().open_baseline(path, examples, split)
+
+    def measure(self, config: Config, examples: ExampleSet, export, **how) -> dict:
+        """See ``kinds.ranking.measure``."""
+        return _measure().measure(config, examples, export, **how)
+
+    def skew(self, export, examples: ExampleSet, split: str) -> dict:
+        """See ``export.skew``."""
+        from steadyrank.pipeline.export.skew import measure_skew
+
+        return measure_skew(export, examples, split)
+
+    def requests(self, export, examples: ExampleSet, split: str):
+        """See ``kinds.ranking.measure``."""
+        return _measure().requests(export, examples, split)
+
+    def judge(self, metrics: Mapping, gates: Mapping) -> dict:
+        """See ``gates.judge``."""
+        return judge(metrics, gates)
+
+    def sections(self, metrics: dict, log: list[dict], manifest: dict) -> dict:
+        """See ``report.ranking_sections``."""
+        return ranking_sections(metrics, log, manifest)
+
+
+def _measure():
+    from steadyrank.pipeline.kinds.ranking import measure  # brings TensorFlow
+
+    return measure
 
 
 KIND = Ranking()

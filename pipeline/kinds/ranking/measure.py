@@ -1,0 +1,103 @@
+"""What is measured of an export of a ranking model, on the rows of a split."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.evaluate.baseline import (
+    ENCODED,
+    RAW,
+    require_baseline,
+    score_baseline,
+)
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.loaded import Export
+from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
+from steadyrank.pipeline.files.urls import original
+from steadyrank.pipeline.metrics.drift import measure_drift
+from steadyrank.pipeline.metrics.scored import (
+    compare,
+    measure_slices,
+    score_split,
+    sliced_features,
+)
+from steadyrank.pipeline.metrics.soundness import count_nonfinite, measure_learned
+
+VALIDATION = "validation"
+
+
+def open_model(path: Path, examples: ExampleSet) -> Export:
+    """An export that knows the examples' ids."""
+    export = Export(path)
+    export.require(examples, "model")
+    return export
+
+
+def open_baseline(path: Path, examples: ExampleSet, split: str) -> Export:
+    """Any export that can be scored on the rows of the split."""
+    baseline = Export(path)
+    require_baseline(baseline.path, examples, split)
+    baseline.follow(examples)
+    return baseline
+
+
+def requests(export: Export, examples: ExampleSet, split: str) -> Callable:
+    """Rows -> a request of so many to each signature, made of rows that were kept raw."""
+    raw, encoded = kept_rows(export, examples, split)
+    return partial(requests_of, raw, encoded, export.shared, names=tuple(export.call))
+
+
+def measure(
+    config: Config, examples: ExampleSet, export: Export, *, baseline, split: str
+) -> dict:
+    """All that is measured on the rows of the split, of the model and the baseline."""
+    tasks, wanted = export.schema.tasks, sliced_features(config.gates)
+    ours = score_split(export.encoded, examples, split, wanted)
+    validation = ours
+    if split != VALIDATION:
+        validation = score_split(export.encoded, examples, VALIDATION)
+    theirs = baseline and score_baseline(baseline, examples, split, ours)
+    results, base = compare(ours, theirs, tasks, config.gates)
+    found = {
+        "where": examples.span(split),
+        "trained_on": examples.span("train"),
+        "rows": examples.rows(split),
+        "identity": examples.manifest["identity"].get(split),
+        "data": _data_counts(examples.manifest["rows"]),
+        "tasks": results,
+        "baseline": None,
+    }
+    scored = {examples.span(split): ours, examples.span(VALIDATION): validation}
+    found["finite"] = {
+        "rows": {place: rows.rows for place, rows in scored.items()},
+        "nonfinite": {
+            place: count_nonfinite(rows.outputs) for place, rows in scored.items()
+        },
+    }
+    means, repetitions = examples.label_means(), config.gates.repetitions
+    learned = measure_learned(tasks, vars(validation), means, repetitions)
+    found["learned"] = {"where": examples.span(VALIDATION), "tasks": learned}
+    found["slices"] = measure_slices(ours, theirs, examples, config.gates)
+    if theirs is not None:
+        found["baseline"] = {
+            "model": original(baseline.path),
+            "tasks": base,
+            "scored_on": ENCODED if examples.has_ids_of(baseline.schema) else RAW,
+        }
+        names = [*(task.name for task in tasks), "score"]
+        outputs = {name: ours.outputs[name] for name in names}
+        stands = {
+            task.name: ours.stands_for(task) for task in tasks if task.negative_rate < 1
+        }
+        found["drift"] = measure_drift(outputs, theirs.outputs, stands)
+    return found
+
+
+def _data_counts(rows: dict) -> dict:
+    return {
+        "rows_in": rows["read"],
+        "rows_out": rows["written"],
+        "rejected": sum(rows["rejected"].values()),
+        "duplicates": rows["duplicates"],
+    }
