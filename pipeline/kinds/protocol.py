@@ -20,7 +20,7 @@ CANNOT = {
     NEXT_ITEM: {
         "more epochs": "a next-item model that has ended goes on by another phase: name it "
         "in train.start_from of a config with that phase, and train to another --output.",
-        "stability": "--stability is for ranking models, as is the command that writes it: a "
+        "stability": "--stability is for ranking models, as is the command of that name: a "
         "next-item model has no probes at other rates. Leave it out.",
         "hyperband": "sweep.method hyperband gives its trials more epochs, and a next-item "
         "model trains in phases: take random or bayesian.",

@@ -314,9 +314,9 @@ def test_a_sampled_log_measures_as_the_whole_one():
 
 
 def test_serve_check(folder, examples, tmp_path):
-    from steadyrank.pipeline.evaluate import serve_check as stage
+    from steadyrank.pipeline.kinds import serve_check as stage
 
-    result = stage.serve_check(examples, folder, sizes=(1, 7), repeats=2)
+    result = stage(examples, folder, sizes=(1, 7), repeats=2)
     assert result["passed"] and result["rows"] == 100
     assert set(result["differences"]) == {"serving_default", "tf_example", "candidates"}
     timed = {(row["signature"], row["rows"]) for row in result["latency"]}
@@ -324,7 +324,7 @@ def test_serve_check(folder, examples, tmp_path):
     assert timed == {(name, rows) for name in names for rows in (1, 7)}
     assert all(0 < r["p50_ms"] <= r["p99_ms"] for r in result["latency"])
     with pytest.raises(InputError, match="kept no raw rows of 'train'"):
-        stage.serve_check(examples, folder, split="train")
+        stage(examples, folder, split="train")
 
 
 def test_serve_check_sees_a_difference(folder, examples, monkeypatch):
