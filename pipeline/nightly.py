@@ -113,7 +113,8 @@ def nightly(
             with _timed(seconds, "preprocess"):
                 settings, missing = _on_day(config, folder, day, addition)
                 kept = keep_for(settings, base and base / "export")
-                preprocess(kept, folder, work / "examples", beam_flags, False, addition)
+                folders = folder, work / "examples"
+                preprocess(kept, *folders, beam_flags, addition=addition)
             record = _train_and_judge(settings, work, base, fresh, seconds, progress)
             record["missing"] = missing
             write_json(work / RECORD, record)

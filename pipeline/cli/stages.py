@@ -92,7 +92,7 @@ def preprocess(
     with Staging() as staging:
         addition = Addition(staging.read(output) if append else None)
         replaced = overwrite or append
-        _preprocess(loaded, config, data, output, flags, replaced, addition)
+        _preprocess(loaded, config, data, output, flags, replaced, addition=addition)
 
 
 @app.command()
@@ -267,7 +267,7 @@ def release(
 
 
 def _preprocess(
-    loaded, config: Path, data, output, beam_flags, overwrite, *addition
+    loaded, config: Path, data, output, beam_flags, overwrite, **addition
 ) -> None:
     from steadyrank.pipeline.raw_log.rejected import explained
 
@@ -276,7 +276,8 @@ def _preprocess(
     keep_apart(output, *log_of(loaded, folder))
     with terminal.console.status("preprocess"), Staging() as staging:
         local = staging.write(output, overwrite)
-        manifest = stage(loaded, folder, local, beam_flags, overwrite, *addition)
+        how = {"overwrite": overwrite, **addition}
+        manifest = stage(loaded, folder, local, beam_flags, **how)
     rows = manifest["rows"]
     rejected = sum(rows["rejected"].values())
     left_out = sum(rows.get("dropped", {}).values())

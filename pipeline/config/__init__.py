@@ -16,6 +16,7 @@ __all__ = [
     "SequenceConfig",
     "load_any_config",
     "load_config",
+    "load_same_config",
     "parse_any_config",
     "parse_config",
     "parse_sequence_config",
@@ -60,6 +61,11 @@ def parse_config(document: dict, source: str) -> Config:
             "item models have all others."
         )
     return _parse(Config, document, source)
+
+
+def load_same_config(config: Section, path: Path) -> Section:
+    """Read and check a config file that must be of the kind of another config."""
+    return _parse(type(config), read_document(path), str(path))
 
 
 def parse_sequence_config(document: dict, source: str) -> SequenceConfig:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from steadyrank.models.features import Feature, Task
-from steadyrank.pipeline.config import Config, load_any_config
+from steadyrank.pipeline.config import Config, load_same_config
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.files.errors import InputError
 
@@ -127,7 +127,7 @@ def require_same(config, trained: Path, keys: Collection[str]) -> None:
     Raises:
         InputError: They differ; the first key that does is named.
     """
-    both = _plain(config), load_any_config(trained).model_dump(mode="json")
+    both = _plain(config), load_same_config(config, trained).model_dump(mode="json")
     ours, theirs = ({k: v for k, v in each.items() if k in keys} for each in both)
     for name, wanted, was in differences(ours, theirs):
         raise InputError(

@@ -20,11 +20,6 @@ KINDS = {
     Config: "steadyrank.pipeline.kinds.ranking.kind",
     SequenceConfig: "steadyrank.pipeline.kinds.next_item.kind",
 }
-# a log becomes other examples with each kind
-PREPROCESS = {
-    Config: "steadyrank.pipeline.preprocess.stage",
-    SequenceConfig: "steadyrank.pipeline.kinds.next_item.preprocess",
-}
 
 
 def kind_of(config: Config | SequenceConfig) -> Kind:
@@ -43,10 +38,11 @@ def stage_of(config: Config | SequenceConfig, name: str) -> Callable:
         config: The run's.
         name: ``"preprocess"``, ``"train"``, ``"export"`` or ``"evaluate"``.
     """
+    kind = kind_of(config)
     if name == "preprocess":
-        return import_module(PREPROCESS[type(config)]).preprocess
+        return kind.preprocess
     stage = getattr(import_module(f"steadyrank.pipeline.{name}.stage"), name)
-    return partial(stage, kind=kind_of(config))
+    return partial(stage, kind=kind)
 
 
 def kind_of_export(path: Path) -> Kind:

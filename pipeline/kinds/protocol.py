@@ -39,7 +39,7 @@ def require(kind: str, what: str) -> None:
         kind: Its name.
         what: A key of its table in ``CANNOT``.
     """
-    if why := CANNOT[kind].get(what):
+    if why := CANNOT.get(kind, {}).get(what):
         raise InputError(why)
 
 
@@ -104,7 +104,7 @@ class Phase:
 
 
 class Learner(Protocol):
-    """A phase's model and its batches.
+    """A phase's model and its batches; what has a body here does for most kinds.
 
     Attributes:
         model: A compiled ``TrainedModel``.
@@ -113,11 +113,12 @@ class Learner(Protocol):
     """
 
     model: Any
-    windows: Sequence[str]
+    windows: Sequence[str] = ("all",)
     batches_in_epoch: int
 
     def begin(self) -> None:
         """Give the model what it starts from, where that is no fresh weights."""
+        return
 
     def batches(self, epoch: int, skip: int) -> Iterable:
         """An epoch's batches as ``LoggedStep`` takes them, without the first ``skip``.
@@ -130,12 +131,14 @@ class Learner(Protocol):
 
     def look(self) -> tuple[dict, list[str]]:
         """What else is logged after an evaluation, and what is wrong, in sentences."""
+        return {}, []
 
     def diagnose(self, epoch: int, batch: int) -> dict:
         """Why a batch may have made training diverge; see ``train.diagnosis``."""
 
     def describe(self) -> dict:
         """What the summary says of this phase."""
+        return {}
 
 
 class Export(Protocol):
@@ -158,13 +161,35 @@ class ServingModule(Protocol):
 
 
 class Kind(Protocol):
-    """A kind of model.
+    """A kind of model; what has a body here does for most.
 
     Attributes:
         name: One of those above.
     """
 
     name: str
+
+    def preprocess(
+        self,
+        config: Any,
+        folder: Path,
+        output: Path,
+        beam_flags: Iterable[str] = (),
+        **how: Any,
+    ) -> dict:
+        """From a log to examples.
+
+        Args:
+            config: The run's.
+            folder: What the config's paths are relative to.
+            output: Where the examples shall stand.
+            beam_flags: Passed to Beam.
+            **how: ``overwrite`` and ``addition``; see ``pipeline.preprocess.stage``.
+
+        Returns:
+            The manifest: ``rows``, ``splits``, ``files``, ``fingerprint`` and ``config``,
+            as ``examples.compatibility.read_by_preprocessing`` has it.
+        """
 
     def open_examples(self, path: Path) -> Examples:
         """Open what preprocessing published, checked."""
@@ -174,6 +199,7 @@ class Kind(Protocol):
 
     def agree(self, config: Any, schema: Schema) -> Schema:
         """The schema of a config's model, on examples of some schema."""
+        return schema
 
     def tasks(self, config: Any) -> dict[str, str]:
         """Task -> its kind, as the log's measurements name it."""
@@ -186,6 +212,7 @@ class Kind(Protocol):
 
     def phases(self, setting: Setting) -> Sequence[Phase]:
         """The phases of a training run, in their order."""
+        return [Phase(setting.work, setting.config.train.epochs)]
 
     def learner(self, setting: Setting, phase: Phase, backoff: Any) -> Learner:
         """Build and compile a phase's model.
@@ -237,3 +264,4 @@ class Kind(Protocol):
 
     def sections(self, metrics: dict, log: list[dict], manifest: dict) -> dict:
         """Title -> content, of the report between gates and configuration."""
+        return {}

@@ -72,6 +72,7 @@ def preprocess(
     folder: Path,
     output: Path,
     beam_flags: Iterable[str] = (),
+    *,
     overwrite: bool = False,
     addition: Addition = WHOLE_LOG,
 ) -> dict:

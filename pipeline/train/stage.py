@@ -18,7 +18,7 @@ import tensorflow as tf
 import yaml
 
 from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
-from steadyrank.pipeline.config import load_any_config
+from steadyrank.pipeline.config import load_same_config
 from steadyrank.pipeline.examples.compatibility import require_made_for, require_same
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import alone
@@ -147,7 +147,7 @@ def _reopen(kind: Kind, config, output: Path) -> None:
             more of them, or the rates fell to 0 at the end of what was trained.
     """
     require(kind.name, "more epochs")
-    epochs = load_any_config(output / "config.yaml").train.epochs
+    epochs = load_same_config(config, output / "config.yaml").train.epochs
     if config.train.epochs <= epochs:
         raise InputError(
             f"{output} has ended. --resume goes on with it where train.epochs is above "

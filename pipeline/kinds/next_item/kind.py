@@ -1,6 +1,6 @@
 """The kind of next-item models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
@@ -8,13 +8,26 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
 from steadyrank.pipeline.kinds.next_item.report import sections
-from steadyrank.pipeline.kinds.protocol import NEXT_ITEM, Phase, Setting
+from steadyrank.pipeline.kinds.protocol import NEXT_ITEM, Kind, Phase, Setting
 
 
-class NextItem:
+class NextItem(Kind):
     """See ``kinds.protocol.Kind``."""
 
     name = NEXT_ITEM
+
+    def preprocess(
+        self,
+        config: SequenceConfig,
+        folder: Path,
+        output: Path,
+        beam_flags: Iterable[str] = (),
+        **how,
+    ) -> dict:
+        """See ``kinds.next_item.preprocess``."""
+        from steadyrank.pipeline.kinds.next_item.preprocess import preprocess  # and Beam
+
+        return preprocess(config, folder, output, beam_flags, **how)
 
     def open_examples(self, path: Path) -> SequenceSet:
         """A whole set of sequences."""

@@ -11,12 +11,12 @@ from steadyrank.models.next_item import ITEMS, TARGETS, TASK
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.next_item.diagnosis import diagnose
 from steadyrank.pipeline.kinds.next_item.model import compile_model, grown, start
-from steadyrank.pipeline.kinds.protocol import Phase, Setting
+from steadyrank.pipeline.kinds.protocol import Learner, Phase, Setting
 
 EVALUATION_CELLS = 1 << 24  # scores in memory at once
 
 
-class NextItemLearner:
+class NextItemLearner(Learner):
     """See ``kinds.protocol.Learner``.
 
     Batches depend on the seed, the phase and the epoch alone; a sampled softmax and
@@ -27,8 +27,6 @@ class NextItemLearner:
         phase: One of its phases, those before which have ended.
         backoff: A variable that multiplies both learning rates, or a number.
     """
-
-    windows = ("all",)
 
     def __init__(self, setting: Setting, phase: Phase, backoff):
         self.config, self.schema = setting.config, setting.schema
@@ -43,9 +41,6 @@ class NextItemLearner:
         self.rows = rows[random.permutation(len(rows))[:count]]
         self.batches_in_epoch = -(-count // self.config.train.batch_size)
         self._ranks = BatchFunction(self._rank)
-
-    def begin(self) -> None:
-        """Nothing: the model was built from the phase before."""
 
     def batches(self, epoch: int, skip: int) -> Iterator[tuple]:
         """``(sequences, window)``, for each replica its part."""
@@ -70,10 +65,6 @@ class NextItemLearner:
         for first in range(0, len(rows), size):
             metrics.update(self._ranks(tf.constant(rows[first : first + size])))
         return {TASK: {"kind": TASK, "rows": metrics.rows, **metrics.result()}}
-
-    def look(self) -> tuple[dict, list[str]]:
-        """Nothing more."""
-        return {}, []
 
     def diagnose(self, epoch: int, batch: int) -> dict:
         """See ``kinds.next_item.diagnosis``."""

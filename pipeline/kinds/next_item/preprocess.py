@@ -56,6 +56,7 @@ def preprocess(
     folder: Path,
     output: Path,
     beam_flags: Iterable[str] = (),
+    *,
     overwrite: bool = False,
     addition: Addition = WHOLE_LOG,
 ) -> dict:

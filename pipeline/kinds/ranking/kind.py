@@ -1,22 +1,35 @@
 """The kind of ranking models."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.gates.judge import judge
-from steadyrank.pipeline.kinds.protocol import RANKING, Phase, Setting
+from steadyrank.pipeline.kinds.protocol import RANKING, Kind, Phase, Setting
 from steadyrank.pipeline.metrics.tasks import monitored
 from steadyrank.pipeline.report import ranking_sections
 
 
-class Ranking:
+class Ranking(Kind):
     """See ``kinds.protocol.Kind``."""
 
     name = RANKING
+
+    def preprocess(
+        self,
+        config: Config,
+        folder: Path,
+        output: Path,
+        beam_flags: Iterable[str] = (),
+        **how,
+    ) -> dict:
+        """See ``pipeline.preprocess.stage``."""
+        from steadyrank.pipeline.preprocess.stage import preprocess  # brings Beam
+
+        return preprocess(config, folder, output, beam_flags, **how)
 
     def open_examples(self, path: Path) -> ExampleSet:
         """A whole example set."""

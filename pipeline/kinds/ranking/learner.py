@@ -8,7 +8,7 @@ from steadyrank.pipeline.examples.dataset import (
     training_dataset,
 )
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.kinds.protocol import Phase, Setting
+from steadyrank.pipeline.kinds.protocol import Learner, Phase, Setting
 from steadyrank.pipeline.kinds.ranking.diagnosis import diagnose, read_batch
 from steadyrank.pipeline.kinds.ranking.model import compiled_model
 from steadyrank.pipeline.metrics.expert_use import ExpertUse, collapsed
@@ -19,7 +19,7 @@ from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
 EVALUATION_ROWS = 8192
 
 
-class RankingLearner:
+class RankingLearner(Learner):
     """See ``kinds.protocol.Learner``.
 
     A folder that ``prepare_warm_start`` made starts from another run's weights, and sees
@@ -96,7 +96,3 @@ class RankingLearner:
         """See ``kinds.ranking.diagnosis``."""
         data, window = read_batch(self.config, self.examples, epoch, batch)
         return {"window": window, **diagnose(self.model, data)}
-
-    def describe(self) -> dict:
-        """Nothing: there is one phase."""
-        return {}
