@@ -45,10 +45,12 @@ from steadyrank.pipeline.gates.task_gates import METRICS, metric_gates
 from steadyrank.pipeline.kinds import (
     evaluate,
     export,
+    kind_of,
     prepare_warm_start,
     preprocess,
     train,
 )
+from steadyrank.pipeline.kinds.protocol import require
 from steadyrank.pipeline.preprocess.append import why_afresh
 from steadyrank.pipeline.preprocess.plan import Addition
 from steadyrank.pipeline.raw_log.open import files_of
@@ -91,6 +93,7 @@ def nightly(
         DivergenceError: Training diverged, now or when the night was done; its record
             and its diagnosis are kept.
     """
+    require(kind_of(config).name, "nightly")
     store, day = Path(store), _checked(config, day)
     with locked(store / "lock"):
         _clear(store)

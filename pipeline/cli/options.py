@@ -78,14 +78,8 @@ Inputs = Annotated[
 
 
 def load_any(path: Path, settings: list[str] | None, inputs: list[str] | None = None):
-    """A config of either kind of model; ``load``: of a ranking model alone."""
+    """A config of any kind of model."""
     from steadyrank.pipeline.config import load_any_config
-
-    return load(path, settings, inputs, load_any_config)
-
-
-def load(path: Path, settings: list[str] | None, inputs=None, read=None):
-    from steadyrank.pipeline.config import load_config
 
     overrides = list(settings or [])
     if inputs:
@@ -93,4 +87,4 @@ def load(path: Path, settings: list[str] | None, inputs=None, read=None):
         absolute = [str(p.absolute()) if isinstance(p, Path) else str(p) for p in paths]
         overrides.append(f"data.input={absolute}")
     with Staging() as staging:
-        return (read or load_config)(staging.read_file(path), overrides)
+        return load_any_config(staging.read_file(path), overrides)

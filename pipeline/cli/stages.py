@@ -20,7 +20,6 @@ from steadyrank.pipeline.cli.options import (
     Resume,
     Settings,
     keep_apart,
-    load,
     load_any,
     local,
     log_of,
@@ -226,7 +225,7 @@ def nightly(
     from steadyrank.pipeline.nightly import nightly as stage
 
     local(store)
-    loaded, folder = load(config, settings, input), data or config.parent
+    loaded, folder = load_any(config, settings, input), data or config.parent
     with terminal.progress() as bar:
         night = stage(loaded, folder, day, store, context.args, terminal.shown(bar))
     _say_night(night, store)

@@ -16,7 +16,7 @@ from steadyrank.pipeline.cli.options import (
     Resume,
     Settings,
     keep_apart,
-    load,
+    load_any,
     local,
 )
 from steadyrank.pipeline.files.staging import Staging
@@ -50,7 +50,7 @@ def stability(
     from steadyrank.pipeline.studies.stability import stability as stage
 
     keep_apart(output, examples)
-    loaded, wanted = load(config, settings), [method_of(m) for m in methods.split(",")]
+    loaded, wanted = load_any(config, settings), [method_of(m) for m in methods.split(",")]
     with terminal.console.status("stability") as status, Staging() as staging:
         result = stage(
             loaded,

@@ -20,8 +20,13 @@ CANNOT = {
     NEXT_ITEM: {
         "more epochs": "a next-item model that has ended goes on by another phase: name it "
         "in train.start_from of a config with that phase, and train to another --output.",
-        "stability": "--stability is for ranking models, as is the command of that name: a "
-        "next-item model has no probes at other rates. Leave it out.",
+        "stability": "stability, whose probes are of ranking models, is not for next-item "
+        "models: leave --stability out.",
+        "nightly": "nightly is not for next-item models: sequences change with every new "
+        "event. Preprocess the whole log again, and train from the last model "
+        "(train.start_from).",
+        "append": "--append adds to the examples of ranking models. Sequences of a user "
+        "change with what comes: preprocess the whole log again.",
         "hyperband": "sweep.method hyperband gives its trials more epochs, and a next-item "
         "model trains in phases: take random or bayesian.",
         "sweep.score": "sweep.score tries formulas over the outputs of several tasks, of "

@@ -22,6 +22,8 @@ from steadyrank.pipeline.examples.compatibility import agree, require_made_for
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import publish, write_json
+from steadyrank.pipeline.kinds import kind_of
+from steadyrank.pipeline.kinds.protocol import require
 from steadyrank.pipeline.report import document, figures
 from steadyrank.pipeline.report.elements import (
     Column,
@@ -233,6 +235,7 @@ def stability(
     Raises:
         InputError: The examples do not suit, or the output is there already.
     """
+    require(kind_of(config).name, "stability")
     counts = {"windows": windows, "steps": 1 if steps is None else steps, "seeds": seeds}
     low = [f"--{name} {count}" for name, count in counts.items() if count < 1]
     if low:

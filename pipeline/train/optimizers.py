@@ -1,22 +1,18 @@
-"""The two optimizers of a config, and how their rates go."""
-
-from collections.abc import Callable
+"""The two optimizers of a config."""
 
 from steadyrank.components.optimizers.schedules import Rates
 from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
 from steadyrank.pipeline.config.sections import DenseOptimizer, RowOptimizer
 
 
-def make_optimizers(
-    dense: DenseOptimizer, embedding: RowOptimizer, rates: Rates, schedule: Callable
-) -> tuple:
+def make_optimizers(dense: DenseOptimizer, embedding: RowOptimizer, rates: Rates) -> tuple:
     """Optimizers of the dense weights, and of the tables.
 
     Args:
         dense: Section ``train.dense``.
         embedding: Section ``train.embedding``.
-        rates: Their rates, L2 and Adam's constants at the batch size in use.
-        schedule: Rate, and whether it warms up -> schedule.
+        rates: Their rates, numbers or schedules, L2 and Adam's constants, all of them at
+            the batch size in use.
     """
     thresholds = {"threshold": dense.threshold} if dense.threshold else {}
     of_dense, of_rows = (
@@ -24,7 +20,7 @@ def make_optimizers(
     )
     return (
         DENSE_OPTIMIZERS[dense.optimizer](
-            schedule(rates.dense_rate, True),
+            rates.dense_rate,
             clip=dense.clip,
             relative=dense.relative_threshold,
             absolute=dense.absolute_threshold,
@@ -32,7 +28,7 @@ def make_optimizers(
             **of_dense,
         ),
         ROW_OPTIMIZERS[embedding.optimizer](
-            schedule(rates.embedding_rate, getattr(embedding, "warmup", False)),
+            rates.embedding_rate,
             clip=embedding.clip,
             r=embedding.r,
             zeta=embedding.zeta,

@@ -12,6 +12,8 @@ import yaml
 from tensorflow_serving.apis import prediction_log_pb2
 
 from steadyrank.pipeline.config import load_any_config, parse_sequence_config
+from steadyrank.pipeline.config.next_item import SequenceConfig
+from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.evaluate.release import release
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
@@ -41,7 +43,7 @@ from steadyrank.pipeline.studies.sweep import read_sweep, sweep, trial
 from steadyrank.pipeline.train import log as train_log
 from steadyrank.pipeline.train.logged_step import LoggedStep
 from steadyrank.pipeline.train.weights import load_weights, save_weights
-from tests.pipeline import event_log
+from tests.pipeline import event_log, read_keys
 
 GATES = {
     "divergence": {"max_micro": 0},
@@ -57,6 +59,13 @@ GATES = {
 def parsed(**changes):
     changes = {"serving__k": 1000, "gates": GATES, **changes}
     return parse_sequence_config(event_log.config_document(**changes), "c")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keys_read():
+    """Keys of configs that somebody reads while these tests run."""
+    with read_keys.recorded() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +228,14 @@ def test_popularity_is_a_ranking_by_training_counts(evaluated):
     for name, value in naive_metrics(ranks).items():
         found = evaluated[1]["metrics"]["popularity"][name]
         assert found == pytest.approx(value, abs=1e-9)
+
+
+def test_a_run_reads_every_key_of_its_config(evaluated, keys_read):
+    """Else a key would be accepted, and do nothing."""
+    of_sweeps = read_keys.keys_of(Sweep)
+    unread = read_keys.keys_of(SequenceConfig) - of_sweeps - keys_read
+    sometimes = {"sample", "validation", "max_rollbacks"}  # sampled, by moments, diverged
+    assert {key for _, key in unread} <= {"kind", "sweep"} | sometimes
 
 
 def test_a_verdict_a_report_and_a_release(folder, exported, evaluated):

@@ -110,9 +110,9 @@ class TwoTowersLearner(Learner):
         settings, self.examples = setting.config.train, setting.examples
         self.settings, schema = settings, setting.schema
         self.model = TwoTowers(schema.rows, setting.config.model.dim, settings.seed)
-        rates = Rates(settings.embedding.learning_rate, 0.0, 0.1, {})
-        both = settings.dense, settings.embedding, rates
-        self.model.compile(*make_optimizers(*both, lambda rate, _: Backoff(rate, backoff)))
+        rows, dense = (Backoff(rate, backoff) for rate in (0.1, 0.1))
+        both = settings.dense, settings.embedding, Rates(rows, 0.0, dense, {})
+        self.model.compile(*make_optimizers(*both))
         self.batches_in_epoch = -(
             -len(self.examples.read("train")[1]) // settings.batch_size
         )

@@ -47,12 +47,9 @@ def compile_model(model: NextItemModel, config: SequenceConfig, backoff=1.0) -> 
         backoff: A variable that multiplies both learning rates, or a number.
     """
     dense, embedding = config.train.dense, config.train.embedding
-    rates = Rates(embedding.learning_rate, embedding.l2, dense.learning_rate, {})
-
-    def schedule(rate: float, _) -> Backoff:
-        return Backoff(rate, backoff)
-
-    optimizers = make_optimizers(dense, embedding, rates, schedule)
+    of_rows, of_dense = (Backoff(s.learning_rate, backoff) for s in (embedding, dense))
+    rates = Rates(of_rows, embedding.l2, of_dense, {})
+    optimizers = make_optimizers(dense, embedding, rates)
     model.compile(*optimizers, xla=config.train.xla)
 
 

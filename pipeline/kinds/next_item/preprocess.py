@@ -35,6 +35,7 @@ from steadyrank.pipeline.kinds.next_item.example_set import (
     encode_sequences,
 )
 from steadyrank.pipeline.kinds.next_item.plan import SequencePlan, make_plan
+from steadyrank.pipeline.kinds.protocol import NEXT_ITEM, require
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.beam_job import (
     RAW_ROWS,
@@ -71,10 +72,7 @@ def preprocess(
     """
     refuse_existing(Path(output), overwrite)
     if addition != WHOLE_LOG:
-        raise InputError(
-            "--append adds to the examples of ranking models. Sequences of a user change "
-            "with what comes: preprocess the whole log again."
-        )
+        require(NEXT_ITEM, "append")
     plan = make_plan(config, folder)
     with publish(output, overwrite) as work:
         summary = run_job(plan.log.pieces, _steps(plan, work), work, beam_flags)

@@ -54,7 +54,11 @@ def compiled_model(
         config.model.model_dump(),
         settings.seed,
     )
-    optimizers = make_optimizers(dense, embedding, rates, rate)
+    rates = rates._replace(
+        dense_rate=rate(rates.dense_rate, True),
+        embedding_rate=rate(rates.embedding_rate, embedding.warmup),
+    )
+    optimizers = make_optimizers(dense, embedding, rates)
     model.compile(*optimizers, task_weighting(config, model, steps))
     return model
 
