@@ -147,10 +147,17 @@ class Learner(Protocol):
 
 
 class Export(Protocol):
-    """A SavedModel, loaded with TensorFlow alone."""
+    """A SavedModel, loaded with TensorFlow alone.
+
+    Attributes:
+        path: Its folder.
+        schema: Its schema.
+        card: What was written beside it.
+    """
 
     path: Path
     schema: Schema
+    card: dict
 
 
 class ServingModule(Protocol):

@@ -107,15 +107,14 @@ class TwoTowers(TrainedModel):
 
 class TwoTowersLearner(Learner):
     def __init__(self, setting, phase, backoff):
-        settings, self.examples = setting.config.train, setting.examples
-        self.settings, schema = settings, setting.schema
-        self.model = TwoTowers(schema.rows, setting.config.model.dim, settings.seed)
-        rows, dense = (Backoff(rate, backoff) for rate in (0.1, 0.1))
-        both = settings.dense, settings.embedding, Rates(rows, 0.0, dense, {})
-        self.model.compile(*make_optimizers(*both))
-        self.batches_in_epoch = -(
-            -len(self.examples.read("train")[1]) // settings.batch_size
-        )
+        settings = self.settings = setting.config.train
+        self.examples, dim = setting.examples, setting.config.model.dim
+        self.model = TwoTowers(setting.schema.rows, dim, settings.seed)
+        rates = Rates(Backoff(0.1, backoff), 0.0, Backoff(0.1, backoff), {})
+        both = make_optimizers(settings.dense, settings.embedding, rates)
+        self.model.compile(*both)
+        rows = len(self.examples.read("train")[1])
+        self.batches_in_epoch = -(-rows // settings.batch_size)
 
     def batches(self, epoch, skip):
         (ids, labels), size = self.examples.read("train"), self.settings.batch_size
@@ -152,7 +151,8 @@ class Serving(tf.Module):
 
 class Export:
     def __init__(self, path, examples, *_):
-        self.path, self.schema = find_version(path), ToySchema(**read_card(path)["schema"])
+        self.path, self.card = find_version(path), read_card(path)
+        self.schema = ToySchema(**self.card["schema"])
         self.call = signatures_of(self.path)["serving_default"]
 
 

@@ -35,7 +35,9 @@ class NextItemExport:
     def __init__(self, path: Path, examples: SequenceSet, role: str):
         self.path = find_version(path)
         self.card = read_json(self.path / EXTRA / CARD, NEXT_ITEM_EXPORT)
-        self.schema = SequenceSchema.from_dict(self.card["schema"], self.path / EXTRA / CARD)
+        self.schema = SequenceSchema.from_dict(
+            self.card["schema"], self.path / EXTRA / CARD
+        )
         found, wanted = self.schema.fingerprint, examples.schema.fingerprint
         if found != wanted:
             raise InputError(
