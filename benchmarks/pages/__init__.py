@@ -34,7 +34,8 @@ FIGURE = re.compile(
 
 def pages() -> list[Path]:
     """The pages that hold tables of results."""
-    return [ROOT / "README.md", *sorted(MEASURED.glob("*.md"))]
+    quickstart = ROOT / "docs" / "quickstart.md"
+    return [ROOT / "README.md", quickstart, *sorted(MEASURED.glob("*.md"))]
 
 
 def filled(text: str) -> str:

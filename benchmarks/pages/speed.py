@@ -1,4 +1,4 @@
-"""Tables of benchmarks that also take time; what was timed beside other work is left out."""
+"""Tables of benchmarks that take time, too; what was timed beside other work is left out."""
 
 from benchmarks.pages.form import gain, markdown, share
 
@@ -21,7 +21,9 @@ def nights(kept: dict) -> str:
         ],
     ]
     if kept["load"][0] < QUIET:
-        rows.append(["its time of training over that", f"{found['warm_over_cold_time']:.2f}"])
+        rows.append(
+            ["its time of training over that", f"{found['warm_over_cold_time']:.2f}"]
+        )
     return f"{table}\n{markdown(['', ''], rows)}"
 
 
@@ -34,7 +36,10 @@ def exact_auc(kept: dict) -> str:
     found = kept["result"]
     rows = [
         ["AUC of 5 M rows less scikit-learn's", f"{found['difference']:.1g}"],
-        ["memory above what the process held, 10 M rows", f"{found['peak_memory_mb']:.0f} MB"],
+        [
+            "memory above what the process held, 10 M rows",
+            f"{found['peak_memory_mb']:.0f} MB",
+        ],
         ["scikit-learn's, 5 M rows", f"{found['sklearn_peak_memory_mb']:.0f} MB"],
     ]
     if kept["load"][0] < QUIET:

@@ -79,3 +79,39 @@ def test_gains_of_synthetic_regressions():
         cells = next(cells for first, cells in rows.items() if first.startswith(row))
         gains = list(last["synthetic_gains"][name].values())
         assert [number(cell) for cell in cells[:3]] == pytest.approx(gains, abs=5.1e-5)
+
+
+def results(name):
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def test_headlines_of_the_readme():
+    """Each from the runs themselves, not from what a study says of them."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if "docs/measured/" in line and "|" in line]
+    said = {re.search(r"measured/([\w-]+)\.md", row)[1]: row.split("|")[2] for row in rows}
+    batch = results("large_batch_decay_momentum_64x_shaped")["runs"]
+    large, small = (mean(r["test"] for r in batch if r["batch_size"] == size)
+                    for size in (65536, 1024))  # fmt: skip
+    assert f"+{large - small:.4f} (".replace("0.", ".") in said["large-batches"]
+    runs = results("multitask_kuairand_quick")["runs"]
+    ple, single = (mean(mean(r["test"].values()) for r in runs if r["model"] == name)
+                   for name in ("ple", "single"))  # fmt: skip
+    assert f"+{ple - single:.4f} (".replace("0.", ".") in said["multitask"]
+    runs = results("history_quick")["runs"]
+    known, unknown = (
+        mean(r["test"]["is_click"] for r in runs[n]) for n in ("mean", "none")
+    )
+    assert f"+{known - unknown:.4f} (".replace("0.", ".") in said["histories"]
+    costs = [one["costs"] for one in results("stacking_cl_quick")["nextitnet"]]
+    less = mean(one["scratch"]["flops"] / one["unchanged"]["flops"] for one in costs)
+    assert f"{less:.1f} times after the growth, 1.3 with all" in said["stacking"]
+    edges = results("stability_quick")["models"]["large_dcn"]["methods"]
+    stable = {row["method"]: row["largest_stable"] for row in edges}
+    assert f"{stable['clippy'] / stable['none']:g} times, the highest" in said["stability"]
