@@ -1,4 +1,4 @@
-"""Tables of benchmarks that take time, too; what was timed beside other work is left out."""
+"""Tables of benchmarks that take time, too: times count where the machine was quiet."""
 
 from benchmarks.pages.form import gain, markdown, share
 
