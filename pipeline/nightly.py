@@ -27,7 +27,7 @@ import contextlib
 import datetime
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
@@ -39,9 +39,8 @@ from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
 from steadyrank.pipeline.files.urls import within
-from steadyrank.pipeline.gates.judge import named
-from steadyrank.pipeline.gates.rules import PASS, REFUSE
-from steadyrank.pipeline.gates.task_gates import METRICS, metric_gates
+from steadyrank.pipeline.gates.nights import blame, without_baseline
+from steadyrank.pipeline.gates.rules import PASS
 from steadyrank.pipeline.kinds import (
     evaluate,
     export,
@@ -62,7 +61,6 @@ RECORD = "night.json"
 DIVERGED = "DIVERGED"
 DAY_MARK = "{day}"
 DAY_MS = 86_400_000
-JUDGED_BY_ROWS = (*METRICS, "calibration", "slices", "drift")
 
 
 def nightly(
@@ -160,7 +158,7 @@ def _train_and_judge(
     with _timed(seconds, "export"):
         version = export(config, work / "train", work / "export")
     new = _new_tasks(config, base)
-    judged = _without_baseline(config, new) if base else _without_baseline(config)
+    judged = without_baseline(config, new) if base else without_baseline(config)
     with _timed(seconds, "evaluate"):
         folders = examples.path, version, work / "evaluation"
         against = base and base / "export"
@@ -171,7 +169,7 @@ def _train_and_judge(
         **night,
         "verdict": result["verdict"],
         # of a model that is new itself, no day but the one that it is judged on
-        **_blame(judged, result, night["day"], windows if warm else ()),
+        **blame(judged, result, night["day"], windows if warm else ()),
         "content": metrics["content"],
         "auc": _aucs(metrics["tasks"]),
         "base_auc": theirs and _aucs(theirs),
@@ -364,62 +362,3 @@ def _unread(addition: Addition) -> list[str]:
     count = (datetime.date.fromisoformat(addition.until) - first).days
     days = [(first + datetime.timedelta(n)).isoformat() for n in range(count + 1)]
     return [day for day in days if day not in addition.without]
-
-
-def _without_baseline(config: Config, new: Collection[str] | None = None) -> Config:
-    """A config without gates on gains and drift: of the first night, or of new tasks.
-
-    Args:
-        config: The run's config.
-        new: Tasks that the baseline does not have; None: there is none.
-    """
-    gates = config.gates
-    update = {metric: _absolute(getattr(gates, metric), new) for metric in METRICS}
-    slices = [s.model_copy(update={"auc": _absolute(s.auc, new)}) for s in gates.slices]
-    update["slices"] = [s for s in slices if s.auc or s.calibration]
-    if new is None:
-        update["drift"] = None
-    return config.model_copy(update={"gates": gates.model_copy(update=update)})
-
-
-def _absolute(limits: dict, new: Collection[str] | None) -> dict:
-    """The limits that need no baseline, by task; those of tasks that it has stay."""
-    kept = {
-        task: gate.model_copy(update={"min_gain": None})
-        if new is None or task in new
-        else gate
-        for task, gate in limits.items()
-    }
-    return {task: gate for task, gate in kept.items() if any(gate.model_dump().values())}
-
-
-def _blame(config: Config, result: dict, day: str, windows: tuple[str, ...]) -> dict:
-    """The day that no later night shall train on, where there is one, and why.
-
-    What the rows of the day refuse may be the day's own fault.  It is, if the baseline,
-    which passed on an earlier day, does not keep the absolute limits on them either.
-    """
-    refused = [gate for gate in result["gates"] if gate["verdict"] == REFUSE]
-    baseline = result["metrics"]["baseline"]
-    if baseline is None or not any(gate["gate"] in JUDGED_BY_ROWS for gate in refused):
-        return {"left_out": None, "left_out_because": None}
-    absolute = _without_baseline(config).gates.model_dump()
-    bands = {t: g for t, g in absolute["calibration"].items() if g["min"] is not None}
-    absolute |= {"confidence": None, "calibration": bands}
-    for metric in (*METRICS, "calibration"):
-        judged = {t: g for t, g in absolute[metric].items() if t in baseline["tasks"]}
-        absolute[metric] = judged
-    metrics = {"tasks": baseline["tasks"], "where": result["metrics"].get("where")}
-    found = [
-        named(gate, metrics)
-        for gate in metric_gates({**metrics, "baseline": None}, absolute)
-        if gate["verdict"] == REFUSE
-    ]
-    if found:
-        said = "; ".join(gate["reason"] for gate in found)
-        why = f"the blessed model fails there as well: {said}"
-        return {"left_out": day, "left_out_because": why}
-    if not windows:
-        return {"left_out": None, "left_out_because": None}
-    why = "the blessed model keeps its limits there, and this is the newest day trained on"
-    return {"left_out": windows[-1][:DAY], "left_out_because": why}

@@ -18,6 +18,7 @@ from steadyrank.pipeline.evaluate.release import BLESSED, roll_back
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.gates.nights import blame
 from steadyrank.pipeline.nightly import nightly
 from steadyrank.pipeline.preprocess.plan import Addition
 from tests.pipeline import tiny
@@ -312,6 +313,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from steadyrank.pipeline.files.lock import locked
+from steadyrank.pipeline.gates.nights import blame
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
@@ -380,11 +382,11 @@ def test_who_is_to_blame(theirs, gate, blamed):
         "gates": [{"gate": gate, "verdict": "REFUSE"}],
         "metrics": {"baseline": {"tasks": {"click": found}}, "where": "test (a day)"},
     }
-    blame = module._blame(config, result, DATES[2], tuple(DATES[:2]))
-    assert blame["left_out"] == blamed
+    told = blame(config, result, DATES[2], tuple(DATES[:2]))
+    assert told["left_out"] == blamed
     if blamed == DATES[2]:
         said = "fails there as well: AUC of click on test (a day): 0.4000 is below 0.6"
-        assert said in blame["left_out_because"]
+        assert said in told["left_out_because"]
     # with fresh weights for a new feature, say: that may be to blame, and no earlier day
     wanted = None if blamed == DATES[1] else blamed
-    assert module._blame(config, result, DATES[2], ())["left_out"] == wanted
+    assert blame(config, result, DATES[2], ())["left_out"] == wanted
