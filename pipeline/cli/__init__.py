@@ -5,7 +5,7 @@ or input; 3 training diverged; 70 an error of ours, with a traceback; 75 a fault
 be gone at the next try.
 """
 
-from steadyrank.pipeline.cli import propose, stages, studies, views  # noqa: F401  (each adds its commands)
+from steadyrank.pipeline.cli import check, propose, stages, studies, views  # noqa: F401  (each adds its commands)
 from steadyrank.pipeline.cli.application import app, main
 
 __all__ = ["app", "main"]

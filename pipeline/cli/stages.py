@@ -33,6 +33,7 @@ from steadyrank.pipeline.files.staging import Snapshots, Staging
 from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.files.whole_folders import any_version, clear, exists, versions_at
 from steadyrank.pipeline.kinds import stage_of
+from steadyrank.pipeline.preflight import require_passable
 
 # what a trained model hangs on; gates and the like may change between two runs of `run`
 MADE_BY = ("data", "features", "tasks", "score", "model", "train")
@@ -145,6 +146,8 @@ def evaluate(
     --output evaluation`
     """
     loaded = load_any(config, settings)
+    if force is None:
+        require_passable(loaded, baseline=bool(baseline), stability=bool(stability))
     folders = examples, model, output
     if not _evaluate(loaded, *folders, baseline, split, overwrite, force, stability):
         raise typer.Exit(REFUSED)
@@ -170,6 +173,7 @@ def run(
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite does not: choose one.")
     loaded = load_any(config, settings, input)
+    require_passable(loaded, baseline=bool(baseline), stability=False)
     with alone(output):
         beam = context.args
         passed = _all(loaded, config, data, output, beam, baseline, resume, overwrite)
@@ -226,6 +230,7 @@ def nightly(
 
     local(store)
     loaded, folder = load_any(config, settings, input), data or config.parent
+    require_passable(loaded, baseline=True, stability=False)
     with terminal.progress() as bar:
         night = stage(loaded, folder, day, store, context.args, terminal.shown(bar))
     _say_night(night, store)

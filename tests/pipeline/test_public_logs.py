@@ -23,7 +23,7 @@ from tests.pipeline.public_logs import (
 )
 from tests.test_end_to_end import in_this_process
 
-ROWS = 3000
+ROWS = 8000
 SMALL = [
     "model.deep_units=[8]",
     "train.epochs=2",
