@@ -63,7 +63,9 @@ def parse_config(document: dict, source: str) -> Config:
     return _parse(Config, document, source)
 
 
-def load_same_config(config: Section, path: Path) -> Section:
+def load_same_config(
+    config: Config | SequenceConfig, path: Path
+) -> Config | SequenceConfig:
     """Read and check a config file that must be of the kind of another config."""
     return _parse(type(config), read_document(path), str(path))
 
