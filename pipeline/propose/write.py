@@ -9,6 +9,7 @@ import numpy as np
 from steadyrank.pipeline.propose.choose import DAY_MS, Choice
 from steadyrank.pipeline.propose.look import Column, Sample, shown
 
+ENOUGH = 0.02  # of the rows, for a day to judge on
 LOG_SCALED = 100.0  # of a number that is not negative: its largest, over its median
 
 
@@ -56,18 +57,18 @@ def _batch(sample: Sample) -> int:
 
 
 def _split(choice: Choice) -> str:
-    """The last day tests; of a log of few days, its last tenth."""
+    """The last two days, where they hold enough rows; else, the last two tenths."""
     if not choice.time:
         return "{validation: 0.1, test: 0.1}  # no column of times was found"
     ms = np.sort(choice.time.time[1])
-    days = np.unique(ms // DAY_MS)
-    if len(days) >= 4:
+    days, rows = np.unique(ms // DAY_MS, return_counts=True)
+    if len(days) >= 4 and rows[-2:].min() >= ENOUGH * len(ms):
         first, second = (_day(int(day)) for day in days[-2:])
-        return (
-            f"{{validation: {first}, test: {second}}}  # the last two of {len(days)} days"
-        )
-    first, second = (_moment(int(ms[int(share * len(ms))])) for share in (0.8, 0.9))
-    return f"{{validation: {first}, test: {second}}}  # the last two tenths"
+        said = f"the last two of {len(days)} days"
+    else:
+        first, second = (_moment(int(ms[int(share * len(ms))])) for share in (0.8, 0.9))
+        said = "the last two tenths"
+    return f"{{validation: {first}, test: {second}}}  # {said}"
 
 
 def _day(day: int) -> str:

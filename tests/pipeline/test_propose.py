@@ -89,6 +89,18 @@ def test_ratings_become_a_label_and_a_log_without_times_is_drawn_at_random(tmp_p
     assert config.data.split.by_fraction
 
 
+def test_a_split_holds_rows_enough_where_the_last_days_do_not(tmp_path):
+    table = planted()
+    start, draw = datetime.datetime(2020, 1, 1), np.random.default_rng(4)
+    days = np.sort(draw.integers(0, 1500, ROWS)).tolist()
+    times = pa.array([start + datetime.timedelta(days=day) for day in days])
+    place = table.column_names.index("seen_at")
+    table = table.set_column(place, "seen_at", times)
+    text, _ = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    found = settle(parse_config(yaml.safe_load(text), "c"), tmp_path).values("split")
+    assert min(found.values()) > 0.09 * ROWS
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
