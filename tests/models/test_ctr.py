@@ -21,12 +21,15 @@ FEATURES = (
     Feature("age", "numeric", mean=0.5, std=1.0),
     Feature("hour", "numeric", dim=DIM, boundaries=(0.0, 1.0)),
 )
+LINEAR = {"embedding_dim": DIM, "tower_units": []}
+DEEP = {**LINEAR, "deep_units": [8, 5]}
 SETTINGS = {
-    "embedding_dim": DIM,
-    "deep_units": [8, 5],
-    "tower_units": [],
-    "cross_layers": 2,
-    "rank": None,
+    "lr": LINEAR,
+    "fm": LINEAR,
+    "wide_deep": DEEP,
+    "deepfm": DEEP,
+    "dcn": {**DEEP, "cross_layers": 2},
+    "dcn_v2": {**DEEP, "cross_layers": 2, "rank": None},
 }
 CTR = pytest.mark.parametrize("trunk", WIDE)
 
@@ -37,9 +40,8 @@ def tasks(count):
 
 def build(trunk, count=1, features=FEATURES, **settings):
     names = " + ".join(task.name for task in tasks(count))
-    model = build_model(
-        features, tasks(count), names, {**SETTINGS, "trunk": trunk, **settings}, seed=3
-    )
+    settings = {"trunk": trunk, **SETTINGS[trunk], **settings}
+    model = build_model(features, tasks(count), names, settings, seed=3)
     random = np.random.default_rng(5)
     for variable in model.trainable_variables:  # linear weights start at 0
         variable.assign(0.3 * random.normal(size=variable.shape))
