@@ -963,7 +963,7 @@ def test_what_follows_two_dashes_goes_to_beam(name, folder, monkeypatch):
     split = {"validation": 0.3, "test": "2024-03-05"}
     taken, path = [], write_config(folder, data__split=split)
 
-    def take(config, folder, output, beam_flags, *more):
+    def take(config, folder, output, beam_flags, *more, **how):
         taken.extend(beam_flags)
         raise InputError("that will do")
 
