@@ -40,7 +40,7 @@ from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.gates.nights import blame, without_baseline
-from steadyrank.pipeline.gates.rules import PASS
+from steadyrank.pipeline.gates.verdicts import PASS
 from steadyrank.pipeline.kinds import (
     evaluate,
     export,
@@ -68,6 +68,7 @@ def nightly(
     folder: Path,
     day: str,
     store: Path,
+    *,
     beam_flags: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> dict:

@@ -14,7 +14,7 @@ FLOORS = ("components", "models", "pipeline")
 PIPELINE = ("files", "config", "kinds.protocol", "raw_log", "examples", "preprocess")
 PIPELINE += ("metrics", "gates", "report", "train", "export", "evaluate", "kinds")
 PIPELINE += ("studies", "synthetic", "propose")
-PIPELINE += ("preflight", "nightly", "cli")
+PIPELINE += ("preflight", "run", "nightly", "api", "cli")
 WHOLE = tuple(floor for floor in PIPELINE if "." not in floor)
 OUTSIDE = {"benchmarks", "tests", *FLOORS}  # by these names, whatever stands there
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_recommenders"}
@@ -137,7 +137,7 @@ def test_gates_import_neither_tensorflow_nor_datasets():
         ("models/a.py", "from steadyrank.pipeline import cli\n"),
         ("pipeline/files/a.py", "from steadyrank.pipeline.config import Config\n"),
         ("pipeline/gates/a.py", "from steadyrank.pipeline import train\n"),
-        ("pipeline/nightly.py", "from steadyrank.pipeline.cli.application import main\n"),
+        ("pipeline/run.py", "from steadyrank.pipeline.api.runs import run\n"),
         ("pipeline/train/a.py", "import steadyrank.pipeline.kinds.next_item\n"),
         ("pipeline/train/a.py", "from ..cli import main\n"),
         ("pipeline/kinds/protocol.py", "import steadyrank.pipeline.kinds.ranking\n"),

@@ -1,4 +1,4 @@
-"""The command line: parse, call one stage, say in a few lines how it went.
+"""The command line: parse, call one function, say in a few lines how it went.
 
 Exit status: 0 done, and gates passed; 1 a gate refused or held the model; 2 bad config
 or input; 3 training diverged; 70 an error of ours, with a traceback; 75 a fault that may

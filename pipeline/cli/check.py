@@ -1,6 +1,6 @@
 """What can be known before a run begins."""
 
-from steadyrank.pipeline.cli import terminal
+from steadyrank.pipeline import api
 from steadyrank.pipeline.cli.application import app
 from steadyrank.pipeline.cli.options import (
     Baseline,
@@ -8,10 +8,9 @@ from steadyrank.pipeline.cli.options import (
     DataFolder,
     Inputs,
     Settings,
-    load_any,
     place,
 )
-from steadyrank.pipeline.files.staging import Staging
+from steadyrank.pipeline.cli.words import Said
 from steadyrank.pipeline.files.urls import Url
 
 
@@ -28,12 +27,12 @@ def check(
 
     Example: `steadyrank check --config c.yaml --data kuairand --baseline export`
     """
-    from steadyrank.pipeline.preflight import check as look
-
-    loaded = load_any(config, settings, input)
-    terminal.say(f"config: {config}")
-    with Staging() as staging:
-        theirs = staging.read_model(baseline)
-        folder = data or config.parent
-        for said in look(loaded, folder, baseline=theirs, output=output):
-            terminal.say(said)
+    api.check(
+        config,
+        data=data,
+        input=input,
+        baseline=baseline,
+        output=output,
+        set=settings,
+        progress=Said(),
+    )

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from steadyrank.pipeline.cli import terminal
+from steadyrank.pipeline import api
 from steadyrank.pipeline.cli.application import app
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.cli.terminal import Shown
+from steadyrank.pipeline.cli.words import tell
 
 
 @app.command()
@@ -24,20 +25,4 @@ def init(
 
     Example: `steadyrank init --input 'log/*.parquet' --output config.yaml`
     """
-    from steadyrank.pipeline.propose.stage import propose
-
-    if output.exists():
-        raise InputError(f"{output} exists already. Choose another --output.")
-    with terminal.console.status("init"):
-        text, choice = propose([str(Path(i).absolute()) for i in input], output.parent)
-    output.write_text(text, encoding="utf-8")
-    for key, why in choice.why.items():
-        terminal.say(f"{key}: {why}")
-    for name, (label, auc) in choice.leaks.items():
-        terminal.say(
-            f"warning: {name} alone tells {label} with an AUC of {auc:.3f}: it is no "
-            "feature, unless it is known before the engagement"
-        )
-    terminal.say(
-        f"{len(choice.features)} features, {len(choice.labels)} tasks, in {output}"
-    )
+    tell(api.init(input=input, output=output, progress=Shown()))

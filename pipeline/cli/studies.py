@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from steadyrank.pipeline.cli import tables, terminal
+from steadyrank.pipeline import api
 from steadyrank.pipeline.cli.application import app
 from steadyrank.pipeline.cli.options import (
     ConfigPath,
@@ -15,11 +14,9 @@ from steadyrank.pipeline.cli.options import (
     Overwrite,
     Resume,
     Settings,
-    keep_apart,
-    load_any,
-    local,
 )
-from steadyrank.pipeline.files.staging import Staging
+from steadyrank.pipeline.cli.terminal import Shown
+from steadyrank.pipeline.cli.words import tell
 
 
 @app.command()
@@ -45,28 +42,20 @@ def stability(
 
     Example: `steadyrank stability --config c.yaml --examples examples --output stability`
     """
-    from steadyrank.pipeline.studies.short_runs import method_of
-    from steadyrank.pipeline.studies.stability import cells
-    from steadyrank.pipeline.studies.stability import stability as stage
-
-    keep_apart(output, examples)
-    loaded, wanted = load_any(config, settings), [method_of(m) for m in methods.split(",")]
-    with terminal.console.status("stability") as status, Staging() as staging:
-        result = stage(
-            loaded,
-            staging.read_examples(examples),
-            staging.write(output, overwrite),
-            wanted,
+    tell(
+        api.stability(
+            config,
+            examples=examples,
+            output=output,
+            methods=methods,
             windows=windows,
             steps=steps,
             seeds=seeds,
+            set=settings,
             overwrite=overwrite,
-            progress=lambda text: status.update(escape(f"stability: {text}")),
+            progress=Shown(),
         )
-    rows = [cells(row) for row in result["methods"]]
-    terminal.console.print(tables.methods_table(result["rate_in_use"], rows))
-    terminal.say(result["advice"])
-    terminal.say(f"plot: {output / 'stability.html'}")
+    )
 
 
 @app.command()
@@ -90,30 +79,17 @@ def sweep(
     Example: `steadyrank sweep --config c.yaml --sweep configs/sweeps/clipping.yaml
     --examples examples --output sweep --workers 2`
     """
-    from steadyrank.pipeline.studies.sweep import read_sweep, worker_command
-    from steadyrank.pipeline.studies.sweep import sweep as stage
-
-    local(config, examples, output)
-    space = read_sweep(config, sweep, settings or [])
-    command = ["--config", config, "--examples", examples, "--output", output]
-    command += ["--sweep", sweep] if sweep else []
-    command += ["--train", train] if train else []
-    command += [part for text in settings or [] for part in ("--set", text)]
-    with terminal.live("sweep") as live:
-        found = stage(
-            space,
-            examples,
-            output,
-            train_path=train,
-            command=worker_command(command),
-            workers=workers,
-            resume=resume,
-            overwrite=overwrite,
-            progress=lambda rows: live.update(tables.trials_table(rows)),
-        )
-    if found is None:
-        return
-    own = found["own_value"]
-    beside = "" if own is None else f"; the config's own settings {own:.5f}"
-    terminal.say(f"{found['objective']}: best {found['best_value']:.5f}{beside}")
-    terminal.say(f"best settings: {output / 'best.yaml'}, report: {output / 'report.html'}")
+    result = api.sweep(
+        config,
+        examples=examples,
+        output=output,
+        sweep=sweep,
+        train=train,
+        workers=workers,
+        set=settings,
+        resume=resume,
+        overwrite=overwrite,
+        progress=Shown(),
+    )
+    if result is not None:  # else it worked for a chief, who says it
+        tell(result)

@@ -1,12 +1,16 @@
 """What commands show as tables."""
 
+from collections.abc import Mapping
+
 from rich.markup import escape
 from rich.table import Table
 
-from steadyrank.pipeline.cli.terminal import COLOURS
+from steadyrank.pipeline.api import ServeCheckResult
+
+COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red"}
 
 
-def metrics_table(metrics: dict) -> Table:
+def metrics_table(metrics: Mapping) -> Table:
     """Of ``evaluate``: a task a row."""
     table = Table(title=f"{metrics['split']}: {metrics['rows']:,} rows")
     names = ("rows", "auc", "reachable_auc", "gauc", "rmse", "calibration")
@@ -38,7 +42,7 @@ def gates_table(gates: list[dict]) -> Table:
     return table
 
 
-def night_table(night: dict) -> Table:
+def night_table(night: Mapping) -> Table:
     """Of one night: the blessed model's AUC and the new one's."""
     table = _table(f"AUC on {night['day']}", "task", "blessed", "new")
     for task, auc in night["auc"].items():
@@ -47,13 +51,13 @@ def night_table(night: dict) -> Table:
     return table
 
 
-def latency_table(result: dict) -> Table:
+def latency_table(result: ServeCheckResult) -> Table:
     """Of ``serve-check``: how far each signature's scores are off, and its times."""
-    title = f"{result['rows']:,} raw rows, from NumPy to NumPy"
+    title = f"{result.rows:,} raw rows, from NumPy to NumPy"
     names = ("signature", "difference", "rows", "p50 ms", "p99 ms", "rows/s")
     table = _table(title, *names)
-    for row in result["latency"]:
-        gap = result["differences"].get(row["signature"])
+    for row in result.latency:
+        gap = result.differences.get(row["signature"])
         cells = ["" if gap is None else f"{gap:.1e}", str(row["rows"])]
         cells += [f"{row[key]:.2f}" for key in ("p50_ms", "p99_ms")]
         table.add_row(row["signature"], *cells, f"{row['rows_per_second']:,.0f}")
@@ -66,6 +70,14 @@ def methods_table(rate: float, rows: list[tuple]) -> Table:
     table = _table(f"dense learning rate in use: {rate:g}", *names)
     for row in rows:
         table.add_row(*[escape(str(each)) for each in row])
+    return table
+
+
+def part_table(title: str, rows: list[tuple[str, object]]) -> Table:
+    """Of ``inspect``: what one folder holds, a name and its value a row."""
+    table = Table(title=escape(title), title_justify="left", show_header=False)
+    for name, value in rows:
+        table.add_row(escape(str(name)), escape(str(value)))
     return table
 
 

@@ -3,7 +3,8 @@
 ``console`` and ``errors`` are read as attributes of this module: ``write_as`` sets them.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -11,14 +12,16 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.progress import Progress as Bar
 
+from steadyrank.pipeline.cli import tables
 from steadyrank.pipeline.cli.json_console import JsonConsole, JsonProgress, LogFormat
+from steadyrank.pipeline.run import Progress
 
-COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red"}
+COUNTED = ("train", "nightly")  # whose steps are counted
 
 console = Console()
 errors = Console(stderr=True)
@@ -40,7 +43,7 @@ def say(text: str) -> None:
 
 def verdict(word: str) -> None:
     """PASS, HOLD or REFUSE."""
-    console.print(f"[bold {COLOURS[word]}]{word}[/]")
+    console.print(f"[bold {tables.COLOURS[word]}]{word}[/]")
 
 
 def fail(message: str, status: int) -> int:
@@ -49,11 +52,42 @@ def fail(message: str, status: int) -> int:
     return status
 
 
-def progress() -> Progress | JsonProgress:
+class Shown(Progress):
+    """Shows a command while it works: a bar of steps, a table of trials, or a spinner."""
+
+    def __init__(self):
+        self._step = self._trials = lambda *_: None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Draw until the stage has ended."""
+        if name in COUNTED:
+            with _bar() as bar:
+                self._step = _counting(bar)
+                yield
+        elif name == "sweep":
+            with _live(name) as live:
+                self._trials = lambda rows: live.update(tables.trials_table(rows))
+                yield
+        else:
+            with console.status(name) as status:
+                self._step = lambda *told: status.update(escape(f"{name}: {told[-1]}"))
+                yield
+
+    def step(self, step: int, total: int, text: str) -> None:
+        """Move the bar, or say what is done now."""
+        self._step(step, total, text)
+
+    def trials(self, rows: list[dict]) -> None:
+        """Draw the table again."""
+        self._trials(rows)
+
+
+def _bar() -> Bar | JsonProgress:
     """A bar that counts steps."""
     if isinstance(console, JsonConsole):
         return JsonProgress(console)
-    return Progress(
+    return Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -62,11 +96,11 @@ def progress() -> Progress | JsonProgress:
     )
 
 
-def shown(bar: Progress | JsonProgress):
+def _counting(bar: Bar | JsonProgress) -> Callable[[int, int, str], None]:
     """What training calls to show how it goes; before its first step there is no bar."""
     tasks = []
 
-    def show(step: int, total: int, text: str):
+    def show(step: int, total: int, text: str) -> None:
         if not total:
             bar.console.print(escape(text))
             return
@@ -77,7 +111,7 @@ def shown(bar: Progress | JsonProgress):
     return show
 
 
-def live(what: str) -> Live | AbstractContextManager:
+def _live(what: str) -> Live | AbstractContextManager:
     """Something that is drawn again and again."""
     if isinstance(console, JsonConsole):
         return console.status(what)

@@ -1,27 +1,16 @@
-"""Commands that look: at signatures, a batch, runs side by side, a folder."""
+"""Commands that look: at signatures, runs side by side, a batch, a folder."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from steadyrank.pipeline.cli import tables, terminal
+from steadyrank.pipeline import api
 from steadyrank.pipeline.cli.application import REFUSED, app
-from steadyrank.pipeline.cli.options import (
-    ConfigPath,
-    Examples,
-    Model,
-    Settings,
-    load_any,
-    local,
-    place,
-)
-from steadyrank.pipeline.files.publish import finite, make_room, write_json
-from steadyrank.pipeline.files.staging import Staging
+from steadyrank.pipeline.cli.options import ConfigPath, Examples, Model, Settings, place
+from steadyrank.pipeline.cli.terminal import Shown
+from steadyrank.pipeline.cli.words import tell
 from steadyrank.pipeline.files.urls import locate
-from steadyrank.pipeline.files.whole_folders import exists
 
 
 @app.command("serve-check")
@@ -35,21 +24,11 @@ def serve_check(
 
     Example: `steadyrank serve-check --examples examples --model export`
     """
-    from steadyrank.pipeline.kinds import serve_check as stage
-
-    if output:
-        local(output)
-        make_room(output)
-    with terminal.console.status("serve-check"), Staging() as staging:
-        folders = staging.read_examples(examples), staging.read_model(model)
-        result = stage(*folders, split=split)
-    terminal.console.print(tables.latency_table(result))
-    if output:
-        write_json(output, result)
-    if not result["passed"]:
-        terminal.say(
-            f"scores differ from the encoded signature's by more than {result['limit']}"
-        )
+    result = api.serve_check(
+        examples=examples, model=model, split=split, output=output, progress=Shown()
+    )
+    tell(result)
+    if not result.passed:
         raise typer.Exit(REFUSED)
 
 
@@ -62,12 +41,7 @@ def compare(
 
     Example: `steadyrank compare runs/a runs/b --output compare.html`
     """
-    from steadyrank.pipeline.studies.compare import compare as stage
-
-    folders = [locate(run) for run in runs]
-    local(*folders, output)
-    stage(folders, output)
-    terminal.say(f"{len(runs)} runs in {output}")
+    tell(api.compare(runs, output=output))
 
 
 @app.command()
@@ -87,13 +61,17 @@ def replay(
     Example: `steadyrank replay --config c.yaml --examples examples --train train
     --epoch 0 --batch 137`
     """
-    from steadyrank.pipeline.kinds import replay as stage
-
-    loaded, place = load_any(config, settings), {"epoch": epoch, "batch": batch}
-    with Staging() as staging:
-        folders = staging.read_examples(examples), staging.read(train)
-        result = stage(loaded, *folders, **place, phase=phase)
-    terminal.console.print_json(data=finite(result))
+    tell(
+        api.replay(
+            config,
+            examples=examples,
+            train=train,
+            epoch=epoch,
+            batch=batch,
+            phase=phase,
+            set=settings,
+        )
+    )
 
 
 @app.command()
@@ -101,13 +79,4 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A folder of any stage.", parser=locate)],
 ):
     """Say what an example set, a trained model, an export or an evaluation holds."""
-    from steadyrank.pipeline.cli.inspect import describe
-
-    with Staging() as staging:
-        whole = exists(path) and staging.read_examples(path)
-        described = describe(whole or staging.read_model(path))
-    for title, rows in described.items():
-        table = Table(title=escape(title), title_justify="left", show_header=False)
-        for name, value in rows:
-            table.add_row(escape(str(name)), escape(str(value)))
-        terminal.console.print(table)
+    tell(api.inspect(path))

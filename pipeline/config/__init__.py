@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from steadyrank.pipeline.config.document import read_document, set_key
+from steadyrank.pipeline.config.document import override, read_document, set_key
 from steadyrank.pipeline.config.hints import explain
 from steadyrank.pipeline.config.next_item import KIND, SequenceConfig
 from steadyrank.pipeline.config.ranking import Config
@@ -17,6 +17,7 @@ __all__ = [
     "load_any_config",
     "load_config",
     "load_same_config",
+    "override",
     "parse_any_config",
     "parse_config",
     "parse_sequence_config",

@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from steadyrank.pipeline.files.errors import InputError, near
+from steadyrank.pipeline.files.urls import original
 
 
 class Loader(yaml.SafeLoader):
@@ -55,20 +56,23 @@ def read_document(path: Path, overrides: list[str] | None = None) -> dict:
     except OSError as error:
         raise InputError(f"cannot read config {path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:  # of UTF-8, of a date
-        raise InputError(f"config {path} is not YAML: {error}") from None
+        raise InputError(f"config {original(Path(path))} is not YAML: {error}") from None
     if not isinstance(document, dict):
-        raise InputError(f"config {path} must hold keys such as data, features, tasks.")
-    for override in overrides or []:
-        _override(document, override)
+        raise InputError(
+            f"config {original(Path(path))} must hold keys such as data, features, tasks."
+        )
+    for text in overrides or []:
+        override(document, text)
     return document
 
 
-def _override(document: dict, override: str) -> None:
-    path, equals, text = override.partition("=")
+def override(document: dict, text: str) -> None:
+    """Set a key of a config that is still a dictionary, as ``load_config`` says."""
+    path, equals, value_text = text.partition("=")
     if not equals:
-        raise InputError(f"--set must be key.path=value. Received: {override!r}")
+        raise InputError(f"--set must be key.path=value. Received: {text!r}")
     try:
-        value = yaml.load(text, Loader)
+        value = yaml.load(value_text, Loader)
     except (yaml.YAMLError, ValueError) as error:  # of a date
         raise InputError(f"--set {path}: the value is not YAML: {error}") from None
     set_key(document, path, value, "--set")

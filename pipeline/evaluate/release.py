@@ -22,7 +22,7 @@ from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import hash_folder, publish, read_json, write_json
 from steadyrank.pipeline.files.release_mirror import BLESSED, WITHDRAWN
 from steadyrank.pipeline.files.urls import original
-from steadyrank.pipeline.gates.rules import PASS
+from steadyrank.pipeline.gates.verdicts import PASS
 
 EVALUATION = "an evaluation"
 LOCK = "lock"  # in the folder that is served: one release or rollback at a time

@@ -2,7 +2,8 @@
 
 import math
 
-from steadyrank.pipeline.gates.rules import PASS, REFUSE, Ruling
+from steadyrank.pipeline.gates.rules import Ruling
+from steadyrank.pipeline.gates.verdicts import PASS, REFUSE
 
 
 def result(gate: str, task: str | None, rule: str, measured, limit, ruling: Ruling) -> dict:

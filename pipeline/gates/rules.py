@@ -14,9 +14,9 @@ import math
 from dataclasses import dataclass
 
 from steadyrank.components.metrics.bootstrap import FEWEST, quantile
+from steadyrank.pipeline.gates.verdicts import HOLD, PASS, REFUSE
 from steadyrank.pipeline.metrics.uncertainty import Estimate
 
-PASS, HOLD, REFUSE = "PASS", "HOLD", "REFUSE"
 MOST_ROWS = 1000  # times as many as there are: a larger estimate says nothing
 
 

@@ -18,16 +18,18 @@ from botocore.exceptions import (
 )
 from typer.testing import CliRunner
 
-from steadyrank.pipeline.cli import app, stages
-from steadyrank.pipeline.cli.inspect import describe
-from steadyrank.pipeline.cli.options import keep_apart
+from steadyrank.pipeline import run as stages
+from steadyrank.pipeline.api.describe import describe
+from steadyrank.pipeline.cli import app
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.files.errors import InputError, PassingError, fault
 from steadyrank.pipeline.files.lock import alone
+from steadyrank.pipeline.files.places import keep_apart
 from steadyrank.pipeline.files.publish import PARTIAL, publish, write_json
 from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.kinds import preprocess
+from steadyrank.pipeline.kinds.results import EvaluateResult, ExportResult
 from steadyrank.pipeline.preprocess.beam_job import run_job
 from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.preprocess.rows import LOW, type_rows
@@ -812,6 +814,23 @@ def run_again(folder, output, *flags):
     return app([str(word) for word in command], standalone_mode=False)
 
 
+def without_models(monkeypatch) -> list[Path]:
+    """Let a run only note where it would export to, and pass."""
+    exported = []
+
+    def export(config, trained, output, **_):
+        exported.append(output)
+        return ExportResult(output / "1", 1)
+
+    def evaluate(config, examples, model, output, **_):
+        nothing = {"split": "test", "rows": 0, "tasks": {}}
+        return EvaluateResult(output, "PASS", None, [], nothing)
+
+    monkeypatch.setattr(stages, "export", export)
+    monkeypatch.setattr(stages, "evaluate", evaluate)
+    return exported
+
+
 @pytest.mark.parametrize("busy", ["run", "run/train"])
 def test_a_run_clears_nothing_that_another_process_makes(folder, busy):
     run = made_before(folder)
@@ -868,18 +887,14 @@ def test_a_run_goes_on_with_its_own_examples_alone(folder, key, flags):
     ],
 )
 def test_a_run_goes_on_with_an_export_like_the_configs(folder, flags, again, monkeypatch):
-    output, exported = made_before(folder), []
-    monkeypatch.setattr(stages, "_export", lambda *a: exported.append(a[-1]))
-    monkeypatch.setattr(stages, "_evaluate", lambda *a: True)
+    output, exported = made_before(folder), without_models(monkeypatch)
     run_again(folder, output, "--resume", *flags)
     assert exported == [output / "export"] * again
 
 
 def test_a_run_goes_on_where_its_export_was_killed(folder, monkeypatch):
-    output, exported = made_before(folder), []
+    output, exported = made_before(folder), without_models(monkeypatch)
     (output / "export/1").rename(output / "export/.1.partial-7")
-    monkeypatch.setattr(stages, "_export", lambda *a: exported.append(a[-1]))
-    monkeypatch.setattr(stages, "_evaluate", lambda *a: True)
     run_again(folder, output, "--resume")
     assert exported == [output / "export"]
 
@@ -963,7 +978,7 @@ def test_what_follows_two_dashes_goes_to_beam(name, folder, monkeypatch):
     split = {"validation": 0.3, "test": "2024-03-05"}
     taken, path = [], write_config(folder, data__split=split)
 
-    def take(config, folder, output, beam_flags, *more, **how):
+    def take(config, folder, output, beam_flags, **more):
         taken.extend(beam_flags)
         raise InputError("that will do")
 

@@ -471,7 +471,6 @@ def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
     """Each trains as `train` does, here in this process."""
     phases = [{"blocks": 1, "epochs": 1, "data_fraction": 0.3}]
     document = event_log.config_document(train__phases=phases, sweep=SWEEP)
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
 
     def run_stage(arguments, log, beat):
         config = load_any_config(arguments[2])
@@ -479,7 +478,7 @@ def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
         return 0, ""
 
     monkeypatch.setattr(trial, "run_stage", run_stage)
-    space = read_sweep(tmp_path / "c.yaml", None, [])
+    space = read_sweep(document, None, tmp_path, "c.yaml")
     found = sweep(space, folder / "examples", tmp_path / "sweep")
     assert found["counts"] == {"completed": 4} and found["objective"].startswith(
         "mean mrr@5"
@@ -503,6 +502,5 @@ def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
 )
 def test_what_a_sweep_cannot_do_is_said(tmp_path, changes, said):
     document = event_log.config_document(sweep={**SWEEP, **changes})
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
     with pytest.raises(InputError, match=said):
-        read_sweep(tmp_path / "c.yaml", None, [])
+        read_sweep(document, None, tmp_path, "c.yaml")

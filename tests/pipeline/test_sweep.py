@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from steadyrank.pipeline import cli
-from steadyrank.pipeline.config import load_config, parse_config
+from steadyrank.pipeline.config import load_config, parse_config, read_document
 from steadyrank.pipeline.config.sections import Split
 from steadyrank.pipeline.config.sweep import Objective, Sweep
 from steadyrank.pipeline.examples.example_set import ExampleSet
@@ -52,6 +52,11 @@ THRESHOLD = {
     "scale": "log",
     "when": {"key": "train.dense.clip", "values": ["norm"]},
 }
+
+
+def space_of(path: Path, sweep_path: Path | None, overrides=()) -> Space:
+    """Of a config's file, and a sweep's."""
+    return read_sweep(read_document(path, overrides), sweep_path, path.parent, str(path))
 
 
 def make_space(*parameters, **settings) -> Space:
@@ -121,7 +126,7 @@ def written(tmp_path):
 )
 def test_a_wrong_space_is_refused_with_its_key(written, parameter, said):
     with pytest.raises(InputError) as refused:
-        read_sweep(*written(parameter), [])
+        space_of(*written(parameter))
     assert said in str(refused.value)
 
 
@@ -139,16 +144,16 @@ def test_a_wrong_space_is_refused_with_its_key(written, parameter, said):
 def test_a_sweep_fits_its_config(written, settings, said):
     files = written(RATE, **settings)
     if not said:
-        assert read_sweep(*files, []).sweep.objective.direction == "min"
+        assert space_of(*files).sweep.objective.direction == "min"
         return
     with pytest.raises(InputError, match=said):
-        read_sweep(*files, [])
+        space_of(*files)
 
 
 def test_hyperband_wants_rates_that_do_not_end_with_a_rung(written):
     files = written(RATE, method="hyperband", max_epochs=4)
     with pytest.raises(InputError, match="Set train.decay to none"):
-        read_sweep(*files, ["train.decay=linear"])
+        space_of(*files, ["train.decay=linear"])
 
 
 def test_values_reach_the_config_and_come_back():
@@ -239,7 +244,7 @@ def test_the_best_finds_what_stands_beside_the_sweeps_config(tmp_path):
     path, section = tmp_path / "c.yaml", {"space": [DIM]}
     document = tiny.config_document(**changes, sweep=section)
     path.write_text(yaml.safe_dump(document))
-    best = read_sweep(path, None, []).checked({"model.embedding_dim": 8})
+    best = space_of(path, None).checked({"model.embedding_dim": 8})
     assert make_plan(best, tmp_path / "elsewhere").held_out == {f"{tmp_path}/held.parquet"}
 
 
@@ -698,6 +703,6 @@ SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.yaml
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_the_shipped_sweeps_fit_the_shipped_configs(path):
     config = path.parents[1] / "kuairand.yaml"
-    space = read_sweep(config, path, ["train.decay=none", "train.base_batch_size=1024"])
+    space = space_of(config, path, ["train.decay=none", "train.base_batch_size=1024"])
     space.hyperparameters()
     assert space.sweep.space

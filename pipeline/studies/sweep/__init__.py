@@ -59,18 +59,18 @@ THREADS = "TF_NUM_INTRAOP_THREADS"
 Progress = Callable[[list[dict]], None]
 
 
-def read_sweep(config_path: Path, sweep_path: Path | None, overrides: list[str]) -> Space:
-    """Read a config and its sweep, and check every value of its space.
+def read_sweep(document: dict, sweep_path: Path | None, folder: Path, source: str) -> Space:
+    """Check a config, its sweep, and every value of its space.
 
     Args:
-        config_path: The config's file.
+        document: The config as a dictionary; its paths become absolute.
         sweep_path: A file with the key ``sweep`` alone, in place of the config's own.
-        overrides: As ``load_config`` takes them.
+        folder: What its paths are relative to.
+        source: Where it is from, for messages.
 
     Raises:
-        InputError: The files or what they say will not do.
+        InputError: The file or what they say will not do.
     """
-    document = read_document(config_path, overrides)
     if sweep_path is not None:
         found = read_document(sweep_path)
         if list(found) != ["sweep"]:
@@ -78,11 +78,11 @@ def read_sweep(config_path: Path, sweep_path: Path | None, overrides: list[str])
                 f"{sweep_path} must hold the key sweep alone. Received: {sorted(found)}."
             )
         document |= found
-    _absolute_inputs(document, Path(config_path).parent)
-    config = parse_any_config(document, str(config_path))
+    _absolute_inputs(document, folder)
+    config = parse_any_config(document, source)
     if config.sweep is None:
         raise InputError(
-            f"config {config_path} has no section sweep: add one, or pass --sweep FILE "
+            f"config {source} has no section sweep: add one, or pass --sweep FILE "
             "(configs/sweeps has some)."
         )
     _check(config)
@@ -165,6 +165,8 @@ def sweep(
         InputError: Something does not suit, or a trial's config was refused.
         DivergenceError: Every trial diverged.
     """
+    if workers < 1:
+        raise InputError(f"--workers must be at least 1. Received: {workers}.")
     output, role = Path(output).absolute(), _role()
     run = run or _trial_function(space, examples_path, train_path)
     with contextlib.nullcontext() if role == "worker" else alone(output):

@@ -1,0 +1,75 @@
+"""The commands as functions: what ``import steadyrank`` gives, and the command line calls.
+
+A function has the name of its command, and its options with their defaults.  Beside them
+stand ``beam_flags``, on the command line after ``--``, and ``progress``.
+"""
+
+from steadyrank.pipeline.api.before import check, init
+from steadyrank.pipeline.api.results import (
+    CheckResult,
+    CompareResult,
+    InitResult,
+    InspectResult,
+    NightResult,
+    ReleaseResult,
+    ReplayResult,
+    ServeCheckResult,
+    StabilityResult,
+    SweepResult,
+    SynthesizeResult,
+)
+from steadyrank.pipeline.api.runs import nightly, release, run
+from steadyrank.pipeline.api.stages import evaluate, export, preprocess, synthesize, train
+from steadyrank.pipeline.api.studies import stability, sweep
+from steadyrank.pipeline.api.views import compare, inspect, replay, serve_check
+from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.next_item import SequenceConfig
+from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
+from steadyrank.pipeline.kinds.results import (
+    EvaluateResult,
+    ExportResult,
+    PreprocessResult,
+    TrainResult,
+)
+from steadyrank.pipeline.run import Progress, RunResult
+
+__all__ = [
+    "CheckResult",
+    "CompareResult",
+    "Config",
+    "DivergenceError",
+    "EvaluateResult",
+    "ExportResult",
+    "InitResult",
+    "InputError",
+    "InspectResult",
+    "NightResult",
+    "PassingError",
+    "PreprocessResult",
+    "Progress",
+    "ReleaseResult",
+    "ReplayResult",
+    "RunResult",
+    "SequenceConfig",
+    "ServeCheckResult",
+    "StabilityResult",
+    "SweepResult",
+    "SynthesizeResult",
+    "TrainResult",
+    "check",
+    "compare",
+    "evaluate",
+    "export",
+    "init",
+    "inspect",
+    "nightly",
+    "preprocess",
+    "release",
+    "replay",
+    "run",
+    "serve_check",
+    "stability",
+    "sweep",
+    "synthesize",
+    "train",
+]

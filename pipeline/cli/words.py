@@ -1,0 +1,180 @@
+"""What the command line says of each result, in a few lines."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import singledispatch
+
+from steadyrank.pipeline import api
+from steadyrank.pipeline.cli import tables, terminal
+from steadyrank.pipeline.cli.terminal import say
+from steadyrank.pipeline.files.publish import finite
+
+
+class Told(terminal.Shown):
+    """Shows the stages of a run while they work, and says what each came to."""
+
+    def ended(self, result: object) -> None:
+        """Say it before the next one begins."""
+        tell(result)
+
+
+class Said(terminal.Shown):
+    """Says each thing that is looked at."""
+
+    def step(self, step: int, total: int, text: str) -> None:
+        """Say it."""
+        say(text)
+
+
+@singledispatch
+def tell(result: object) -> None:
+    """Say what a command came to."""
+    raise NotImplementedError(type(result).__name__)
+
+
+@tell.register
+def _(result: api.InitResult) -> None:
+    for key, why in result.why.items():
+        say(f"{key}: {why}")
+    for name, (label, auc) in result.leaks.items():
+        say(
+            f"warning: {name} alone tells {label} with an AUC of {auc:.3f}: it is no "
+            "feature, unless it is known before the engagement"
+        )
+    features, tasks = len(result.features), len(result.tasks)
+    say(f"{features} features, {tasks} tasks, in {result.output}")
+
+
+@tell.register
+def _(result: api.SynthesizeResult) -> None:
+    say(f"{result.rows:,} rows in {result.output}")
+
+
+@tell.register
+def _(result: api.PreprocessResult) -> None:
+    from steadyrank.pipeline.raw_log.rejected import explained  # with Arrow
+
+    rejected, left_out = sum(result.rejected.values()), sum(result.left_out.values())
+    parts = ", ".join(f"{split} {rows:,}" for split, rows in result.splits.items())
+    found = "".join(f", {n:.1%} found by {name}" for name, n in result.found.items())
+    say(
+        f"{result.read:,} rows read = {result.written:,} written ({parts}) + "
+        f"{result.duplicates:,} duplicates + {rejected:,} rejected"
+        f"{f' + {left_out:,} left out' if left_out else ''}{found}, in {result.output}"
+    )
+    for reason, count in result.rejected.items():
+        example = explained(reason, result.manifest.get("samples", {}).get(reason))
+        say(f"rejected: {reason}: {count:,}{example}")
+    _say_of_files(result.manifest)
+    for name in result.without_values:
+        say(f"warning: feature {name} has no value in any training row")
+
+
+def _say_of_files(manifest: Mapping) -> None:
+    """What of the log was not read, or may be read otherwise than it was meant."""
+    from steadyrank.pipeline.raw_log.findings import mixed
+
+    why = Counter(manifest.get("passed_over", {}).values())
+    if why:
+        said = ", ".join(f"{count} {reason}" for reason, count in why.items())
+        say(f"passed over: {said} (manifest.json names the files)")
+    for name, paths in manifest.get("absent", {}).items():
+        first = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
+        say(f"warning: column {name} is missing in {first}: null there")
+    for name in mixed(manifest.get("spellings", {})):
+        say(
+            f"warning: column {name} holds whole numbers both as 107 and as 107.0, and "
+            "other texts: the two stay two values"
+        )
+
+
+@tell.register
+def _(result: api.TrainResult) -> None:
+    value = "was not defined" if result.best is None else f"{result.best:.4f}"
+    say(
+        f"{result.steps:,} steps, {result.epochs} epochs, best "
+        f"{result.monitor} {value} on validation, in {result.output}"
+    )
+
+
+@tell.register
+def _(result: api.ExportResult) -> None:
+    say(f"SavedModel in {result.output}")
+
+
+@tell.register
+def _(result: api.EvaluateResult) -> None:
+    terminal.console.print(tables.metrics_table(result.metrics))
+    terminal.console.print(tables.gates_table(result.gates))
+    terminal.verdict(result.verdict)
+    if result.forced is not None:
+        say(f"forced: {result.forced}")
+    say(f"report: {result.report}")
+
+
+@tell.register
+def _(result: api.NightResult) -> None:
+    """What it trained on, how it did beside the model it started from, and why."""
+    night = result.record
+    terminal.console.print(tables.night_table(night))
+    base = night["base"] or "fresh weights"
+    if night.get("fresh"):
+        base = f"fresh weights, not those of {base}: {night['fresh']}"
+    say(f"trained on {', '.join(night['trained_on'])}, from {base}")
+    for day in night.get("missing", ()):
+        say(f"warning: no files of {day}; it is passed over")
+    for reason in night["reasons"]:
+        say(f"{result.verdict}: {reason}")
+    if night["left_out"]:
+        because = night.get("left_out_because")
+        why = f": {because}" if because else ""
+        say(f"{night['left_out']} is left out of training from now on{why}")
+    terminal.verdict(result.verdict)
+    say(f"report: {result.report}")
+
+
+@tell.register
+def _(result: api.ReleaseResult) -> None:
+    forced = "" if result.forced is None else f", forced: {result.forced}"
+    say(f"version {result.version} ({result.verdict}{forced}) in {result.output}")
+
+
+@tell.register
+def _(result: api.StabilityResult) -> None:
+    from steadyrank.pipeline.studies.stability import cells  # with TensorFlow
+
+    rows = [cells(row) for row in result.methods]
+    terminal.console.print(tables.methods_table(result.rate_in_use, rows))
+    say(result.advice)
+    say(f"plot: {result.report}")
+
+
+@tell.register
+def _(result: api.SweepResult) -> None:
+    own = result.own_value
+    beside = "" if own is None else f"; the config's own settings {own:.5f}"
+    say(f"{result.objective}: best {result.best_value:.5f}{beside}")
+    say(f"best settings: {result.best}, report: {result.report}")
+
+
+@tell.register
+def _(result: api.ServeCheckResult) -> None:
+    terminal.console.print(tables.latency_table(result))
+    if not result.passed:
+        say(f"scores differ from the encoded signature's by more than {result.limit}")
+
+
+@tell.register
+def _(result: api.CompareResult) -> None:
+    say(f"{len(result.runs)} runs in {result.output}")
+
+
+@tell.register
+def _(result: api.ReplayResult) -> None:
+    terminal.console.print_json(data=finite(result.diagnosis))
+
+
+@tell.register
+def _(result: api.InspectResult) -> None:
+    for title, rows in result.parts.items():
+        terminal.console.print(tables.part_table(title, rows))
