@@ -273,7 +273,7 @@ def test_a_config_that_will_not_do_is_refused(given, overrides, said, tmp_path):
 
 def test_a_next_item_model_has_no_stability():
     given = load_any_config(ROOT / "configs" / "sequence_cl.yaml")
-    with pytest.raises(steadyrank.InputError, match="this is for ranking models"):
+    with pytest.raises(steadyrank.InputError, match="is not for next-item models"):
         steadyrank.stability(given, examples="e", output="o")
 
 
@@ -383,6 +383,35 @@ def test_views_of_a_run(both, tmp_path):
     assert (seen.epoch, seen.batch) == (0, 1)
     assert seen.diagnosis["window"] == "2024-03-02"
     assert set(seen.diagnosis["tasks"]) == {"click", "like", "watch"}
+
+
+def test_what_can_be_known_before_a_run(log_folder, tmp_path):
+    places = {"data": log_folder, "output": tmp_path / "run"}
+    found = steadyrank.check(DOCUMENT, **places).looked_at
+    assert [said.split()[0] for said in found] == [
+        "config:",
+        "gates:",
+        "log:",
+        "joined:",
+        "output:",
+    ]
+    assert found[0] == "config: as given" and "about 600 rows" in found[2]
+    needing = tiny.config_document(gates={"auc": {"click": {"min_gain": 0.0}}})
+    for look in (steadyrank.check, steadyrank.run):
+        with pytest.raises(steadyrank.InputError, match="min_gain needs --baseline"):
+            look(needing, **places)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_config_out_of_a_log(log_folder, tmp_path):
+    told = {"input": log_folder / "log.parquet", "output": tmp_path / "mine.yaml"}
+    made = steadyrank.init(**told)
+    config = load_config(made.output)
+    assert made.features == tuple(feature.name for feature in config.features)
+    assert made.tasks == tuple(task.name for task in config.tasks) and made.why
+    assert config.data.input == [str(log_folder / "log.parquet")]
+    with pytest.raises(steadyrank.InputError, match="mine.yaml exists already"):
+        steadyrank.init(**told)
 
 
 def test_a_log_from_python(tmp_path):

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
 from tensorflow_serving.apis import prediction_log_pb2
 
 from steadyrank.pipeline.config import load_any_config, parse_sequence_config
