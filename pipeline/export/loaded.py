@@ -4,12 +4,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema, vocab_path
 from steadyrank.pipeline.export.card import CARD, EXTRA, columns_of, find_version, read_card
 from steadyrank.pipeline.export.latency import calls_of
 from steadyrank.pipeline.export.signatures import ENCODED
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.preprocess.append import earlier_ids
+from steadyrank.pipeline.train.checkpoints import UNREADABLE
 
 
 class Export:
@@ -33,7 +34,7 @@ class Export:
         self._ids: dict[str, tf.Tensor] = {}
         try:
             self._loaded = tf.saved_model.load(str(self.path))
-        except (OSError, tf.errors.OpError, ValueError) as error:
+        except UNREADABLE as error:
             raise InputError(f"{self.path} cannot be loaded: {error}") from None
         self.call = {**calls_of(self._loaded), ENCODED: self.encoded}
 
@@ -44,6 +45,16 @@ class Export:
         for name, ids in self._ids.items():
             wanted[name] = tf.gather(ids, wanted[name])
         return self._loaded.signatures[ENCODED](**wanted)
+
+    def nonfinite_weights(self) -> dict[str, int]:
+        """Variable -> how many of its numbers are NaN or infinite, where there are any."""
+        variables = self._loaded.signatures[ENCODED].variables
+        counts = {
+            variable.name: int(tf.math.count_nonzero(~tf.math.is_finite(variable)))
+            for variable in variables
+            if variable.dtype.is_floating
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def follow(self, examples: ExampleSet) -> None:
         """Take ids of values that came since the export was trained for unknown ones."""
@@ -56,7 +67,11 @@ class Export:
             }
 
     def require(self, examples: ExampleSet, role: str) -> None:
-        """Raise InputError unless the export knows the examples' ids; see ``follow``."""
+        """Raise InputError unless the export knows the examples' ids; see ``follow``.
+
+        Its own vocabularies, by which raw values are served, must be theirs: they are
+        the first lines of the examples'.
+        """
         self.follow(examples)
         if not examples.has_ids_of(self.schema):
             found, wanted = self.schema.fingerprint, examples.schema.fingerprint
@@ -64,4 +79,19 @@ class Export:
                 f"{role} {self.path} was trained on examples with fingerprint "
                 f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "
                 "values: evaluate on the examples it was trained with."
+            )
+        for feature in self.schema.features:
+            if feature.kind != "numeric" and feature.vocabulary_size:
+                self._require_vocabulary(feature, examples, role)
+
+    def _require_vocabulary(self, feature, examples: ExampleSet, role: str) -> None:
+        held = vocab_path(self.path / "assets", feature.name)
+        known = vocab_path(examples.path / "vocab", feature.name).read_bytes()
+        values = held.read_bytes() if held.exists() else b""
+        lines = len(values.splitlines())
+        if lines != feature.vocabulary_size or not known.startswith(values):
+            raise InputError(
+                f"{role}: {held} must hold the {feature.vocabulary_size} values of "
+                f"{feature.name} that it was trained with, in their order. Received: "
+                f"{lines} lines, or other ones. It was cut or changed: export again."
             )

@@ -37,7 +37,7 @@ def _finite(found: Mapping | None, of_raw: Mapping | None) -> list[dict]:
     """Of every prediction of every signature, the score's among them."""
     if not found or not found.get("rows"):
         return [missing(FINITE, None, RULE_FINITE, "no row was scored")]
-    results = []
+    results = [_weights(n, bad) for n, bad in (found.get("weights") or {}).items()]
     for place, by_output in found["nonfinite"].items():
         for output, rows in by_output.items():
             if rows:
@@ -61,6 +61,12 @@ def _finite(found: Mapping | None, of_raw: Mapping | None) -> list[dict]:
     places = ", ".join(f"{rows:,} rows of {place}" for place, rows in found["rows"].items())
     said["reason"] = f"every prediction and score is a number: {places}"
     return [said]
+
+
+def _weights(name: str, bad: int) -> dict:
+    """Of a variable: rows that were not scored may read what is no number."""
+    said = simple(FINITE, None, RULE_FINITE, bad, 0, False)
+    return {**said, "reason": f"weights {name}: {bad:,} of them are NaN or infinite"}
 
 
 def _defined(metrics: Mapping) -> list[dict]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from steadyrank.models.trained import TrainedModel
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import replace
-from steadyrank.pipeline.train.checkpoints import found_in
+from steadyrank.pipeline.train.checkpoints import UNREADABLE, found_in
 
 
 def save_weights(model: TrainedModel, folder: Path) -> None:
@@ -31,7 +31,7 @@ def load_weights(model: TrainedModel, folder: Path) -> None:
     try:
         status = weights.read(str(folder / "weights"))
         status.assert_existing_objects_matched().expect_partial()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except UNREADABLE as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"{folder} does not hold this model's weights: {first}") from None
 
@@ -56,7 +56,7 @@ def load_best_or_latest(model: TrainedModel, folder: Path, ended: bool) -> None:
     try:
         status = tf.train.Checkpoint(model=model).restore(latest)
         status.assert_existing_objects_matched().expect_partial()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except UNREADABLE as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"{latest} does not hold this model: {first}") from None
     model.catch_up()

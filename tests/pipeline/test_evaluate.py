@@ -423,3 +423,40 @@ def test_what_cannot_be_timed_is_refused(examples, exported):
     assert latency_of(model, rows, "test", gate)["rows"] == 7
     assert latency_of(model, rows, "train", gate) is None  # no rows were kept raw
     assert latency_of(model, rows, "test", None) is None
+
+
+def test_an_export_whose_files_were_cut_is_refused_by_name(examples, exported, tmp_path):
+    whole = ExampleSet.open(examples)
+    measure.open_model(exported, whole)
+    cut = tmp_path / "1"
+    shutil.copytree(exported, cut)
+    path = cut / "assets" / "item.txt"
+    values = path.read_text().splitlines(keepends=True)
+    for wrong in (values[:-1], values[1:] + values[:1], []):
+        path.write_text("".join(wrong))
+        with pytest.raises(InputError, match=f"{path} must hold the {len(values)} values"):
+            measure.open_model(cut, whole)
+    (data,) = cut.glob("variables/variables.data*")
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        Export(cut)
+
+
+def test_weights_that_were_cut_are_refused_by_name(offline, trained, tmp_path):
+    shutil.copytree(trained / "best", tmp_path / "best")
+    (data,) = (tmp_path / "best").glob("*.data*")
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(InputError, match="does not hold this model's weights"):
+        load_weights(offline, tmp_path / "best")
+    load_weights(offline, trained / "best")
+
+
+def test_a_weight_that_no_row_reads_is_counted(exported):
+    export = Export(exported)
+    assert not export.nonfinite_weights()
+    variables = export._loaded.signatures["encoded"].variables
+    table = max(variables, key=lambda v: np.prod(v.shape))
+    values = table.numpy()
+    values[1, 0], values[2, :2] = np.nan, np.inf
+    table.assign(values)
+    assert export.nonfinite_weights() == {table.name: 3}

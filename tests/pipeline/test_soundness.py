@@ -71,6 +71,13 @@ def test_one_row_of_one_output_that_is_no_number_refuses():
     assert "signature candidates" in reasons(verdict)
 
 
+def test_weights_that_are_no_numbers_refuse_though_no_scored_row_reads_them():
+    verdict = judged(finite={**SOUND["finite"], "weights": {"table:0": 3}})
+    assert verdict["verdict"] == "REFUSE"
+    assert "weights table:0: 3 of them are NaN or infinite" in reasons(verdict)
+    assert judged(finite={**SOUND["finite"], "weights": {}})["verdict"] == "PASS"
+
+
 def test_a_metric_that_is_no_number_refuses_where_both_classes_are_there():
     found = {"kind": "binary", "rows": 100, "positives": 40, "auc": 0.7, "gauc": None}
     nan = {**found, "calibration": float("nan")}

@@ -17,6 +17,7 @@ from steadyrank.pipeline.kinds.next_item.gates import TASK
 from steadyrank.pipeline.kinds.next_item.learner import EVALUATION_CELLS, ranks_of
 from steadyrank.pipeline.kinds.next_item.scored import learned, summarise
 from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
+from steadyrank.pipeline.train.checkpoints import UNREADABLE
 
 VALIDATION = "validation"
 NEXT_ITEM_EXPORT = "an export of a next-item model"
@@ -47,7 +48,7 @@ class NextItemExport:
             )
         try:
             self._loaded = tf.saved_model.load(str(self.path))
-        except (OSError, tf.errors.OpError, ValueError) as error:
+        except UNREADABLE as error:
             raise InputError(f"{self.path} cannot be loaded: {error}") from None
         self.signatures = self._loaded.signatures
 

@@ -74,6 +74,7 @@ def measure(
         "nonfinite": {
             place: count_nonfinite(rows.outputs) for place, rows in scored.items()
         },
+        "weights": export.nonfinite_weights(),
     }
     means, repetitions = examples.label_means(), config.gates.repetitions
     learned = measure_learned(tasks, vars(validation), means, repetitions)

@@ -1,0 +1,83 @@
+"""Verdicts on what is known to be broken, and on what is known to be healthy.
+
+    python -m benchmarks.verdicts --quick [--only WORD]
+
+One small log and a trained model (``benchmarks.verdicts_base``); files, weights, inputs,
+answers and logs are broken one after the other, in one process.  Nothing broken may pass:
+a case is stopped by a verdict (HOLD or REFUSE) or by a stage that says what is wrong.
+Nothing healthy may be refused; what is held counts as neither.  Then the gain gate, on
+simulated models whose true gain is its limit.  The last line is JSON.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.verdicts_base import Base, Outcome, settle
+from benchmarks.verdicts_broken import broken
+from benchmarks.verdicts_gain import gain_rates
+from benchmarks.verdicts_gated import gated
+from benchmarks.verdicts_healthy import healthy
+
+HEALTHY = "healthy"
+
+
+def outcomes(base: Base, only: str = "") -> dict[str, list[Outcome]]:
+    """Each sort of cases, settled; only those whose name holds a word."""
+    sorts = {"broken": broken, "gated": gated, HEALTHY: healthy}
+    return {
+        sort: [told(sort, settle(name, case)) for name, case in cases(base) if only in name]
+        for sort, cases in sorts.items()
+    }
+
+
+def told(sort: str, found: Outcome) -> Outcome:
+    print(f"{sort:8} {found.came_to:10} {found.name}: {found.reason[:160]}", flush=True)
+    return found
+
+
+def summary(found: dict[str, list[Outcome]]) -> dict:
+    """What the last line says."""
+    bad = [each for sort in found if sort != HEALTHY for each in found[sort]]
+    good = found[HEALTHY]
+    return {
+        "broken_tried": len(bad),
+        "broken_passed": _count(bad, "PASS"),
+        "broken_by": _counted(bad),
+        "healthy_tried": len(good),
+        "healthy_refused": _count(good, "REFUSE", "refused"),
+        "held": _count(good, "HOLD"),
+        "tracebacks": _count([*bad, *good], "traceback"),
+        "passed": [each.name for each in bad if each.came_to == "PASS"],
+        "refused": [e.name for e in good if e.came_to in ("REFUSE", "refused")],
+        "broken": {each.name: each.came_to for each in bad},
+    }
+
+
+def _count(found: Iterable[Outcome], *wanted: str) -> int:
+    return sum(each.came_to in wanted for each in found)
+
+
+def _counted(found: Iterable[Outcome]) -> dict[str, int]:
+    words = ("PASS", "HOLD", "REFUSE", "refused", "traceback")
+    return {word: _count(found, word) for word in words}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the only size there is")
+    parser.add_argument("--only", default="", help="cases whose name holds this word")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        found = summary(outcomes(Base(Path(folder)), arguments.only))
+    if not arguments.only:
+        found["gain_gate"] = gain_rates()
+    print(json.dumps(found | {"seconds": round(time.perf_counter() - start)}))
+
+
+if __name__ == "__main__":
+    main()
