@@ -16,6 +16,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
+
+# isort: split
+import tensorflow as tf
+
 from benchmarks.verdicts_base import Base, Outcome, settle
 from benchmarks.verdicts_broken import broken
 from benchmarks.verdicts_gain import gain_rates
@@ -72,6 +77,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name holds this word")
     arguments = parser.parse_args()
     start = time.perf_counter()
+    # Grappler's passes take longer than the few steps of a case
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     with tempfile.TemporaryDirectory() as folder:
         found = summary(outcomes(Base(Path(folder)), arguments.only))
     if not arguments.only:

@@ -189,26 +189,31 @@ def _exported(base: Base, score: str) -> dict:
 
 def _logs(base: Base) -> Iterator[Case]:
     """A log that holds what is no number, or nothing to learn from."""
-    for word, value in (("NaN", NAN), ("inf", INF), ("3e38", 3e38), ("7", 7.0)):
+    for word, value, share in (
+        ("NaN", NAN, 1.0),
+        ("inf", INF, 1.0),
+        ("3e38", 3e38, 0.04),
+        ("7", 7.0, 0.04),
+    ):
         yield (
-            f"labels of {word} in 4 % of rows",
-            partial(_relearned, base, "is_click", value, 0.04),
+            f"labels of {word} in {share:.0%} of rows",
+            partial(relearned, base, "is_click", value, share),
         )
     for word, value in (("inf", INF), ("NaN", NAN), ("-1", -1.0), ("1e38", 1e38)):
         yield (
             f"sample weights of {word} in 4 % of rows",
-            partial(_relearned, base, "w", value, 0.04),
+            partial(relearned, base, "w", value, 0.04),
         )
-    yield "sample weights of 0 in all rows", partial(_relearned, base, "w", 0.0, 1.0)
-    for value in (INF, 3e38, -3e38):
+    yield "sample weights of 0 in all rows", partial(relearned, base, "w", 0.0, 1.0)
+    for value in (3e38, -3e38):
         yield (
             f"a number of {value} in 4 % of rows",
-            partial(_relearned, base, "number", value, 0.04),
+            partial(relearned, base, "number", value, 0.04),
         )
     yield "no rows of the training days", partial(_cut_table, base)
 
 
-def _relearned(base: Base, name: str, value: float, share: float) -> dict:
+def relearned(base: Base, name: str, value: float, share: float) -> dict:
     """Preprocessed, trained, exported and judged, with a column that is broken."""
 
     def change(table):

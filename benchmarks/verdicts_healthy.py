@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchmarks.verdicts_base import FEATURES, TRUNK, Base, demo_gates
+from benchmarks.verdicts_broken import relearned
 
 Case = tuple[str, Callable[[], dict]]
 TRUNKS = {
@@ -47,6 +48,11 @@ def healthy(base: Base) -> Iterator[Case]:
         }  # fmt: skip
         for word, how in ways.items():
             yield f"{what}: {word}", partial(_judged, base, made, how)
+    for name, value in (("is_click", "nan"), ("is_click", "inf"), ("number", "inf")):
+        yield (
+            f"{name} of {value}, which is missing, in 4 % of rows",
+            partial(relearned, base, name, float(value), 0.04),
+        )
 
 
 def _made(base: Base, place: dict, features, changes: dict) -> dict:
