@@ -45,14 +45,19 @@ setup(
     },
     python_requires=">=3.10,<3.13",
     # The lower bounds are what this was tested with; constraints.txt has the exact set.
+    # tensorflow-io is built for TensorFlow 2.16, and binds all that goes with it.
     install_requires=[
-        "tensorflow>=2.16.2",
-        "tf-keras>=2.16.0",
+        "tensorflow>=2.16.2,<2.17",
+        "tf-keras>=2.16.0,<2.17",
+        "tensorboard>=2.16.2,<2.17",  # TensorFlow writes its logs; later ones leave it out
+        "setuptools<81",  # tensorboard 2.16 imports its pkg_resources
         "tensorflow-recommenders>=0.7.7",
-        "tensorflow-serving-api>=2.16.1",  # the protos of warm-up requests
-        "tensorflow-io>=0.37.1",
+        "tensorflow-serving-api>=2.16.1,<2.17",  # the protos of warm-up requests
+        "tensorflow-io>=0.37.1,<0.38",
         "keras-tuner[bayesian]>=1.4.8",
+        "grpcio",  # between the chief of a sweep and its workers
         "apache-beam[aws,tfrecord]>=2.77.0",
+        "boto3",
         "google-crc32c",  # without it Beam checks TFRecords in slow Python
         "numpy<2",
         "pyarrow",
@@ -70,10 +75,14 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "scikit-learn",
+            "scipy",
+            "packaging",
             "ruff",
             "moto[s3]",  # a local S3 server; its extra "server" adds forty more packages
             "flask",
             "flask-cors",
+            "requests",
+            "botocore",
         ],
         "bench": [],  # what the benchmarks measure against comes here
     },

@@ -166,7 +166,7 @@ class Encode(beam.DoFn):
     """A typed row to a serialised ``tf.train.Example``."""
 
     def setup(self):
-        import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+        import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
         # isort: split
         import tensorflow as tf

@@ -9,6 +9,8 @@ import runpy
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,6 +193,30 @@ def test_the_dockerfile_copies_what_is_there_and_ignores_the_rest():
     assert DOCKERFILE.count("FROM ") == 2 and "build-essential" not in final_stage()
 
 
+def test_the_command_line_starts_from_what_the_image_holds(tmp_path):
+    """The links of src/ lead to the folders beside it, wherever the image puts them."""
+    module = runpy.run_path(str(DOCKER / "run_steps.py"))
+    steps = module["Steps"](None, tmp_path, [], {})
+    steps.root, steps.folder, steps.environment = tmp_path, "/", {"PATH": ""}
+    for name, argument in module["instructions"](f"FROM {final_stage()}"):
+        if name == "ENV" or name == "COPY" and "--from" not in argument:
+            getattr(steps, name.lower())(argument)
+        elif name == "ENTRYPOINT":
+            steps.entrypoint(argument)
+    source = f"{tmp_path}{steps.environment['PYTHONPATH']}"
+
+    def python(*words) -> str:
+        environment, command = (
+            {**os.environ, "PYTHONPATH": source},
+            [sys.executable, *words],
+        )
+        return subprocess.check_output(command, env=environment, cwd=tmp_path, text=True)
+
+    said = "from steadyrank.pipeline import cli; print(cli.__file__)"
+    assert python("-c", said).startswith(source)
+    assert "preprocess" in python(*steps.entry[1:], "--help")
+
+
 def final_stage() -> str:
     return DOCKERFILE.rpartition("\nFROM ")[2]
 
@@ -200,7 +226,7 @@ def test_the_images_requirements_are_those_of_setup(monkeypatch):
     monkeypatch.setattr("setuptools.setup", lambda **_: None)
     module = runpy.run_path(str(DOCKER / "requirements.py"))
     found = module["requirements"]("cpu")
-    assert "tensorflow>=2.16.2" in found and len(found) >= 14
+    assert "tensorflow>=2.16.2,<2.17" in found and len(found) >= 14
     assert set(module["requirements"]("gpu")) - set(found) == {"tensorflow[and-cuda]"}
     with pytest.raises(SystemExit, match="must be cpu or gpu"):
         module["requirements"]("tpu")

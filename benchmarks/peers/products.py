@@ -49,7 +49,7 @@ def products() -> dict[str, tuple]:
 
 def tensorflow_product(a, b, turned: str):
     """A call that multiplies; on a CPU it returns when the product is there."""
-    import components  # noqa: F401  (sets TensorFlow's environment: comes first)
+    import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
     # isort: split
     import tensorflow as tf

@@ -1,0 +1,140 @@
+"""What is imported is declared in setup.py, within its bounds, and pinned."""
+
+import ast
+import functools
+import importlib.metadata
+import re
+import runpy
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import setuptools
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOORS = ("components", "models", "pipeline")
+# What others import for us: Keras, summaries and their pkg_resources behind TensorFlow, the
+# zones behind zoneinfo.
+BEHIND = {"tf-keras", "tensorboard", "setuptools", "tzdata"}
+
+
+@pytest.fixture
+def declared(monkeypatch) -> dict[str, list[Requirement]]:
+    """Requirements of ``setup.py``: "" for the package itself, and by extra."""
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
+    runpy.run_path(str(ROOT / "setup.py"))
+    every = {"": given["install_requires"], **given["extras_require"]}
+    return {extra: [Requirement(line) for line in lines] for extra, lines in every.items()}
+
+
+def names(requirements: Iterable[Requirement]) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements}
+
+
+def pins() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def modules(source: str) -> set[str]:
+    """What a file imports, wherever in it, by name or by ``import_module("...")``."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+        elif isinstance(node, ast.Call) and "import_module" in ast.dump(node.func):
+            found |= {a.value for a in node.args if isinstance(a, ast.Constant)}
+    return {name.split(".")[0] for name in found}
+
+
+def imported(*folders: str) -> dict[str, set[str]]:
+    """What is imported below folders and is not Python's -> the files that do."""
+    found = defaultdict(set)
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*.py"):
+            for name in modules(path.read_text(encoding="utf-8")):
+                if name not in sys.stdlib_module_names:
+                    found[name].add(str(path.relative_to(ROOT)))
+    return found
+
+
+@functools.cache
+def provided() -> dict[str, set[str]]:
+    """Importable name -> the distributions that put it there (3.10's own list has gaps)."""
+    found = defaultdict(set)
+    for distribution in importlib.metadata.distributions():
+        record = distribution.read_text("RECORD") or ""
+        for top in {re.split("[/,]", line, maxsplit=1)[0] for line in record.splitlines()}:
+            found[top.removesuffix(".py")].add(
+                canonicalize_name(distribution.metadata["Name"])
+            )
+    return found
+
+
+def distributions(name: str) -> set[str]:
+    return provided().get(name, set())
+
+
+def test_every_constraint_is_exact():
+    for line in pins():
+        assert re.fullmatch(r'[\w.-]+==[\w.]+(; python_version (<|>=) "3\.11")?', line)
+
+
+def test_every_direct_dependency_is_pinned_within_its_bounds(declared):
+    pinned = defaultdict(list)
+    for line in pins():
+        pin = Requirement(line)
+        pinned[canonicalize_name(pin.name)].append(str(pin.specifier)[2:])
+    assert len(declared[""]) >= 14
+    for requirement in declared[""]:
+        versions = pinned[canonicalize_name(requirement.name)]
+        assert versions and all(map(requirement.specifier.contains, versions)), requirement
+
+
+def test_what_binds_to_tensorflow_is_bound_above(declared):
+    """tensorflow-io is built for 2.16; a later TensorFlow has other symbols."""
+    bound = {r.name: r.specifier for r in declared[""]}
+    for name in ("tensorflow", "tf-keras", "tensorboard", "tensorflow-serving-api"):
+        assert "2.16.2" in bound[name] and "2.17" not in bound[name], name
+    assert "0.38" not in bound["tensorflow-io"] and "81" not in bound["setuptools"]
+
+
+def test_what_is_imported_is_declared(declared):
+    ours = names(declared[""])
+    undeclared = {
+        name: files
+        for name, files in imported(*FLOORS).items()
+        if name != "steadyrank" and not distributions(name) & ours
+    }
+    assert not undeclared
+
+
+def test_what_is_declared_is_imported(declared):
+    found = set().union(*(distributions(name) for name in imported(*FLOORS)))
+    assert names(declared[""]) == found & names(declared[""]) | BEHIND
+
+
+def test_what_tests_and_benchmarks_import_is_declared(declared):
+    """Each from its own root, but for the peers, which have an environment of theirs."""
+    known = names(declared[""]) | names(declared["test"])
+    undeclared = {
+        name: files
+        for name, files in imported("tests", "benchmarks", "docker").items()
+        if name not in ("steadyrank", "tests", "benchmarks")
+        and not distributions(name) & known
+        and (name in FLOORS or not all("benchmarks/peers/" in file for file in files))
+    }
+    assert not undeclared
+
+
+def test_an_import_is_seen_wherever_it_stands():
+    source = "import os.path as p\ndef f():\n    from numpy.linalg import norm\n"
+    source += "    from . import here\n    importlib.import_module('tensorflow_io')\n"
+    assert modules(source) == {"os", "numpy", "tensorflow_io"}
