@@ -1,6 +1,7 @@
 # Every target does its own set-up: an interpreter of 3.10 to 3.12 is all it needs.
 #   make test    the test suite                make lint    style and format
 #   make demo    synthetic log to verdict      make clean   all that make made
+#   make test-install   the wheel, in an environment of its own, without constraints
 #   make bench-peers   beside other libraries, in an environment of theirs; ARGS=--quick
 #   make types   the type checker              make docs    the site, in build/site
 
@@ -14,7 +15,7 @@ PEERS_NEED := benchmarks/peers-requirements.txt
 DOCS := .venv-docs
 TYPES := .venv-types
 
-.PHONY: demo test lint clean bench-peers docs types
+.PHONY: demo test test-install lint clean bench-peers docs types
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -25,6 +26,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-install: $(READY)
+	$(BIN)/python -m pytest tests/install
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,7 +46,7 @@ bench-peers: $(READY) $(PEERS)/ready
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(DOCS) $(TYPES) $(DEMO) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
+	rm -rf $(VENV) $(PEERS) $(DOCS) $(TYPES) $(DEMO) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was installed from, or the install runs again.
