@@ -13,9 +13,8 @@ Where something differs the earlier one runs once more: what it does not do twic
 same way is no fault of the later one.  Other files that differ are named.  A job whose data
 is not at hand is left out, and said to be.
 
-The last line is JSON, and goes to ``benchmarks/results/same_results.json`` (with
-``--quick`` to ``same_results_quick.json``): by job ``record_files_equal``,
-``weights_equal``, ``metrics_equal`` and more.  Exit status 1: not all is equal.
+The last line is JSON: by job ``record_files_equal``, ``weights_equal``, ``metrics_equal``
+and more.  Exit status 1: not all is equal.
 """
 
 import argparse
@@ -38,7 +37,6 @@ from benchmarks.parts import ROOT
 import tensorflow as tf
 
 DATA = Path(os.environ.get("STEADYRANK_DATA", ROOT.parent / "shared" / "data"))
-RESULTS = ROOT / "benchmarks" / "results"
 # clocks, and the bytes of an export, which holds the log with its clocks
 UNLIKE = {"seconds", "size_mb", "git_revision"}
 GATES_SPOKE = (0, 1)  # both are results
@@ -266,8 +264,6 @@ def main(arguments: list[str] | None = None) -> None:
     if not jobs:
         raise SystemExit("Nothing was compared: STEADYRANK_DATA names the folder of data.")
     result |= {"equal": all(map(equal, jobs.values())), **jobs}
-    file = RESULTS / f"same_results{'_quick' if options.quick else ''}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result))
     sys.exit(not result["equal"])
 

@@ -49,6 +49,18 @@ def test_a_repository_counted_by_hand(repository):
     }
 
 
+def test_what_a_folder_offers_to_those_below_it_makes_no_circle():
+    files = {
+        "pipeline/kinds/protocol.py": "",
+        "pipeline/kinds/ranking.py": "from pipeline.kinds.protocol import Kind\n"
+        "import pipeline.train.run\n",
+        "pipeline/train/run.py": "from steadyrank.pipeline.kinds import protocol\n",
+    }
+    imports = house.graph(files)
+    assert imports["kinds"] == {"kinds.protocol", "train"} and not house.circles(imports)
+    assert imports["train"] == {"kinds.protocol"} and house.layers(imports) == 3
+
+
 def test_who_imports_whom(repository):
     imports = house.graph(house.sources("HEAD"))
     assert imports == {
