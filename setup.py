@@ -58,6 +58,8 @@ setup(
         "grpcio",  # between the chief of a sweep and its workers
         "apache-beam[aws,tfrecord]>=2.77.0",
         "boto3",
+        "botocore",
+        "fastavro",
         "google-crc32c",  # without it Beam checks TFRecords in slow Python
         "numpy<2",
         "pyarrow",
@@ -82,7 +84,6 @@ setup(
             "flask",
             "flask-cors",
             "requests",
-            "botocore",
         ],
         "bench": [],  # what the benchmarks measure against comes here
     },
