@@ -28,7 +28,8 @@ GATES = {
     "auc": {"click": {"min": 0.0}},
     "skew": {"max_difference": 1.0e-5},
 }
-DOCUMENT = tiny.config_document(gates=GATES, model={"trunk": "lr"})  # compiles fast
+DOCUMENT = tiny.config_document(**tiny.LONG_ENOUGH, gates=GATES)
+DOCUMENT["model"] = {"trunk": "lr"}  # compiles fast
 # One process does what eight would: each pays for TensorFlow's start.  The last command
 # goes through ``main``, which ends the process.
 DRIVER = """
