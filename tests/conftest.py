@@ -8,6 +8,7 @@ import steadyrank.components  # noqa: F401  (sets the TensorFlow environment: co
 # isort: split
 import pytest
 import tensorflow as tf
+from hypothesis import HealthCheck, Phase, settings
 
 from steadyrank.pipeline.config import parse_config
 from tests.pipeline import tiny
@@ -17,6 +18,18 @@ _DEVICE = tf.config.LogicalDeviceConfiguration()
 tf.config.set_logical_device_configuration(_CPU, [_DEVICE, _DEVICE])
 
 DATA = "STEADYRANK_DATA"
+
+# How long an example takes says how busy the machine is, not whether it is right.
+settings.register_profile(
+    "any load", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any load")
+# For benchmarks.mutations: that there is a counterexample is all it asks.
+settings.register_profile(
+    "any example",
+    settings.get_profile("any load"),
+    phases=[Phase.explicit, Phase.generate],
+)
 
 
 # Grappler's passes take longer than the few steps that a test takes.  What runs in a

@@ -40,7 +40,7 @@ def test_hand_numbers(delta, w, relative, absolute, sigma):
         np.testing.assert_array_equal(got, np.float32(delta))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     delta=arrays(np.float32, 4, elements=DELTA),
     w=arrays(np.float32, 4, elements=WEIGHT),

@@ -50,7 +50,7 @@ def test_reference_form():
         threshold(zero, tf.ones([1]), form="code")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     g=arrays(np.float32, (3, 2), elements=st.floats(-(2.0**66), 2.0**66, width=32)),
     w=arrays(np.float32, (3, 2), elements=st.floats(-10, 10, width=32)),

@@ -53,7 +53,7 @@ def clippy_steps():
 
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("cls", [Adagrad, Adam])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_weight_moves_further_than_it_may(clippy_steps, cls, sparse, data):
     optimizer, w, step = clippy_steps[cls]

@@ -22,7 +22,7 @@ def sample(n=3000, seed=0, rate=0.1):
     return labels, np.clip(scores, 0.01, 0.99), random.uniform(size=n)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=st.lists(ROW, min_size=1, max_size=25))
 def test_auc_and_gauc_equal_all_pairs(rows):
     labels, scores, groups = zip(*rows, strict=True)

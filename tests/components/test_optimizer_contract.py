@@ -258,6 +258,7 @@ def test_no_dense_weight_decay_hides_in_a_step(cls):
         (Adagrad, {"initial_accumulator": -0.1}, "initial_accumulator=-0.1"),
         (Adam, {"beta_1": 1.0}, "beta_1 must .*Received: beta_1=1.0"),
         (RowAdam, {"beta_2": -0.1}, "Received: beta_2=-0.1"),
+        (RowAdam, {"beta_1": 0.9, "beta_2": 0.8}, "beta_1 squared must be below beta_2"),
         (RowAdam, {"r": -1.0}, "Received: r=-1.0"),
         (RowAdagrad, {"zeta": -1.0}, "Received: zeta=-1.0"),
         (RowAdagrad, {"l2": -1.0}, "Received: l2=-1.0"),

@@ -28,7 +28,6 @@ def buffer_rows(request, monkeypatch):
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(rows=st.lists(st.tuples(st.integers(0, 1), SCORES), min_size=1, max_size=30))

@@ -67,7 +67,7 @@ def naive_gradnorm(w, norms, ratios, alpha, rate):
     st.lists(st.tuples(*[st.floats(0.1, 3)] * 3), min_size=2, max_size=5),
     st.floats(0, 2),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_gradnorm_equals_the_naive_one(tasks, alpha):
     w, norms, ratios = (np.array(column, np.float32) for column in zip(*tasks, strict=True))
     expected = naive_gradnorm(w.tolist(), norms.tolist(), ratios.tolist(), alpha, 0.05)

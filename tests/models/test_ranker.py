@@ -140,9 +140,22 @@ def test_a_model_starts_near_the_base_rates(settings):
         assert model.biases[task.name].numpy() == pytest.approx(logit, rel=1e-5)
     assert model.biases["watch"].numpy() == 0.0
     features, _, _ = batch_of(400)
+    for name, outputs in model(features).items():
+        moved = np.median(outputs) - model.biases[name].numpy()
+        assert abs(moved) < 0.5, name
+
+
+@TRUNKS
+def test_towers_that_say_nothing_leave_the_base_rates(settings):
+    model = build(settings)
+    for tower in model.towers.values():
+        for weight in tower.trainable_variables:
+            weight.assign(tf.zeros_like(weight))
+    features, _, _ = batch_of(5)
     outputs = model.head.predict_tasks(features)
-    assert np.median(outputs["click"]) == pytest.approx(0.3, abs=0.15)
-    assert np.median(outputs["like"]) == pytest.approx(0.02, abs=0.03)
+    np.testing.assert_allclose(outputs["click"], [0.3] * 5, rtol=1e-5)
+    np.testing.assert_allclose(outputs["like"], [0.02] * 5, rtol=1e-5)
+    np.testing.assert_allclose(outputs["watch"], [math.exp(1.5) - 1] * 5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.components.optimizers.dense import Adam
-from steadyrank.components.optimizers.rows import RowAdam
+from steadyrank.components.optimizers.rows import RowAdagrad, RowAdam
 from steadyrank.components.sequences.encoder import SequenceEncoder
 from steadyrank.models.next_item import NextItemModel
 from steadyrank.models.stack import (
@@ -130,6 +130,21 @@ def test_unchanged_growth_changes_no_score_and_goes_on_learning(settings, operat
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     alphas = [w for n, w in deep.saved_weights().items() if "alpha" in n]
     assert all(float(alpha) != 0 for alpha in alphas)
+
+
+def test_rows_that_wait_are_brought_up_to_date_before_they_are_copied():
+    """As a dense optimizer would have them, whose L2 moves every row in every step."""
+    few, tables = {"items": tf.constant([[0, 0, 1, 2, 1, 2]])}, []
+    for semantics in ("dense", "lazy"):
+        shallow, how = model(), {"l2": 0.02, "clip": "none", "semantics": semantics}
+        shallow.compile(Adam(1e-2, clip="none"), RowAdagrad(0.2, **how))
+        for batch in (IDS, *[few] * 8):
+            shallow.train_step(batch)
+        deep = grow(shallow, "adjacent")
+        tables.append(deep.saved_weights()["item_embedding"].numpy())
+    start = model().saved_weights()["item_embedding"].numpy()
+    assert np.abs(tables[0] - start)[3:].max() > 0.05  # of items that the few are not
+    np.testing.assert_allclose(tables[1], tables[0], atol=0.01)
 
 
 def test_slots_go_with_their_weights():

@@ -220,7 +220,7 @@ FATES = {  # of a string by itself, in UTC: milliseconds, None where it is no mo
 @given(st.lists(st.sampled_from(sorted(FATES)), min_size=1, max_size=6))
 @example(["2022-01-01 00:00:00.123456789", "2022-02-30"])
 @example(["2022-01-01 00:00:00.12345678Z", "2022-13-01T00:00Z"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_fate_of_a_time_does_not_hang_on_its_neighbours(texts):
     ms, bad = to_ms(pa.array(texts), "ms", "UTC")
     found = [None if lost else at for at, lost in zip(ms.tolist(), bad, strict=True)]

@@ -62,6 +62,30 @@ def test_a_pass_gives_every_row_once_in_exact_batches(opened):
     assert windows == [0] * 100 + [1] * 100 + [2] * 100 + [3] * 100
 
 
+def rows_as_logged(batches):
+    """What batches hold, column by column as their names say, in the form of ``naive``."""
+    for features, labels, *_ in batches:
+        columns = {**features, **{f"label {name}": v for name, v in labels.items()}}
+        columns = {name: values.numpy().tolist() for name, values in columns.items()}
+        for i in range(len(columns["user"])):
+            ids = [columns[name][i] for name in ("user", "item", "tags", "country")]
+            ids = [tuple(each if isinstance(each, list) else [each]) for each in ids]
+            numbers = [columns[name][i] for name in ("price", "age")]
+            numbers += [columns[f"label {name}"][i] for name in ("click", "like", "watch")]
+            yield (*ids, *map(str, numbers))
+
+
+def test_every_column_of_a_batch_is_the_logs_of_its_name(opened):
+    encoded, *_ = naive.preprocess(tiny.make_rows(), tiny.make_users())
+    for split, batches in (
+        ("train", training_dataset(opened, **SETTINGS)),
+        ("validation", evaluation_dataset(opened, "validation", 64)),
+        ("test", evaluation_dataset(opened, "test", 64)),
+    ):
+        expected = Counter(row[2:-1] for row in encoded.elements() if row[0] == split)
+        assert Counter(rows_as_logged(batches)) == expected
+
+
 def test_no_thread_sleeps_at_the_end_of_a_pass(opened):
     """Autotuning's would: the end of a pass waits for it, for seconds."""
     passes = training_dataset(opened, **SETTINGS), evaluation_dataset(opened, "test", 64)

@@ -113,6 +113,29 @@ def test_a_missing_file_is_named(copied):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"read": 601}, {"written": 599}, {"duplicates": 1}, {"rejected": {"no time": 1}}],
+)
+def test_rows_that_are_not_accounted_for_are_refused(copied, change):
+    path = copied / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["rows"]["read"] == manifest["rows"]["written"] == 600
+    rows = {**manifest["rows"], **change}
+    path.write_text(json.dumps({**manifest, "rows": rows}))
+    with pytest.raises(InputError, match="the counts do not add up.*Preprocess"):
+        ExampleSet.open(copied)
+
+
+def test_rows_that_are_in_no_file_are_refused(copied):
+    path = copied / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"][0]["rows"] -= 1
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="the counts do not add up: .*, and 599 rows"):
+        ExampleSet.open(copied)
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "schema.json"])
 def test_a_set_without_its_papers_is_refused(copied, name):
     (copied / name).unlink()

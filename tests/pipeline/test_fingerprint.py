@@ -126,7 +126,7 @@ ROWS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(ROWS, min_size=1, max_size=20))
 def test_as_many_fingerprints_as_distinct_rows(rows):
     ints, texts, lists = zip(*rows, strict=True)

@@ -244,6 +244,23 @@ def test_a_verdict_says_what_was_measured_and_the_limit():
     }
 
 
+LOSSES = ("log_loss", "normalized_entropy")
+
+
+@pytest.mark.parametrize("name", ["auc", "gauc", *LOSSES])
+@pytest.mark.parametrize("better", [True, False])
+def test_a_gain_is_towards_the_better_model(name, better):
+    """Lower is better of the losses: a worse model does not pass for its higher one."""
+    ours, theirs = (0.4, 0.5) if better == (name in LOSSES) else (0.5, 0.4)
+    found = metrics(
+        tasks__click__gain={name: {"error": 0.001}},
+        **{f"tasks__click__{name}": ours, f"baseline__tasks__click__{name}": theirs},
+    )
+    (gate,) = judge(found, {name: {"click": {"min_gain": 0.05}}})["gates"]
+    assert gate["verdict"] == ("PASS" if better else "REFUSE")
+    assert gate["measured"] == pytest.approx(0.1 if better else -0.1)
+
+
 def held(error=None, groups=50, gain=0.01, confidence=None, **limits):
     """The verdict on a gain, or on the AUC itself, that has a standard error."""
     found = metrics(
@@ -316,6 +333,14 @@ def test_a_tenth_without_a_positive_holds():
     verdict = judge(deciles([NAN] + [1.0] * 9), DECILES)
     assert verdict["verdict"] == "HOLD"
     assert "none of its 10 rows is positive" in verdict["gates"][0]["reason"]
+
+
+def test_ten_tenths_are_refused_by_chance_no_more_often_than_one():
+    """Two errors beyond the limit: certain for one number, not for one out of ten."""
+    found = deciles([1.0] * 9 + [1.3], errors=0.1)
+    assert judge(found, DECILES)["verdict"] == "HOLD"
+    found = deciles([1.0] * 9 + [1.4], errors=0.1)
+    assert judge(found, DECILES)["verdict"] == "REFUSE"
 
 
 def test_many_slices_are_refused_by_chance_no_more_often_than_one():

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from steadyrank.components.metrics import grouped as metrics
 from steadyrank.pipeline.config import parse_config
@@ -14,6 +16,7 @@ from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.metrics.predict import own_groups
+from steadyrank.pipeline.preprocess import stage
 from steadyrank.pipeline.preprocess.beam_job import add_counts
 from steadyrank.pipeline.preprocess.rows import group_numbers
 from steadyrank.pipeline.preprocess.stage import pad_lists
@@ -109,6 +112,17 @@ def test_counts_add_up(done, rows, expected):
     for split, counts in done[1]["splits"].items():
         inside = [n for row, n in encoded.items() if row[0] == split]
         assert counts["rows"] == sum(inside) == sum(counts["windows"].values())
+
+
+@pytest.mark.parametrize("files", [[7, 1], [8, 1, 1]], ids=["lost", "doubled"])
+def test_rows_that_workers_lose_or_double_publish_nothing(tmp_path, monkeypatch, files):
+    counts = {"read": 12, "duplicates": 2, "rejected/no time": 1}
+    summary = {"counts": counts, "files": [{"rows": n} for n in files]}
+    monkeypatch.setattr(stage, "run_job", lambda *_: summary)
+    tiny.write_log(tmp_path)
+    with pytest.raises(RuntimeError, match=f"rows were lost: read=12 written={sum(files)}"):
+        preprocess(parse_config(tiny.config_document(), "c"), tmp_path, tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_rejected_rows_are_kept_with_their_reason_and_source(done, expected):
@@ -364,6 +378,21 @@ def test_keys_with_dictionaries_find_their_partner():
             found, unmatched = join_side(pa.table({"key": left}), side, "key", "side_")
             assert found["side_age"].to_pylist() == [2, None, None, 1]
             assert unmatched == 2
+
+
+KEY = st.integers(-5, 5) | st.sampled_from([-(2**63), 2**63 - 1])
+
+
+@given(st.lists(KEY, unique=True), st.lists(KEY | st.none()), st.booleans())
+def test_a_join_is_a_look_up(known, keys, in_order):
+    known = sorted(known) if in_order else known
+    side = {key: str(key) for key in known}
+    table = pa.table({"key": pa.array(keys, pa.int64())})
+    other = pa.table({"key": pa.array(known, pa.int64()), "name": list(side.values())})
+    found, unmatched = join_side(table, other, "key", "")
+    expected = [side.get(key) for key in keys]
+    assert found["name"].to_pylist() == expected
+    assert unmatched == expected.count(None)
 
 
 def test_files_may_hold_ids_as_whole_numbers_and_as_reals(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from steadyrank.pipeline.config import parse_sequence_config
 from steadyrank.pipeline.examples.example_set import counts_path
 from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.kinds.next_item import preprocess as stage
 from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
 from steadyrank.pipeline.kinds.next_item.example_set import (
     ITEM,
@@ -188,6 +189,16 @@ def test_what_was_changed_afterwards_is_refused(whole, tmp_path):
     (copy / "vocab" / "item.txt").write_text("i1\n")
     with pytest.raises(InputError, match="changed after"):
         SequenceSet.open(copy)
+
+
+def test_events_that_workers_lose_publish_nothing(folder, tmp_path, monkeypatch):
+    counts = {"read": 12, "duplicates": 2, "rejected/user: missing": 1, "dropped/few": 2}
+    summary = {"counts": counts, "files": [{"rows": 6}]}
+    monkeypatch.setattr(stage, "run_job", lambda *_: summary)
+    config = parse_sequence_config(event_log.config_document(), "c")
+    with pytest.raises(RuntimeError, match="events were lost: read=12 written=6"):
+        preprocess(config, folder, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_input_is_refused_by_name(folder, tmp_path):

@@ -26,6 +26,7 @@ from steadyrank.pipeline.kinds import (
 )
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
+from steadyrank.pipeline.kinds.next_item.kind import KIND, NextItem
 from steadyrank.pipeline.kinds.next_item.learner import batch_of, distributed
 from steadyrank.pipeline.kinds.next_item.measure import NextItemExport
 from steadyrank.pipeline.kinds.next_item.model import (
@@ -427,6 +428,51 @@ def test_divergence_goes_back_and_then_gives_up(folder, tmp_path, monkeypatch):
     back = [line for line in lines if "rollback" in line]
     assert [line["step"] for line in back] == [3]
     assert len(jumps) == 2 and jumps[1] == jumps[0] + 3  # around the batches of the jump
+
+
+def test_a_pass_goes_on_where_it_was(folder, tmp_path):
+    """Batches, by a pass's own seed; the unknown item is read, and is no target."""
+    config = parsed(train__batch_size=16)
+    examples = SequenceSet.open(folder / "examples")
+    strategy = tf.distribute.get_strategy()
+    setting = Setting(config, examples.schema, examples, tmp_path, strategy)
+    learner = KIND.learner(setting, KIND.phases(setting)[0], 1.0)
+    whole, rest, other = (
+        [data["items"].numpy().tolist() for data, _ in learner.batches(*place)]
+        for place in ((1, 0), (1, 2), (0, 0))
+    )
+    assert len(whole) == learner.batches_in_epoch > 3
+    assert rest == whole[2:] and other != whole
+    assert sorted(sum(other, [])) == sorted(sum(whole, []))
+    data, _ = batch_of(np.array([[0, 1, 7, 2]]), unknown=7)
+    assert data["items"].tolist() == [[0, 1, 7]] and data["targets"].tolist() == [[1, 0, 2]]
+
+
+def test_a_phase_ends_after_so_many_evaluations_without_a_gain(
+    folder, tmp_path, monkeypatch
+):
+    measured = iter([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.9])  # the first before any step
+    monkeypatch.setattr(NextItem, "monitored", lambda *_: next(measured))
+    settings = {"train__phases": [{"blocks": 1, "patience": 2}], "train__batch_size": 99}
+    summary = train(parsed(**settings), folder / "examples", tmp_path / "train")
+    assert summary["epochs"] == 5 and summary["best"] == 0.3
+
+
+def test_rows_that_wait_are_brought_up_to_date_before_a_model_is_kept(folder, tmp_path):
+    """A checkpoint follows a measurement: by then, all rows are where each step of a dense
+    optimizer would have taken them."""
+    rows = {"optimizer": "adagrad", "learning_rate": 0.3, "l2": 0.03, "clip": "none"}
+    settings = {"train__batch_size": 2, "train__phases": [{"blocks": 1, "steps": 20}]}
+    tables = []
+    for semantics in ("dense", "lazy"):
+        settings["train__embedding"] = {**rows, "semantics": semantics}
+        train(parsed(**settings), folder / "examples", tmp_path / semantics)
+        checkpoints = tmp_path / semantics / "phases" / "0" / "checkpoints"
+        reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(checkpoints))
+        path = "model/item_embedding/.ATTRIBUTES/VARIABLE_VALUE"
+        tables.append(reader.get_tensor(path))
+    assert np.abs(tables[0]).max() > 0.1
+    np.testing.assert_allclose(tables[1], tables[0], atol=1e-3)
 
 
 def test_two_replicas_take_the_steps_of_one(two_replicas):

@@ -120,6 +120,9 @@ def test_scatter_is_added_and_gains_are_positive_where_better():
         assert abs(found["difference"]) == pytest.approx(
             abs(click[name] - theirs["click"][name])
         )
+    scatter.add_scatter(ours, tasks, columns, outputs, ours, repetitions=60)
+    for name, found in ours["click"]["gain"].items():  # over itself, drawn together
+        assert found["difference"] == found["error"] == 0 < click["errors"][name]
     low, high = click["intervals"]["auc"]
     assert low < click["auc"] < high < low + 0.1
     deciles = click["deciles"]

@@ -187,7 +187,7 @@ def naive_recent(user, item, click):
     return result
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()),

@@ -9,11 +9,14 @@ import tensorflow as tf
 import yaml
 
 from steadyrank.pipeline.config import load_config, parse_config
-from steadyrank.pipeline.examples.compatibility import require_made_for
+from steadyrank.pipeline.examples.compatibility import agree, require_made_for
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.kinds import preprocess, train
+from steadyrank.pipeline.kinds.ranking.kind import Ranking
+from steadyrank.pipeline.kinds.ranking.model import compiled_model
+from steadyrank.pipeline.train.weights import load_best_or_latest
 from tests.pipeline import tiny
 
 SETTINGS = {"batch_size": 32, "shuffle_rows": 64, "epochs": 2, "checkpoint_every": 5}
@@ -133,6 +136,11 @@ def test_a_resumed_run_ends_as_if_never_stopped(examples, whole, tmp_path):
     assert_same(best_of(output), best_of(whole))
     assert log_of(output) == log_of(whole)
     assert len(state_of(output)) > 40
+
+
+def test_a_run_that_ended_goes_on_with_its_own_config_alone(whole, examples):
+    with pytest.raises(InputError, match="train.seed is 2 in the config"):
+        train(config_of(epochs=3, seed=2), examples, whole, resume=True)
 
 
 def test_what_does_not_belong_together_is_not_resumed(config, examples, tmp_path):
@@ -281,6 +289,57 @@ def test_a_config_may_leave_features_and_tasks_out(examples, tmp_path):
     )
     summary = train(parse_config(document, "c"), examples, tmp_path / "t")
     assert summary["steps"] == 2
+
+
+def test_rows_that_wait_are_brought_up_to_date_before_they_are_looked_at(
+    examples, tmp_path
+):
+    """Measured, kept, or read from a checkpoint within an epoch, all rows are where every
+    step of a dense optimizer would have taken them."""
+    rows = {"optimizer": "adagrad", "learning_rate": 0.3, "l2": 0.03, "clip": "none"}
+    kept, within, losses = [], [], []
+    for semantics in ("dense", "lazy"):
+        how = {"batch_size": 10, "checkpoint_every": 23}
+        config = smaller_config(**how, embedding={**rows, "semantics": semantics})
+
+        def look(work, config=config):
+            schema = agree(config, ExampleSet.open(examples).schema)
+            model = compiled_model(config, schema)
+            load_best_or_latest(model, work, ended=False)
+            within.extend(v.numpy() for v in model.embedding_variables)
+
+        train(config, examples, tmp_path / semantics, saved=look)
+        best = best_of(tmp_path / semantics).items()
+        kept += [value for name, value in best if "embedding" in name]
+        lines = log_of(tmp_path / semantics)
+        results = [x.get("progressive", x.get("validation")) for x in lines]
+        losses.append([found["click"]["log_loss"] for found in results if found])
+    assert len(kept) == 2 and len(within) == 4  # at step 23, and at the end
+    for dense, lazy in (kept, within[::2], within[1::2]):
+        assert np.abs(dense).max() > 0.1
+        np.testing.assert_allclose(lazy, dense, atol=0.005)
+    assert len(losses[0]) == 4
+    assert losses[1] == pytest.approx(losses[0], rel=3e-4)
+
+
+def test_an_epoch_that_was_measured_but_not_kept_is_logged_once(examples, tmp_path):
+    """Its last step has a checkpoint, from which a run that died right after goes on."""
+    config, output = smaller_config(checkpoint_every=13), tmp_path / "t"
+    when = interrupt(lambda step, text: text.startswith("epoch 1"))
+    with pytest.raises(Interrupted):
+        train(config, examples, output, progress=when)
+    train(config, examples, output, resume=True)
+    places = [(x["step"], x["epoch"]) for x in log_of(output) if "validation" in x]
+    assert places == [(13, 0)]
+
+
+def test_training_ends_after_so_many_epochs_without_a_gain(examples, tmp_path, monkeypatch):
+    measured = iter([0.5, 0.4, 0.6, 0.5, 0.4, 0.9])
+    monkeypatch.setattr(Ranking, "monitored", lambda *_: next(measured))
+    config = smaller_config(epochs=6, batch_size=400, patience=1)
+    summary = train(config, examples, tmp_path / "t")
+    assert summary["epochs"] == 5  # the second one in a row is one too many
+    assert summary["best"] == 0.6
 
 
 def test_two_replicas_train_to_the_weights_of_one(examples, tmp_path, two_replicas):

@@ -171,7 +171,7 @@ def test_the_export_looks_up_as_preprocessing_does(tmp_path, raw, buckets):
     )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(NUMBERS, st.data())
 def test_moments_are_numpys_whatever_the_partition(numbers, data):
     cuts = data.draw(st.lists(st.integers(0, len(numbers)), max_size=5))

@@ -35,7 +35,7 @@ def state(rate, l2, last, scale, seed=0, gap=7):
     return w, m, v
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     w=arrays(np.float32, (3, 2), elements=FINITE),
     m=arrays(np.float32, (3, 2), elements=FINITE),
@@ -79,19 +79,18 @@ def test_with_l2_it_goes_where_the_steps_go(rate, l2, scale, steps):
     w, m, v = state(rate, l2, last, scale)
     got = adam(w, m, v, last, steps, rate, l2)
     expected = reference.absent_adam(w, m, v, last, steps, rate, l2)
-    moved = np.abs(expected[0] - w).mean()
-    assert np.abs(got[0] - expected[0]).mean() < 0.06 * moved + 2e-6
-    later = np.abs(got[0] - expected[0]) <= 0.1 * np.abs(w) + 20 * rate
-    assert later.mean() > 0.98
+    moved, off = np.abs(expected[0] - w), np.abs(got[0] - expected[0])
+    assert off.mean() < 0.05 * moved.mean()
+    assert np.all(off < 0.12 * (moved + rate))  # and none of them goes elsewhere
 
 
 def test_a_row_that_never_had_a_gradient_is_pulled_to_zero():
     w = np.array([[0.01, -0.02, 0.3]])
     zero = np.zeros_like(w)
-    for steps in (50, 5000):
+    for steps in (50, 500, 5000):
         got = adam(w, zero, zero, 0, steps, 1e-4, 1e-3)[0]
         expected = reference.absent_adam(w, zero, zero, 0, steps, 1e-4, 1e-3)[0]
-        np.testing.assert_allclose(got, expected, atol=0.4 * 1e-4 * steps + 1e-4)
+        assert np.all(np.abs(got - expected) < 0.2 * np.abs(expected - w))
         assert np.all(np.abs(got) < np.abs(w)) and np.all(got * w >= 0)
 
 
