@@ -117,7 +117,7 @@ def test_counts_add_up(done, rows, expected):
 @pytest.mark.parametrize("files", [[7, 1], [8, 1, 1]], ids=["lost", "doubled"])
 def test_rows_that_workers_lose_or_double_publish_nothing(tmp_path, monkeypatch, files):
     counts = {"read": 12, "duplicates": 2, "rejected/no time": 1}
-    summary = {"counts": counts, "files": [{"rows": n} for n in files]}
+    summary = {"counts": counts, "samples": {}, "files": [{"rows": n} for n in files]}
     monkeypatch.setattr(stage, "run_job", lambda *_: summary)
     tiny.write_log(tmp_path)
     with pytest.raises(RuntimeError, match=f"rows were lost: read=12 written={sum(files)}"):

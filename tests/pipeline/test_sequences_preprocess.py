@@ -193,7 +193,7 @@ def test_what_was_changed_afterwards_is_refused(whole, tmp_path):
 
 def test_events_that_workers_lose_publish_nothing(folder, tmp_path, monkeypatch):
     counts = {"read": 12, "duplicates": 2, "rejected/user: missing": 1, "dropped/few": 2}
-    summary = {"counts": counts, "files": [{"rows": 6}]}
+    summary = {"counts": counts, "samples": {}, "files": [{"rows": 6}]}
     monkeypatch.setattr(stage, "run_job", lambda *_: summary)
     config = parse_sequence_config(event_log.config_document(), "c")
     with pytest.raises(RuntimeError, match="events were lost: read=12 written=6"):
