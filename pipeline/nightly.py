@@ -174,6 +174,11 @@ def _train_and_judge(
         "content": metrics["content"],
         "auc": _aucs(metrics["tasks"]),
         "base_auc": theirs and _aucs(theirs),
+        "intervals": {
+            "auc": _of_auc(metrics["tasks"], "intervals"),
+            "base_auc": _of_auc(theirs or {}, "intervals"),
+        },
+        "gain": _of_auc(metrics["tasks"], "gain"),
         "reasons": [gate["reason"] for gate in result["gates"] if not gate["passed"]],
         "seconds": {stage: round(n, 3) for stage, n in seconds.items()},
     }
@@ -244,6 +249,11 @@ def _timed(seconds: dict, stage: str) -> Iterator[None]:
 
 def _aucs(tasks: dict) -> dict:
     return {name: found["auc"] for name, found in tasks.items() if "auc" in found}
+
+
+def _of_auc(tasks: dict, what: str) -> dict:
+    """Task -> what was found of its AUC: an interval, or a gain with its own."""
+    return {n: t[what]["auc"] for n, t in tasks.items() if "auc" in t.get(what, {})}
 
 
 def blessed(store: Path, nights: dict[str, dict]) -> Path | None:

@@ -30,9 +30,9 @@ def ranking(kept: dict) -> str:
         of_calibration = listed(f"{bound:.2f}" for bound in bounds["calibration"])
         positives = f"{one['positives']:,} of {one['rows']:,}"
         rows.append([task, positives, auc, f"{found:.2f} ({of_calibration})"])
-    heads = ["test days", "positives", "AUC (90 % interval)"]
+    heads = ["test days", "positives", "AUC (95 % interval)"]
     verdict = f"\nVerdict: {run['verdict']}.\n"
-    return markdown([*heads, "predicted over observed (90 % interval)"], rows) + verdict
+    return markdown([*heads, "predicted over observed (95 % interval)"], rows) + verdict
 
 
 def trials(kept: dict) -> str:
@@ -67,7 +67,7 @@ def sequences(kept: dict) -> str:
             listed(run["verdict"] for run in runs),
         ])  # fmt: skip
     heads = ["", "test MRR@5", "popularity's", "HR@20", "popularity's"]
-    return markdown([*heads, "HR@20 less popularity's (90 % interval)", "verdict"], rows)
+    return markdown([*heads, "HR@20 less popularity's (95 % interval)", "verdict"], rows)
 
 
 def phases(kept: dict) -> str:
@@ -85,7 +85,7 @@ def phases(kept: dict) -> str:
 def compared(kept: dict) -> str:
     """A row a task: the shipped model, and what the others gain over it on its rows."""
     ours, *others = (kept["result"][name] for name in ("kuairand", *COMPARED))
-    heads = ["", "1s", "AUC", *(f"{name}, 90 % interval" for name in COMPARED.values())]
+    heads = ["", "1s", "AUC", *(f"{name}, 95 % interval" for name in COMPARED.values())]
     rows = []
     for task, found in ours["metrics"]["tasks"].items():
         gains = [other["metrics"]["tasks"][task]["gain"]["auc"] for other in others]

@@ -16,6 +16,8 @@ FEWEST = 10  # groups with positives, and with negatives, below which no error i
 DECILES = 10
 _CELLS = 1 << 22  # of a block of repetitions times rows, in memory at once
 _DRAWS = 1 << 16
+_LANES = 4  # draws of 16 bits in a word
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _poisson_table():
@@ -30,15 +32,16 @@ _POISSON = _poisson_table()
 
 
 class Ranking:
-    """One model's scores, sorted once, for its AUC under any weights of the groups.
+    """One model's scores, sorted once, for its areas under any weights of the groups.
 
     Args:
         labels: `[n]`, 0 or 1.
         scores: `[n]`.
         groups: `[n]`, int, from 0.
+        negative_rate: As of `Sums`.
     """
 
-    def __init__(self, labels, scores, groups):
+    def __init__(self, labels, scores, groups, negative_rate=1.0):
         positive = np.asarray(labels) > 0.5
         above, below = np.sort(scores[positive]), scores[~positive]
         order = np.argsort(below, kind="stable")
@@ -46,23 +49,33 @@ class Ranking:
         self._negatives = groups[~positive][order]
         self._less = np.searchsorted(below[order], above, "left")
         self._at_most = np.searchsorted(below[order], above, "right")
+        self._first_of_tie = np.searchsorted(above, above, "left")
+        self._stands = 1 / negative_rate
 
-    def auc(self, weights):
-        """AUC under weights of the groups, ties counting half.
+    def areas(self, weights):
+        """AUC, ties counting half, and PR-AUC (average precision) under weights.
 
         Args:
             weights: `[r, groups]`, non-negative integers.
 
         Returns:
-            `[r]`; NaN where one class has no weight.
+            `auc` and `pr_auc`, each `[r]`; NaN where a class that it needs has no weight.
         """
         lost = np.zeros((len(weights), len(self._negatives) + 1))
         np.cumsum(weights[:, self._negatives], axis=1, out=lost[:, 1:])
         positive = weights[:, self._positives].astype(float)
-        won = positive * (lost[:, self._less] + lost[:, self._at_most])
-        pairs = positive.sum(1) * lost[:, -1]
+        less, every = lost[:, self._less], lost[:, -1:]
+        won = positive * (less + lost[:, self._at_most])
+        total = positive.sum(1)
+        pairs = total * every[:, 0]
+        found = np.cumsum(positive[:, ::-1], axis=1)[:, ::-1][:, self._first_of_tie]
+        beside = self._stands * (every - less)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(pairs > 0, won.sum(1) / 2 / pairs, np.nan)
+            precise = np.where(positive > 0, positive * found / (found + beside), 0.0)
+            return {
+                "auc": np.where(pairs > 0, won.sum(1) / 2 / pairs, np.nan),
+                "pr_auc": np.where(total > 0, precise.sum(1) / total, np.nan),
+            }
 
 
 class Sums:
@@ -92,6 +105,9 @@ class Sums:
             area, ranked = grouped.group_aucs(labels, outputs, groups, count, rows)
             loss = rows * grouped.row_log_loss(labels, outputs)
             columns += [_by_group(groups, count, loss), area * ranked, ranked]
+        else:
+            gap = labels - outputs
+            columns += [_by_group(groups, count, v) for v in (gap**2, np.abs(gap))]
         self._columns = np.stack(columns, 1)
 
     def metrics(self, weights):
@@ -110,6 +126,9 @@ class Sums:
                 loss = sums[end] / rows
                 found |= {"log_loss": loss, "normalized_entropy": loss / entropy}
                 found["gauc"] = sums[end + 1] / sums[end + 2]
+            else:
+                squares, gaps = sums[end : end + 2] / rows
+                found |= {"mse": squares, "rmse": np.sqrt(squares), "mae": gaps}
         return {name: np.where(np.isfinite(v), v, np.nan) for name, v in found.items()}
 
 
@@ -123,11 +142,14 @@ def _deciles(groups, count, decile, values):
     return list(cells.reshape(DECILES, count))
 
 
-def draw(count, repetitions, rows, seed):
+def draw(keys, repetitions, rows, seed):
     """Weights of the groups in drawn samples, block by block.
 
+    A weight hangs on the group's key, the number of the sample and the seed alone: samples
+    of other models, drawn elsewhere and later, are the same wherever the groups are.
+
     Args:
-        count: Number of groups.
+        keys: `[groups]`, int64, what each group is called; no two are alike.
         repetitions: Number of samples.
         rows: Rows of the data, which limit a block.
         seed: The same seed draws the same samples.
@@ -135,11 +157,25 @@ def draw(count, repetitions, rows, seed):
     Yields:
         `[r, groups]` uint8: how often each group was drawn, Poisson(1).
     """
-    random = np.random.default_rng(seed)
-    block = max(1, _CELLS // max(rows, count, 1))
-    for start in range(0, repetitions, block):
-        size = (min(block, repetitions - start), count)
-        yield _POISSON[random.integers(0, _DRAWS, size, np.uint16)]
+    with np.errstate(over="ignore"):
+        start = np.asarray(keys, np.int64).view(np.uint64) + _mixed(np.uint64(seed))
+        start = _mixed(start)
+    words = -(-repetitions // _LANES)
+    block = max(1, _CELLS // max(rows, len(start), 1) // _LANES)
+    for first in range(0, words, block):
+        numbers = np.arange(first + 1, min(first + block, words) + 1, dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            bits = _mixed(start + numbers[:, None] * _GOLDEN)
+        lanes = bits.view(np.uint16).reshape(len(numbers), len(start), _LANES)
+        drawn = _POISSON[lanes.swapaxes(1, 2).reshape(_LANES * len(numbers), len(start))]
+        yield drawn[: repetitions - first * _LANES]
+
+
+def _mixed(words):
+    """The words, uint64, each stirred to 64 random bits (SplitMix64)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
 
 
 def resample(
@@ -151,6 +187,7 @@ def resample(
     negative_rate=1.0,
     repetitions=REPETITIONS,
     seed=1,
+    score=(),
 ):
     """Metrics of models on drawn samples of the groups, the same for all models.
 
@@ -158,40 +195,84 @@ def resample(
         labels: `[n]`.
         outputs: One `[n]` for each model.
         groups: `[n]`, numbers or strings; None: every row is a group.
-        binary: Whether labels are 0 or 1; else `calibration` and `deciles` alone.
+        binary: Whether labels are 0 or 1; else the metrics of values.
         negative_rate: The fraction of the negatives that the rows hold, see `Sums`.
         repetitions: Samples drawn.
         seed: Of the draw.
+        score: One `[n]` for each model: what its rows are ordered by within a group, for
+            `score_gauc`, `score_ndcg` and `score_ndcg_chance`; empty: none of these.
 
     Returns:
         Name -> `[models, repetitions]`, of `deciles` `[models, repetitions, 10]`.
     """
     labels = np.asarray(labels, float)
     outputs = [np.asarray(output, float) for output in outputs]
-    groups, count = number_groups(groups, len(labels))
-    settings = (groups, count, binary, negative_rate)
-    sums = [Sums(labels, output, *settings) for output in outputs]
-    rankings = [Ranking(labels, o, groups) for o in outputs] if binary else []
+    groups, keys = number_groups(groups, len(labels))
+    settings = (groups, len(keys), binary, negative_rate)
+    models = [Sums(labels, output, *settings).metrics for output in outputs]
+    if binary:
+        ranked = [Ranking(labels, o, groups, negative_rate).areas for o in outputs]
+        models = [_both(*pair) for pair in zip(models, ranked, strict=True)]
+    if len(score):
+        ordered = [Ordering(labels, s, groups, len(keys), negative_rate) for s in score]
+        pairs = zip(models, ordered, strict=True)
+        models = [_both(model, each.metrics) for model, each in pairs]
     drawn = []
-    for weights in draw(count, repetitions, len(labels), seed):
-        found = [of_model.metrics(weights) for of_model in sums]
-        for ranking, of_model in zip(rankings, found, strict=False):
-            of_model["auc"] = ranking.auc(weights)
+    for weights in draw(keys, repetitions, len(labels), seed):
+        found = [of_model(weights) for of_model in models]
         drawn.append({name: np.stack([f[name] for f in found]) for name in found[0]})
     return {name: np.concatenate([d[name] for d in drawn], 1) for name in drawn[0]}
 
 
+def _both(first, second):
+    return lambda weights: first(weights) | second(weights)
+
+
+class Ordering:
+    """How well a score orders each group's rows, under any weights of the groups.
+
+    Args:
+        labels: `[n]`, 0 or 1.
+        scores: `[n]`.
+        groups: `[n]`, int, from 0.
+        count: Number of groups.
+        negative_rate: As of `Sums`.
+    """
+
+    def __init__(self, labels, scores, groups, count, negative_rate=1.0):
+        stands = np.where(labels > 0.5, 1.0, 1 / negative_rate)
+        area, ranked = grouped.group_aucs(labels, scores, groups, count, stands)
+        chance = np.zeros(len(labels))
+        columns = [area * ranked, ranked]
+        for each in (scores, chance):
+            gain, told = grouped.group_ndcgs(labels, each, groups, count, stands)
+            columns.append(gain * told)
+        self._columns = np.stack([*columns, told], 1)
+
+    def metrics(self, weights):
+        """Name -> `[r]`; NaN where no group that tells was drawn."""
+        area, ranked, gain, chance, told = (weights.astype(float) @ self._columns).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = {
+                "score_gauc": area / ranked,
+                "score_ndcg": gain / told,
+                "score_ndcg_chance": chance / told,
+            }
+        return {name: np.where(np.isfinite(v), v, np.nan) for name, v in found.items()}
+
+
 def number_groups(groups, rows):
-    """Groups as integers from 0, and how many there are."""
+    """Groups as integers from 0, and what each is called, int64, for `draw`."""
     if groups is None:
-        return np.arange(rows), rows
+        return np.arange(rows), np.arange(rows)
     values, numbers = np.unique(np.asarray(groups).ravel(), return_inverse=True)
-    return numbers.ravel(), len(values)
+    whole = np.issubdtype(values.dtype, np.signedinteger)
+    return numbers.ravel(), values.astype(np.int64) if whole else np.arange(len(values))
 
 
 def scarcest(labels, groups=None):
     """Groups that hold a positive, or a negative row, whichever are fewer."""
-    groups, count = number_groups(groups, len(labels))
+    groups, _ = number_groups(groups, len(labels))
     positive = np.asarray(labels) > 0.5
     return min(len(np.unique(groups[positive])), len(np.unique(groups[~positive])))
 

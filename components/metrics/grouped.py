@@ -8,6 +8,7 @@ import numpy as np
 
 from steadyrank.components.metrics.auc import StreamingAuc
 
+_PLACES = 10  # of a list that NDCG looks at
 _SMALLEST = 1e-15  # probabilities are kept this far from 0 and 1 in a logarithm
 
 
@@ -143,6 +144,66 @@ def group_aucs(labels, scores, groups, count, weights=None):
     pairs = positive * negative
     areas = won / np.where(pairs > 0, pairs, 1.0)
     return areas, np.where(pairs > 0, positive + negative, 0.0)
+
+
+def ndcg(labels, scores, groups, weights=None):
+    """NDCG@10: mean over groups with both classes of each group's, all alike.
+
+    Args:
+        labels: `[n]`, 0 or 1: the gain.
+        scores: `[n]`.
+        groups: `[n]`, the group of each row (a user, say), numbers or strings.
+        weights: `[n]`, how many rows each stands for; ones by default.
+
+    Returns:
+        float; NaN where no group has both classes.
+    """
+    labels, scores = _float64(labels, scores)
+    if not len(labels) or np.isnan(scores).any():
+        return float("nan")
+    values, groups = np.unique(np.asarray(groups).ravel(), return_inverse=True)
+    gains, told = group_ndcgs(labels, scores, groups, len(values), weights)
+    return float(np.average(gains, weights=told)) if told.any() else float("nan")
+
+
+def group_ndcgs(labels, scores, groups, count, weights=None):
+    """Each group's NDCG@10, and whether it has both classes.
+
+    Rows that tie share the discounts of their places (as in McSherry and Najork, 2008).
+    A row that stands for several takes as many places, in fractions where need be.
+
+    Args:
+        labels: `[n]`, 0 or 1.
+        scores: `[n]`.
+        groups: `[n]`, int, from 0.
+        count: Number of groups.
+        weights: `[n]`, how many rows each stands for; ones by default.
+
+    Returns:
+        `(ndcg [count], told [count])`; `told` is 1.0 or 0.0, without it the NDCG is 0.
+    """
+    labels, scores = _float64(labels, scores)
+    weights = np.ones_like(labels) if weights is None else _float64(weights)[0]
+    order = np.lexsort((-scores, groups))
+    group, score, weight = groups[order], scores[order], weights[order]
+    gain = np.where(labels[order] > 0.5, weight, 0.0)
+    tie = np.cumsum(_segment_starts(group, score)) - 1
+    of_tie = group[_segment_starts(group, score)]
+    taken = np.bincount(tie, weight)
+    end = np.cumsum(taken)
+    every, positive = np.bincount(group, weight, count), np.bincount(group, gain, count)
+    end -= (np.cumsum(every) - every)[of_tie]
+    share = (_discounts(end) - _discounts(end - taken)) / np.where(taken > 0, taken, 1.0)
+    found = np.bincount(of_tie, np.bincount(tie, gain) * share, count)
+    best = _discounts(positive)
+    told = (positive > 0) & (positive < every)
+    return np.where(told, found / np.where(best > 0, best, 1.0), 0.0), told.astype(float)
+
+
+def _discounts(places):
+    """Sum of 1 / log2(place + 1) over the first places, at most 10; in between linear."""
+    sums = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, _PLACES + 2)))])
+    return np.interp(places, np.arange(_PLACES + 1), sums)
 
 
 def log_loss(labels, probabilities):

@@ -127,5 +127,7 @@ def _plain(thing: object) -> str:
 
 def _content(table: Table) -> dict:
     columns = [_plain(column.header) for column in table.columns]
-    cells = [list(map(_plain, column.cells)) for column in table.columns]
+    cells = [
+        [" ".join(_plain(c).split()) for c in column.cells] for column in table.columns
+    ]
     return {"columns": columns, "rows": [list(row) for row in zip(*cells, strict=True)]}

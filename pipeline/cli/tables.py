@@ -1,30 +1,76 @@
 """What commands show as tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from steadyrank.pipeline.api import ServeCheckResult
+from steadyrank.pipeline.metrics.uncertainty import not_told, straddles
 
 COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red"}
 
 
 def metrics_table(metrics: Mapping) -> Table:
-    """Of ``evaluate``: a task a row."""
-    table = Table(title=f"{metrics['split']}: {metrics['rows']:,} rows")
+    """Of ``evaluate``: a task a row, below each figure its interval."""
     names = ("rows", "auc", "reachable_auc", "gauc", "rmse", "calibration")
     names += ("mrr@5", "hr@5", "ndcg@5", "hr@20")
     popular = {name: metrics[name] for name in ("popularity",) if name in metrics}
     results = {**metrics["tasks"], **popular}
     shown = [n for n in names if any(n in r for r in results.values())]
+    titles = {"reachable_auc": "reachable"}
+    title = f"{metrics['split']}: {metrics['rows']:,} rows"
+    return _figures(title, results, {name: titles.get(name, name) for name in shown})
+
+
+SCORE = {
+    "score_gauc": "gauc",
+    "score_ndcg": "ndcg@10",
+    "score_ndcg_chance": "of a random order",
+}
+
+
+def score_table(metrics: Mapping) -> Table | None:
+    """Of ``evaluate``: how the served score orders each user's rows; None: no users."""
+    found = {t: r for t, r in metrics["tasks"].items() if r.get("score_gauc") is not None}
+    return _figures("under the served score", found, SCORE) if found else None
+
+
+def _figures(title: str, results: Mapping, names: Mapping[str, str]) -> Table:
+    """A task a row, a metric a column."""
+    frame = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+    table = Table(title=title, padding=0, **frame)
     table.add_column("task", no_wrap=True)
-    for name in shown:
-        title = "reachable" if name == "reachable_auc" else name
-        table.add_column(title, justify="right", no_wrap=True)
+    for said in names.values():
+        table.add_column(said, justify="right", overflow="fold")
     for task, result in results.items():
-        table.add_row(task, *[cell(result.get(name)) for name in shown])
+        table.add_row(escape(task), *[_with_interval(result, name) for name in names])
+    intervals = any(r.get("intervals") for r in results.values())
+    marked = any(not_told(r, name) for r in results.values() for name in names)
+    notes = [INTERVALS] * intervals + [CHANCE] * marked
+    table.caption = "; ".join(notes) or None
     return table
+
+
+INTERVALS = "below each figure its 95 % interval"
+CHANCE = "* not told from chance"
+
+
+def _with_interval(result: Mapping, name: str) -> str:
+    """A figure, its mark, and on the next line its interval."""
+    value = cell(result.get(name)) + "*" * not_told(result, name)
+    bounds = (result.get("intervals") or {}).get(name)
+    return f"{value}\n{interval(bounds)}" if bounds else value
+
+
+def interval(bounds: Sequence[float], sign: str = "") -> str:
+    """The bounds of an interval, as short as tells them apart."""
+    digits = 3 if bounds[1] - bounds[0] >= 0.01 else 5
+    form = f"{sign},.0f" if max(map(abs, bounds)) >= 1000 else f"{sign}.{digits}f"
+    if sign:
+        return " to ".join(format(bound, form) for bound in bounds)
+    return "–".join(format(bound, form).removeprefix("0") for bound in bounds)
 
 
 def gates_table(gates: list[dict]) -> Table:
@@ -43,12 +89,31 @@ def gates_table(gates: list[dict]) -> Table:
 
 
 def night_table(night: Mapping) -> Table:
-    """Of one night: the blessed model's AUC and the new one's."""
-    table = _table(f"AUC on {night['day']}", "task", "blessed", "new")
-    for task, auc in night["auc"].items():
-        before = (night["base_auc"] or {}).get(task)
-        table.add_row(escape(task), cell(before), cell(auc))
+    """Of one night: the blessed model's AUC and the new one's, and its gain."""
+    table = _table(f"AUC on {night['day']}", "task", "blessed", "new", "gain")
+    places = {"base_auc": night["base_auc"] or {}, "auc": night["auc"]}
+    intervals, gains = night.get("intervals") or {}, night.get("gain") or {}
+    for task in night["auc"]:
+        cells = []
+        for name, found in places.items():
+            bounds = (intervals.get(name) or {}).get(task)
+            result = {"auc": found.get(task), "intervals": {"auc": bounds}}
+            cells.append(_with_interval(result, "auc"))
+        table.add_row(escape(task), *cells, difference(gains.get(task) or {}))
+    if intervals:
+        table.caption = f"{INTERVALS}; * not told from chance, or from no gain"
     return table
+
+
+def difference(found: Mapping, digits: int = 4) -> str:
+    """A difference, marked where it is not told from 0, over its interval."""
+    value, bounds = found.get("difference"), found.get("interval")
+    if value is None or value != value:
+        return ""
+    said = f"{value:+.{digits}f}"
+    if not bounds:
+        return said
+    return f"{said}{'*' * straddles(bounds, 0.0)}\n{interval(bounds, '+')}"
 
 
 def latency_table(result: ServeCheckResult) -> Table:

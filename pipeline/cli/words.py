@@ -105,6 +105,8 @@ def _(result: api.ExportResult) -> None:
 @tell.register
 def _(result: api.EvaluateResult) -> None:
     terminal.console.print(tables.metrics_table(result.metrics))
+    if scored := tables.score_table(result.metrics):
+        terminal.console.print(scored)
     terminal.console.print(tables.gates_table(result.gates))
     terminal.verdict(result.verdict)
     if result.forced is not None:

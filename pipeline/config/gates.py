@@ -15,7 +15,7 @@ class DivergenceGate(Section):
 
 
 class AucGate(Section):
-    """Of AUC and GAUC."""
+    """Of AUC and GAUC, and of GAUC and NDCG@10 under the served score."""
 
     min: Annotated[float, Field(ge=0, le=1)] | None = None
     min_gain: float | None = None  # over the baseline, on the same rows
@@ -132,6 +132,8 @@ class Gates(Section):
     gauc: dict[str, AucGate] = {}
     log_loss: dict[str, LossGate] = {}
     normalized_entropy: dict[str, LossGate] = {}
+    score_gauc: dict[str, AucGate] = {}  # of each task's labels under the served score
+    score_ndcg: dict[str, AucGate] = {}  # NDCG@10 in the same way
     calibration: dict[str, CalibrationGate] = {}
     slices: list[SliceGate] = []
     skew: SkewGate | None = None

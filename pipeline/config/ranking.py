@@ -23,6 +23,10 @@ from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.trunks import AnyTrunk
 from steadyrank.pipeline.files.errors import near
 
+# gates whose limits stand by task
+JUDGED = ("auc", "gauc", "log_loss", "normalized_entropy", "score_gauc", "score_ndcg")
+JUDGED += ("calibration",)
+
 
 class Config(Section):
     """A whole run."""
@@ -202,8 +206,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _gates(self):
         self._judged_tasks(self.gates, "gates")
-        if self.gates.gauc and self.data.group is None:
-            raise ValueError("gates.gauc: needs data.group, the users to average over")
+        for name in ("gauc", "score_gauc", "score_ndcg"):
+            if getattr(self.gates, name) and self.data.group is None:
+                raise ValueError(
+                    f"gates.{name}: needs data.group, the users to average over"
+                )
         latency = self.gates.latency
         if latency and latency.signature == "candidates" and not self.serving.shared:
             raise ValueError(
@@ -225,7 +232,7 @@ class Config(Section):
     def _judged_tasks(self, gates: Gates | SliceGate, where: str) -> None:
         binary = [task.name for task in self.tasks if task.kind == "binary"]
         names = {"calibration": [task.name for task in self.tasks]}
-        for gate in ("auc", "gauc", "log_loss", "normalized_entropy", "calibration"):
+        for gate in JUDGED:
             for name, limits in getattr(gates, gate, {}).items():
                 allowed = names.get(gate, binary)
                 if getattr(limits, "deciles", None):

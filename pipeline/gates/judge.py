@@ -21,6 +21,8 @@ NAMES = {
     "gauc": "GAUC",
     "log_loss": "log loss",
     "normalized_entropy": "normalized entropy",
+    "score_gauc": "GAUC under the served score",
+    "score_ndcg": "NDCG@10 under the served score",
     "divergence": "training",
     "gates": "config",
 }

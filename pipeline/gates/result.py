@@ -18,7 +18,8 @@ def result(gate: str, task: str | None, rule: str, measured, limit, ruling: Ruli
         ruling: What follows.
 
     Returns:
-        Its entry of ``verdict.json``; ``against`` says what a gain is over.
+        Its entry of ``verdict.json``; ``against`` says what a gain is over, ``interval``
+        is the 95 % interval of what was measured, and ``judged`` the bound that decided.
     """
     return {
         "gate": gate,
@@ -28,6 +29,7 @@ def result(gate: str, task: str | None, rule: str, measured, limit, ruling: Ruli
         "limit": limit,
         "against": None,
         "interval": list(ruling.interval) if ruling.interval else None,
+        "judged": ruling.judged or None,
         "rows_needed": ruling.rows_needed,
         "verdict": ruling.verdict,
         "passed": ruling.verdict == PASS,
@@ -54,5 +56,6 @@ def explain(ruling: Ruling, plain: str) -> str:
     """A reason: what was found, its interval, and what a HOLD lacks."""
     if ruling.interval:
         low, high = ruling.interval
-        plain += f" (interval {low:.4f} to {high:.4f})"
+        plain += f" (95 % interval {low:.4f} to {high:.4f}"
+        plain += f"; {ruling.judged})" if ruling.judged else ")"
     return f"{plain}: {ruling.why}" if ruling.why else plain

@@ -6,7 +6,7 @@ from steadyrank.pipeline.gates.result import explain, is_number, missing, result
 from steadyrank.pipeline.gates.rules import HOLD, Ruling, at_least, at_most, between, worst
 from steadyrank.pipeline.metrics.uncertainty import CONFIDENCE, Estimate
 
-METRICS = ("auc", "gauc", "log_loss", "normalized_entropy")
+METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "score_gauc", "score_ndcg")
 UNDEFINED = "it was not measured, or is not defined"
 
 

@@ -62,7 +62,7 @@ class Scored:
         """Metrics of every task that was predicted: an export may have left some out."""
         tasks = [task for task in tasks if task.name in self.outputs]
         columns = (self.labels, self.masks, self.outputs, self.groups, self.truths)
-        return measure(tasks, *columns, curves=curves)
+        return measure(tasks, *columns, curves=curves, score=self.outputs.get("score"))
 
 
 def score_split(
@@ -123,7 +123,7 @@ def compare(
         model: The model's rows.
         baseline: The baseline's, in the same order; None: there is none.
         tasks: The tasks.
-        gates: Which confidence and how many repetitions.
+        gates: How many repetitions.
         curves: Whether to give ROC and calibration curves.
 
     Returns:
@@ -138,7 +138,6 @@ def compare(
         vars(model),
         None if baseline is None else baseline.outputs,
         base,
-        confidence=gates.confidence,
         repetitions=gates.repetitions,
     )
     return results, base

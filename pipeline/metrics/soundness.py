@@ -6,8 +6,8 @@ import numpy as np
 
 from steadyrank.components.metrics import bootstrap, grouped
 from steadyrank.models.features import Task, transform_numbers
+from steadyrank.pipeline.metrics.uncertainty import error_of, interval_of
 
-CONFIDENCE = 0.975  # of either bound: the interval between them is one of 95 %
 SAME = 1e-6  # of the largest prediction: what rounding makes of one that is always alike
 
 
@@ -61,8 +61,8 @@ def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dic
     found = {"kind": task.kind, "rows": len(label)}
     positives = int((label > 0.5).sum())
     found["scarcer"] = min(positives, len(label) - positives) if binary else len(label)
-    numbers, count = bootstrap.number_groups(group, len(label))
-    found["groups"] = bootstrap.scarcest(label, group) if binary else count
+    numbers, keys = bootstrap.number_groups(group, len(label))
+    found["groups"] = bootstrap.scarcest(label, group) if binary else len(keys)
     largest = float(np.abs(output).max(initial=0.0))
     found["varies"] = bool(len(label)) and not np.ptp(output) <= SAME * largest
     nothing = dict.fromkeys(("loss", "constant_loss", "gain", "error", "interval"))
@@ -70,12 +70,15 @@ def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dic
         return found | nothing
     weights = mask[inside] * np.where(label > 0.5, 1.0, 1 / task.negative_rate)
     losses = _losses(task, label, output, mean, mask[inside], weights)
-    sums = [np.bincount(numbers, weights * loss, count) for loss in losses]
-    sums = np.stack([*sums, np.bincount(numbers, weights, count)], 1)
+    sums = [np.bincount(numbers, weights * loss, len(keys)) for loss in losses]
+    sums = np.stack([*sums, np.bincount(numbers, weights, len(keys))], 1)
     ours, constant, total = sums.sum(0)
     gain = float((constant - ours) / total)
     found |= {"loss": float(ours / total), "constant_loss": float(constant / total)}
-    return found | {"gain": gain, **_scatter(sums, gain, found["groups"], repetitions)}
+    return found | {
+        "gain": gain,
+        **_scatter(sums, keys, gain, found["groups"], repetitions),
+    }
 
 
 def _losses(task: Task, label, output, mean, sample_weights, weights):
@@ -93,16 +96,13 @@ def _losses(task: Task, label, output, mean, sample_weights, weights):
     return [((label - each) / task.std) ** 2 for each in (output, mean)]
 
 
-def _scatter(sums: np.ndarray, gain: float, groups: int, repetitions: int) -> dict:
+def _scatter(sums: np.ndarray, keys, gain: float, groups: int, repetitions: int) -> dict:
     """``error`` and ``interval`` of a gain, from its sums over groups ``[groups, 3]``."""
     totals = [
         weights.astype(float) @ sums
-        for weights in bootstrap.draw(len(sums), repetitions, len(sums), seed=1)
+        for weights in bootstrap.draw(keys, repetitions, len(sums), seed=1)
     ]
     ours, constant, total = np.concatenate(totals).T
     with np.errstate(invalid="ignore", divide="ignore"):
-        error = float(bootstrap.standard_error((constant - ours) / total))
-    if groups < bootstrap.FEWEST or not np.isfinite(error):
-        return {"error": None, "interval": None}
-    far = bootstrap.quantile(CONFIDENCE, groups) * error
-    return {"error": error, "interval": [gain - far, gain + far]}
+        error = error_of((constant - ours) / total, groups)
+    return {"error": error, "interval": interval_of(gain, error, groups)}

@@ -6,7 +6,11 @@ import numpy as np
 
 from steadyrank.components.metrics import grouped
 from steadyrank.models.features import Task
-from steadyrank.pipeline.metrics.negative_sampling import whole_log_curve, whole_log_metrics
+from steadyrank.pipeline.metrics.negative_sampling import (
+    row_weights,
+    whole_log_curve,
+    whole_log_metrics,
+)
 
 
 def measure(
@@ -17,6 +21,7 @@ def measure(
     groups: np.ndarray | None = None,
     truths: Mapping[str, np.ndarray] | None = None,
     curves: bool = False,
+    score: np.ndarray | None = None,
 ) -> dict[str, dict]:
     """Measure each task over its own sample space.
 
@@ -28,6 +33,8 @@ def measure(
         groups: ``[rows]``, for GAUC.
         truths: Task name -> true probabilities ``[rows]``, where they are known.
         curves: Whether to give ROC and calibration curves, too.
+        score: What is served, ``[rows]``: how it orders each binary task's rows within a
+            group; None: that is not measured.
 
     Returns:
         Task name -> metrics; NaN where one is not defined.
@@ -43,6 +50,8 @@ def measure(
         result = _binary(label, output, group)
         if truths and task.name in truths:
             result["reachable_auc"] = grouped.auc(label, truths[task.name][inside])
+        if score is not None and group is not None:
+            result |= _under_score(label, score[inside], group, task.negative_rate)
         if curves:
             result["roc"] = grouped.roc_curve(label, output)
             result["calibration_curve"] = grouped.calibration_curve(label, output)
@@ -66,6 +75,16 @@ def _binary(label: np.ndarray, output: np.ndarray, group: np.ndarray | None) -> 
         "log_loss": grouped.log_loss(label, output),
         "normalized_entropy": grouped.normalized_entropy(label, output),
         "calibration": grouped.calibration(label, output),
+    }
+
+
+def _under_score(label, score, group, rate: float) -> dict:
+    """GAUC and NDCG@10 of the whole log's rows, and the NDCG@10 of a random order."""
+    stands = row_weights(label, rate)
+    return {
+        "score_gauc": grouped.gauc(label, score, group, stands),
+        "score_ndcg": grouped.ndcg(label, score, group, stands),
+        "score_ndcg_chance": grouped.ndcg(label, np.zeros(len(label)), group, stands),
     }
 
 

@@ -1,6 +1,6 @@
 """How sure the metrics are: standard errors, intervals and gains over the baseline."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,12 @@ import numpy as np
 from steadyrank.components.metrics import bootstrap
 from steadyrank.models.features import Task
 
-CONFIDENCE = 0.95  # of gains and deciles, where the config says nothing else
-HIGHER = ("auc", "gauc")  # of which more is better; of LOWER less
-LOWER = ("log_loss", "normalized_entropy")
+CONFIDENCE = 0.95  # of a gate's one bound, where the config says nothing else
+BOTH = 0.975  # of either bound of a 95 % interval
+SCORE = ("score_gauc", "score_ndcg")  # of a task's rows under the served score
+HIGHER = ("auc", "gauc", "pr_auc", *SCORE)  # of which more is better; of LOWER less
+LOWER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
+CHANCE = {"auc": 0.5, "gauc": 0.5, "score_gauc": 0.5, "normalized_entropy": 1.0}
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,40 @@ class Estimate:
     rows: int = 0
 
 
+def interval_of(value: float | None, error: float | None, groups: int):
+    """The 95 % interval of a number: its bounds, or None where they are not known."""
+    if error is None or value is None or not np.isfinite(value):
+        return None
+    far = bootstrap.quantile(BOTH, max(groups, 2)) * error
+    return [value - far, value + far]
+
+
+def error_of(drawn: np.ndarray, groups: int) -> float | None:
+    """Standard error of a number from its values in drawn samples ``[repetitions]``."""
+    error = float(bootstrap.standard_error(drawn))
+    return error if groups >= bootstrap.FEWEST and np.isfinite(error) else None
+
+
+def not_told(result: Mapping, name: str) -> bool:
+    """Whether a task's metric is not told from what chance would give.
+
+    Args:
+        result: A task's metrics, with ``intervals``.
+        name: The metric.
+    """
+    if name == "score_ndcg":  # over a random order of the same rows, paired with it
+        return straddles((result.get("over_chance") or {}).get("interval"), 0.0)
+    chance = CHANCE.get(name)
+    return chance is not None and straddles(
+        (result.get("intervals") or {}).get(name), chance
+    )
+
+
+def straddles(interval: Sequence[float] | None, value: float) -> bool:
+    """Whether a value lies within an interval; no interval tells nothing."""
+    return interval is not None and interval[0] <= value <= interval[1]
+
+
 def add_scatter(
     results: Mapping[str, dict],
     tasks: Iterable[Task],
@@ -37,75 +74,121 @@ def add_scatter(
     baseline: Mapping[str, np.ndarray] | None = None,
     baseline_results: Mapping[str, dict] | None = None,
     *,
-    confidence: float | None = None,
     repetitions: int = bootstrap.REPETITIONS,
-) -> None:
+) -> dict[str, dict[str, np.ndarray]]:
     """Add to each task's metrics how far they would scatter on other users.
 
-    Adds ``errors`` (metric -> standard error), ``intervals`` (metric -> bounds, each of
-    which holds with the confidence), ``deciles`` (predicted over observed in tenths of
-    the predictions, with ``errors``), ``groups`` (that hold the scarcer class) and, with
-    a baseline, ``gain`` (metric -> ``difference``, positive where the model is better,
-    with ``error`` and ``interval``).
+    Adds ``errors`` (metric -> standard error), ``intervals`` (metric -> bounds of its 95 %
+    interval), ``deciles`` (predicted over observed in tenths of the predictions, with
+    ``errors``), ``groups`` (that hold the scarcer class), ``over_chance`` where the rows
+    are ordered by the score and, with a baseline, ``gain`` (metric -> ``difference``,
+    positive where the model is better, with ``error`` and ``interval``).
 
     Args:
         results: From ``measure``, to which it is added.
         tasks: The tasks.
-        columns: ``labels``, ``masks`` and ``outputs`` by task, and ``groups`` or None.
+        columns: ``labels``, ``masks`` and ``outputs`` by task, and ``groups`` or None; of
+            ``truths``, where there are some, how far the AUC that they reach scatters.
         baseline: The baseline's outputs on the same rows, of the tasks that it has.
-        baseline_results: The baseline's metrics, from ``measure``.
-        confidence: Of each bound; None: 0.95, so that nine in ten intervals cover.
+        baseline_results: The baseline's metrics, from ``measure``; their own ``errors``
+            and ``intervals`` are added.
         repetitions: Samples drawn.
+
+    Returns:
+        Task -> metric -> its values in the drawn samples, ``[repetitions]``.
     """
+    samples = {}
     for task in tasks:
         inside = columns["masks"][task.name] > 0
         label = columns["labels"][task.name][inside]
         if not len(label):
             continue
-        outputs = [columns["outputs"][task.name][inside]]
+        models = [columns["outputs"]]
         if baseline is not None and task.name in baseline:
-            outputs.append(baseline[task.name][inside])
+            models.append(baseline)
+        outputs = [model[task.name][inside] for model in models]
         group = None if columns.get("groups") is None else columns["groups"][inside]
         base = (baseline_results or {}).get(task.name)
+        result = results[task.name]
+        ordered = result.get("score_gauc") is not None
+        score = [model["score"][inside] for model in models] if ordered else []
         settings = {"negative_rate": task.negative_rate, "repetitions": repetitions}
-        _add(results[task.name], base, label, outputs, group, confidence, settings)
+        drawn = _add(result, base, label, outputs, group, score, settings)
+        truth = (columns.get("truths") or {}).get(task.name)
+        if truth is not None and result.get("reachable_auc") is not None:
+            _add_reachable(result, label, truth[inside], group, drawn["auc"], settings)
+        samples[task.name] = drawn
+    return samples
 
 
-def _add(result, base, label, outputs, group, confidence, settings: dict) -> None:
+def _add(result, base, label, outputs, group, score, settings: dict) -> dict:
     binary = result["kind"] == "binary"
-    drawn = bootstrap.resample(label, outputs, group, binary=binary, **settings)
+    drawn = bootstrap.resample(
+        label, outputs, group, binary=binary, score=score, **settings
+    )
     if binary:
         groups = bootstrap.scarcest(label, group)
     else:
-        groups = bootstrap.number_groups(group, len(label))[1]
-    deciles = drawn.pop("deciles")
+        groups = len(bootstrap.number_groups(group, len(label))[1])
+    deciles, result["groups"] = drawn.pop("deciles"), groups
+    chance = drawn.pop("score_ndcg_chance", None)
     known = {name: v for name, v in drawn.items() if result.get(name) is not None}
-    errors = {name: _error(values[0], groups) for name, values in known.items()}
-    far = bootstrap.quantile(confidence or CONFIDENCE, max(groups, 2))
-    result["groups"], result["errors"] = groups, errors
-    result["intervals"] = {
-        name: _interval(result[name], error, far) for name, error in errors.items()
-    }
-    stands = np.where(label > 0.5, 1.0, 1 / settings["negative_rate"])
-    result["deciles"] = _deciles(label, outputs[0], stands, deciles[0])
+    _add_errors(result, known, 0)
     if base is not None:
-        result["gain"] = _gains(result, base, known, groups, far)
+        base["groups"] = groups
+        _add_errors(base, known, 1)
+        result["gain"] = _gains(result, base, known, groups)
+    if chance is not None:
+        lift = result["score_ndcg"] - result["score_ndcg_chance"]
+        error = error_of(drawn["score_ndcg"][0] - chance[0], groups)
+        result["over_chance"] = _difference(lift, error, groups)
+    stands = np.where(label > 0.5, 1.0, 1 / settings["negative_rate"])
+    result["deciles"] = _deciles(label, outputs[0], stands, deciles[0], groups)
+    return {name: values[0] for name, values in known.items()}
 
 
-def _gains(result: dict, base: dict, drawn: dict, groups: int, far: float) -> dict:
+def _add_errors(result: dict, drawn: Mapping, number: int) -> None:
+    """A model's errors and intervals, by its number among those that were drawn."""
+    groups = result["groups"]
+    errors = {name: error_of(values[number], groups) for name, values in drawn.items()}
+    result["errors"] = errors
+    result["intervals"] = {
+        name: interval_of(result.get(name), error, groups) for name, error in errors.items()
+    }
+
+
+def _add_reachable(result, label, truth, group, drawn, settings: dict) -> None:
+    """Of the AUC of the true probabilities, and the model's share of its lift."""
+    groups, truth = result["groups"], np.asarray(truth, float)
+    reached = bootstrap.resample(label, [truth], group, **settings)["auc"][0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (drawn - 0.5) / (reached - 0.5)
+    lift = result["reachable_auc"] - 0.5
+    result["share_of_lift"] = (result["auc"] - 0.5) / lift if lift > 0 else None
+    for name, values in (("reachable_auc", reached), ("share_of_lift", share)):
+        error = error_of(values, groups)
+        result["errors"][name] = error
+        result["intervals"][name] = interval_of(result[name], error, groups)
+
+
+def _gains(result: dict, base: dict, drawn: dict, groups: int) -> dict:
     gains = {}
     for name in drawn.keys() & {*HIGHER, *LOWER}:
         sign = 1 if name in HIGHER else -1
         if base.get(name) is None:
             continue
         difference = sign * (result[name] - base[name])
-        error = _error(drawn[name][0] - drawn[name][1], groups)
-        interval = _interval(difference, error, far)
-        gains[name] = {"difference": difference, "error": error, "interval": interval}
+        error = error_of(drawn[name][0] - drawn[name][1], groups)
+        gains[name] = _difference(difference, error, groups)
     return gains
 
 
-def _deciles(label: np.ndarray, output: np.ndarray, stands, drawn: np.ndarray) -> dict:
+def _difference(difference: float, error: float | None, groups: int) -> dict:
+    interval = interval_of(difference, error, groups)
+    return {"difference": difference, "error": error, "interval": interval}
+
+
+def _deciles(label, output: np.ndarray, stands, drawn: np.ndarray, groups: int) -> dict:
     """Predicted over observed in each tenth of the predictions, from low to high.
 
     A row stands for ``stands`` rows of the whole log.
@@ -117,18 +200,12 @@ def _deciles(label: np.ndarray, output: np.ndarray, stands, drawn: np.ndarray) -
     observed = np.bincount(tenth, label[order].astype(float), count)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(observed > 0, predicted / observed, np.nan)
+    errors = [error_of(values, groups) for values in drawn.T]
+    intervals = [interval_of(*each, groups) for each in zip(ratio, errors, strict=True)]
     return {
         "ratio": ratio.tolist(),
         "errors": bootstrap.standard_error(drawn).tolist(),
+        "intervals": [i and [float(bound) for bound in i] for i in intervals],
         "observed": observed.tolist(),
         "rows": np.bincount(tenth, minlength=count).tolist(),
     }
-
-
-def _error(values: np.ndarray, groups: int) -> float | None:
-    error = float(bootstrap.standard_error(values))
-    return error if groups >= bootstrap.FEWEST and np.isfinite(error) else None
-
-
-def _interval(value: float, error: float | None, far: float) -> list[float] | None:
-    return None if error is None else [value - far * error, value + far * error]

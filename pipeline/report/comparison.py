@@ -25,6 +25,8 @@ SHOWN = {
     "auc": "AUC",
     "gauc": "GAUC",
     "pr_auc": "PR-AUC",
+    "score_gauc": "GAUC under the served score",
+    "score_ndcg": "NDCG@10 under the served score",
     "log_loss": "Log loss",
     "normalized_entropy": "Normalised entropy",
     "rmse": "RMSE",

@@ -43,6 +43,30 @@ def number(value: object, form: str = ".4f") -> Markup:
     return text(format(value, form) if is_number(value) else ABSENT)
 
 
+NOT_TOLD = "†"  # marks a figure that is not told from what chance gives
+INTERVALS = "Below each figure stands its 95 % interval, by drawing anew the users. "
+CHANCE_NOTE = f"{NOT_TOLD} Not told from chance: the interval holds what chance gives."
+
+
+def with_interval(
+    value: object, interval: object, marked: bool = False, form=".4f"
+) -> Markup:
+    """A figure over its 95 % interval.
+
+    Args:
+        value: The figure, ready to be shown.
+        interval: Its bounds, or None where they are not known.
+        marked: Whether the figure is not told from what chance gives.
+        form: Of the bounds.
+    """
+    mark = Markup(f'<span class="held">{NOT_TOLD}</span>') if marked else ""
+    if not isinstance(interval, list) or not all(map(is_number, interval)):
+        return join([text(value), text(mark)], "")
+    low, high = (number(bound, form) for bound in interval)
+    bounds = Markup(f'<br><span class="soft">{low} to {high}</span>')
+    return join([text(value), text(mark), bounds], "")
+
+
 def count(value: object) -> Markup:
     return number(value, ",")
 

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Callable
 
+from steadyrank.pipeline.metrics.uncertainty import CHANCE, not_told, straddles
 from steadyrank.pipeline.report.elements import (
+    CHANCE_NOTE,
+    INTERVALS,
     Column,
     Markup,
     count,
@@ -14,6 +17,7 @@ from steadyrank.pipeline.report.elements import (
     paragraph,
     percent,
     table,
+    with_interval,
 )
 
 Cells = dict[str, Callable[[str, dict], Markup]]  # heading to (name, metrics) to cell
@@ -30,10 +34,13 @@ def tasks(metrics: dict) -> Markup:
         parts += [ranking(binary, baseline), heading("Probabilities")]
         parts += [
             task_table(binary, PROBABILITIES),
-            paragraph(PROBABILITY_NOTE, "note"),
+            paragraph(PROBABILITY_NOTE + marks(binary), "note"),
         ]
+        if any(is_number(task.get("score_gauc")) for task in binary.values()):
+            parts += [heading("Under the served score"), under_score(binary, baseline)]
     if values:
         parts += [heading("Values"), task_table(values, VALUES)]
+        parts += [paragraph(marks(values), "note")]
     return join(parts or [paragraph("No task was measured.")])
 
 
@@ -52,28 +59,49 @@ def shown(key: str, form: Callable[[object], Markup] = number):
     return lambda name, task: form(task.get(key))
 
 
-def large(value: object) -> Markup:
-    """A value in its own unit: as many digits as one can use."""
-    return number(value, ",.0f" if is_number(value) and abs(value) >= 1000 else ".4g")
+def figure(key: str, form: str = ".4f"):
+    """A cell that shows one metric over its 95 % interval."""
+    return lambda name, task: spread(task, key, form)
+
+
+def large(key: str):
+    """The same of a value in its own unit: as many digits as one can use."""
+
+    def cell(name: str, task: dict) -> Markup:
+        value = task.get(key)
+        form = ",.0f" if is_number(value) and abs(value) >= 1000 else ".4g"
+        return spread(task, key, form)
+
+    return cell
 
 
 PROBABILITIES: Cells = {
     "Base rate": lambda name, task: number(base_rate(task), ".2%"),
-    "Log loss": shown("log_loss"),
-    "Normalised entropy": shown("normalized_entropy"),
-    "Calibration": shown("calibration"),
+    "Log loss": figure("log_loss"),
+    "Normalised entropy": figure("normalized_entropy"),
+    "Calibration": figure("calibration"),
 }
 PROBABILITY_NOTE = (
     "Normalised entropy is the log loss over that of the base rate (less is better), "
-    "calibration is predicted over observed (1 is right)."
+    "calibration is predicted over observed (1 is right). "
 )
 VALUES: Cells = {
     "Rows": shown("rows", count),
-    "MAE": shown("mae", large),
-    "RMSE": shown("rmse", large),
-    "MSE": shown("mse", large),
-    "Calibration": shown("calibration"),
+    "MAE": large("mae"),
+    "RMSE": large("rmse"),
+    "MSE": large("mse"),
+    "Calibration": figure("calibration"),
 }
+SCORE: Cells = {
+    "GAUC": figure("score_gauc"),
+    "NDCG@10": figure("score_ndcg"),
+    "of a random order": shown("score_ndcg_chance"),
+    "NDCG@10 over it": lambda name, task: gain_of(task.get("over_chance")),
+}
+SCORE_NOTE = (
+    "How the served score orders each user's rows, judged by each task's label, in its "
+    "sample space. "
+)
 
 
 def ranking(binary: dict, baseline: dict) -> Markup:
@@ -82,54 +110,70 @@ def ranking(binary: dict, baseline: dict) -> Markup:
         "Rows": shown("rows", count),
         "Positives": shown("positives", count),
     }
-    cells |= {name: spread_cell(name.lower()) for name in ("AUC", "GAUC")}
-    cells |= {"PR-AUC": shown("pr_auc")}
+    cells |= {"AUC": figure("auc"), "GAUC": figure("gauc"), "PR-AUC": figure("pr_auc")}
     note = "Every task is measured in its own sample space. GAUC is the mean AUC within "
     note += "a group. "
     if any(is_number(task.get("reachable_auc")) for task in binary.values()):
-        cells |= {"Reachable": shown("reachable_auc"), "Share of lift": lift_cell}
+        cells |= {"Reachable": figure("reachable_auc"), "Share of lift": lift_cell}
         note += "Reachable is the AUC of the true probabilities, and the share of lift "
         note += "(AUC − ½) / (reachable − ½). "
     if baseline:
         cells |= baseline_cells(baseline)
         note += "Gain is AUC less the baseline's. "
-    if any(task.get("intervals") for task in binary.values()):
-        note += "What stands after ± is how far drawn samples of the users scatter."
-    return join([task_table(binary, cells), paragraph(note, "note")])
+    return join([task_table(binary, cells), paragraph(note + marks(binary), "note")])
+
+
+def marks(by_task: dict) -> str:
+    """What the intervals and the marks of some tasks mean, where there are any."""
+    if not any(task.get("intervals") for task in by_task.values()):
+        return ""
+    names = (*CHANCE, "score_ndcg")
+    marked = any(not_told(task, name) for task in by_task.values() for name in names)
+    return INTERVALS + CHANCE_NOTE * marked
+
+
+def under_score(binary: dict, baseline: dict) -> Markup:
+    """How the served score orders the rows, by each task's label."""
+    cells, note = dict(SCORE), SCORE_NOTE
+    if baseline:
+        for key, title in (("score_gauc", "GAUC"), ("score_ndcg", "NDCG@10")):
+            cells[f"{title}, gain"] = lambda name, task, key=key: gain_of(
+                (task.get("gain") or {}).get(key)
+            )
+    return join([task_table(binary, cells), paragraph(note + marks(binary), "note")])
 
 
 def lift_cell(name: str, task: dict) -> Markup:
-    return percent(share_of_lift(task.get("auc"), task.get("reachable_auc")))
+    value = percent(share_of_lift(task.get("auc"), task.get("reachable_auc")))
+    interval = (task.get("intervals") or {}).get("share_of_lift")
+    return with_interval(value, interval, form=".1%")
 
 
 def baseline_cells(baseline: dict) -> Cells:
-    def before(name: str) -> object:
-        return baseline.get(name, {}).get("auc")
-
     def gain(name: str, task: dict) -> Markup:
-        value = number(difference(task.get("auc"), before(name)), "+.4f")
-        found = (task.get("gain") or {}).get("auc") or {}
-        return with_error(value, found.get("interval"))
+        found = (task.get("gain") or {}).get("auc")
+        value = difference(task.get("auc"), (baseline.get(name) or {}).get("auc"))
+        return gain_of(found or {"difference": value})
 
-    return {"Baseline": lambda name, task: number(before(name)), "Gain": gain}
-
-
-def spread_cell(name: str) -> Callable[[str, dict], Markup]:
-    """A cell that shows a metric with the half width of its interval."""
-    return lambda _, task: spread(task, name)
+    return {
+        "Baseline": lambda name, task: spread(baseline.get(name) or {}, "auc"),
+        "Gain": gain,
+    }
 
 
-def spread(result: dict, name: str) -> Markup:
-    """A metric, and after ± half the width of its interval where there is one."""
+def gain_of(found: dict | None) -> Markup:
+    """A difference over its interval, marked where that holds 0."""
+    found = found or {}
+    interval = found.get("interval")
+    value = number(found.get("difference"), "+.4f")
+    return with_interval(value, interval, straddles(interval, 0.0), "+.4f")
+
+
+def spread(result: dict, name: str, form: str = ".4f") -> Markup:
+    """A metric over its 95 % interval, marked where it is not told from chance."""
     interval = (result.get("intervals") or {}).get(name)
-    return with_error(number(result.get(name)), interval)
-
-
-def with_error(value: Markup, interval: list[float] | None) -> Markup:
-    if not interval:
-        return value
-    half = number((interval[1] - interval[0]) / 2)
-    return Markup(f'{value} <span class="soft">± {half}</span>')
+    value = number(result.get(name), form)
+    return with_interval(value, interval, not_told(result, name), form)
 
 
 def share_of_lift(auc: object, reachable: object) -> float:

@@ -2,7 +2,7 @@
 
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.elements import (
-    ABSENT,
+    INTERVALS,
     Column,
     Markup,
     count,
@@ -13,6 +13,7 @@ from steadyrank.pipeline.report.elements import (
     number,
     paragraph,
     table,
+    with_interval,
 )
 from steadyrank.pipeline.report.metrics import spread
 
@@ -29,7 +30,7 @@ def of_rule(rule: dict) -> list[Markup]:
     judged, small = rule.get("judged") or [], rule.get("small") or {}
     title = "By " + " × ".join(map(str, rule.get("by") or []))
     tasks = list(dict.fromkeys(task for part in judged for task in part["tasks"]))
-    note = "AUC of the largest slices, each with the interval that its users allow."
+    note = "AUC of the largest slices, each with its 95 % interval."
     drawn = draw.slices_figure(judged[:SHOWN], tasks, slice_name)
     parts = [figure(title, drawn, note, "tall")] if drawn else [heading(title)]
     parts.append(paragraph(sizes(rule, judged, small), "note"))
@@ -64,7 +65,7 @@ def slice_table(judged: list[dict], tasks: list[str]) -> Markup:
         cells: list = [slice_name(part), count(part.get("rows"))]
         for task in tasks:
             result = part["tasks"].get(task) or {}
-            cells += [spread(result, "auc"), number(result.get("calibration"), ".3f")]
+            cells += [spread(result, "auc"), spread(result, "calibration", ".3f")]
         rows.append(cells)
     return table(columns, rows)
 
@@ -90,10 +91,16 @@ def deciles(by_task: dict) -> Markup:
         return Markup()
     columns = [Column("Task", False), *(Column(str(i + 1)) for i in range(10))]
     rows = [
-        [name, *(number(ratio, ".2f") for ratio in tenths.get("ratio") or [ABSENT] * 10)]
+        [name, *(tenth(tenths, place) for place in range(10))]
         for name, tenths in found.items()
     ]
     note = "Predicted over observed in tenths of the predictions, the lowest first; a dash "
-    note += "where nothing was observed."
+    note += "where nothing was observed. " + INTERVALS
     return join([heading("Calibration by tenth"), table(columns, rows),
                  paragraph(note, "note")])  # fmt: skip
+
+
+def tenth(tenths: dict, place: int) -> Markup:
+    ratios, intervals = tenths.get("ratio") or [], tenths.get("intervals") or []
+    value = number(ratios[place] if place < len(ratios) else None, ".2f")
+    return with_interval(value, intervals[place] if intervals else None, form=".2f")

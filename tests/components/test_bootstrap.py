@@ -6,7 +6,7 @@ import pytest
 from steadyrank.components.metrics import bootstrap
 from steadyrank.components.metrics import grouped as metrics
 from steadyrank.pipeline.gates.rules import HOLD, PASS, REFUSE, at_least
-from steadyrank.pipeline.metrics.uncertainty import Estimate
+from steadyrank.pipeline.metrics.uncertainty import Estimate, interval_of
 
 TRIALS, REPETITIONS = 200, 100
 GROUPS, ROWS = 120, 6  # of a trial
@@ -25,11 +25,11 @@ def test_weighted_metrics_are_those_of_repeated_rows(ties):
     output = np.clip(random.uniform(size=400) + 0.2 * labels, 0.01, 0.99)
     output = np.round(output, 1) * 0.9 + 0.01 if ties else output
     found = bootstrap.resample(labels, [output], groups, repetitions=5, seed=9)
-    weights = np.concatenate(list(bootstrap.draw(30, 5, 400, 9)))
+    weights = np.concatenate(list(bootstrap.draw(np.arange(30), 5, 400, 9)))
     assert 0.7 < weights.mean() < 1.3 and weights.max() > 2
     for i, drawn in enumerate(weights):
         y, p = (repeated(v, drawn, groups) for v in (labels, output))
-        for name in ("auc", "log_loss", "normalized_entropy", "calibration"):
+        for name in ("auc", "pr_auc", "log_loss", "normalized_entropy", "calibration"):
             wanted = getattr(metrics, name)(y, p)
             assert found[name][0, i] == pytest.approx(wanted, abs=1e-12), name
 
@@ -38,7 +38,9 @@ def test_gauc_draws_whole_groups():
     labels, groups = np.array([0, 1, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
     output = np.array([0.1, 0.9, 0.8, 0.2, 0.5, 0.5])
     found = bootstrap.resample(labels, [output], groups, repetitions=60, seed=3)["gauc"][0]
-    weights = np.concatenate(list(bootstrap.draw(3, 60, 6, 3)))[:, :2].astype(float)
+    weights = np.concatenate(list(bootstrap.draw(np.arange(3), 60, 6, 3)))[:, :2].astype(
+        float
+    )
     drawn = weights.sum(1) > 0
     assert np.isnan(found[~drawn]).all() and drawn.sum() > 40
     assert found[drawn] == pytest.approx(weights[drawn, 0] / weights[drawn].sum(1))
@@ -56,15 +58,36 @@ def test_one_seed_one_result_and_equal_models_do_not_differ():
     assert (first["auc"] != other["auc"]).any()
 
 
-def test_blocks_do_not_change_the_error(monkeypatch):
+def test_blocks_do_not_change_the_samples(monkeypatch):
     labels, outputs, groups, _ = trial(1, 0.5)
-    whole = bootstrap.resample(labels, outputs, groups, repetitions=400)
+    whole = bootstrap.resample(labels, outputs, groups, repetitions=41)
     monkeypatch.setattr(bootstrap, "_CELLS", 3000)
-    parts = bootstrap.resample(labels, outputs, groups, repetitions=400)
-    for name in whole:
-        assert whole[name].shape == parts[name].shape
-    errors = [bootstrap.standard_error(found["auc"][0]) for found in (whole, parts)]
-    assert errors[0] == pytest.approx(errors[1], rel=0.15)
+    parts = bootstrap.resample(labels, outputs, groups, repetitions=41)
+    for name, values in whole.items():
+        assert values.shape[:2] == (2, 41)
+        np.testing.assert_allclose(values, parts[name], rtol=1e-12, err_msg=name)
+
+
+def test_a_group_is_drawn_alike_wherever_it_is():
+    """Whatever other groups there are: what two evaluations drew can be subtracted."""
+    keys = np.array([-(2**63), -7, 0, 5, 2**62])
+    whole, part = (
+        np.concatenate(list(bootstrap.draw(each, 300, 9, 1)))
+        for each in (keys, keys[[3, 1]])
+    )
+    np.testing.assert_array_equal(whole[:, [3, 1]], part)
+    assert (whole[:, 0] != whole[:, 1]).any()
+
+
+def test_weights_are_poisson_and_independent():
+    drawn = np.concatenate(list(bootstrap.draw(np.arange(2000), 300, 9, 1))).astype(float)
+    assert drawn.shape == (300, 2000)
+    for values in (drawn, drawn[:, :100], drawn[::4]):
+        assert values.mean() == pytest.approx(1, abs=0.02)
+        assert values.var() == pytest.approx(1, abs=0.04)
+    between = np.corrcoef(drawn.T[:300])
+    assert np.abs(between - np.eye(300)).max() < 0.35  # 5 standard errors and more
+    assert np.abs(np.corrcoef(drawn) - np.eye(300)).max() < 0.13
 
 
 def test_quantiles_are_those_of_student():
@@ -79,14 +102,18 @@ def test_one_class_has_no_error():
     assert bootstrap.scarcest(np.ones(50)) == 0
 
 
-def test_values_have_calibration_alone():
+def test_metrics_of_values_are_those_of_repeated_rows():
     random = np.random.default_rng(0)
-    labels = random.gamma(2.0, size=300)
-    found = bootstrap.resample(labels, [labels + 0.1], binary=False, repetitions=50)
-    assert set(found) == {"calibration", "deciles"}
-    assert found["calibration"].mean() == pytest.approx(
-        metrics.calibration(labels, labels + 0.1), abs=0.02
-    )
+    labels, groups = random.gamma(2.0, size=300), random.integers(0, 40, 300)
+    output = labels + random.normal(size=300)
+    found = bootstrap.resample(labels, [output], groups, binary=False, repetitions=6)
+    assert set(found) == {"calibration", "deciles", "mse", "rmse", "mae"}
+    weights = np.concatenate(list(bootstrap.draw(np.arange(40), 6, 300, 1)))
+    for i, drawn in enumerate(weights):
+        y, p = (repeated(v, drawn, groups) for v in (labels, output))
+        for name in ("calibration", "mse", "rmse", "mae"):
+            wanted = getattr(metrics, name)(y, p)
+            assert found[name][0, i] == pytest.approx(wanted, abs=1e-12), name
 
 
 def trial(seed, noise):
@@ -161,7 +188,11 @@ def test_a_worse_model_is_not_blessed_and_a_better_one_not_blocked(trials):
 
 @pytest.mark.parametrize("noise", [1.0, 0.6, 1.6])
 def test_an_interval_covers_the_true_gain(trials, truths, noise):
-    """Two bounds of 95 % each: 180 of 200 cover; fewer than 169 once in 100 times."""
-    far = bootstrap.quantile(0.95, GROUPS)
-    covered = [abs(g - truths[noise]) <= far * error for g, error in trials[noise]]
-    assert 169 <= sum(covered) <= 191
+    """Of 95 %: 190 of 200 cover; fewer than 181, or all, about once in 100 times."""
+    covered = [
+        interval_of(gain, error, GROUPS)[0]
+        <= truths[noise]
+        <= interval_of(gain, error, GROUPS)[1]
+        for gain, error in trials[noise]
+    ]
+    assert 181 <= sum(covered) <= 199

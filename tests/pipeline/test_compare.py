@@ -42,7 +42,7 @@ def test_runs_stand_side_by_side(tmp_path):
     compare(runs, tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text())
     assert "a PASS 1,234 test" in page.seen and "b HOLD 1,234 test" in page.seen
-    assert "is_click 0.7000 ± 0.0100 0.7100 ± 0.0100" in page.seen
+    assert "is_click 0.7000 0.6900 to 0.7100 0.7100 0.6900 to 0.7100" in page.seen
     assert "Key a b train.seed 1 2" in page.seen and "train.epochs" not in page.seen
     assert "do not compare" not in page.seen
     assert len(page.figures) == 2

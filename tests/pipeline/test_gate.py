@@ -237,6 +237,7 @@ def test_a_verdict_says_what_was_measured_and_the_limit():
         "limit": 0.7,
         "against": None,
         "interval": None,
+        "judged": None,
         "rows_needed": None,
         "verdict": "PASS",
         "passed": True,
@@ -275,7 +276,8 @@ def held(error=None, groups=50, gain=0.01, confidence=None, **limits):
 def test_a_gain_that_noise_could_have_made_is_held_and_rows_are_named():
     certain = held(error=0.001, min_gain=0.0)["gates"][0]
     assert (certain["verdict"], certain["against"]) == ("PASS", "baseline 0.7400")
-    assert certain["interval"] == pytest.approx([0.00832, 0.01168], abs=1e-4)
+    assert certain["interval"] == pytest.approx([0.00799, 0.01201], abs=1e-5)
+    assert certain["judged"] in certain["reason"]
     verdict = held(error=0.02, min_gain=0.0)
     (gate,) = verdict["gates"]
     assert verdict["verdict"] == gate["verdict"] == "HOLD"
@@ -285,6 +287,54 @@ def test_a_gain_that_noise_could_have_made_is_held_and_rows_are_named():
     assert "100 rows cannot tell; about 1,1" in gate["reason"]
     assert held(error=0.001, gain=-0.01, min_gain=0.0)["verdict"] == "REFUSE"
     assert held(error=0.02, gain=-0.01, min_gain=0.0)["verdict"] == "HOLD"
+
+
+LIMITS = [
+    ({"min": 0.70}, "its lower bound at 95 % confidence, 0.7165, keeps the limit"),
+    ({"min": 0.80}, "its upper bound at 95 % confidence, 0.7835, breaks the limit"),
+    ({"min": 0.74}, "the limit lies between its lower bound at 95 % confidence, 0.7165, "
+        "and its upper bound at 95 % confidence, 0.7835"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("limits", "judged"), LIMITS)
+def test_the_bound_that_was_judged_is_said_beside_the_interval(limits, judged):
+    """Student's quantiles of 49 degrees: 1.6766 for one bound, 2.0096 for two."""
+    (gate,) = held(error=0.02, confidence=0.95, **limits)["gates"]
+    assert gate["judged"] == f"judged: {judged}"
+    assert f"(95 % interval 0.7098 to 0.7902; judged: {judged})" in gate["reason"]
+    assert gate["interval"] == pytest.approx([0.7098, 0.7902], abs=1e-4)
+    (gate,) = held(error=0.02, min=0.74)["gates"]  # no confidence: the number itself
+    assert "0.7500 is at least 0.74 (95 % interval 0.7098 to" in gate["reason"]
+    assert gate["judged"] == "judged: the number itself"
+
+
+def test_an_upper_limit_is_judged_by_the_other_bound():
+    found = metrics(tasks__click__log_loss=0.4, tasks__click__errors={"log_loss": 0.02})
+    gates = {"log_loss": {"click": {"max": 0.45}}, "confidence": 0.95}
+    (gate,) = judge(found, gates)["gates"]
+    assert "its upper bound at 95 % confidence, 0.4335, keeps" in gate["reason"]
+    gates["log_loss"]["click"]["max"] = 0.35
+    (gate,) = judge(found, gates)["gates"]
+    assert "its lower bound at 95 % confidence, 0.3665, breaks" in gate["reason"]
+
+
+SCORED = {"score_gauc": 0.7, "score_ndcg": 0.6}
+
+
+def test_the_served_score_is_judged_as_every_metric_of_a_task():
+    ours = {f"tasks__click__{name}": value for name, value in SCORED.items()}
+    found = metrics(**ours, tasks__click__gain={"score_ndcg": {"error": 0.001}})
+    found["baseline"]["tasks"]["click"] |= {"score_ndcg": 0.5}
+    gates = {"score_gauc": {"click": {"min": 0.71}}}
+    gates["score_ndcg"] = {"click": {"min": 0.6, "min_gain": 0.05}}
+    refused, kept, gain = judge(found, gates)["gates"]
+    said = "GAUC under the served score of click: 0.7000 is below 0.71"
+    assert (refused["verdict"], refused["reason"]) == ("REFUSE", said)
+    assert kept["verdict"] == gain["verdict"] == "PASS"
+    assert "NDCG@10 under the served score of click: gain 0.1000" in gain["reason"]
+    del found["tasks"]["click"]["score_gauc"]
+    assert "not measured" in judge(found, gates)["gates"][0]["reason"]
 
 
 @pytest.mark.parametrize("gain", [0.01, 0.0])

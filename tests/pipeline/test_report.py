@@ -26,16 +26,22 @@ def recorded(task="is_click"):
     curve = {"false_positive_rate": [0, 0.4, 1], "true_positive_rate": [0, 0.7, 1]}
     bins = {"predicted": [0.1, 0.4], "observed": [0.12, 0.0], "rows": [50, 50]}
     binary = {
-        "kind": "binary", "rows": 1234, "positives": 432, "auc": 0.7, "gauc": None,
+        "kind": "binary", "rows": 1234, "positives": 432, "auc": 0.7, "gauc": 0.51,
         "pr_auc": 0.31,
         "log_loss": 0.6, "normalized_entropy": math.nan, "calibration": 1.02,
         "reachable_auc": 0.75, "roc": curve, "calibration_curve": bins,
     }  # fmt: skip
-    binary |= {"intervals": {"auc": [0.69, 0.71]}, "deciles": {"ratio": [1.5] * 10}}
+    tenths = {"ratio": [1.5] * 10, "intervals": [[1.4, 1.6]] * 10}
+    binary |= {"intervals": {"auc": [0.69, 0.71], "gauc": [0.49, 0.53]}, "deciles": tenths}
     binary["gain"] = {"auc": {"difference": 0.01, "interval": [0.008, 0.012]}}
+    binary |= {"score_gauc": 0.61, "score_ndcg": 0.4, "score_ndcg_chance": 0.39}
+    binary["intervals"]["score_gauc"] = [0.6, 0.62]
+    binary["over_chance"] = {"difference": 0.01, "interval": [-0.001, 0.021]}
+    binary["gain"]["score_gauc"] = {"difference": 0.02, "interval": None}
     part = {"slice": {"tab": "home", task: task}, "rows": 77, "tasks": {task: binary}}
     bars = {"edges": [0.01, 0.1, 1.0], "model": [0.5, 0.5], "baseline": [0.4, 0.6]}
     value = {"kind": "regression", "rows": 400, "mse": 9.0, "mae": 2.0, "rmse": 3.0}
+    value["intervals"] = {"mae": [1.8, 2.2]}
     micro = [{"step": 7, "loss": 3.1, "median": 0.7, "recovered_at": 12}]
     gate = {"gate": "auc", "task": task, "rule": "min 0.72", "measured": 0.7}
     gate |= {"limit": 0.72, "passed": False, "reason": "0.7000 is below 0.72"}
@@ -168,12 +174,23 @@ def test_slices_that_passed_are_folded(tmp_path):
     "words",
     ["auc is_click ✗ refused 0.7000 min 0.72 0.7000 is below 0.72"]
     + ["skew – ✓ passed 3.00e-08 max 1e-05 3.0e-08 is at most 1e-05"]
-    + ["is_click 1,234 432 0.7000 ± 0.0100 – 0.3100 0.7500 80.0% 0.6900 +0.0100 ± 0.0020"]
+    + [
+        "is_click 1,234 432 0.7000 0.6900 to 0.7100 0.5100 † 0.4900 to 0.5300 0.3100 "
+        "0.7500 80.0% 0.6900 +0.0100 +0.0080 to +0.0120"
+    ]
     + ["35.01% 0.6000 – 1.0200", "micro divergence 1 time, 2 steps", "Read 2,010"]
     + ["Rejected: no label: is_click 7", "train 766 1 2024-01-01 2024-01-01"]
     + ["is_click 2,000 700 35.00% 1", "tensorflow 2.16.2", "3.00e-08", "- name:"]
     + ["By tab × is_click", "Too small to judge: 1, with 3 rows in all: is_click."]
-    + ["home · is_click 77 0.7000 ± 0.0100 1.020", "is_click 1.50 1.50"]
+    + [
+        "home · is_click 77 0.7000 0.6900 to 0.7100 1.020",
+        "is_click 1.50 1.40 to 1.60 1.50",
+    ]
+    + [
+        "is_click 0.6100 0.6000 to 0.6200 0.4000 † 0.3900 +0.0100 † "
+        "-0.0010 to +0.0210 +0.0200"
+    ]
+    + ["watch_time_ms 400 2 1.8 to 2.2 3 9", "† Not told from chance"]
     + ["stability index is_click 0.0500", "Predictions of is_click"],
 )
 def test_figures_of_the_run_are_on_the_page(page, words):

@@ -114,7 +114,7 @@ def test_scatter_is_added_and_gains_are_positive_where_better():
     click = ours["click"]
     assert click["groups"] > 80
     gain = click["gain"]
-    assert set(gain) == {"auc", "gauc", "log_loss", "normalized_entropy"}
+    assert set(gain) == {"auc", "gauc", "pr_auc", "log_loss", "normalized_entropy"}
     for name, found in gain.items():
         assert found["difference"] > 0 and found["interval"][0] > 0, name
         assert abs(found["difference"]) == pytest.approx(
@@ -129,6 +129,6 @@ def test_scatter_is_added_and_gains_are_positive_where_better():
     assert deciles["rows"] == [60] * 10
     known = np.array(deciles["observed"]) > 0
     assert np.isnan(np.array(deciles["ratio"])[~known]).all()
-    assert set(ours["watch"]["errors"]) == {"calibration"}
-    assert "gain" in ours["watch"] and not ours["watch"]["gain"]
+    assert set(ours["watch"]["errors"]) == {"calibration", "mse", "rmse", "mae"}
+    assert ours["watch"]["gain"]["rmse"]["difference"] == 0
     assert "errors" not in ours["never"]

@@ -72,10 +72,7 @@ def measure(
 ) -> dict:
     """All that is measured on the sequences: model, baseline and popularity."""
     rows, groups = examples.read(split)
-    settings = {
-        "confidence": config.gates.confidence,
-        "repetitions": config.gates.repetitions,
-    }
+    settings = {"repetitions": config.gates.repetitions}
     counts = examples.counts().astype(np.float32)
     popular = ranks(_popularity(counts, config.serving.exclude_seen), rows, examples)
     others = {"gain_over_popularity": popular}

@@ -5,16 +5,18 @@ from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.curves import clean
 from steadyrank.pipeline.report.data import row_table
 from steadyrank.pipeline.report.elements import (
+    INTERVALS,
+    NOT_TOLD,
     Column,
     Markup,
     count,
     figure,
     heading,
     join,
-    number,
     paragraph,
     table,
 )
+from steadyrank.pipeline.report.metrics import gain_of, spread
 from steadyrank.pipeline.report.sections import (
     clipping,
     divergence_sentence,
@@ -39,26 +41,18 @@ def ranking(metrics: dict) -> Markup:
     """Every metric of the model with its interval, of what it is compared with, gains."""
     ours, popularity = metrics["tasks"][TASK], metrics["popularity"]
     baseline = (metrics["baseline"] or {}).get("tasks", {}).get(TASK)
-    columns = [Column("Metric", False), Column("Model"), Column("Interval")]
-    columns += [Column("Popularity"), Column("Gain"), Column("Interval")]
-    columns += [Column("Baseline"), Column("Gain"), Column("Interval")] if baseline else []
+    columns = [Column("Metric", False), Column("Model"), Column("Popularity")]
+    columns += [Column("Gain"), *([Column("Baseline"), Column("Gain")] if baseline else [])]
     rows = []
     for name in METRICS:
-        row = [name, number(ours[name]), interval(ours["intervals"][name])]
-        row += [number(popularity[name]), *gain(ours["gain_over_popularity"][name])]
-        row += [number(baseline[name]), *gain(ours["gain"][name])] if baseline else []
+        row = [name, spread(ours, name), spread(popularity, name)]
+        row.append(gain_of(ours["gain_over_popularity"][name]))
+        row += [spread(baseline, name), gain_of(ours["gain"][name])] if baseline else []
         rows.append(row)
     said = "Over the whole catalogue, of the item that came next; items that training "
-    said += "never saw cannot be foretold and count as missed. Users are drawn anew for "
-    return join([table(columns, rows), paragraph(said + "the intervals.", "note")])
-
-
-def interval(bounds: list | None) -> str:
-    return f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
-
-
-def gain(found: dict) -> list:
-    return [number(found["difference"], "+.4f"), interval(found["interval"])]
+    said += "never saw cannot be foretold and count as missed. " + INTERVALS
+    said += f"{NOT_TOLD} Not told from 0."
+    return join([table(columns, rows), paragraph(said, "note")])
 
 
 def training(log: list[dict], divergence: dict) -> Markup:

@@ -9,8 +9,7 @@ import numpy as np
 
 from steadyrank.components.metrics import bootstrap
 from steadyrank.pipeline.kinds.next_item.gates import TASK
-from steadyrank.pipeline.metrics import soundness
-from steadyrank.pipeline.metrics.uncertainty import CONFIDENCE
+from steadyrank.pipeline.metrics.uncertainty import error_of, interval_of
 
 CUTOFFS = (5, 20)
 BOOTSTRAP_SEED = 1
@@ -41,7 +40,6 @@ def summarise(
     groups: np.ndarray,
     others: Mapping[str, np.ndarray],
     *,
-    confidence: float | None = None,
     repetitions: int = bootstrap.REPETITIONS,
 ) -> dict:
     """Metrics, how far they would scatter on other users, and gains over other rankings.
@@ -50,32 +48,30 @@ def summarise(
         ranks: int ``[N]``.
         groups: int ``[N]``, the users: they are drawn, not the rows.
         others: Name of a gain -> ranks ``[N]`` of what is compared with, on the same rows.
-        confidence: Of each bound; None: 0.95, so that nine in ten intervals cover.
         repetitions: Samples drawn.
 
     Returns:
         ``kind``, ``rows``, ``groups`` (users with a hit of any ranking), each metric,
-        ``errors``, ``intervals``, and under the name of each gain metric ->
+        ``errors``, ``intervals`` (of 95 %), and under the name of each gain metric ->
         ``difference``, ``error`` and ``interval``.
     """
-    users, count = bootstrap.number_groups(groups, len(ranks))
+    users, keys = bootstrap.number_groups(groups, len(ranks))
     rankings = {"": ranks, **others}
     by_row = {name: row_metrics(each) for name, each in rankings.items()}
-    drawn = _draw(by_row, users, count, repetitions)
+    drawn = _draw(by_row, users, keys, repetitions)
     hit = np.any([each[f"hr@{CUTOFFS[-1]}"] > 0 for each in by_row.values()], axis=0)
     judged = len(np.unique(users[hit]))
-    far = bootstrap.quantile(confidence or CONFIDENCE, max(judged, 2))
     result = {"kind": TASK, "rows": len(ranks), "groups": judged}
     result |= {metric: _mean(values) for metric, values in by_row[""].items()}
-    spread = {metric: _spread(drawn["", metric], judged) for metric in by_row[""]}
+    spread = {metric: error_of(drawn["", metric], judged) for metric in by_row[""]}
     result["errors"] = spread
-    result["intervals"] = {m: _interval(result[m], e, far) for m, e in spread.items()}
+    result["intervals"] = {m: interval_of(result[m], e, judged) for m, e in spread.items()}
     for name in others:
         result[name] = {
             metric: _gain(
                 result[metric] - _mean(by_row[name][metric]),
-                _spread(drawn["", metric] - drawn[name, metric], judged),
-                far,
+                error_of(drawn["", metric] - drawn[name, metric], judged),
+                judged,
             )
             for metric in by_row[name]
         }
@@ -99,7 +95,6 @@ def learned(ranks: np.ndarray, groups: np.ndarray, items: int, repetitions: int)
     name, most = f"mrr@{CUTOFFS[-1]}", min(CUTOFFS[-1], items)
     chance = float(np.sum(1 / np.arange(1, most + 1)) / max(items, 1))
     gain, error = found[name] - chance, found["errors"][name]
-    far = bootstrap.quantile(soundness.CONFIDENCE, max(found["groups"], 2))
     return {
         "kind": TASK,
         "rows": len(ranks),
@@ -110,18 +105,19 @@ def learned(ranks: np.ndarray, groups: np.ndarray, items: int, repetitions: int)
         "constant_loss": chance,
         "gain": gain,
         "error": error,
-        "interval": _interval(gain, error, far),
+        "interval": interval_of(gain, error, found["groups"]),
     }
 
 
-def _draw(by_row: Mapping, users: np.ndarray, count: int, repetitions: int) -> dict:
+def _draw(by_row: Mapping, users: np.ndarray, names, repetitions: int) -> dict:
     """(ranking, metric) -> its values on drawn samples of the users, ``[repetitions]``."""
+    count = len(names)
     keys = [(name, metric) for name, found in by_row.items() for metric in found]
     sums = [np.bincount(users, by_row[n][m], count) for n, m in keys]
     columns = np.stack([np.bincount(users, minlength=count).astype(float), *sums], axis=1)
     blocks = [
         weights.astype(float) @ columns
-        for weights in bootstrap.draw(count, repetitions, len(users), BOOTSTRAP_SEED)
+        for weights in bootstrap.draw(names, repetitions, len(users), BOOTSTRAP_SEED)
     ]
     totals = np.concatenate(blocks)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -133,15 +129,6 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _spread(values: np.ndarray, groups: int) -> float | None:
-    error = float(bootstrap.standard_error(values))
-    return error if groups >= bootstrap.FEWEST and np.isfinite(error) else None
-
-
-def _interval(value: float, error: float | None, far: float) -> list[float] | None:
-    return None if error is None else [value - far * error, value + far * error]
-
-
-def _gain(difference: float, error: float | None, far: float) -> dict:
-    interval = _interval(difference, error, far)
+def _gain(difference: float, error: float | None, groups: int) -> dict:
+    interval = interval_of(difference, error, groups)
     return {"difference": difference, "error": error, "interval": interval}
