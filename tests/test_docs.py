@@ -52,7 +52,7 @@ def test_no_link_is_dead():
     "link, alive",
     [
         ("gates.md", True),
-        ("gates.md#how-sure-a-verdict-is", True),
+        ("gates.md#how-sure-it-is", True),
         ("https://arxiv.org/abs/2302.09178", True),
         ("gate.md", False),
         ("gates.md#how-sure", False),
