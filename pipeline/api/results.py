@@ -157,10 +157,16 @@ class CompareResult:
     Attributes:
         output: The page.
         runs: Their names on it.
+        verdicts: A sentence about each run but the first, with which it is compared.
+        differences: Run -> how each metric of each task differs from the first run's:
+            ``task``, ``metric``, ``first``, ``other``, ``difference``, ``interval`` (of
+            95 %, paired; None: unknown), ``verdict`` (better, worse, no difference told).
     """
 
     output: Place
     runs: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    differences: Mapping[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)

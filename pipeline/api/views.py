@@ -68,20 +68,25 @@ def compare(
         output: The page.
 
     Returns:
-        Where the page is, and the name that each run has there.
+        Which run is better at which task, where the page is, and each run's name there.
 
     Raises:
         InputError: There are fewer than two, one is not whole, or the page has no place.
 
     Example:
-        ``steadyrank.compare(["runs/a", "runs/b"], output="compare.html")``
+        ``steadyrank.compare(["runs/a", "runs/b"], output="compare.html").verdicts``
     """
     from steadyrank.pipeline.studies.compare import compare as stage
 
     named = [runs] if isinstance(runs, str | os.PathLike) else runs
     folders, page = [local_path(run) for run in named], local_path(output)
     found = stage(folders, page)
-    return CompareResult(output=page, runs=tuple(run["name"] for run in found))
+    return CompareResult(
+        output=page,
+        runs=tuple(run["name"] for run in found),
+        verdicts=tuple(run["said"] for run in found[1:]),
+        differences={run["name"]: run["against"] for run in found[1:]},
+    )
 
 
 def replay(

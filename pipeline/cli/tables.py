@@ -116,6 +116,20 @@ def difference(found: Mapping, digits: int = 4) -> str:
     return f"{said}{'*' * straddles(bounds, 0.0)}\n{interval(bounds, '+')}"
 
 
+TOLD = ("auc", "gauc", "rmse", "score_ndcg", "mrr@5", "hr@20")  # the rest is on the page
+
+
+def differences_table(title: str, found: list[dict]) -> Table:
+    """Of ``compare``: what a run's figures are more than the first one's."""
+    table = _table(title, "task", "metric", "first", "other", "difference", "verdict")
+    for each in (each for each in found if each["metric"] in TOLD):
+        cells = [cell(each["first"]), cell(each["other"]), difference(each)]
+        name = each["metric"].replace("_", " ")
+        table.add_row(escape(each["task"]), name, *cells, each["verdict"])
+    table.caption = f"{INTERVALS}, paired; * not told from none"
+    return table
+
+
 def latency_table(result: ServeCheckResult) -> Table:
     """Of ``serve-check``: how far each signature's scores are off, and its times."""
     title = f"{result.rows:,} raw rows, from NumPy to NumPy"

@@ -168,6 +168,12 @@ def _(result: api.ServeCheckResult) -> None:
 
 @tell.register
 def _(result: api.CompareResult) -> None:
+    for said, name in zip(result.verdicts, result.runs[1:], strict=True):
+        say(said)
+        found = result.differences[name]
+        if found:
+            title = f"{name} against {result.runs[0]}"
+            terminal.console.print(tables.differences_table(title, found))
     say(f"{len(result.runs)} runs in {result.output}")
 
 

@@ -1,8 +1,9 @@
 """An export, its examples and its gates to a verdict.
 
 In: examples and a SavedModel of any kind.  Out: ``metrics.json``, ``verdict.json`` and
-``report.html``.  What is scored is the export itself: all rows through its encoded
-signature, and the raw rows that preprocessing kept through the others.
+``report.html``, and ``samples.npz`` for ``compare``.  What is scored is the export itself:
+all rows through its encoded signature, and the raw rows that preprocessing kept through the
+others.
 
     steadyrank evaluate --config C --examples DIR --model DIR --output DIR
 """
@@ -24,6 +25,7 @@ from steadyrank.pipeline.files.publish import (
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.protocol import Kind, require
+from steadyrank.pipeline.metrics.samples import Samples
 from steadyrank.pipeline.raw_log.split import SPLITS
 from steadyrank.pipeline.report import write_report
 from steadyrank.pipeline.train.log import LOG_FILE, divergence_of, read_lines
@@ -98,8 +100,10 @@ def evaluate(
         "divergence": divergence_of(lines, export.card["training"]["steps"]),
         "stability": margin,
     }
+    samples = metrics.pop("samples", Samples())
     verdict = {**kind.judge(metrics, gates), "forced": forced_record(force)}
     with publish(output, overwrite) as partial:
+        samples.write(partial)
         write_json(partial / "metrics.json", metrics)
         write_json(partial / "verdict.json", verdict)
         write_report(

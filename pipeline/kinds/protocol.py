@@ -262,7 +262,10 @@ class Kind(Protocol):
         baseline: Export | None,
         split: str,
     ) -> dict:
-        """What ``metrics.json`` has of the rows: ``rows``, ``tasks``, ``baseline``, ..."""
+        """What ``metrics.json`` has of the rows: ``rows``, ``tasks``, ``baseline``, ...
+
+        ``samples`` among them, a ``metrics.samples.Samples``, has a file of its own.
+        """
 
     def skew(self, export: Export, examples: Examples, split: str) -> dict:
         """Do all signatures answer alike? See ``export.skew.measure_skew``."""

@@ -11,6 +11,7 @@ from steadyrank.pipeline.examples.dataset import evaluation_dataset, naming_dama
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.metrics.negative_sampling import row_weights
 from steadyrank.pipeline.metrics.predict import predict
+from steadyrank.pipeline.metrics.samples import Samples, fingerprint_of
 from steadyrank.pipeline.metrics.slices import (
     Slice,
     columns_within,
@@ -53,6 +54,12 @@ class Scored:
         inside = self.masks[task.name] > 0
         weights = row_weights(self.labels[task.name], task.negative_rate)
         return np.where(inside, weights, 1.0)
+
+    def drawn_from(self, task: str) -> str:
+        """What the samples of a task are drawn from, see ``metrics.samples``."""
+        inside = self.masks[task] > 0
+        groups = None if self.groups is None else self.groups[inside]
+        return fingerprint_of(self.labels[task][inside], groups)
 
     def within(self, rows: np.ndarray) -> "Scored":
         """Some of the rows."""
@@ -116,7 +123,7 @@ def compare(
     tasks: Iterable[Task],
     gates: Gates,
     curves: bool = True,
-) -> tuple[dict, dict | None]:
+) -> tuple[dict, dict | None, Samples]:
     """Measure a model, and a baseline on the same rows, with their scatter.
 
     Args:
@@ -128,11 +135,11 @@ def compare(
 
     Returns:
         Task name -> metrics, of the model and of the baseline (or None), each of the
-        tasks that it has.
+        tasks that it has; and what was drawn of the model's.
     """
     results = model.measure(tasks, curves)
     base = None if baseline is None else baseline.measure(tasks, curves)
-    add_scatter(
+    drawn = add_scatter(
         results,
         [task for task in tasks if task.name in results],
         vars(model),
@@ -140,7 +147,7 @@ def compare(
         base,
         repetitions=gates.repetitions,
     )
-    return results, base
+    return results, base, Samples(drawn, {task: model.drawn_from(task) for task in drawn})
 
 
 def measure_slices(
@@ -179,7 +186,7 @@ def _measure_slice(
     tasks = [task for task in examples.schema.tasks if task.name in wanted]
     ours = model.within(part.rows)
     theirs = None if baseline is None else baseline.within(part.rows)
-    results, base = compare(ours, theirs, tasks, gates, curves=False)
+    results, base, _ = compare(ours, theirs, tasks, gates, curves=False)
     entry = {"slice": part.values, "rows": len(part.rows), "tasks": results}
     return {**entry, "baseline": None if base is None else {"tasks": base}}
 

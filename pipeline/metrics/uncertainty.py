@@ -11,7 +11,8 @@ from steadyrank.models.features import Task
 CONFIDENCE = 0.95  # of a gate's one bound, where the config says nothing else
 BOTH = 0.975  # of either bound of a 95 % interval
 SCORE = ("score_gauc", "score_ndcg")  # of a task's rows under the served score
-HIGHER = ("auc", "gauc", "pr_auc", *SCORE)  # of which more is better; of LOWER less
+RANKS = ("mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20")  # of next-item models
+HIGHER = ("auc", "gauc", "pr_auc", *SCORE, *RANKS)  # of which more is better; LOWER: less
 LOWER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
 CHANCE = {"auc": 0.5, "gauc": 0.5, "score_gauc": 0.5, "normalized_entropy": 1.0}
 
@@ -95,7 +96,8 @@ def add_scatter(
         repetitions: Samples drawn.
 
     Returns:
-        Task -> metric -> its values in the drawn samples, ``[repetitions]``.
+        Task -> metric -> its values in the drawn samples, ``[repetitions]``; of tasks that
+        have rows.
     """
     samples = {}
     for task in tasks:
@@ -141,7 +143,7 @@ def _add(result, base, label, outputs, group, score, settings: dict) -> dict:
     if chance is not None:
         lift = result["score_ndcg"] - result["score_ndcg_chance"]
         error = error_of(drawn["score_ndcg"][0] - chance[0], groups)
-        result["over_chance"] = _difference(lift, error, groups)
+        result["over_chance"] = difference_of(lift, error, groups)
     stands = np.where(label > 0.5, 1.0, 1 / settings["negative_rate"])
     result["deciles"] = _deciles(label, outputs[0], stands, deciles[0], groups)
     return {name: values[0] for name, values in known.items()}
@@ -179,11 +181,12 @@ def _gains(result: dict, base: dict, drawn: dict, groups: int) -> dict:
             continue
         difference = sign * (result[name] - base[name])
         error = error_of(drawn[name][0] - drawn[name][1], groups)
-        gains[name] = _difference(difference, error, groups)
+        gains[name] = difference_of(difference, error, groups)
     return gains
 
 
-def _difference(difference: float, error: float | None, groups: int) -> dict:
+def difference_of(difference: float, error: float | None, groups: int) -> dict:
+    """``difference``, its ``error`` and 95 % ``interval``."""
     interval = interval_of(difference, error, groups)
     return {"difference": difference, "error": error, "interval": interval}
 

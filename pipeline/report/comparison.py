@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+from steadyrank.pipeline.metrics.samples import BETTER, WORSE, decided, sentence_of
+from steadyrank.pipeline.metrics.uncertainty import straddles
 from steadyrank.pipeline.report import STYLES, document, write_page
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.curves import clean, smooth, thin
 from steadyrank.pipeline.report.curves import series as values_of
 from steadyrank.pipeline.report.elements import (
+    CHANCE_NOTE,
+    INTERVALS,
     Column,
     Markup,
     count,
@@ -14,8 +18,11 @@ from steadyrank.pipeline.report.elements import (
     heading,
     is_number,
     join,
+    number,
     paragraph,
     table,
+    text,
+    with_interval,
 )
 from steadyrank.pipeline.report.judged import apart
 from steadyrank.pipeline.report.metrics import spread
@@ -30,6 +37,7 @@ SHOWN = {
     "log_loss": "Log loss",
     "normalized_entropy": "Normalised entropy",
     "rmse": "RMSE",
+    "mae": "MAE",
     "calibration": "Calibration",
     "mrr@5": "MRR@5",
     "hr@5": "HR@5",
@@ -48,9 +56,11 @@ def write_comparison(path: Path, runs: list[dict]) -> None:
 
     Args:
         path: The file to write.
-        runs: Of each its ``name``, ``metrics``, ``verdict``, ``log`` and ``config``.
+        runs: Of each its ``name``, ``metrics``, ``verdict``, ``log`` and ``config``; of all
+            but the first, ``against``: how it differs from that one.
     """
     sections = {
+        "Verdict": better_or_worse(runs),
         "Runs": overview(runs),
         "Metrics": metrics(runs),
         "Training": training(runs),
@@ -58,6 +68,51 @@ def write_comparison(path: Path, runs: list[dict]) -> None:
     }
     top = Markup(f"<h1>{TITLE}</h1>")
     write_page(path, document(top, sections, TITLE))
+
+
+def better_or_worse(runs: list[dict]) -> Markup:
+    """Which run is better, task by task: in a sentence each, and in a table."""
+    first, *others = runs
+    parts: list[Markup] = []
+    for run in others:
+        found = decided(run.get("against") or [], kinds_of(run))
+        parts.append(paragraph(sentence_of(run["name"], first["name"], found)))
+        if not found:
+            continue
+        columns = [Column("Task", False), Column("By", False), Column(first["name"])]
+        columns += [Column(run["name"]), Column("Difference"), Column("Verdict", False)]
+        rows = [
+            [each["task"], SHOWN.get(each["metric"], each["metric"])]
+            + [number(each["first"]), number(each["other"]), changed(each), word(each)]
+            for each in found
+        ]
+        parts.append(table(columns, rows))
+    return join([*parts, paragraph(DIFFERENCES, "note")])
+
+
+DIFFERENCES = (
+    "Each difference is to the first run, over its 95 % interval: users are drawn anew, "
+    "the same for both runs. It says how far other users would change it, not how far "
+    "another seed would. No interval: the runs were not judged on the same rows, the users "
+    "are too few, or an earlier version evaluated one of them."
+)
+
+
+def changed(found: dict) -> Markup:
+    """A difference over its interval; marked where none is told."""
+    interval = found["interval"]
+    value = number(found["difference"], "+.4f")
+    return with_interval(value, interval, straddles(interval, 0.0), "+.4f")
+
+
+def word(found: dict) -> Markup:
+    styles = {BETTER: "good", WORSE: "bad"}
+    style = styles.get(found["verdict"], "held")
+    return Markup(f'<span class="{style}">{found["verdict"]}</span>')
+
+
+def kinds_of(run: dict) -> dict[str, str]:
+    return {task: of(run, task).get("kind", "") for task in task_names([run])}
 
 
 def overview(runs: list[dict]) -> Markup:
@@ -90,9 +145,22 @@ def metrics(runs: list[dict]) -> Markup:
         if not tasks:
             continue
         columns = [Column("Task", False), *(Column(run["name"]) for run in runs)]
-        rows = [[task, *(spread(of(run, task), key) for run in runs)] for task in tasks]
+        columns += [Column(f"{run['name']} − {runs[0]['name']}") for run in runs[1:]]
+        rows = []
+        for task in tasks:
+            apart = [difference_in(run, task, key) for run in runs[1:]]
+            rows.append([task, *(spread(of(run, task), key) for run in runs), *apart])
         parts += [heading(title), table(columns, rows)]
-    return join(parts or [paragraph("No task was measured.")])
+    if not parts:
+        return paragraph("No task was measured.")
+    return join([*parts, paragraph(f"{INTERVALS}{CHANCE_NOTE}", "note")])
+
+
+def difference_in(run: dict, task: str, metric: str) -> Markup:
+    for found in run.get("against") or []:
+        if (found["task"], found["metric"]) == (task, metric):
+            return changed(found)
+    return text(None)
 
 
 def task_names(runs: list[dict]) -> list[str]:

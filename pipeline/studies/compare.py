@@ -6,14 +6,21 @@ that needs no network.
     steadyrank compare RUN RUN ... --output compare.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import make_room, read_json
+from steadyrank.pipeline.metrics.samples import (
+    decided,
+    differences,
+    read_samples,
+    sentence_of,
+)
 from steadyrank.pipeline.report.comparison import write_comparison
+from steadyrank.pipeline.report.judged import comparable
 from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
 EVALUATED_RUN = "an evaluated run"
@@ -27,7 +34,8 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
         output: The file to write.
 
     Returns:
-        What was read of each run.
+        What was read of each run; of all but the first, ``against`` is how its metrics
+        differ from the first one's (``metrics.samples.differences``), ``said`` a sentence.
 
     Raises:
         InputError: There are fewer than two, one is not whole, or the page has no place.
@@ -37,12 +45,26 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
     runs = [read_run(Path(path)) for path in paths]
     for run, name in zip(runs, names_of([Path(p) for p in paths]), strict=True):
         run["name"] = name
+    for run in runs[1:]:
+        run["against"] = list(_against(runs[0], run))
+        tasks = (run["metrics"].get("tasks") or {}).items()
+        found = decided(run["against"], {task: each.get("kind") for task, each in tasks})
+        run["said"] = sentence_of(run["name"], runs[0]["name"], found)
     write_comparison(make_room(Path(output)), runs)
     return runs
 
 
+def _against(first: dict, run: dict) -> Iterator[dict]:
+    """How a run's metrics differ from the first one's, of tasks that compare."""
+    ours, theirs = first["metrics"], run["metrics"]
+    pairs = (ours.get("tasks") or {}, first["samples"], theirs.get("tasks") or {})
+    for found in differences(*pairs, run["samples"]):
+        if comparable(ours, theirs, found["task"]) is not False:
+            yield found
+
+
 def read_run(path: Path) -> dict:
-    """``metrics``, ``verdict``, ``log`` and ``config`` of a run.
+    """``metrics``, ``samples``, ``verdict``, ``log`` and ``config`` of a run.
 
     Raises:
         InputError: A part of it is missing; it is named.
@@ -57,7 +79,8 @@ def read_run(path: Path) -> dict:
         raise InputError(f"cannot read {error.filename}: {error.strerror}.") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path / 'train' / 'config.yaml'} is corrupt: {error}") from None
-    return {"metrics": metrics, "verdict": verdict, "log": log, "config": config}
+    found = {"metrics": metrics, "verdict": verdict, "log": log, "config": config}
+    return {**found, "samples": read_samples(path / "evaluation")}
 
 
 def names_of(paths: list[Path]) -> list[str]:

@@ -4,13 +4,22 @@ import copy
 import json
 import re
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+import steadyrank
+from steadyrank.models.features import Task
 from steadyrank.pipeline.cli import app
+from steadyrank.pipeline.config.gates import Gates
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import finite
+from steadyrank.pipeline.metrics import scored
+from steadyrank.pipeline.metrics.samples import FILE, Samples, differences, read_samples
+from steadyrank.pipeline.metrics.scored import Scored
+from steadyrank.pipeline.metrics.uncertainty import HIGHER
 from steadyrank.pipeline.report.comparison import flatten
 from steadyrank.pipeline.studies.compare import compare, names_of
 from tests.pipeline.test_report import HOSTILE, Page, recorded
@@ -49,6 +58,109 @@ def test_runs_stand_side_by_side(tmp_path):
     for figure in page.figures:
         go.Figure(figure)
         assert [trace["name"] for trace in figure["data"]] == ["a", "b"]
+
+
+ROWS, USERS = 1500, 150
+TASK = Task("is_click", negative_rate=0.5)
+
+
+def judged(noise, order=slice(None)):
+    """A task's metrics and samples under a model that sees so much noise."""
+    random = np.random.default_rng(1)
+    groups = random.integers(0, USERS, ROWS) * 7919 - 10**6
+    logit = random.normal(size=USERS)[(groups + 10**6) // 7919] + random.normal(size=ROWS)
+    label = (random.uniform(size=ROWS) < 1 / (1 + np.exp(-logit))).astype(np.float32)
+    seen = logit + noise * random.normal(size=ROWS)
+    output = (1 / (1 + np.exp(-seen))).astype(np.float32)
+    kept = np.arange(ROWS)[order]
+    named = {"is_click": output[kept], "score": output[kept]}
+    rows = Scored(
+        {"is_click": label[kept]},
+        {"is_click": np.ones(len(kept))},
+        named,
+        groups[kept],
+        {},
+        {},
+    )
+    return rows
+
+
+def evaluated(rows, baseline=None):
+    tasks, base, samples = scored.compare(rows, baseline, [TASK], Gates(), curves=False)
+    return tasks, samples
+
+
+def test_differences_are_those_of_the_paired_bootstrap_of_both():
+    """Two evaluations, rows in other orders, each alone, against both drawn together."""
+    a, b = judged(2.0), judged(0.5, order=slice(None, None, -1))
+    (ours, drawn), (theirs, others) = evaluated(a), evaluated(b)
+    together, _ = evaluated(judged(0.5), baseline=a)
+    found = {one["metric"]: one for one in differences(ours, drawn, theirs, others)}
+    assert set(together["is_click"]["gain"]) == set(found) - {"calibration"}
+    for metric, gain in together["is_click"]["gain"].items():
+        sign = 1 if metric in HIGHER else -1
+        one = found[metric]
+        assert sign * one["difference"] == pytest.approx(gain["difference"], abs=1e-9), (
+            metric
+        )
+        assert one["error"] == pytest.approx(gain["error"], rel=1e-9), metric
+        assert one["error"] < ours["is_click"]["errors"][metric], "it is not paired"
+    assert found["auc"]["verdict"] == "better" and found["log_loss"]["verdict"] == "better"
+    assert found["calibration"]["verdict"] is None
+    back = {one["metric"]: one for one in differences(theirs, others, ours, drawn)}
+    assert back["auc"]["verdict"] == back["log_loss"]["verdict"] == "worse"
+
+
+def test_samples_of_other_rows_are_not_subtracted():
+    ours, drawn = evaluated(judged(2.0))
+    theirs, others = evaluated(judged(0.5, order=slice(1, None)))
+    for one in differences(ours, drawn, theirs, others):
+        assert one["interval"] is None and one["verdict"] in ("no difference told", None)
+    assert list(differences(ours, drawn, {}, others)) == []
+
+
+def test_samples_are_read_back_and_damage_is_named(tmp_path):
+    _, drawn = evaluated(judged(2.0))
+    drawn.write(tmp_path)
+    read = read_samples(tmp_path)
+    assert read.drawn_from == drawn.drawn_from and set(read.values) == {"is_click"}
+    for metric, values in drawn.values["is_click"].items():
+        np.testing.assert_array_equal(read.values["is_click"][metric], values)
+    assert (tmp_path / FILE).stat().st_size < 30_000
+    (tmp_path / FILE).write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match="samples.npz is corrupt"):
+        read_samples(tmp_path)
+    assert read_samples(tmp_path / "none") == Samples()
+
+
+def with_samples(run, rows):
+    tasks, drawn = evaluated(rows)
+    drawn.write(run / "evaluation")
+    change(run, tasks=finite(tasks))
+
+
+def test_a_verdict_comes_first_on_the_page_and_in_the_terminal(tmp_path):
+    runs = [write_run(tmp_path / name) for name in "abc"]
+    for run, noise in zip(runs, (2.0, 0.5, 2.0), strict=True):
+        with_samples(run, judged(noise))
+    found = steadyrank.compare(runs, output=tmp_path / "page.html")
+    assert found.verdicts == (
+        "b against a: better at is_click.",
+        "No difference is told between c and a, at any task.",
+    )
+    (area,) = (one for one in found.differences["b"] if one["metric"] == "auc")
+    seen = Page((tmp_path / "page.html").read_text()).seen
+    assert seen.index("b against a: better at is_click.") < seen.index("Rows Split")
+    low, high = area["interval"]
+    told = f"+{area['difference']:.4f} {low:+.4f} to {high:+.4f}"
+    assert f"is_click AUC {area['first']:.4f} {area['other']:.4f} {told} better" in seen
+    assert f"{told} +0.0000 † +0.0000 to +0.0000" in seen  # in the table of the metric
+    said = CliRunner().invoke(
+        app, ["compare", *map(str, runs), "--output", str(tmp_path / "p")]
+    )
+    assert "b against a: better at is_click." in said.output
+    assert "No difference is told between c and a" in said.output
+    assert "95 % interval" in said.output
 
 
 def test_a_folder_that_is_missing_is_made_and_what_cannot_be_is_refused(tmp_path):

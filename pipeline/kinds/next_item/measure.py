@@ -15,7 +15,7 @@ from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import TASK
 from steadyrank.pipeline.kinds.next_item.learner import EVALUATION_CELLS, ranks_of
-from steadyrank.pipeline.kinds.next_item.scored import learned, summarise
+from steadyrank.pipeline.kinds.next_item.scored import learned, samples_of, summarise
 from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
 from steadyrank.pipeline.train.checkpoints import UNREADABLE
 
@@ -92,6 +92,7 @@ def measure(
         "where": split,
         "rows": len(rows),
         "tasks": {TASK: ours},
+        "samples": samples_of(ranked, groups, config.gates.repetitions),
         "popularity": summarise(popular, groups, {}, **settings),
         "baseline": None,
     }

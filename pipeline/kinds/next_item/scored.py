@@ -9,7 +9,8 @@ import numpy as np
 
 from steadyrank.components.metrics import bootstrap
 from steadyrank.pipeline.kinds.next_item.gates import TASK
-from steadyrank.pipeline.metrics.uncertainty import error_of, interval_of
+from steadyrank.pipeline.metrics.samples import Samples, fingerprint_of
+from steadyrank.pipeline.metrics.uncertainty import difference_of, error_of, interval_of
 
 CUTOFFS = (5, 20)
 BOOTSTRAP_SEED = 1
@@ -68,7 +69,7 @@ def summarise(
     result["intervals"] = {m: interval_of(result[m], e, judged) for m, e in spread.items()}
     for name in others:
         result[name] = {
-            metric: _gain(
+            metric: difference_of(
                 result[metric] - _mean(by_row[name][metric]),
                 error_of(drawn["", metric] - drawn[name, metric], judged),
                 judged,
@@ -76,6 +77,14 @@ def summarise(
             for metric in by_row[name]
         }
     return result
+
+
+def samples_of(ranks: np.ndarray, groups: np.ndarray, repetitions: int) -> Samples:
+    """Metrics of drawn samples, to be compared with another model's."""
+    users, keys = bootstrap.number_groups(groups, len(ranks))
+    found = _draw({"": row_metrics(ranks)}, users, keys, repetitions)
+    values = {metric: drawn for (_, metric), drawn in found.items()}
+    return Samples({TASK: values}, {TASK: fingerprint_of(np.zeros(len(ranks)), groups)})
 
 
 def learned(ranks: np.ndarray, groups: np.ndarray, items: int, repetitions: int) -> dict:
@@ -127,8 +136,3 @@ def _draw(by_row: Mapping, users: np.ndarray, names, repetitions: int) -> dict:
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
-
-
-def _gain(difference: float, error: float | None, groups: int) -> dict:
-    interval = interval_of(difference, error, groups)
-    return {"difference": difference, "error": error, "interval": interval}

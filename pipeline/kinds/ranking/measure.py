@@ -58,7 +58,7 @@ def measure(
     if split != VALIDATION:
         validation = score_split(export.encoded, examples, VALIDATION)
     theirs = baseline and score_baseline(baseline, examples, split, ours)
-    results, base = compare(ours, theirs, tasks, config.gates)
+    results, base, samples = compare(ours, theirs, tasks, config.gates)
     found = {
         "where": examples.span(split),
         "trained_on": examples.span("train"),
@@ -66,6 +66,8 @@ def measure(
         "identity": examples.manifest["identity"].get(split),
         "data": _data_counts(examples.manifest["rows"]),
         "tasks": results,
+        "samples": samples,
+        "score": export.schema.score,
         "baseline": None,
     }
     scored = {examples.span(split): ours, examples.span(VALIDATION): validation}
