@@ -191,6 +191,18 @@ print(json.dumps([first, {HEAVY}, steadyrank.__version__]))
     assert in_a_fresh_process(script) == [[], [], steadyrank.__version__]
 
 
+def test_preprocessing_loads_no_tensorflow():
+    """Every worker would hold it: half a gigabyte."""
+    script = f"""
+from steadyrank.pipeline.kinds import KINDS, _load
+for kind in map(_load, KINDS.values()):
+    kind
+import steadyrank.pipeline.kinds.next_item.preprocess, steadyrank.pipeline.preprocess.stage
+print(json.dumps({HEAVY}))
+"""
+    assert in_a_fresh_process(script) == ["apache_beam", "numpy", "pyarrow"]
+
+
 def test_an_import_before_tensorflows_is_early_enough():
     script = """
 import steadyrank, tensorflow as tf

@@ -1,17 +1,20 @@
 """The Apache Beam job that makes examples of either kind: what is done in which order.
 
-    pieces ─ read, key ─ group by shard ─ settle ┐
-       ┌─────────────────────────────────────────┘
+    loads ─ read, key ─ group by shard ─ settle ┐
+       ┌────────────────────────────────────────┘
        ├ training split: analyse ─ merge ─ learn ┐ (side input)
        └───────────────────────────────── encode ┴ write ─ summary
 
-Arrow tables go from end to end; between workers they travel in Arrow's stream format.
+Arrow tables go from end to end, by file: Beam carries where rows stand, not rows.
 """
 
 import contextlib
 import json
+import os
+import secrets
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +22,21 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from steadyrank.pipeline.examples.example_set import counts_path
 from steadyrank.pipeline.files.checksum import Checksummed
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.blocks import Stored, from_bytes, to_bytes
 from steadyrank.pipeline.preprocess.engines import options_of
+from steadyrank.pipeline.preprocess.memory import give_back_memory
+from steadyrank.pipeline.preprocess.spill import SPILL, Spill
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
 from steadyrank.pipeline.raw_log.rejected import explained, samples
 
 RAW_ROWS = 1000  # sequences of each evaluation file, kept raw to compare signatures on
 SIDE_OUTPUTS = ("rejected", "counts", "failed", "kept")
+UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 SAMPLES = "rejected/samples.json"  # of each reason, its first row
 
 
@@ -41,8 +47,8 @@ class Steps:
     Args:
         key: Called with some rows of the log and their file; gives a table for each
             shard's key, rejected tables, and counts.
-        settle: A shard's key and tables, and the counts of all files, to
-            ``(<split>/..., final rows)``; with outputs ``rejected``, ``counts`` and
+        settle: A shard's key and ``Part``s, and the counts of all files, to
+            ``(<split>/..., final rows, stored)``; with outputs ``rejected``, ``counts`` and
             ``kept`` (what is to be said of raw rows), too.
         analyse: Training rows to what vocabularies are learned from; these are merged.
         learn: That to what encoding needs.
@@ -53,7 +59,7 @@ class Steps:
 
     key: Callable[[Batch, str], tuple[dict, list, dict]]
     settle: beam.DoFn
-    analyse: Callable[[pa.Table], vocab.Analysis]
+    analyse: Callable[[Stored], vocab.Analysis]
     learn: Callable[[vocab.Analysis], Any]
     write_learned: Callable[[Any], dict]
     encode: beam.DoFn
@@ -61,12 +67,15 @@ class Steps:
 
 
 def run_job(
-    pieces: Iterable[Piece], steps: Steps, output: Path, beam_flags: Iterable[str]
+    loads: Iterable[Sequence[Piece]],
+    steps: Steps,
+    output: Path,
+    beam_flags: Iterable[str],
 ) -> dict:
     """Run the job.
 
     Args:
-        pieces: Of the log.
+        loads: Of the log; see ``spill``.
         steps: What is done with them.
         output: The folder to write into.
         beam_flags: Passed to Beam, such as ``--runner=FlinkRunner``.
@@ -79,7 +88,8 @@ def run_job(
         PassingError: The same, and the next try may do.
     """
     with beam.Pipeline(options=options_of(beam_flags)) as pipeline:
-        _build(pipeline, list(pieces), steps, str(output))
+        _build(pipeline, list(loads), steps, str(output))
+    _clear(output)
     path, samples_path = output / "summary.json", output / SAMPLES
     summary = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
@@ -93,13 +103,21 @@ def run_job(
     return summary
 
 
-def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> None:
+def _clear(output: Path) -> None:
+    """Remove what steps left for one another, and what tries left that did not end."""
+    shutil.rmtree(output / SPILL, ignore_errors=True)
+    for path in output.rglob(f"*{UNFINISHED}"):
+        path.unlink()
+
+
+def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> None:
     analyse = steps.analyse  # not to pickle all steps with it
     read = (
         pipeline
-        | "pieces" >> beam.Create(pieces)
+        | "loads" >> beam.Create(loads)
         | "spread" >> beam.Reshuffle()
-        | "read" >> beam.ParDo(Read(steps.key)).with_outputs(*SIDE_OUTPUTS, main="rows")
+        | "read"
+        >> beam.ParDo(Read(steps.key, output)).with_outputs(*SIDE_OUTPUTS, main="rows")
     )
     known = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
     settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(known))
@@ -111,7 +129,7 @@ def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> 
     analysed = (
         settled.rows
         | "training" >> beam.Filter(lambda item: item[0].startswith("train/"))
-        | "analyse" >> beam.MapTuple(lambda _, t: analyse(from_bytes(t)))
+        | "analyse" >> beam.MapTuple(lambda _, rows: analyse(rows))
         | "merge" >> beam.CombineGlobally(MergeAnalyses())
     )
     if steps.accumulate:
@@ -152,34 +170,42 @@ def _build(pipeline: beam.Pipeline, pieces: list, steps: Steps, output: str) -> 
 
 
 class Read(beam.DoFn):
-    """A piece of the log to keyed tables; a file that cannot be read is reported."""
+    """Some pieces of the log to keyed parts; a file that cannot be read is reported."""
 
-    def __init__(self, key: Callable):
-        self.key = key
+    def __init__(self, key: Callable, output: str):
+        self.key, self.folder = key, f"{output}/{SPILL}"
 
-    def process(self, piece: Piece):
+    def setup(self):
+        give_back_memory()
+
+    def process(self, load: Sequence[Piece]):
         counts: Counter = Counter()
-        try:
-            for batch in piece.batches():
-                malformed = batch.malformed
-                lines = 0 if malformed is None else len(malformed)
-                counts["read"] += len(batch.table) + lines
-                if malformed is not None:
-                    source = pa.array([piece.path] * lines)
-                    malformed = malformed.append_column("source", source)
-                    malformed = malformed.append_column("value", malformed["text"])
-                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
-                keyed, rejected, counted = self.key(batch, piece.path)
-                counts.update(counted)
-                counts["unkeyed"] += lines + sum(map(len, rejected))
-                for part in rejected:
-                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(part))
-                for key, part in keyed.items():
-                    yield key, to_bytes(part)
-        except (InputError, PassingError) as error:
-            failed = type(error).__name__, str(error)
-            yield beam.pvalue.TaggedOutput("failed", failed)
+        with Spill(self.folder) as spill:
+            try:
+                for piece in load:
+                    yield from self._read(piece, spill, counts)
+            except (InputError, PassingError) as error:
+                failed = type(error).__name__, str(error)
+                yield beam.pvalue.TaggedOutput("failed", failed)
+        yield from spill.parts
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
+
+    def _read(self, piece: Piece, spill: Spill, counts: Counter):
+        for batch in piece.batches():
+            malformed = batch.malformed
+            lines = 0 if malformed is None else len(malformed)
+            counts["read"] += len(batch.table) + lines
+            if malformed is not None:
+                source = pa.array([piece.path] * lines)
+                malformed = malformed.append_column("source", source)
+                malformed = malformed.append_column("value", malformed["text"])
+                yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
+            keyed, rejected, counted = self.key(batch, piece.path)
+            counts.update(counted)
+            counts["unkeyed"] += lines + sum(map(len, rejected))
+            for part in rejected:
+                yield beam.pvalue.TaggedOutput("rejected", to_bytes(part))
+            spill.add(keyed)
 
 
 class MergeAnalyses(beam.CombineFn):
@@ -235,33 +261,21 @@ def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def to_bytes(table: pa.Table) -> bytes:
-    """A table in Arrow's stream format."""
-    sink = pa.BufferOutputStream()
-    fast = pa.ipc.IpcWriteOptions(compression="lz4")  # the runner copies bytes often
-    with pa.ipc.new_stream(sink, table.schema, options=fast) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+@contextlib.contextmanager
+def create_file(path: str) -> Iterator:
+    """Open a file to write; under another name until it is whole.
 
-
-def from_bytes(data: bytes) -> pa.Table:
-    """The table that ``to_bytes`` took."""
-    return pa.ipc.open_stream(data).read_all()
-
-
-def create_file(path: str):
-    """Open a file to write, wherever it is; its folder is made first."""
-    folder = path.rpartition("/")[0]
-    if not FileSystems.exists(folder):
-        try:
-            FileSystems.mkdirs(folder)
-        except OSError:  # another worker was first
-            pass
-    return FileSystems.create(path, "application/octet-stream")
+    A step that is tried again replaces a file by the same bytes.
+    """
+    own = f"{path}.{secrets.token_hex(8)}{UNFINISHED}"
+    Path(own).parent.mkdir(parents=True, exist_ok=True)
+    with open(own, "xb") as file:
+        yield file
+    os.replace(own, path)
 
 
 @contextlib.contextmanager
-def create_checked(path: str):
+def create_checked(path: str) -> Iterator[Checksummed]:
     """The same, for files of which the manifest says size and checksum."""
     with create_file(path) as file:
         yield Checksummed(file)

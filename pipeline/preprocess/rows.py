@@ -33,7 +33,6 @@ from steadyrank.pipeline.raw_log.findings import (
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values, mix
 from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.join import join_side
-from steadyrank.pipeline.raw_log.one_type import in_one_type
 from steadyrank.pipeline.raw_log.rejected import PLACE, places, with_reason
 from steadyrank.pipeline.raw_log.split import (
     SPLITS,
@@ -134,13 +133,14 @@ class Settled:
 
     Attributes:
         typed: As ``type_rows`` gives them.
-        raw: The columns that were asked for, of the same rows; None: none were.
+        raw: The columns that were asked for, of the same rows: tables of several types,
+            and which of the rows theirs are.
         rejected: Other rows, with their reasons.
         counts: ``duplicates`` and ``unmatched/<column>: <side table>``.
     """
 
     typed: pa.Table
-    raw: pa.Table | None
+    raw: list[tuple[pa.Table, np.ndarray]]
     rejected: list[pa.Table]
     counts: Counter
 
@@ -161,10 +161,10 @@ def settle_rows(
         columns: Raw columns to keep beside the typed ones.
         found: What all rows together tell.
     """
-    alike = _alike(tables)
-    order, counts = _order(alike, plan.config.data.drop_duplicates)
+    parts = alike(tables)
+    order, counts = _order(parts, plan.config.data.drop_duplicates)
     typed, raw, places, rejected, start = [], [], [], [], 0
-    for table in alike:
+    for table in parts:
         place = np.flatnonzero((order >= start) & (order < start + len(table)))
         start, table = start + len(table), table.take(pa.array(order[place] - start))
         table, place, strays = _in_time(table, place, plan, found)
@@ -184,10 +184,13 @@ def settle_rows(
         typed.append(converted.filter(~bad))
         raw.append(plainly_written(table.select(list(columns)).filter(~bad), plan))
         places.append(place[~bad])
-    together = pa.array(np.argsort(np.concatenate(places)))
+    order = np.argsort(np.concatenate(places))
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.arange(len(order))
+    ends = np.cumsum([len(table) for table in raw])
     return Settled(
-        pa.concat_tables(typed).take(together),
-        in_one_type(raw).take(together) if columns else None,
+        pa.concat_tables(typed).take(pa.array(order)),
+        list(zip(raw, np.split(numbers, ends[:-1]), strict=True)) if columns else [],
         rejected,
         counts,
     )
@@ -226,16 +229,16 @@ def plainly_written(table: pa.Table, plan: Plan) -> pa.Table:
     return table
 
 
-def _alike(tables: list[pa.Table]) -> list[pa.Table]:
+def alike(tables: list[pa.Table]) -> list[pa.Table]:
     """Tables of the same types together.
 
     Files may hold one column in several types.  Arrow would make whole numbers reals and
     lose large ids, or find no common type: each is converted from the type it has.
     """
-    alike: dict = {}
+    found: dict = {}
     for table in tables:
-        alike.setdefault(tuple(table.schema.types), []).append(table)
-    return [pa.concat_tables(some) for some in alike.values()]
+        found.setdefault(tuple(table.schema.types), []).append(table)
+    return [pa.concat_tables(some) for some in found.values()]
 
 
 def _order(tables: list[pa.Table], unique: bool) -> tuple[np.ndarray, Counter]:

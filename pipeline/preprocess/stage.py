@@ -6,8 +6,8 @@ own stream format.
 
     steadyrank preprocess --config C --output DIR [--append] [-- BEAM FLAGS]
 
-    pieces ─ read, fingerprint, key ─ group by split/window/shard ─ dedupe, join, type ┐
-       ┌───────────────────────────────────────────────────────────────────────────────┘
+    loads ─ read, fingerprint, key ─ group by split/window/shard ─ dedupe, join, type ┐
+       ┌──────────────────────────────────────────────────────────────────────────────┘
        ├ training split: analyse ─ merge ─ learn ┐ (side input; with --append the
        │                                         │ base's counts and vocabularies, too)
        └───────────────────────────────── encode ┴ write ─ summary
@@ -20,16 +20,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import apache_beam as beam
-import numpy as np
-import pyarrow as pa
-
-from steadyrank.models.features import sample_space
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.examples.identity import union
-from steadyrank.pipeline.examples.records import Layout, encode_blocks, write_records
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import (
     link_or_copy,
@@ -45,25 +39,19 @@ from steadyrank.pipeline.preprocess.beam_job import (
     Steps,
     check_rejected,
     counts_under,
-    create_checked,
     create_file,
-    from_bytes,
     run_job,
-    to_bytes,
 )
-from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
+from steadyrank.pipeline.preprocess.encode import Encode, add_by_name
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
-from steadyrank.pipeline.preprocess.rows import key_rows, settle_rows
-from steadyrank.pipeline.raw_log.columns import is_list
+from steadyrank.pipeline.preprocess.rows import key_rows
+from steadyrank.pipeline.preprocess.settle import Settle
+from steadyrank.pipeline.preprocess.spill import loads_of
 from steadyrank.pipeline.raw_log.findings import (
-    Findings,
-    as_integers,
-    count_spellings,
     spellings,
 )
 from steadyrank.pipeline.raw_log.formats.base import Batch
-from steadyrank.pipeline.raw_log.open import read_all
 from steadyrank.pipeline.raw_log.split import SPLITS, last_training_window
 
 
@@ -104,7 +92,7 @@ def preprocess(
         require_same_kind(plan, base)
         plan = replace(plan, spelled=base.manifest.get("spellings", {}))
     with publish(output, overwrite) as work:
-        summary = run_job(plan.log.pieces, _steps(plan, work), work, beam_flags)
+        summary = run_job(loads_of(plan.log), _steps(plan, work), work, beam_flags)
         manifest = _manifest(plan, work, summary, base)
         write_json(work / "manifest.json", manifest)
     return manifest
@@ -129,153 +117,6 @@ def key_taken(batch: Batch, path: str, plan: Plan):
     outside = sum(map(len, keyed.values())) - sum(map(len, taken.values()))
     counts = found | {"read": -outside, "outside": outside}
     return taken, [] if rejected is None else [rejected], counts
-
-
-class Settle(beam.DoFn):
-    """All tables of one shard to its final, typed rows; those to judge on stay raw, too."""
-
-    def __init__(self, plan: Plan, output: str):
-        self.plan, self.output = plan, output
-
-    def setup(self):
-        wanted = {*self.plan.columns.values()}
-        data = self.plan.config.data
-        wanted |= {data.group, *data.keep_columns, *(join.on for join in data.join)}
-        tasks = self.plan.config.tasks
-        wanted |= {name for task in tasks for name in (task.truth, task.sample_weight)}
-        self.sides = []
-        for join, log in zip(data.join, self.plan.sides, strict=True):
-            names = [n for n in log.schema.names if join.prefix + n in wanted]
-            side = read_all(log, list(dict.fromkeys([join.on, *names])))
-            found = Findings.of(count_spellings(side, side.column_names), data, "")
-            self.sides.append(as_integers(side, found.whole))
-
-    def process(self, item, known: dict):
-        key, tables = item
-        tables, data = [from_bytes(table) for table in tables], self.plan.config.data
-        found = Findings.of(known, data, data.time, self.plan.spelled)
-        columns = () if key.startswith("train/") else raw_columns(self.plan)
-        settled = settle_rows(tables, self.sides, self.plan, columns, found)
-        for table in settled.rejected:
-            yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
-        yield beam.pvalue.TaggedOutput("counts", dict(settled.counts))
-        if not len(settled.typed):
-            return
-        if columns:
-            rows, name = (settled.raw, settled.typed), file_name(key)
-            kept = keep_rows(*rows, self.sides, self.plan, name, self._create)
-            yield beam.pvalue.TaggedOutput("kept", kept)
-        yield key, to_bytes(settled.typed)
-
-    def _create(self, path: str):
-        return create_checked(f"{self.output}/{path}")
-
-
-def file_name(key: str) -> str:
-    """A shard's file, without ending: ``test/2024-03-06-00000``."""
-    split, window, shard = key.split("/")
-    return f"{split}/{window}-{shard}"
-
-
-class Encode(beam.DoFn):
-    """A shard's typed rows to its TFRecord file; yields what the manifest says of it."""
-
-    def __init__(self, output: str):
-        self.output = output
-
-    def process(self, item, learned: vocab.Learned):
-        key, table = item
-        split, window, _ = key.split("/")
-        table, path = from_bytes(table), f"{file_name(key)}.tfrecord"
-        arrays, unknown = encode_rows(table, learned)
-        truths = [k.removeprefix("truth/") for k in arrays if k.startswith("truth/")]
-        layout = Layout.of(learned.features, learned.tasks, truths, "group" in arrays)
-        encoding = learned.schema.fingerprint
-        with create_checked(f"{self.output}/{path}") as file:
-            write_records(file, encode_blocks(layout.matrices(arrays), encoding))
-        yield {
-            "path": path,
-            "split": split,
-            "window": window,
-            "rows": len(table),
-            "bytes": file.bytes,
-            "checksum": file.checksum,
-            "encoding": encoding,
-            "tasks": count_labels(arrays, learned.tasks),
-            "unknown": unknown,
-        }
-
-
-def encode_rows(table: pa.Table, learned: vocab.Learned):
-    """Typed rows as the arrays of the byte contract.
-
-    Returns:
-        Key -> array, and how many values of each feature were out of vocabulary or, of
-        a multi-valued one, beyond ``max_values``.
-    """
-    arrays, unknown = {}, {}
-    for feature in learned.features:
-        key = f"feature/{feature.name}"
-        values = table[key].combine_chunks()
-        if feature.kind == "numeric":
-            arrays[key] = vocab.as_float32(values)
-            continue
-        vocabulary = learned.vocabularies[feature.name]
-        flat = values.flatten() if is_list(values.type) else values
-        ids = vocab.look_up(flat, vocabulary, feature)
-        counts = {"out_of_vocabulary": int(feature.ids.is_unknown(ids).sum())}
-        if is_list(values.type):
-            latest = feature.kind == "sequence"
-            ids, counts["beyond_max_values"] = pad_lists(
-                values, ids, feature.max_values, latest
-            )
-        arrays[key], unknown[feature.name] = ids, counts
-    for name in table.column_names:
-        if name.startswith(("label/", "truth/", "weight/")):
-            arrays[name] = vocab.as_float32(table[name].combine_chunks())
-        elif name == "group":
-            arrays[name] = table[name].to_numpy()
-    return arrays, unknown
-
-
-def pad_lists(
-    lists: pa.Array, ids: np.ndarray, width: int, latest: bool = False
-) -> tuple[np.ndarray, int]:
-    """The first ``width`` ids of each list as a matrix, 0 after the last.
-
-    Args:
-        lists: Whose lengths say which ids are in which list.
-        ids: Of all lists' values.
-        width: Of the matrix.
-        latest: Whether it is the last ids of a list that are kept, 0 before the first.
-
-    Returns:
-        int32 ``[rows, width]``, and how many ids were cut off.
-    """
-    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    rows = np.repeat(np.arange(len(lists)), lengths)
-    place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    if latest:
-        place += np.repeat(width - lengths, lengths)
-    kept = (place >= 0) & (place < width)
-    matrix = np.zeros((len(lists), width), np.int32)
-    matrix[rows[kept], place[kept]] = ids[kept]
-    return matrix, int((~kept).sum())
-
-
-def count_labels(arrays: dict[str, np.ndarray], tasks) -> dict[str, dict[str, int]]:
-    """Task -> rows in its sample space, positives, and labels set though not given."""
-    labels = {task.name: arrays[f"label/{task.name}"] for task in tasks}
-    counts = {}
-    for task in tasks:
-        inside = sample_space(task, tasks, labels)
-        positive = labels[task.name] > 0
-        counts[task.name] = {
-            "rows": int(inside.sum()),
-            "positives": int((positive & inside).sum()),
-            "given_violations": int((positive & ~inside).sum()),
-        }
-    return counts
 
 
 def write_learned(learned: vocab.Learned, output: str) -> dict:
@@ -348,7 +189,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "without_values": _without_values(work),
         "splits": splits,
         "identity": _identities(summary["kept"]),
-        "tasks": add_counts_by_task(files),
+        "tasks": add_by_name(file["tasks"] for file in files),
         "input": list(plan.log.files),
         "config": read_by_preprocessing(plan.config),
         "files": sorted(_with_raw(files, summary["kept"]), key=lambda file: file["path"]),
@@ -403,15 +244,6 @@ def _split_counts(files: list[dict], split: str) -> dict:
         if file["split"] == split:
             windows[file["window"]] += file["rows"]
     return {"rows": sum(windows.values()), "windows": dict(sorted(windows.items()))}
-
-
-def add_counts_by_task(files: list[dict]) -> dict[str, dict[str, int]]:
-    """Task -> its counts over all files."""
-    totals: dict[str, Counter] = {}
-    for file in files:
-        for task, counts in file["tasks"].items():
-            totals.setdefault(task, Counter()).update(counts)
-    return {task: dict(counts) for task, counts in totals.items()}
 
 
 def _check_splits(plan: Plan, splits: dict[str, dict]) -> None:

@@ -5,7 +5,7 @@ the sum into features and tasks that know their vocabulary, mean and boundaries.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 from steadyrank.models.features import Feature, Task, sample_space, transform_numbers
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.examples.example_set import Schema
+from steadyrank.pipeline.preprocess.blocks import Stored
 from steadyrank.pipeline.preprocess.overflow import describe_weights
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import LOW
 from steadyrank.pipeline.raw_log.columns import is_list
 
 QUANTILE_ROWS = 500_000  # about so many rows of the whole log are drawn for quantiles
+COUNTED = 16  # blocks that are counted before their counts are added up
 FLOAT32_EPSILON = 1.2e-7  # a spread below this share of the mean is one of rounding
 
 
@@ -108,17 +110,19 @@ class Learned:
         return "".join(f"{line}\n" for line in lines).encode()
 
 
-def analyse(table: pa.Table, plan: Plan) -> Analysis:
-    """Sum up the typed rows of one shard."""
+def analyse(rows: Stored, plan: Plan) -> Analysis:
+    """Sum up the typed rows of one shard: numbers a whole column at a time, whose sums
+    would differ by a bit otherwise."""
     result = Analysis()
     rate = max(1, plan.log.rows // QUANTILE_ROWS)
-    drawn = (table[LOW].to_numpy() >> np.uint64(32)) % np.uint64(rate) == 0
+    low = np.concatenate([array.to_numpy() for array in rows.arrays(LOW)])
+    drawn = (low >> np.uint64(32)) % np.uint64(rate) == 0
     for feature, item in zip(plan.features, plan.config.features, strict=True):
-        values = table[f"feature/{feature.name}"].combine_chunks()
+        name = f"feature/{feature.name}"
         if feature.kind != "numeric":
-            result.counts[feature.name] = count_values(values)
+            result.counts[feature.name] = count_values(rows.arrays(name))
             continue
-        numbers = as_float32(values)
+        numbers = _numbers(rows, name)
         known = numbers[~np.isnan(numbers)].astype(np.float64)
         missing = len(numbers) - len(known)
         moments = Moments.of(transform_numbers(feature.transform, known, np), missing)
@@ -126,13 +130,13 @@ def analyse(table: pa.Table, plan: Plan) -> Analysis:
         if item.buckets:
             some = numbers[drawn]
             result.drawn[feature.name] = some[~np.isnan(some)]
-    labels = label_arrays(table, plan.tasks)
+    labels = {t.name: _numbers(rows, f"label/{t.name}") for t in plan.tasks}
     for task in plan.tasks:
         inside = labels[task.name][sample_space(task, plan.tasks, labels)]
         values = transform_numbers(task.transform, inside.astype(np.float64), np)
-        result.labels[task.name] = (Moments.of(values, len(table) - len(inside)),)
+        result.labels[task.name] = (Moments.of(values, len(rows) - len(inside)),)
         if task.sample_weight:
-            weights = as_float32(table[f"weight/{task.name}"].combine_chunks())
+            weights = _numbers(rows, f"weight/{task.name}")
             result.weights[task.name] = weights[drawn], float(weights.max(initial=0.0))
     return result
 
@@ -153,9 +157,8 @@ def merge(analyses: list[Analysis]) -> Analysis:
         parts = [a.drawn[name] for a in analyses if name in a.drawn]
         result.drawn[name] = np.concatenate(parts)
     for name in {name for analysis in analyses for name in analysis.counts}:
-        parts = pa.concat_tables([a.counts[name] for a in analyses if name in a.counts])
-        grouped = parts.group_by("value").aggregate([("count", "sum")])
-        result.counts[name] = grouped.rename_columns(["value", "count"])
+        parts = [a.counts[name] for a in analyses if name in a.counts]
+        result.counts[name] = _added(parts)
     return result
 
 
@@ -258,17 +261,31 @@ def as_float32(values: pa.Array) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False).astype(np.float32)
 
 
-def label_arrays(table: pa.Table, tasks: tuple[Task, ...]) -> dict[str, np.ndarray]:
-    """Task -> float32 labels, NaN where there is none."""
-    return {t.name: as_float32(table[f"label/{t.name}"].combine_chunks()) for t in tasks}
+def _numbers(rows: Stored, name: str) -> np.ndarray:
+    return np.concatenate([as_float32(array) for array in rows.arrays(name)])
 
 
-def count_values(values: pa.Array) -> pa.Table:
-    """Each value, and how often it is there: ``value`` and ``count``."""
-    if is_list(values.type):
-        values = values.flatten()
-    counts = values.drop_null().value_counts()
-    return pa.table({"value": counts.field("values"), "count": counts.field("counts")})
+def count_values(arrays: Iterable[pa.Array]) -> pa.Table:
+    """Each value, and how often it is there: ``value`` and ``count``.
+
+    Args:
+        arrays: Values, or lists of them, one after another.
+    """
+    held: list[pa.Table] = []
+    for values in arrays:
+        if is_list(values.type):
+            values = values.flatten()
+        counts = values.drop_null().value_counts()
+        both = {"value": counts.field("values"), "count": counts.field("counts")}
+        held.append(pa.table(both))
+        if len(held) == COUNTED:
+            held = [_added(held)]
+    return held[0] if len(held) == 1 else _added(held)
+
+
+def _added(parts: list[pa.Table]) -> pa.Table:
+    grouped = pa.concat_tables(parts).group_by("value").aggregate([("count", "sum")])
+    return grouped.rename_columns(["value", "count"])
 
 
 def known_values(

@@ -26,6 +26,20 @@ def in_one_type(tables: list[pa.Table]) -> pa.Table:
     return pa.table(columns)
 
 
+def in_their_order(parts: list[tuple[pa.Table, np.ndarray]]) -> pa.Table:
+    """Rows of tables whose types may differ, in one type.
+
+    Args:
+        parts: Tables, and at which place each of their rows shall stand.
+    """
+    tables: dict = {}
+    for table, numbers in parts:
+        tables.setdefault(tuple(table.schema.types), []).append((table, numbers))
+    some = [pa.concat_tables([t for t, _ in each]) for each in tables.values()]
+    numbers = np.concatenate([n for each in tables.values() for _, n in each])
+    return in_one_type(some).take(pa.array(np.argsort(numbers)))
+
+
 def _plain(values: pa.Array) -> pa.Array:
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 

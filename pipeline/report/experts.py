@@ -1,6 +1,6 @@
 """The report's experts: what each gate made of them, as in PLE's figure 8."""
 
-from steadyrank.pipeline.metrics.expert_use import collapsed
+from steadyrank.pipeline.metrics.collapsed_experts import collapsed
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.elements import (
     Column,

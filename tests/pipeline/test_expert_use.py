@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.models.build import build_model
-from steadyrank.pipeline.metrics.expert_use import ExpertUse, collapsed
+from steadyrank.pipeline.metrics.collapsed_experts import collapsed
+from steadyrank.pipeline.metrics.expert_use import ExpertUse
 from steadyrank.pipeline.report import write_report
 from tests.models.test_ranker import BOTTOM, FEATURES, PLE, TASKS, batch_of
 from tests.pipeline.test_report import HOSTILE, page_of, recorded

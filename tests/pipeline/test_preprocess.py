@@ -18,8 +18,8 @@ from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.metrics.predict import own_groups
 from steadyrank.pipeline.preprocess import stage
 from steadyrank.pipeline.preprocess.beam_job import add_counts
+from steadyrank.pipeline.preprocess.encode import pad_lists
 from steadyrank.pipeline.preprocess.rows import group_numbers
-from steadyrank.pipeline.preprocess.stage import pad_lists
 from steadyrank.pipeline.raw_log.join import join_side
 from tests.pipeline import naive, tiny
 

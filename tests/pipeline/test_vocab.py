@@ -27,6 +27,7 @@ from steadyrank.pipeline.preprocess.vocabulary import (
     merge,
 )
 from tests.pipeline.tiny import config_document
+from tests.pipeline.whole_shards import InMemory
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6, allow_nan=False, width=32), min_size=1, max_size=60)
 
@@ -64,7 +65,7 @@ def typed(labels=None, **features) -> pa.Table:
 
 
 def learned(plan, *tables):
-    return learn(merge([analyse(table, plan) for table in tables]), plan)
+    return learn(merge([analyse(InMemory(table), plan) for table in tables]), plan)
 
 
 def categorical(**keys):
@@ -271,7 +272,7 @@ def test_the_order_of_the_shards_changes_no_bit():
         )
         for n in (3, 50, 17, 400, 1)
     ]
-    parts = [analyse(table, plan) for table in tables]
+    parts = [analyse(InMemory(table), plan) for table in tables]
     expected = learn(merge(parts), plan)
     for _ in range(20):
         order = random.permutation(len(parts))

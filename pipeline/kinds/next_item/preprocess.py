@@ -43,11 +43,17 @@ from steadyrank.pipeline.preprocess.beam_job import (
     check_rejected,
     counts_under,
     create_file,
-    from_bytes,
     run_job,
+)
+from steadyrank.pipeline.preprocess.blocks import (
+    BlockFile,
+    Store,
+    Stored,
+    read_block,
     to_bytes,
 )
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition
+from steadyrank.pipeline.preprocess.spill import SPILL, loads_of
 from steadyrank.pipeline.raw_log.findings import spellings
 from steadyrank.pipeline.raw_log.split import SPLITS
 
@@ -75,7 +81,7 @@ def preprocess(
         require(NEXT_ITEM, "append")
     plan = make_plan(config, folder)
     with publish(output, overwrite) as work:
-        summary = run_job(plan.log.pieces, _steps(plan, work), work, beam_flags)
+        summary = run_job(loads_of(plan.log), _steps(plan, work), work, beam_flags)
         manifest = _manifest(plan, work, summary)
         write_json(work / "manifest.json", manifest)
     return manifest
@@ -84,7 +90,7 @@ def preprocess(
 def _steps(plan: SequencePlan, output: Path) -> Steps:
     return Steps(
         key=partial(key_events, plan=plan),
-        settle=Settle(plan),
+        settle=Settle(plan, str(output)),
         analyse=count_items,
         learn=partial(learn, plan=plan),
         write_learned=partial(write_learned, output=str(output), plan=plan),
@@ -95,25 +101,27 @@ def _steps(plan: SequencePlan, output: Path) -> Steps:
 class Settle(beam.DoFn):
     """All events of one shard's users to their sequences, by split."""
 
-    def __init__(self, plan: SequencePlan):
-        self.plan = plan
+    def __init__(self, plan: SequencePlan, output: str):
+        self.plan, self.output = plan, output
 
     def process(self, item, known: dict):
-        shard, tables = item
-        tables = [from_bytes(table) for table in tables]
+        shard, parts = item
+        tables = [read_block(part.block) for part in parts]
         sequences, rejected, counts = settle_events(tables, self.plan, known)
         for table in rejected:
             yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
         for split, table in sequences.items():
-            yield f"{split}/all-{shard:05d}", to_bytes(table)
+            with BlockFile(f"{self.output}/{SPILL}") as file:
+                store = Store(file)
+                store.add(table)
+                stored = store.finish()
+            yield f"{split}/all-{shard:05d}", stored
 
 
-def count_items(table: pa.Table) -> vocab.Analysis:
+def count_items(sequences: Stored) -> vocab.Analysis:
     """How often each item is in some training sequences."""
-    return vocab.Analysis(
-        {ITEM: vocab.count_values(table["items"].combine_chunks().flatten())}
-    )
+    return vocab.Analysis({ITEM: vocab.count_values(sequences.arrays("items"))})
 
 
 def learn(analysis: vocab.Analysis, plan: SequencePlan) -> tuple[pa.Array, dict]:
@@ -142,8 +150,8 @@ class Encode(beam.DoFn):
         self.output = output
 
     def process(self, item, learned: tuple[pa.Array, dict]):
-        key, table = item
-        table, (known, _), split = from_bytes(table), learned, key.partition("/")[0]
+        key, stored = item
+        table, (known, _), split = stored.table(), learned, key.partition("/")[0]
         lists = table["items"].combine_chunks()
         ids = look_up(lists.flatten(), known)
         lengths = lists.value_lengths().to_numpy()

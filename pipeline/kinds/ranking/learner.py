@@ -11,7 +11,8 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.protocol import Learner, Phase, Setting
 from steadyrank.pipeline.kinds.ranking.diagnosis import diagnose, read_batch
 from steadyrank.pipeline.kinds.ranking.model import compiled_model
-from steadyrank.pipeline.metrics.expert_use import ExpertUse, collapsed
+from steadyrank.pipeline.metrics.collapsed_experts import collapsed
+from steadyrank.pipeline.metrics.expert_use import ExpertUse
 from steadyrank.pipeline.metrics.predict import predict
 from steadyrank.pipeline.metrics.tasks import measure
 from steadyrank.pipeline.train.warm_start import WarmStart, continue_from

@@ -1,0 +1,131 @@
+"""Typed rows become the records of a file, a block at a time."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from steadyrank.models.features import sample_space
+from steadyrank.pipeline.examples.records import encode_blocks, write_records
+from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.beam_job import create_checked
+from steadyrank.pipeline.preprocess.memory import give_back_memory
+from steadyrank.pipeline.preprocess.settle import file_name
+from steadyrank.pipeline.raw_log.columns import is_list
+
+
+class Encode(beam.DoFn):
+    """A shard's typed rows to its TFRecord file; yields what the manifest says of it."""
+
+    def __init__(self, output: str):
+        self.output = output
+
+    def setup(self):
+        give_back_memory()
+
+    def process(self, item, learned: vocab.Learned):
+        key, rows = item
+        split, window, _ = key.split("/")
+        path, encoding = f"{file_name(key)}.tfrecord", learned.schema.fingerprint
+        tasks, unknown = [], []
+        with create_checked(f"{self.output}/{path}") as file:
+            for table in rows.blocks():
+                arrays, strangers = encode_rows(table, learned)
+                matrices = learned.schema.layout.matrices(arrays)
+                write_records(file, encode_blocks(matrices, encoding))
+                tasks.append(count_labels(arrays, learned.tasks))
+                unknown.append(strangers)
+        yield {
+            "path": path,
+            "split": split,
+            "window": window,
+            "rows": len(rows),
+            "bytes": file.bytes,
+            "checksum": file.checksum,
+            "encoding": encoding,
+            "tasks": add_by_name(tasks),
+            "unknown": add_by_name(unknown),
+        }
+
+
+def encode_rows(table: pa.Table, learned: vocab.Learned):
+    """Typed rows as the arrays of the byte contract.
+
+    Returns:
+        Key -> array, and how many values of each feature were out of vocabulary or, of
+        a multi-valued one, beyond ``max_values``.
+    """
+    arrays, unknown = {}, {}
+    for feature in learned.features:
+        key = f"feature/{feature.name}"
+        values = table[key].combine_chunks()
+        if feature.kind == "numeric":
+            arrays[key] = vocab.as_float32(values)
+            continue
+        vocabulary = learned.vocabularies[feature.name]
+        flat = values.flatten() if is_list(values.type) else values
+        ids = vocab.look_up(flat, vocabulary, feature)
+        counts = {"out_of_vocabulary": int(feature.ids.is_unknown(ids).sum())}
+        if is_list(values.type):
+            latest = feature.kind == "sequence"
+            ids, counts["beyond_max_values"] = pad_lists(
+                values, ids, feature.max_values, latest
+            )
+        arrays[key], unknown[feature.name] = ids, counts
+    for name in table.column_names:
+        if name.startswith(("label/", "truth/", "weight/")):
+            arrays[name] = vocab.as_float32(table[name].combine_chunks())
+        elif name == "group":
+            arrays[name] = table[name].to_numpy()
+    return arrays, unknown
+
+
+def pad_lists(
+    lists: pa.Array, ids: np.ndarray, width: int, latest: bool = False
+) -> tuple[np.ndarray, int]:
+    """The first ``width`` ids of each list as a matrix, 0 after the last.
+
+    Args:
+        lists: Whose lengths say which ids are in which list.
+        ids: Of all lists' values.
+        width: Of the matrix.
+        latest: Whether it is the last ids of a list that are kept, 0 before the first.
+
+    Returns:
+        int32 ``[rows, width]``, and how many ids were cut off.
+    """
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(lists)), lengths)
+    place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    if latest:
+        place += np.repeat(width - lengths, lengths)
+    kept = (place >= 0) & (place < width)
+    matrix = np.zeros((len(lists), width), np.int32)
+    matrix[rows[kept], place[kept]] = ids[kept]
+    return matrix, int((~kept).sum())
+
+
+def count_labels(arrays: dict[str, np.ndarray], tasks) -> dict[str, dict[str, int]]:
+    """Task -> rows in its sample space, positives, and labels set though not given."""
+    labels = {task.name: arrays[f"label/{task.name}"] for task in tasks}
+    counts = {}
+    for task in tasks:
+        inside = sample_space(task, tasks, labels)
+        positive = labels[task.name] > 0
+        counts[task.name] = {
+            "rows": int(inside.sum()),
+            "positives": int((positive & inside).sum()),
+            "given_violations": int((positive & ~inside).sum()),
+        }
+    return counts
+
+
+def add_by_name(parts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    """Name -> its counts over all parts."""
+    totals: dict[str, Counter] = {}
+    for part in parts:
+        for name, counts in part.items():
+            totals.setdefault(name, Counter()).update(counts)
+    return {name: dict(counts) for name, counts in totals.items()}

@@ -1,0 +1,74 @@
+"""Rows of a shard become final: read by ranges, joined, typed, and stored in blocks."""
+
+from collections import Counter
+
+import apache_beam as beam
+
+from steadyrank.pipeline.preprocess.beam_job import create_checked
+from steadyrank.pipeline.preprocess.blocks import BlockFile, Store, to_bytes
+from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
+from steadyrank.pipeline.preprocess.memory import give_back_memory
+from steadyrank.pipeline.preprocess.plan import Plan
+from steadyrank.pipeline.preprocess.rows import settle_rows
+from steadyrank.pipeline.preprocess.spill import SPILL, gather
+from steadyrank.pipeline.raw_log.findings import Findings, as_integers, count_spellings
+from steadyrank.pipeline.raw_log.one_type import in_their_order
+from steadyrank.pipeline.raw_log.open import read_all
+
+
+class Settle(beam.DoFn):
+    """All parts of one shard to its final, typed rows; those to judge on stay raw, too."""
+
+    def __init__(self, plan: Plan, output: str):
+        self.plan, self.output = plan, output
+
+    def setup(self):
+        give_back_memory()
+        wanted = {*self.plan.columns.values()}
+        data = self.plan.config.data
+        wanted |= {data.group, *data.keep_columns, *(join.on for join in data.join)}
+        tasks = self.plan.config.tasks
+        wanted |= {name for task in tasks for name in (task.truth, task.sample_weight)}
+        self.sides = []
+        for join, log in zip(data.join, self.plan.sides, strict=True):
+            names = [n for n in log.schema.names if join.prefix + n in wanted]
+            side = read_all(log, list(dict.fromkeys([join.on, *names])))
+            found = Findings.of(count_spellings(side, side.column_names), data, "")
+            self.sides.append(as_integers(side, found.whole))
+
+    def process(self, item, known: dict):
+        key, parts = item
+        data = self.plan.config.data
+        found = Findings.of(known, data, data.time, self.plan.spelled)
+        columns = () if key.startswith("train/") else raw_columns(self.plan)
+        counts: Counter = Counter()
+        raw, rows = [], 0
+        with BlockFile(f"{self.output}/{SPILL}") as file:
+            store = Store(file)
+            for tables in gather(parts):
+                settled = settle_rows(tables, self.sides, self.plan, columns, found)
+                for table in settled.rejected:
+                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
+                counts.update(settled.counts)
+                store.add(settled.typed)
+                raw += [(table, rows + numbers) for table, numbers in settled.raw]
+                rows += len(settled.typed)
+            typed = store.finish()
+        yield beam.pvalue.TaggedOutput("counts", dict(counts))
+        if not rows:
+            return
+        if columns:
+            labels = typed.select([f"label/{task.name}" for task in self.plan.tasks])
+            both, name = (in_their_order(raw), labels), file_name(key)
+            kept = keep_rows(*both, self.sides, self.plan, name, self._create)
+            yield beam.pvalue.TaggedOutput("kept", kept)
+        yield key, typed
+
+    def _create(self, path: str):
+        return create_checked(f"{self.output}/{path}")
+
+
+def file_name(key: str) -> str:
+    """A shard's file, without ending: ``test/2024-03-06-00000``."""
+    split, window, shard = key.split("/")
+    return f"{split}/{window}-{shard}"
