@@ -29,7 +29,7 @@ from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.blocks import Stored, from_bytes, to_bytes
 from steadyrank.pipeline.preprocess.engines import options_of
-from steadyrank.pipeline.preprocess.memory import give_back_memory
+from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool
 from steadyrank.pipeline.preprocess.spill import SPILL, Spill
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
 from steadyrank.pipeline.raw_log.rejected import explained, samples
@@ -87,7 +87,8 @@ def run_job(
         InputError: A file could not be read.
         PassingError: The same, and the next try may do.
     """
-    with beam.Pipeline(options=options_of(beam_flags)) as pipeline:
+    options = options_of(beam_flags)
+    with system_pool(), beam.Pipeline(options=options) as pipeline:
         _build(pipeline, list(loads), steps, str(output))
     _clear(output)
     path, samples_path = output / "summary.json", output / SAMPLES

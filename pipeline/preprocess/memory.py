@@ -1,23 +1,43 @@
-"""How a worker of preprocessing holds memory: it gives back what it no longer needs.
+"""How a process that preprocesses holds memory: it gives back what it no longer needs.
 
 Tables come and go by the hundred megabytes.  Arrow's own pool and malloc's arenas, one a
 thread, keep most of what was freed, each for itself.
 """
 
+import contextlib
 import ctypes
-import functools
+from collections.abc import Iterator
 
 import pyarrow as pa
 
 TRIM_ABOVE = 64 << 20  # bytes that are free at the top of the heap
 M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8  # malloc.h
+_launching = 0
 
 
-@functools.cache
-def give_back_memory() -> None:
-    """Set this process up; where there is no glibc, as far as Arrow goes."""
+@contextlib.contextmanager
+def system_pool() -> Iterator[None]:
+    """Arrow's memory comes from the system within; for the process that starts a job.
+
+    It may go on to train: how its malloc works is left as it is.
+    """
+    global _launching
+    before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    _launching += 1
+    try:
+        yield
+    finally:
+        _launching -= 1
+        pa.set_memory_pool(before)
+
+
+def give_back_memory() -> None:
+    """Set up a worker; of one that is no process of its own, ``system_pool`` sees to it."""
+    if _launching:
+        return
+    pa.set_memory_pool(pa.system_memory_pool())
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc
     if mallopt:
         mallopt(M_ARENA_MAX, 1)
         mallopt(M_TRIM_THRESHOLD, TRIM_ABOVE)

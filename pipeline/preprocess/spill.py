@@ -6,7 +6,7 @@ in the final order of a shard and hold all duplicates of a row together, so that
 can be made final some ranges at a time.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from steadyrank.pipeline.preprocess.blocks import (
     read_block,
 )
 from steadyrank.pipeline.preprocess.rows import HIGH, alike
-from steadyrank.pipeline.raw_log.open import Log
+from steadyrank.pipeline.raw_log.formats.base import Piece
 
 SPILL = "spill"  # the folder of such files, until the job has ended
 LOAD_ROWS = 1_000_000  # about so many a load, and
@@ -37,13 +37,14 @@ class Part(NamedTuple):
     block: Block
 
 
-def loads_of(log: Log) -> list[list]:
+def loads_of(pieces: Sequence[Piece], rows: int) -> list[Sequence[Piece]]:
     """The pieces of a log, some million rows together.
 
-    Rows of single pieces are not known: they are taken to be alike.
+    Args:
+        pieces: Which are taken to have as many rows, one as another.
+        rows: Of the log.
     """
-    pieces = list(log.pieces)
-    wanted = max(LOADS, -(-log.rows // LOAD_ROWS))
+    wanted = max(LOADS, -(-rows // LOAD_ROWS))
     each = max(1, len(pieces) // wanted)
     return [pieces[start : start + each] for start in range(0, len(pieces), each)]
 

@@ -92,7 +92,8 @@ def preprocess(
         require_same_kind(plan, base)
         plan = replace(plan, spelled=base.manifest.get("spellings", {}))
     with publish(output, overwrite) as work:
-        summary = run_job(loads_of(plan.log), _steps(plan, work), work, beam_flags)
+        loads = loads_of(plan.log.pieces, plan.log.rows)
+        summary = run_job(loads, _steps(plan, work), work, beam_flags)
         manifest = _manifest(plan, work, summary, base)
         write_json(work / "manifest.json", manifest)
     return manifest

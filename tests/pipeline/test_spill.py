@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.kinds import preprocess
-from steadyrank.pipeline.preprocess import blocks, spill
+from steadyrank.pipeline.preprocess import blocks, memory, spill
 from steadyrank.pipeline.preprocess.blocks import Block, BlockFile, Store, read_block
 from steadyrank.pipeline.preprocess.rows import HIGH
 from steadyrank.pipeline.preprocess.spill import Part, Spill, by_range, gather
@@ -175,13 +175,19 @@ def test_nothing_to_write_leaves_no_file(tmp_path):
 
 
 def test_pieces_of_a_log_are_shared_out_in_loads():
-    def log(pieces, rows):
-        return type("Log", (), {"pieces": tuple(range(pieces)), "rows": rows})()
-
-    assert [len(load) for load in spill.loads_of(log(5, 100))] == [1] * 5
-    loads = spill.loads_of(log(400, 40_000_000))
+    assert [len(load) for load in spill.loads_of(range(5), 100)] == [1] * 5
+    loads = spill.loads_of(range(400), 40_000_000)
     assert len(loads) == 40 and [n for load in loads for n in load] == list(range(400))
-    assert len(spill.loads_of(log(64, 1_000_000))) == 16
+    assert len(spill.loads_of(range(64), 1_000_000)) == 16
+
+
+def test_the_launcher_keeps_its_malloc_and_gets_its_pool_back(monkeypatch):
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: pytest.fail("malloc was touched"))
+    before = pa.default_memory_pool()
+    with memory.system_pool():
+        memory.give_back_memory()
+        assert pa.default_memory_pool().backend_name == "system"
+    assert pa.default_memory_pool().backend_name == before.backend_name != "system"
 
 
 def test_gathering_sorts_parts_that_come_in_any_order(tmp_path):

@@ -81,7 +81,8 @@ def preprocess(
         require(NEXT_ITEM, "append")
     plan = make_plan(config, folder)
     with publish(output, overwrite) as work:
-        summary = run_job(loads_of(plan.log), _steps(plan, work), work, beam_flags)
+        loads = loads_of(plan.log.pieces, plan.log.rows)
+        summary = run_job(loads, _steps(plan, work), work, beam_flags)
         manifest = _manifest(plan, work, summary)
         write_json(work / "manifest.json", manifest)
     return manifest
