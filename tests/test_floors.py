@@ -12,7 +12,7 @@ NAME = "steadyrank"
 # lowest first; a floor imports from itself and from those before it
 FLOORS = ("components", "models", "pipeline")
 PIPELINE = ("files", "config", "kinds.protocol", "raw_log", "examples", "preprocess")
-PIPELINE += ("metrics", "gates", "report", "train", "export", "evaluate", "kinds")
+PIPELINE += ("metrics", "gates", "report", "train", "export", "evaluate", "score", "kinds")
 PIPELINE += ("studies", "synthetic", "propose")
 PIPELINE += ("preflight", "run", "nightly", "api", "cli")
 WHOLE = tuple(floor for floor in PIPELINE if "." not in floor)

@@ -13,12 +13,14 @@ from steadyrank.pipeline.api.results import (
     NightResult,
     ReleaseResult,
     ReplayResult,
+    ScoreResult,
     ServeCheckResult,
     StabilityResult,
     SweepResult,
     SynthesizeResult,
 )
 from steadyrank.pipeline.api.runs import nightly, release, run
+from steadyrank.pipeline.api.scores import score
 from steadyrank.pipeline.api.stages import evaluate, export, preprocess, synthesize, train
 from steadyrank.pipeline.api.studies import stability, sweep
 from steadyrank.pipeline.api.views import compare, inspect, replay, serve_check
@@ -50,6 +52,7 @@ __all__ = [
     "ReleaseResult",
     "ReplayResult",
     "RunResult",
+    "ScoreResult",
     "SequenceConfig",
     "ServeCheckResult",
     "StabilityResult",
@@ -67,6 +70,7 @@ __all__ = [
     "release",
     "replay",
     "run",
+    "score",
     "serve_check",
     "stability",
     "sweep",

@@ -191,6 +191,29 @@ class ServeCheckResult:
 
 
 @dataclass(frozen=True)
+class ScoreResult:
+    """A scored table.
+
+    Attributes:
+        output: Its folder: ``part-*.parquet``, ``rejected/``, ``scores.json``.
+        rows: That were read: the scored and the rejected.
+        scored: That the model gave scores for.
+        written: Of these; fewer where only the best of each user were to be kept.
+        rejected: Reason -> rows.
+        samples: Reason -> what is to be shown of its first row.
+        model_version: That every row is marked with.
+    """
+
+    output: Place
+    rows: int
+    scored: int
+    written: int
+    rejected: Mapping[str, int]
+    samples: Mapping[str, dict[str, Any]]
+    model_version: str
+
+
+@dataclass(frozen=True)
 class ReplayResult:
     """One batch of a training run.
 

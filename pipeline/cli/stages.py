@@ -190,6 +190,43 @@ def run(
 
 
 @app.command(**BEAM)
+def score(
+    context: typer.Context,
+    model: Model,
+    input: Annotated[list[str], typer.Option(help="Raw rows: paths, folders or patterns.")],
+    output: Output,
+    data: place("What the model's side tables are relative to.") = ".",
+    keep: Annotated[
+        str, typer.Option(help="Columns to hand on: user_id,item=video_id.")
+    ] = "",
+    top: Annotated[int | None, typer.Option(help="Rows of each --by, the best.")] = None,
+    by: Annotated[str | None, typer.Option(help="A column, such as user_id.")] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+):
+    """Score raw rows with an export: each task, the score, rejected rows with reasons.
+
+    Example: `steadyrank score --model export --input 'new/*.parquet' --output scores
+    --keep user_id,video_id --top 100 --by user_id`
+    """
+    tell(
+        api.score(
+            model=model,
+            input=input,
+            output=output,
+            data=data,
+            keep=keep,
+            top=top,
+            by=by,
+            resume=resume,
+            overwrite=overwrite,
+            beam_flags=context.args,
+            progress=Shown(),
+        )
+    )
+
+
+@app.command(**BEAM)
 def nightly(
     context: typer.Context,
     config: ConfigPath,

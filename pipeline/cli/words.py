@@ -70,6 +70,20 @@ def _(result: api.PreprocessResult) -> None:
         say(f"warning: feature {name} has no value in any training row")
 
 
+@tell.register
+def _(result: api.ScoreResult) -> None:
+    from steadyrank.pipeline.raw_log.rejected import explained  # with Arrow
+
+    rejected = sum(result.rejected.values())
+    best = f", of which {result.written:,} kept" if result.written < result.scored else ""
+    say(
+        f"{result.rows:,} rows read = {result.scored:,} scored + {rejected:,} rejected"
+        f"{best}, by version {result.model_version}, in {result.output}"
+    )
+    for reason, count in result.rejected.items():
+        say(f"rejected: {reason}: {count:,}{explained(reason, result.samples[reason])}")
+
+
 def _say_of_files(manifest: Mapping) -> None:
     """What of the log was not read, or may be read otherwise than it was meant."""
     from steadyrank.pipeline.raw_log.findings import mixed

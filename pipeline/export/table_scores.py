@@ -4,7 +4,7 @@ What the examples were encoded with plays no part: the export has its vocabulari
 Tables come batch by batch, so memory does not grow with the rows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +19,14 @@ class TableScorer:
 
     Args:
         export: The model.
+        columns: Feature -> the column that it is read from; None: as its card says.
 
     Attributes:
         columns: Feature -> the column that it is read from.
     """
 
-    def __init__(self, export: Export):
-        self.columns = export.columns
+    def __init__(self, export: Export, columns: Mapping[str, str] | None = None):
+        self.columns = export.columns if columns is None else columns
         self._export, self._features = export, export.schema.features
 
     def require(self, schema: pa.Schema, role: str, where: str) -> None:

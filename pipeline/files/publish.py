@@ -16,7 +16,7 @@ from steadyrank.pipeline.files.scratch import scratch
 
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
 # by which a folder is known for what a stage wrote, and --overwrite may remove it
-MARKERS = ("manifest.json", "train.json", "verdict.json", "stability.json")
+MARKERS = ("manifest.json", "train.json", "verdict.json", "stability.json", "scores.json")
 MARKERS += ("*/saved_model.pb", "truth.parquet")  # exports, a synthetic log
 
 

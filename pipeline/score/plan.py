@@ -1,0 +1,165 @@
+"""What scoring a table will do, settled before it starts: files, columns, types."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from steadyrank.models.features import Feature
+from steadyrank.pipeline.config import Config, parse_config
+from steadyrank.pipeline.config.sections import Split
+from steadyrank.pipeline.examples.example_set import Schema
+from steadyrank.pipeline.export.card import CARD, EXTRA, columns_of, find_version, read_card
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.publish import hash_folder
+from steadyrank.pipeline.preprocess.plan import Plan, make_plan
+from steadyrank.pipeline.raw_log.findings import OTHER
+
+SCORE, VERSION = "score", "model_version"  # columns that every row gets
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """Everything that the workers need to know; small, so that it travels.
+
+    Attributes:
+        model: The export's folder.
+        version: Its name.
+        log: The log and side tables of the model's config, of the rows to be scored.
+        features: As the model knows them.
+        columns: Feature -> the column of the rows that it is read from.
+        kept: Name in the output -> column of the rows.
+        whole: Columns of texts in which ``107.0`` is ``107``, as in training.
+        top: Rows to keep of each value of ``by``, the best first; None: all.
+        by: A name in ``kept``.
+    """
+
+    model: str
+    version: str
+    log: Plan
+    features: tuple[Feature, ...]
+    columns: dict[str, str]
+    kept: dict[str, str]
+    whole: tuple[str, ...]
+    top: int | None = None
+    by: str | None = None
+
+    def same(self) -> dict:
+        """What an interrupted scoring must share with the one that goes on with it."""
+        return {
+            "model": hash_folder(Path(self.model)),
+            "pieces": [[piece.path, piece.part] for piece in self.log.log.pieces],
+            "kept": self.kept,
+            "top": self.top,
+            "by": self.by,
+        }
+
+
+def plan_scores(
+    model: Path,
+    inputs: Iterable[str],
+    folder: Path,
+    *,
+    keep: Iterable[str] = (),
+    top: int | None = None,
+    by: str | None = None,
+) -> ScorePlan:
+    """Look at the model's card and at every input file.
+
+    Args:
+        model: An export, or a folder of versions, of which the latest is taken.
+        inputs: Paths, folders or patterns of the rows, relative to ``folder``.
+        folder: What these and the side tables of the model's config are relative to.
+        keep: Columns to hand on, each ``NAME`` or ``NEW=NAME``; none: the group's, where
+            the rows have it.
+        top: Rows to keep of each value of ``by``.
+        by: A column.
+
+    Raises:
+        InputError: It is no export of a ranking model, or a file, a column or a type
+            does not suit.
+    """
+    path = find_version(Path(model))
+    card = read_card(path)
+    if card.get("kind", "ranking") != "ranking":
+        raise InputError(
+            f"{path}: score is for ranking models; a next-item model scores the whole "
+            "catalogue after a history, which its serving signature gives."
+        )
+    schema = Schema.from_dict(card["schema"], path / EXTRA / CARD)
+    if (top is None) != (by is None):
+        raise InputError("--top and --by go together: --top 100 --by user_id.")
+    if top is not None and top < 1:
+        raise InputError(f"--top must be at least 1. Received: {top}.")
+    config = parse_config(card["config"], str(path / EXTRA / CARD))
+    kept = _named(keep)
+    if by is not None and by not in kept and by not in kept.values():
+        kept = {by: by, **kept}
+    plan = _plan(config, list(inputs), folder, kept)
+    if not kept and config.data.group in plan.log.schema.names:
+        kept = {config.data.group: config.data.group}
+        plan = _plan(config, list(inputs), folder, kept)
+    _require_apart(kept, [task.name for task in schema.tasks])
+    if by is not None and by not in kept:
+        by = next(name for name, column in kept.items() if column == by)
+    spelled = (card.get("data") or {}).get("spellings") or {}
+    whole = tuple(name for name, counts in spelled.items() if not counts[OTHER])
+    return ScorePlan(
+        model=str(path),
+        version=path.name,
+        log=plan,
+        features=schema.features,
+        columns=columns_of(card),
+        kept=kept,
+        whole=whole,
+        top=top,
+        by=by,
+    )
+
+
+def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str]) -> Plan:
+    """A plan of preprocessing for rows that have no labels and need no split."""
+    data = config.data.model_copy(
+        update={
+            "input": inputs,
+            "time": None,
+            "group": None,
+            "key": [],
+            "split": Split(validation=0.5, test=0.25),  # any: it is not asked for
+            "keep_columns": [*dict.fromkeys(kept.values())],
+        }
+    )
+    bare = config.model_copy(update={"data": data, "tasks": []})
+    return make_plan(bare, folder)
+
+
+def _named(keep: Iterable[str]) -> dict[str, str]:
+    kept: dict[str, str] = {}
+    for text in keep:
+        new, mark, name = text.partition("=")
+        name = name if mark else new
+        if not new or not name:
+            raise InputError(
+                f"--keep takes columns, each NAME or NEW=NAME. Received: {text!r}."
+            )
+        if new in kept:
+            raise InputError(f"--keep names {new!r} twice.")
+        kept[new] = name
+    return kept
+
+
+def _require_apart(kept: dict[str, str], tasks: list[str]) -> None:
+    """Raise where a kept column would be called as one that the model gives."""
+    given = [*tasks, SCORE, VERSION]
+    for name, column in kept.items():
+        if name in given:
+            raise InputError(
+                f"--keep {name}: the model's own column is called so. Give the log's "
+                f"another name: --keep {free_name(name, given)}={column}."
+            )
+
+
+def free_name(name: str, taken: list[str]) -> str:
+    """A name like another that is not taken."""
+    while name in taken:
+        name = f"log_{name}"
+    return name
