@@ -181,9 +181,7 @@ class NextItemModel(TrainedModel):
         rows = BatchRows(self.tables, located, self.embedding_optimizer)
         count = _global_sum(tf.math.count_nonzero(targets, dtype=tf.float32))
         loss, of_dense, of_rows = self._compute(seen, targets, rows.gathered, sample, count)
-        dense = zip(of_dense, self.dense_variables, strict=True)
-        self.dense_optimizer.apply_gradients(dense)
-        rows.apply(of_rows)
+        self.update(of_dense, rows, of_rows)
         return self.report(loss, {TASK: loss})
 
     def gradients(self, data):

@@ -239,10 +239,7 @@ class RankingModel(TrainedModel):
         shared = self.trunk.trainable_variables if self.trunk is not None else []
         instead = self.weighting.step(tape, losses, shared, penalty)
         of_dense = [instead.get(v.ref(), g) for v, g in zip(dense, of_dense, strict=True)]
-        if dense:
-            self.dense_optimizer.apply_gradients(zip(of_dense, dense, strict=True))
-        if of_rows:
-            rows.apply(of_rows)
+        self.update(of_dense, rows, of_rows)
         return self.report(loss, losses)
 
     def _penalty(self):

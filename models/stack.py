@@ -160,7 +160,9 @@ def _grown(model, sources, copied, keeps_blocks, silent):
         model.catch_up()
         dense, rows = model.dense_optimizer, model.embedding_optimizer
         settings = [(each, each.get_config()) for each in (dense, rows)]
-        deep.compile(*(type(o).from_config(c) for o, c in settings), xla=model.xla)
+        guard = model.spike_guard and model.spike_guard.kappa
+        optimizers = (type(o).from_config(c) for o, c in settings)
+        deep.compile(*optimizers, spike_guard=guard, xla=model.xla)
     old, new = model.saved_weights(), deep.saved_weights()
     plan = _plan(new, sources, copied, keeps_blocks, silent)
     check_names(plan, old, new, _left_out(old, sources, copied, keeps_blocks))

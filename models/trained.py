@@ -1,26 +1,33 @@
 """What every kind of model that is trained has: two optimizers, which share its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
+
+from steadyrank.components.optimizers.gradients import to_dense
+from steadyrank.components.optimizers.spike_guard import SpikeGuard
+from steadyrank.models.batch_rows import BatchRows
 
 
 class TrainedModel(tf.keras.Model):
     """Embedding tables, which one optimizer updates, and dense weights, which another does.
 
     A subclass says which tables it has (``tables``), which tasks (``task_weights``), and
-    by which names its weights are logged and saved.  Its ``train_step`` ends in ``report``.
+    by which names its weights are logged and saved.  Its ``train_step`` ends in ``update``
+    and ``report``.
     """
 
-    def compile(self, dense_optimizer, embedding_optimizer, **kwargs):
+    def compile(self, dense_optimizer, embedding_optimizer, *, spike_guard=None, **kwargs):
         """Takes two optimizers, which together update every weight exactly once.
 
         Args:
             dense_optimizer: For everything but the embedding tables.
             embedding_optimizer: For the tables, of which a batch reads some rows.
+            spike_guard: kappa of a ``SpikeGuard`` in front of both; None: there is none.
             **kwargs: Passed to Keras.
         """
         super().compile(**kwargs)
+        self.spike_guard = None if spike_guard is None else SpikeGuard(spike_guard)
         self.dense_optimizer = dense_optimizer
         self.embedding_optimizer = embedding_optimizer
         dense_optimizer.build(self.dense_variables)
@@ -67,6 +74,34 @@ class TrainedModel(tf.keras.Model):
         for table in self.embedding_variables:
             self.embedding_optimizer.catch_up(table)
 
+    def update(
+        self, of_dense: Sequence, rows: BatchRows, of_rows: Mapping[str, tf.Tensor]
+    ) -> None:
+        """Move every weight: gradients summed over replicas, guarded, clipped.
+
+        Args:
+            of_dense: This replica's gradients, in the order of ``dense_variables``; None
+                where a weight has none.
+            rows: The batch's rows of the tables.
+            of_rows: Table -> ``[N, D]``, this replica's gradients of what was gathered.
+        """
+        pairs = zip(of_dense, self.dense_variables, strict=True)
+        pairs = [(g, v) for g, v in pairs if g is not None]
+        if pairs:
+            pairs = self.dense_optimizer.aggregate_gradients(pairs)
+        if pairs and self.spike_guard is not None:
+            gradients = [to_dense(g) for g, _ in pairs]
+            f = self.spike_guard(gradients)
+            pairs = [
+                (tf.cast(f, g.dtype) * g, v)
+                for g, (_, v) in zip(gradients, pairs, strict=True)
+            ]
+            of_rows = {name: tf.cast(f, g.dtype) * g for name, g in of_rows.items()}
+        if pairs:
+            self.dense_optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
+        if of_rows:
+            rows.apply(of_rows)
+
     def report(self, loss, losses: Mapping) -> dict:
         """What ``train_step`` gives, once the optimizers have moved.
 
@@ -77,8 +112,12 @@ class TrainedModel(tf.keras.Model):
         Returns:
             ``loss`` and ``losses``, ``clipping`` (dense variable -> its clipping factor),
             ``clipped_rows`` (table -> fraction of the batch's rows that were clipped),
-            ``nonfinite`` (tensors and rows skipped so far).
+            ``nonfinite`` (tensors and rows skipped so far) and, where there is a guard,
+            ``spike_factor`` (what it multiplied all gradients by).
         """
+        guard = {}
+        if self.spike_guard is not None:
+            guard = {"spike_factor": self.spike_guard.factor + 0.0}
         dense, rows = self.dense_optimizer, self.embedding_optimizer
         return {
             "loss": loss,
@@ -92,4 +131,5 @@ class TrainedModel(tf.keras.Model):
                 for v in self.embedding_variables
             },
             "nonfinite": dense.nonfinite_count + rows.nonfinite_count,
+            **guard,
         }

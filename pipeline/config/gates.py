@@ -12,6 +12,7 @@ class DivergenceGate(Section):
 
     max_micro: Annotated[int, Field(ge=0)]  # micro-divergences let pass
     max_rollbacks: Annotated[int, Field(ge=0)] = 0  # divergences that training survived
+    max_spikes: Annotated[int, Field(ge=0)] | None = None  # steps held back by the guard
 
 
 class AucGate(Section):

@@ -64,4 +64,16 @@ def divergence_gates(found: Mapping | None, gate: Mapping | None) -> list[dict]:
         "divergence", None, f"max {limit} rollbacks", back, limit, back <= limit
     )
     survived["reason"] = f"training went back to a healthy checkpoint {back} times"
-    return [full, finite, few, survived]
+    return [full, finite, few, survived, *_spikes(found, gate.get("max_spikes"))]
+
+
+def _spikes(found: Mapping, most: int | None) -> list[dict]:
+    if most is None:
+        return []
+    spikes, limit = found.get("spikes", 0), f"max {most} spikes"
+    held = simple("divergence", None, limit, spikes, most, spikes <= most)
+    held["reason"] = (
+        f"train.spike_guard held back {spikes} of {found['steps']} steps, whose gradient "
+        "was far longer than those before"
+    )
+    return [held]

@@ -111,8 +111,10 @@ def divergence_sentence(divergence: dict) -> str:
         end = "Training did not diverge"
     times = "time" if micro == 1 else "times"
     bad = divergence.get("nonfinite_steps", 0)
+    held = divergence.get("spikes", 0)
+    guarded = f" {count(held)} steps were held back as spikes." if held else ""
     return f"{end}: {count(steps)} steps, micro divergence {micro} {times}, " + (
-        f"{count(bad)} steps with values that are not finite."
+        f"{count(bad)} steps with values that are not finite.{guarded}"
     )
 
 

@@ -31,6 +31,7 @@ from steadyrank.pipeline.train.logged_step import LoggedStep
 
 EVALUATION_ROWS = 8192
 CALM = 1.5  # times the first loss: what stays below it never rose
+JUMP = 3.0  # times the first loss: what went beyond it did harm
 ALIVE_AUC = 0.55  # what a task must have had before, to be told from chance
 LOOK_STEPS = 10  # steps between looks at the losses
 UNIT = {"relative": 0.1, "absolute": 1e-3}  # of clippy_unit, where none are given
@@ -133,6 +134,8 @@ class Prober:
         self._dense_settings = self.model.dense_optimizer.get_config()
         self._table_slots = _starts(self.model.embedding_optimizer)
         self._table_slots += _starts(self.model.weighting)
+        if self.model.spike_guard is not None:
+            self._table_slots += _starts(self.model.spike_guard)
         self._predict = BatchFunction(self.model.head.predict_tasks)
         self._methods: dict[str, tuple] = {}
         self._weights: dict[int, list[np.ndarray]] = {}
@@ -317,14 +320,16 @@ class Watch:
     def _slow(self, summary: dict) -> bool:
         """Whether all that is wrong is that some tasks have not begun to learn.
 
-        They had no AUC to lose, and either another task has learned, or no loss ever
-        rose.  A shared bottom that is lost takes every task with it.
+        They had no AUC to lose, and either another task has learned and the loss never
+        jumped, or it never rose at all.  A shared bottom that is lost takes every task
+        with it; one that was hit may leave the easiest alive.
         """
         dead, last = set(summary["dead_tasks"]), self.areas[-1] if self.areas else {}
         had = {t for areas in self.areas for t in dead if areas[t] > ALIVE_AUC}
-        calm = max(self.losses) <= CALM * self.losses[0] and not summary["micro"]
+        peak = float(np.max(self.losses)) / self.losses[0]  # NaN: neither
+        calm, even = peak <= CALM and not summary["micro"], peak <= JUMP
         others = any(last[task] > ALIVE_AUC for task in self.certain - dead)
-        return bool(dead) and not had and (calm or others)
+        return bool(dead) and not had and (calm or (even and others))
 
 
 def _is_certain(result: dict) -> bool:
@@ -345,9 +350,9 @@ def _why(summary: dict, losses: list[float], slow: bool) -> str:
     return f"loss jumped at step {at}, to {np.max(losses[at - 1 :]):.3g}, and stayed high"
 
 
-def _starts(optimizer: tf.keras.optimizers.Optimizer) -> list[tuple]:
-    """An optimizer's variables, each with what it holds now."""
-    return [(variable, variable.numpy()) for variable in optimizer.variables]
+def _starts(owner: tf.keras.optimizers.Optimizer | tf.Module) -> list[tuple]:
+    """The variables of an optimizer, or of a module, each with what it holds now."""
+    return [(variable, variable.numpy()) for variable in owner.variables]
 
 
 def method_of(text: str) -> Method:

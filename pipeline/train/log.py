@@ -17,7 +17,7 @@ def append_lines(path: Path, lines: Iterable[dict]) -> None:
     """Append lines; NaN and infinity become null.
 
     A layer that was not clipped, whose factor is 1, is left out of ``clipping``: that
-    is most layers in most steps.
+    is most layers in most steps.  So is the ``spike_factor`` of a step that passed whole.
     """
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(finite(_compact(line))) + "\n" for line in lines)
@@ -27,7 +27,10 @@ def _compact(line: dict) -> dict:
     if "clipping" not in line:
         return line
     clipped = {name: f for name, f in line["clipping"].items() if f != 1.0}
-    return {**line, "clipping": clipped}
+    line = {**line, "clipping": clipped}
+    if line.get("spike_factor") == 1.0:
+        del line["spike_factor"]
+    return line
 
 
 def read_lines(path: Path) -> Iterator[dict]:
@@ -165,12 +168,14 @@ def divergence_of(lines: Sequence[dict], trained: int) -> dict:
         trained: Steps that the training took, of which each must have its line.
 
     Returns:
-        The detector's summary, ``rollbacks``, and the steps ``logged`` and ``trained``.
+        The detector's summary, ``rollbacks``, ``spikes`` (steps that the guard held
+        back), and the steps ``logged`` and ``trained``.
     """
     phases: dict[int, DivergenceDetector] = {}
-    rollbacks, measured, logged = 0, {}, len(set(steps_in(lines)))
+    rollbacks, spikes, measured, logged = 0, 0, {}, len(set(steps_in(lines)))
     for line in lines:
         rollbacks += "rollback" in line
+        spikes += line.get("spike_factor", 1.0) < 1
         watch(phases.setdefault(line.get("phase", 0), DivergenceDetector()), line)
         measured |= _last_aucs(line, measured)
     detectors = [*phases.values()] or [DivergenceDetector()]
@@ -178,7 +183,8 @@ def divergence_of(lines: Sequence[dict], trained: int) -> dict:
     lost = [detector.loss_diverged_at for detector in detectors]
     at = min((place for place in lost if place is not None), default=None)
     dead = {task: measured[task] for task in found["dead_tasks"] if task in measured}
-    counts = {"rollbacks": rollbacks, "logged": logged, "trained": trained}
+    counts = {"rollbacks": rollbacks, "spikes": spikes}
+    counts |= {"logged": logged, "trained": trained}
     return {**found, "loss_diverged_at": at, "dead": dead, **counts}
 
 

@@ -50,7 +50,8 @@ def compile_model(model: NextItemModel, config: SequenceConfig, backoff=1.0) -> 
     of_rows, of_dense = (Backoff(s.learning_rate, backoff) for s in (embedding, dense))
     rates = Rates(of_rows, embedding.l2, of_dense, {})
     optimizers = make_optimizers(dense, embedding, rates)
-    model.compile(*optimizers, xla=config.train.xla)
+    guard = config.train.spike_guard
+    model.compile(*optimizers, spike_guard=guard, xla=config.train.xla)
 
 
 def start(setting: Setting, number: int) -> NextItemModel:

@@ -59,7 +59,8 @@ def compiled_model(
         embedding_rate=rate(rates.embedding_rate, embedding.warmup),
     )
     optimizers = make_optimizers(dense, embedding, rates)
-    model.compile(*optimizers, task_weighting(config, model, steps))
+    weighting = task_weighting(config, model, steps)
+    model.compile(*optimizers, weighting, spike_guard=settings.spike_guard)
     return model
 
 
