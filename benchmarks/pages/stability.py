@@ -70,6 +70,41 @@ def over_best(headline: dict, mark: str) -> str:
     return f"{gain(mean)} ({span(seeds)})"
 
 
+KINDS = {
+    "labels": "labels of one task are 100",
+    "inverted": "no and yes exchanged in every task",
+    "numbers": "every number 1,000 deviations up",
+    "weights": "one row weighs a million times",
+    "five": "five batches running as in the first line",
+}
+
+
+def spikes(found: dict) -> str:
+    """AUC lost to a bad batch, without a guard and with some; a row a kind of batch."""
+    lost = found["result"]["loss"]
+    heads = ["a bad batch", *(_guard(name) for name in lost)]
+    rows = [
+        [
+            said,
+            *(f"{gain(-each[kind][0])} ({_between(each[kind])})" for each in lost.values()),
+        ]
+        for kind, said in KINDS.items()
+    ]
+    rows.append(
+        ["steps held back in healthy runs", *map(str, found["result"]["fired"].values())]
+    )
+    return markdown(heads, rows)
+
+
+def _guard(name: str) -> str:
+    return "no guard" if name == "none" else f"guard {float(name):g}"
+
+
+def _between(mean_low_high: list) -> str:
+    _, low, high = mean_low_high
+    return span([-high, -low])
+
+
 def claims(study: dict) -> str:
     """What was measured for the paper's claims."""
     model = study["models"]["large_dcn"]

@@ -61,7 +61,7 @@ class SpikeGuard(tf.Module):
         if not kappa > 1:
             raise ValueError(
                 f"kappa must be above 1: at 1 half of all steps would be held back. "
-                f"Received: kappa={kappa!r}. Use 4."
+                f"Received: kappa={kappa!r}. Use 3."
             )
         self.kappa = kappa
         self.a = _scalar(0.0, "a")

@@ -182,7 +182,7 @@ class SequenceTrain(Section):
     xla: bool = False  # on a CPU it pays with SASRec alone; compiles for each depth
     # a step whose gradient is longer than so many times the usual is shortened to that,
     # dense weights and tables alike: one bad batch; null: none is
-    spike_guard: Annotated[float, Field(gt=1)] | None = 4.0
+    spike_guard: Annotated[float, Field(gt=1)] | None = 3.0
     on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
     rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rates, each time

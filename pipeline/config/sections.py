@@ -405,7 +405,7 @@ class Train(Section):
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000  # steps
     # a step whose gradient is longer than so many times the usual is shortened to that,
     # dense weights and tables alike: one bad batch; null: none is
-    spike_guard: Annotated[float, Field(gt=1)] | None = 4.0
+    spike_guard: Annotated[float, Field(gt=1)] | None = 3.0
     on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
     rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rates, each time
