@@ -13,7 +13,7 @@ comes one bad batch, of four kinds, or five in a row:
 - ``five``: five batches running as in ``labels``.
 
 Each without a guard and with ``train.spike_guard`` at 3, 4 and 5, against the healthy run
-of the same seed; ``--days later``: what was chosen on these days, 3, on the four after them.
+of the same seed; ``--days later``: what was chosen there, 3, on the four days after.
 Means of AUC are over the tasks whose labels were not touched (``inverted``: all four).
 
 The last line is a JSON object: ``loss`` (guard -> kind -> mean AUC lost over seeds, with
