@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from steadyrank.components.losses import masked_mean, sampled_softmax
+from steadyrank.components.optimizers.gradients import to_dense
 from steadyrank.components.sequences.blocks import StochasticSharedIds
 from steadyrank.components.sequences.encoder import SequenceEncoder
 from steadyrank.models.batch_rows import BatchRows
@@ -30,10 +31,16 @@ class NextItemModel(TrainedModel):
     SSE-PT is SASRec with ``users``: each item's vector is followed by the user's, and ids
     are shared at random in training.
 
+    With ``tied`` the softmax has no table of its own: an item's logit is the product of
+    the state and the item's vector, as in SASRec's article.  Every step then reads the
+    whole item table, which belongs to the dense optimizer.
+
     Args:
         encoder: Between embedding and softmax.
         items: V.
         dim: Width of the embedding; the states are as wide, with users twice.
+        tied: Whether the softmax reads the item table; with a full softmax alone, and
+            without users.
         sampled: Share of the catalogue in the training softmax, .2 as published; None:
             all of it.
         masked_inputs: Rate at which inputs are hidden in training.
@@ -47,6 +54,8 @@ class NextItemModel(TrainedModel):
         States ``[B, T, D]``.
     """
 
+    xla = False  # until compiled otherwise
+
     def __init__(
         self,
         encoder: SequenceEncoder,
@@ -55,6 +64,7 @@ class NextItemModel(TrainedModel):
         sampled: float | None = None,
         masked_inputs: float = 0.0,
         users: int | None = None,
+        tied: bool = False,
         seed: int = 1,
         **kwargs,
     ):
@@ -64,7 +74,13 @@ class NextItemModel(TrainedModel):
                 f"sampled must lie in (0, 1]. Received: sampled={sampled}. "
                 "Use None for the full softmax."
             )
+        if tied and (sampled is not None or users):
+            raise ValueError(
+                "tied needs a full softmax, over items alone. Received: "
+                f"sampled={sampled}, users={users}. Use tied=False."
+            )
         self.encoder, self.items, self.dim = encoder, items, dim
+        self.tied = tied
         self.sampled, self.masked_inputs = sampled, masked_inputs
         self.users, self.seed = users, seed
         self.item_table = self._table("item", items + 1, dim, 0)
@@ -73,26 +89,29 @@ class NextItemModel(TrainedModel):
         self._shared_items = StochasticSharedIds(items + 1, item_rate, seed)
         self._shared_users = StochasticSharedIds((users or 0) + 1, SHARED_USERS, seed + 2)
         width = dim * (2 if users else 1)
-        start = tf.keras.initializers.RandomNormal(stddev=0.01, seed=seed + 3)
-        # One row a class, its bias the last number: a row is then read in one gather.
-        self.softmax_table = self.add_weight(
-            "softmax",
-            [items, width + 1],
-            initializer=lambda shape, dtype=None, **_: tf.concat(
-                [start([items, width], dtype), tf.fill([items, 1], SOFTMAX_BIAS)], axis=1
-            ),
-        )
+        self.softmax_table = None if tied else self._softmax(items, width, seed + 3)
         self({ITEMS: tf.zeros([1, 1], tf.int32), USER: tf.zeros([1], tf.int32)})  # builds
 
     def _table(self, name, rows, dim, number):
         start = tf.keras.initializers.TruncatedNormal(stddev=0.02, seed=self.seed + number)
         return self.add_weight(f"{name}_embedding", [rows, dim], initializer=start)
 
+    def _softmax(self, items, width, seed):
+        """One row a class, its bias the last number: a row is then read in one gather."""
+        start = tf.keras.initializers.RandomNormal(stddev=0.01, seed=seed)
+
+        def initial(_, dtype=None, **__):
+            bias = tf.fill([items, 1], SOFTMAX_BIAS)
+            return tf.concat([start([items, width], dtype), bias], axis=1)
+
+        return self.add_weight("softmax", [items, width + 1], initializer=initial)
+
     def compile(self, dense_optimizer, embedding_optimizer, xla=False, **kwargs):
         """Takes two optimizers, which together update every weight exactly once.
 
         Args:
-            dense_optimizer: For the encoder, and a full softmax.
+            dense_optimizer: For the encoder, and a full softmax, with the items' table
+                where that is tied to it.
             embedding_optimizer: For the tables, of which a batch reads some rows; a
                 sampled softmax is among them.
             xla: Whether XLA compiles loss and gradients: on a CPU a quarter faster with
@@ -109,7 +128,7 @@ class NextItemModel(TrainedModel):
     @property
     def tables(self) -> dict[str, tf.Variable]:
         """The tables of which a training step reads the batch's rows alone, by name."""
-        found = {ITEMS: self.item_table}
+        found = {} if self.tied else {ITEMS: self.item_table}
         if self.users:
             found[USER] = self.user_table
         if self.sampled is not None:
@@ -139,20 +158,25 @@ class NextItemModel(TrainedModel):
     def call(self, features: Mapping):
         """Computes the states."""
         ids = features[ITEMS]
-        rows = {ITEMS: tf.gather(self.item_table, tf.reshape(ids, [-1]))}
+        rows = {} if self.tied else {ITEMS: self._items(ids)}
         if self.users:
             rows[USER] = tf.gather(self.user_table, features[USER])
         return self.encoder(self.embed(ids, rows), mask=ids > 0)
+
+    def _items(self, ids):
+        return tf.gather(self.item_table, tf.reshape(ids, [-1]))
 
     def embed(self, ids, rows: Mapping):
         """Vectors ``[B, T, D]`` from gathered rows.
 
         Args:
             ids: int ``[B, T]``.
-            rows: ``"items"`` ``[B * T, dim]``; with users also ``"user"`` ``[B, dim]``.
+            rows: ``"items"`` ``[B * T, dim]``, which a tied model reads itself; with
+                users also ``"user"`` ``[B, dim]``.
         """
         shape = tf.shape(ids)
-        x = tf.reshape(rows[ITEMS], [shape[0], shape[1], self.dim])
+        items = self._items(ids) if self.tied else rows[ITEMS]
+        x = tf.reshape(items, [shape[0], shape[1], self.dim])
         if not self.users:
             return x
         user = tf.repeat(rows[USER][:, tf.newaxis], shape[1], axis=1)
@@ -163,6 +187,8 @@ class NextItemModel(TrainedModel):
         return self._logits(self(features)[:, -1])
 
     def _logits(self, states):
+        if self.tied:
+            return tf.matmul(states, self.item_table[1:], transpose_b=True)
         kernel, bias = self.softmax_table[:, :-1], self.softmax_table[:, -1]
         return tf.nn.bias_add(tf.matmul(states, kernel, transpose_b=True), bias)
 
@@ -208,7 +234,7 @@ class NextItemModel(TrainedModel):
         if targets is None:
             ids, targets = ids[:, :-1], ids[:, 1:]
         seen = self._hide(self._shared_items(ids, training=True))
-        located = {ITEMS: tf.reshape(seen, [-1])}
+        located = {} if self.tied else {ITEMS: tf.reshape(seen, [-1])}
         if self.users:
             located[USER] = self._shared_users(data[USER], training=True)
         sample = () if self.sampled is None else self._sample(targets, self.sampled)
@@ -248,10 +274,14 @@ class NextItemModel(TrainedModel):
             x = self.embed(seen, gathered)
             states = self.encoder(x, mask=seen > 0, training=True)
             flat = tf.reshape(states, [-1, states.shape[-1]])
+            targets = tf.reshape(targets, [-1])
+            if not (sample or self.xla):  # most of a softmax may be padding's
+                flat, targets = _without_padding(flat, targets)
             losses = self._cross_entropy(flat, _classes(targets), gathered, sample)
-            weights = tf.cast(tf.reshape(targets, [-1]) > 0, losses.dtype)
+            weights = tf.cast(targets > 0, losses.dtype)
             loss = masked_mean(losses, weights, count)
-        return loss, *tape.gradient(loss, (dense, gathered))
+        of_dense, of_rows = tape.gradient(loss, (dense, gathered))
+        return loss, [to_dense(g) for g in of_dense], of_rows
 
     def _cross_entropy(self, states, classes, gathered, sample):
         if not sample:
@@ -264,7 +294,7 @@ class NextItemModel(TrainedModel):
 
     def get_config(self):
         """Every argument of `__init__`."""
-        names = ("items", "dim", "sampled", "masked_inputs", "users", "seed")
+        names = ("items", "dim", "sampled", "masked_inputs", "users", "tied", "seed")
         return {
             "name": self.name,
             "encoder": tf.keras.layers.serialize(self.encoder),
@@ -276,6 +306,12 @@ class NextItemModel(TrainedModel):
         """The model of a config, its weights at their start."""
         encoder = tf.keras.layers.deserialize(config["encoder"])
         return cls(**{**config, "encoder": encoder})
+
+
+def _without_padding(states, targets):
+    """States ``[N, D]`` and targets ``[N]`` where there is a target."""
+    places = tf.where(targets > 0)[:, 0]
+    return tf.gather(states, places), tf.gather(targets, places)
 
 
 def _classes(targets):

@@ -169,6 +169,8 @@ def _grown(model, sources, copied, keeps_blocks, silent):
     for target, source in plan.items():
         if source is not None:
             new[target].assign(old[source])
+        elif _parts(target)[1].startswith("alpha"):
+            new[target].assign(0.0)  # wherever those of a first phase start
     if copied.slots:
         _copy_slots(model, deep, {new[t].ref(): old[s] for t, s in plan.items() if s})
     return deep

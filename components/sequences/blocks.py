@@ -79,20 +79,25 @@ def _build(layer, input_shape):
 
 
 class _Residual(tf.keras.layers.Layer):
-    """`x + alpha F(x)`: creates the alphas, scalars that start at 0."""
+    """`x + alpha F(x)`: creates the alphas, scalars that all start alike."""
 
-    def __init__(self, alpha, seed, **kwargs):
+    def __init__(self, alpha, alpha_start, seed, **kwargs):
         super().__init__(**kwargs)
         self.alpha = alpha
+        self.alpha_start = alpha_start
         self.seed = seed
         self.supports_masking = True
 
     def _add_alpha(self, name):
-        return self.add_weight(name, [], initializer="zeros") if self.alpha else None
+        if not self.alpha:
+            return None
+        start = tf.keras.initializers.Constant(self.alpha_start)
+        return self.add_weight(name, [], initializer=start)
 
     def get_config(self):
         """Every argument of `__init__`."""
-        return {**super().get_config(), "alpha": self.alpha, "seed": self.seed}
+        names = ("alpha", "alpha_start", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _scaled(branch, alpha):
@@ -111,7 +116,8 @@ class NextItNetBlock(_Residual):
 
     Args:
         dilation: q; the published nets alternate 1 and 4.
-        alpha: Whether alpha is learned, from 0; False: it is 1, the original NextItNet.
+        alpha: Whether alpha is learned; False: it is 1, the original NextItNet.
+        alpha_start: Where it starts: 0 as in StackRec.
         seed: Start of the kernels' seeds; None: from Keras' global seed.
 
     Call arguments:
@@ -127,8 +133,8 @@ class NextItNetBlock(_Residual):
     TensorShape([2, 5, 8])
     """
 
-    def __init__(self, dilation=1, alpha=True, seed=None, **kwargs):
-        super().__init__(alpha, seed, **kwargs)
+    def __init__(self, dilation=1, alpha=True, alpha_start=0.0, seed=None, **kwargs):
+        super().__init__(alpha, alpha_start, seed, **kwargs)
         if dilation < 1:
             raise ValueError(
                 f"dilation must be at least 1. Received: dilation={dilation}. Use 1 or 4."
@@ -187,7 +193,8 @@ class SASRecBlock(_Residual):
     Args:
         heads: H, which must divide D; 1 as published.
         dropout: Rate after attention and feed-forward net; 0 as in StackRec.
-        alpha: Whether a1 and a2 are learned, from 0; False: they are 1.
+        alpha: Whether a1 and a2 are learned; False: they are 1.
+        alpha_start: Where they start: 0 as in StackRec.
         normalize_first: Whether LayerNorm stands before each part, or after the sum.
         seed: Start of the seeds; None: from Keras' global seed.
 
@@ -205,9 +212,16 @@ class SASRecBlock(_Residual):
     """
 
     def __init__(
-        self, heads=1, dropout=0.0, alpha=True, normalize_first=False, seed=None, **kwargs
+        self,
+        heads=1,
+        dropout=0.0,
+        alpha=True,
+        alpha_start=0.0,
+        normalize_first=False,
+        seed=None,
+        **kwargs,
     ):
-        super().__init__(alpha, seed, **kwargs)
+        super().__init__(alpha, alpha_start, seed, **kwargs)
         self.heads = heads
         self.dropout = dropout
         self.normalize_first = normalize_first

@@ -26,7 +26,10 @@ class SequenceEncoder(tf.keras.layers.Layer):
     Args:
         kind: ``"nextitnet"`` (also GRec's) or ``"sasrec"`` (also SSE-PT's).
         blocks: Their number; 0 for none.
-        alpha: Whether the blocks' weights alpha are learned, from 0.
+        alpha: Whether the blocks' weights alpha are learned.
+        alpha_start: Where these start.  At 0, as in StackRec, a deep model is the identity
+            at first, and a short training leaves it near there; at 1 its blocks act.
+        heads: Of ``sasrec``: of its attention.
         max_length: Of ``sasrec``: the longest T.
         dropout: Of ``sasrec``: after embedding, attention and feed-forward net.
         normalize_first: Of ``sasrec``, see `SASRecBlock`.
@@ -51,6 +54,8 @@ class SequenceEncoder(tf.keras.layers.Layer):
         kind="nextitnet",
         blocks=4,
         alpha=True,
+        alpha_start=0.0,
+        heads=1,
         max_length=200,
         dropout=0.0,
         normalize_first=False,
@@ -70,6 +75,8 @@ class SequenceEncoder(tf.keras.layers.Layer):
         self.kind = kind
         self.blocks = blocks
         self.alpha = alpha
+        self.alpha_start = alpha_start
+        self.heads = heads
         self.max_length = max_length
         self.dropout = dropout
         self.normalize_first = normalize_first
@@ -82,11 +89,12 @@ class SequenceEncoder(tf.keras.layers.Layer):
 
     def _block(self, i):
         seed = None if self.seed is None else self.seed + _BLOCK_SEEDS * (i + 1)
-        common = {"alpha": self.alpha, "seed": seed, "name": f"block_{i}"}
+        common = {"alpha": self.alpha, "alpha_start": self.alpha_start}
+        common |= {"seed": seed, "name": f"block_{i}"}
         if self.kind == "nextitnet":
             return NextItNetBlock(_DILATIONS[i % len(_DILATIONS)], **common)
-        first = self.normalize_first
-        return SASRecBlock(dropout=self.dropout, normalize_first=first, **common)
+        first, heads = self.normalize_first, self.heads
+        return SASRecBlock(heads, self.dropout, normalize_first=first, **common)
 
     def build(self, input_shape):
         """Creates the positions, if there are any."""
@@ -139,6 +147,6 @@ class SequenceEncoder(tf.keras.layers.Layer):
 
     def get_config(self):
         """Every argument of `__init__`."""
-        names = ["kind", "blocks", "alpha", "max_length", "dropout"]
+        names = ["kind", "blocks", "alpha", "alpha_start", "heads", "max_length", "dropout"]
         names += ["normalize_first", "seed"]
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -129,20 +129,45 @@ class NextItem(Section):
     kind: Literal["next_item"]
     block: Literal["nextitnet", "sasrec"] = "nextitnet"
     dim: Size = 64
-    alpha: bool = True  # each block's residual weight is learned, from 0; else 1
+    # each block's residual weight is learned, from 1, in blocks that are grown from 0; or 1
+    alpha: bool = True
+    heads: Size = 1  # of sasrec's attention; it divides dim
     softmax: Literal["full", "sampled"] = "full"
+    # whether the softmax reads the items' vectors, in place of a table of its own; null:
+    # of sasrec with a full one
+    tied: bool | None = None
     sample: Annotated[float, Field(gt=0, le=1)] | None = None  # of sampled; null: 0.2
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of sasrec
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # of sasrec; null: 0.2
     normalize_first: bool = False  # of sasrec: blocks are the identity at alpha 0
 
     @model_validator(mode="after")
     def _fits(self):
         if self.sample is not None and self.softmax == "full":
             raise ValueError("sample is for softmax: sampled; remove it")
-        for name in ("dropout", "normalize_first"):
-            if getattr(self, name) and self.block != "sasrec":
+        given = {"dropout": self.dropout, "normalize_first": self.normalize_first}
+        given["heads"] = self.heads > 1
+        for name, value in given.items():
+            if value and self.block != "sasrec":
                 raise ValueError(f"{name} is for block: sasrec; remove it")
+        if self.dim % self.heads:
+            raise ValueError(
+                f"heads must divide dim. Received: heads={self.heads}, dim={self.dim}"
+            )
+        if self.tied and self.softmax != "full":
+            raise ValueError("tied is for softmax: full; remove one of them")
         return self
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the softmax reads the items' vectors."""
+        default = self.block == "sasrec" and self.softmax == "full"
+        return default if self.tied is None else self.tied
+
+    @property
+    def dropout_rate(self) -> float:
+        """Of the blocks."""
+        default = 0.2 if self.block == "sasrec" else 0.0
+        return default if self.dropout is None else self.dropout
 
     @property
     def sampled(self) -> float | None:

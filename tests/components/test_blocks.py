@@ -177,11 +177,12 @@ def test_any_length_and_batch_of_one_are_taken(make):
 
 
 ARGUMENTS = {
-    NextItNetBlock: {"dilation": 4, "alpha": False, "seed": 3},
+    NextItNetBlock: {"dilation": 4, "alpha": False, "alpha_start": 0.5, "seed": 3},
     SASRecBlock: {
         "heads": 2,
         "dropout": 0.25,
         "alpha": False,
+        "alpha_start": 0.5,
         "normalize_first": True,
         "seed": 3,
     },

@@ -64,6 +64,8 @@ def test_config_round_trips_every_argument():
         "kind": "sasrec",
         "blocks": 3,
         "alpha": False,
+        "alpha_start": 0.5,
+        "heads": 2,
         "max_length": 11,
         "dropout": 0.5,
         "normalize_first": True,

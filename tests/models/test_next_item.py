@@ -188,9 +188,10 @@ def test_config_round_trips_every_argument():
     settings = {"sampled": 0.5, "masked_inputs": 0.2, "users": 3, "seed": 7}
     made = model(kind="sasrec", compiled=False, **settings)
     config = made.get_config()
-    wanted = {"encoder", "items", "dim", *settings}
+    wanted = {"encoder", "items", "dim", "tied", *settings}
     assert set(inspect.signature(NextItemModel).parameters) == {*wanted, "kwargs"}
     assert {name: config[name] for name in settings} == settings
+    assert model(tied=True, compiled=False).get_config()["tied"] is True
     revived = NextItemModel.from_config(config)
     assert revived.get_config() == config
     for a, b in zip(made.trainable_variables, revived.trainable_variables, strict=True):
@@ -200,3 +201,47 @@ def test_config_round_trips_every_argument():
 def test_a_share_outside_of_its_range_is_refused():
     with pytest.raises(ValueError, match=r"sampled=1\.5"):
         model(sampled=1.5)
+
+
+def test_a_tied_softmax_is_the_products_with_the_items():
+    made = moved(model(tied=True, kind="sasrec"))
+    assert "softmax" not in made.saved_weights() and not made.tables
+    items = made.item_table.numpy().astype(np.float64)[1:]
+    states = made({"items": tf.constant(IDS[:, :-1])}).numpy()
+    losses = []
+    for row, after in zip(states, IDS[:, 1:], strict=True):
+        for state, target in zip(row, after, strict=True):
+            if target:
+                logits = items @ state
+                losses.append(np.log(np.exp(logits).sum()) - logits[target - 1])
+    before = made.item_table.numpy()
+    found = made.train_step({"items": tf.constant(IDS)})
+    assert float(found["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+    moved_rows = (made.item_table.numpy() != before).any(axis=1)
+    assert moved_rows[1:].all()  # 8, too, a class that never came
+
+
+def test_a_tied_item_learns_both_as_input_and_as_target():
+    made = moved(model(tied=True))
+    _, of_dense, located, of_rows = made.gradients({"items": tf.constant(IDS)})
+    assert located == {} and of_rows == {}
+    gradient = dict(zip((v.ref() for v in made.dense_variables), of_dense, strict=True))
+    found = gradient[made.item_table.ref()].numpy()
+
+    def loss(delta, at):
+        table = made.item_table.numpy()
+        made.item_table.assign(table + delta * (np.indices(table.shape) == at).all(0))
+        value = float(made.gradients({"items": tf.constant(IDS)})[0])
+        made.item_table.assign(table)
+        return value
+
+    for row, column in ((3, 0), (7, 2), (8, 1), (5, 3)):
+        at = np.array([row, column])[:, None, None]
+        slope = (loss(1e-2, at) - loss(-1e-2, at)) / 2e-2
+        assert found[row, column] == pytest.approx(slope, rel=2e-2, abs=1e-4)
+
+
+@pytest.mark.parametrize("bad", [{"sampled": 0.5}, {"users": 3}])
+def test_what_cannot_be_tied_is_refused(bad):
+    with pytest.raises(ValueError, match="tied needs a full softmax.*Received"):
+        model(tied=True, **bad)

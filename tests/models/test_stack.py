@@ -241,3 +241,15 @@ def test_a_name_left_over_on_either_side_is_refused(plan, old, new, message):
 def test_errors_name_what_was_received(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("how", ["adjacent", "cross", "unchanged"])
+def test_grown_blocks_start_silent_wherever_those_of_the_first_phase_start(how):
+    encoder = SequenceEncoder("nextitnet", 2, alpha_start=1.0, seed=1)
+    shallow = NextItemModel(encoder, 9, 4)
+    before = [n for n in shallow.saved_weights() if "alpha" in n]
+    assert all(float(shallow.saved_weights()[name]) == 1.0 for name in before)
+    deep = grow_unchanged(shallow) if how == "unchanged" else grow(shallow, how)
+    alphas = {n: float(w) for n, w in deep.saved_weights().items() if "alpha" in n}
+    silent = [name for name, value in alphas.items() if value == 0.0]
+    assert len(alphas) == 4 and len(silent) == (2 if how == "unchanged" else 4)

@@ -30,12 +30,17 @@ def build(config: SequenceConfig, schema: SequenceSchema, blocks: int) -> NextIt
         settings.block,
         blocks,
         settings.alpha,
+        alpha_start=1.0,
+        heads=settings.heads,
         max_length=schema.history,
-        dropout=settings.dropout,
+        dropout=settings.dropout_rate,
         normalize_first=settings.normalize_first,
         seed=seed * BLOCK_SEEDS,
     )
-    return NextItemModel(encoder, schema.unknown, settings.dim, settings.sampled, seed=seed)
+    tied, sampled = settings.is_tied, settings.sampled
+    return NextItemModel(
+        encoder, schema.unknown, settings.dim, sampled, tied=tied, seed=seed
+    )
 
 
 def compile_model(model: NextItemModel, config: SequenceConfig, backoff=1.0) -> None:
@@ -129,7 +134,7 @@ def trained_before(
 
 
 def _require_like(theirs: SequenceConfig, config: SequenceConfig, folder: Path) -> None:
-    for name in ("block", "dim", "alpha", "normalize_first"):
+    for name in ("block", "dim", "alpha", "heads", "normalize_first"):
         wanted, found = getattr(config.model, name), getattr(theirs.model, name)
         if wanted != found:
             raise InputError(
