@@ -15,9 +15,10 @@ COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red"}
 def metrics_table(metrics: Mapping) -> Table:
     """Of ``evaluate``: a task a row, below each figure its interval."""
     names = ("rows", "auc", "reachable_auc", "gauc", "rmse", "calibration")
-    names += ("mrr@5", "hr@5", "ndcg@5", "hr@20")
-    popular = {name: metrics[name] for name in ("popularity",) if name in metrics}
-    results = {**metrics["tasks"], **popular}
+    names += ("hr@5", "ndcg@5", "hr@10", "ndcg@10", "hr@20")
+    by_counts = ("popularity", "transitions")
+    references = {name: metrics[name] for name in by_counts if name in metrics}
+    results = {**metrics["tasks"], **references}
     shown = [n for n in names if any(n in r for r in results.values())]
     titles = {"reachable_auc": "reachable"}
     title = f"{metrics['split']}: {metrics['rows']:,} rows"
@@ -116,7 +117,7 @@ def difference(found: Mapping, digits: int = 4) -> str:
     return f"{said}{'*' * straddles(bounds, 0.0)}\n{interval(bounds, '+')}"
 
 
-TOLD = ("auc", "gauc", "rmse", "score_ndcg", "mrr@5", "hr@20")  # the rest is on the page
+TOLD = ("auc", "gauc", "rmse", "score_ndcg", "ndcg@10", "hr@20")  # the rest is on the page
 
 
 def differences_table(title: str, found: list[dict]) -> Table:

@@ -23,7 +23,9 @@ from steadyrank.pipeline.config.trunks import Size
 
 KIND = "next_item"
 LAST = "leave_last_out"
-Metric = Literal["mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20"]
+Metric = Literal[
+    "mrr@5", "hr@5", "ndcg@5", "mrr@10", "hr@10", "ndcg@10", "mrr@20", "hr@20", "ndcg@20"
+]
 
 
 class Keep(Section):
@@ -202,6 +204,7 @@ class SequenceTrain(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     dense: DenseOptimizer = DenseOptimizer(optimizer="adam", learning_rate=1e-3)
     embedding: RowOptimizer = RowOptimizer()
+    monitor: Metric = "ndcg@10"  # on the validation split, ranked as it is served
     evaluate_every: Size | None = None  # steps; null: after each epoch
     checkpoint_every: Size = 1000  # steps, beside one after each evaluation
     xla: bool = False  # on a CPU it pays with SASRec alone; compiles for each depth
@@ -226,15 +229,14 @@ class MetricGate(Section):
     min: Annotated[float, Field(ge=0, le=1)] | None = None
     min_gain: float | None = None  # over the baseline, on the same rows
     min_gain_over_popularity: float | None = None  # over a ranking by training counts
+    # over the items that most often came right after the newest one, in training
+    min_gain_over_transitions: float | None = None
 
     @model_validator(mode="after")
     def _threshold(self):
-        limits = (self.min, self.min_gain, self.min_gain_over_popularity)
-        if all(limit is None for limit in limits):
-            raise ValueError(
-                "needs min, min_gain or min_gain_over_popularity: a gate without one "
-                "refuses"
-            )
+        if all(limit is None for limit in vars(self).values()):
+            names = ", ".join(type(self).model_fields)
+            raise ValueError(f"needs one of {names}: a gate without one refuses")
         return self
 
 

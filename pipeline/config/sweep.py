@@ -8,7 +8,8 @@ from steadyrank.pipeline.config.section import Positive, Section
 
 LOWER_IS_BETTER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
 OF_VALUES = ("rmse", "mse", "mae")  # metrics of regression tasks
-OF_RANKS = ("mrr@5", "hr@5", "ndcg@5")  # of next-item models; the others of binary tasks
+# of next-item models; the others of binary tasks
+OF_RANKS = ("mrr@5", "hr@5", "ndcg@5", "mrr@10", "hr@10", "ndcg@10")
 
 
 class When(Section):
@@ -73,6 +74,9 @@ class Objective(Section):
         "mrr@5",
         "hr@5",
         "ndcg@5",
+        "mrr@10",
+        "hr@10",
+        "ndcg@10",
     ] = "auc"
     tasks: dict[str, Positive] = {}  # weight by task; none: all that have the metric
 

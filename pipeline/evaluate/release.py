@@ -174,7 +174,7 @@ def _require_same(copy: Path, metrics: dict, model: Path, evaluation: Path) -> N
 def _entry(version: int, model: Path, metrics: dict, verdict: dict) -> dict:
     now = datetime.datetime.now(datetime.timezone.utc)
     names = ("rows", "auc", "gauc", "log_loss", "rmse", "calibration")
-    names += ("mrr@5", "hr@5", "ndcg@5")  # of next-item models
+    names += ("mrr@5", "hr@5", "ndcg@5", "hr@10", "ndcg@10")  # of next-item models
     return {
         "version": version,
         "time": now.isoformat(timespec="seconds"),

@@ -24,7 +24,7 @@ from steadyrank.pipeline.metrics.uncertainty import (
 )
 
 FILE = "samples.npz"
-MAIN = {"binary": "auc", "regression": "rmse", "next_item": "mrr@5"}  # that decide
+MAIN = {"binary": "auc", "regression": "rmse", "next_item": "ndcg@10"}  # that decide
 BETTER, WORSE, NOT_TOLD = "better", "worse", "no difference told"
 
 

@@ -11,7 +11,8 @@ from steadyrank.models.features import Task
 CONFIDENCE = 0.95  # of a gate's one bound, where the config says nothing else
 BOTH = 0.975  # of either bound of a 95 % interval
 SCORE = ("score_gauc", "score_ndcg")  # of a task's rows under the served score
-RANKS = ("mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20")  # of next-item models
+# of next-item models
+RANKS = tuple(f"{name}@{k}" for k in (5, 10, 20) for name in ("mrr", "hr", "ndcg"))
 HIGHER = ("auc", "gauc", "pr_auc", *SCORE, *RANKS)  # of which more is better; LOWER: less
 LOWER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
 CHANCE = {"auc": 0.5, "gauc": 0.5, "score_gauc": 0.5, "normalized_entropy": 1.0}

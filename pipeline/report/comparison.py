@@ -42,11 +42,14 @@ SHOWN = {
     "mrr@5": "MRR@5",
     "hr@5": "HR@5",
     "ndcg@5": "NDCG@5",
+    "mrr@10": "MRR@10",
+    "hr@10": "HR@10",
+    "ndcg@10": "NDCG@10",
     "mrr@20": "MRR@20",
     "hr@20": "HR@20",
     "ndcg@20": "NDCG@20",
 }
-VALIDATED = ("auc", "mrr@5")  # drawn: the first that a task has
+VALIDATED = ("auc", "ndcg@10")  # drawn: the first that a task has
 STYLE_OF = {"PASS": "good", "HOLD": "held"}  # else bad
 ABSENT = "(absent)"
 

@@ -24,6 +24,9 @@ def test_metrics_by_hand():
         "mrr@5": [1, 1 / 2, 1 / 5, 0, 0, 0],
         "hr@5": [1, 1, 1, 0, 0, 0],
         "ndcg@5": [1, 1 / np.log2(3), 1 / np.log2(6), 0, 0, 0],
+        "mrr@10": [1, 1 / 2, 1 / 5, 1 / 6, 0, 0],
+        "hr@10": [1, 1, 1, 1, 0, 0],
+        "ndcg@10": [1, 1 / np.log2(3), 1 / np.log2(6), 1 / np.log2(7), 0, 0],
         "mrr@20": [1, 1 / 2, 1 / 5, 1 / 6, 1 / 20, 0],
         "hr@20": [1, 1, 1, 1, 1, 0],
         "ndcg@20": [1, 1 / np.log2(3), 1 / np.log2(6)]
@@ -61,6 +64,7 @@ def test_gains_are_paired(ranks):
 def test_few_users_hold_a_gain_and_none_refuse_it(ranks):
     gates = {"metrics": {"mrr@5": {"min": None, "min_gain": None}}, "confidence": None}
     gates["metrics"]["mrr@5"]["min_gain_over_popularity"] = 0.0
+    gates["metrics"]["mrr@5"]["min_gain_over_transitions"] = None
 
     def verdict(ours, theirs):
         groups = np.arange(len(ours))

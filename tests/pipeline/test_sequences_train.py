@@ -181,7 +181,7 @@ def weights(folder, trained) -> dict:
 def naive_metrics(ranks) -> dict:
     """From the definitions of PAPERS 3.7, a rank of None being no answer at all."""
     found = {}
-    for k in (5, 20):
+    for k in (5, 10, 20):
         hits = [rank for rank in ranks if rank is not None and rank < k]
         found[f"mrr@{k}"] = sum(1 / (rank + 1) for rank in hits) / len(ranks)
         found[f"hr@{k}"] = len(hits) / len(ranks)
@@ -227,6 +227,26 @@ def test_popularity_is_a_ranking_by_training_counts(evaluated):
         ranks.append(None if own is None else sum(c >= own for c in counts) - 1)
     for name, value in naive_metrics(ranks).items():
         found = evaluated[1]["metrics"]["popularity"][name]
+        assert found == pytest.approx(value, abs=1e-9)
+
+
+def test_transitions_are_what_most_often_came_next_in_training(evaluated):
+    histories = event_log.naive_histories(event_log.make_events())
+    parts = event_log.naive_split(histories, "last")[0]
+    known = event_log.naive_vocabulary(parts["train"])
+    popular = {item: sum(s.count(item) for s in parts["train"]) for item in known}
+    followed = dict.fromkeys(((a, b) for a in known for b in known), 0)
+    for sequence in parts["train"]:
+        for pair in zip(sequence, sequence[1:], strict=False):
+            if pair in followed:
+                followed[pair] += 1
+    ranks = []
+    for *history, target in parts["test"]:
+        score = {b: (followed.get((history[-1], b), 0), popular[b]) for b in known}
+        own = score.get(target)
+        ranks.append(None if own is None else sum(s >= own for s in score.values()) - 1)
+    for name, value in naive_metrics(ranks).items():
+        found = evaluated[1]["metrics"]["transitions"][name]
         assert found == pytest.approx(value, abs=1e-9)
 
 
@@ -500,7 +520,7 @@ def test_two_runs_stand_side_by_side(folder, evaluated, tmp_path):
     read = compare(runs, tmp_path / "compare.html")
     assert [run["name"] for run in read] == ["one", "two"]
     page = (tmp_path / "compare.html").read_text(encoding="utf-8")
-    assert "MRR@5" in page and "Validation MRR@5 of next_item" in page
+    assert "MRR@5" in page and "Validation NDCG@10 of next_item" in page
     assert "AUC" not in page.partition("<script")[0]
 
 

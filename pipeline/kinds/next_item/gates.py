@@ -7,7 +7,7 @@ from steadyrank.pipeline.gates.task_gates import metric_gate
 from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
 
 TASK = NEXT_ITEM  # the one task is called as the kind
-OVER_POPULARITY = "min_gain_over_popularity"
+REFERENCES = ("popularity", "transitions")  # rankings by training counts
 
 
 def judge_sequences(metrics: Mapping, gates: Mapping) -> dict:
@@ -25,18 +25,20 @@ def judge_sequences(metrics: Mapping, gates: Mapping) -> dict:
         limits = {key: gate[key] for key in ("min", "min_gain")}
         if any(limit is not None for limit in limits.values()):
             results += metric_gate(metrics, name, TASK, limits, gates["confidence"])
-        if gate[OVER_POPULARITY] is not None:
-            results += _over_popularity(metrics, name, gate, gates["confidence"])
+        for reference in REFERENCES:
+            if gate[f"min_gain_over_{reference}"] is not None:
+                results += _over(reference, metrics, name, gate, gates["confidence"])
     return judge(metrics, gates, results)
 
 
-def _over_popularity(metrics: Mapping, name: str, gate: Mapping, confidence) -> list[dict]:
+def _over(
+    reference: str, metrics: Mapping, name: str, gate: Mapping, confidence
+) -> list[dict]:
     """The gain over a ranking by training counts, which is always at hand."""
-    found = metrics["tasks"][TASK]
-    tasks = {TASK: {**found, "gain": found.get("gain_over_popularity")}}
-    paired = {"tasks": tasks, "baseline": {"tasks": {TASK: metrics["popularity"]}}}
-    limits = {"min_gain": gate[OVER_POPULARITY]}
-    (result,) = metric_gate(paired, name, TASK, limits, confidence)
-    against = (result["against"] or "").replace("baseline", "popularity") or None
-    rule = f"{OVER_POPULARITY} {gate[OVER_POPULARITY]:g}"
+    found, key = metrics["tasks"][TASK], f"min_gain_over_{reference}"
+    tasks = {TASK: {**found, "gain": found.get(f"gain_over_{reference}")}}
+    paired = {"tasks": tasks, "baseline": {"tasks": {TASK: metrics[reference]}}}
+    (result,) = metric_gate(paired, name, TASK, {"min_gain": gate[key]}, confidence)
+    against = (result["against"] or "").replace("baseline", reference) or None
+    rule = f"{key} {gate[key]:g}"
     return [{**result, "against": against, "rule": rule}]

@@ -52,8 +52,8 @@ class NextItem(Kind):
         return {NEXT_ITEM: NEXT_ITEM}
 
     def monitor(self, config: SequenceConfig) -> str:
-        """Always the same."""
-        return "mrr@5"
+        """As the config says."""
+        return config.train.monitor
 
     def monitored(self, results: Mapping, monitor: str) -> float:
         """The metric of that name."""

@@ -11,6 +11,8 @@ from steadyrank.models.next_item import ITEMS, TARGETS, TASK
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.next_item.diagnosis import diagnose
 from steadyrank.pipeline.kinds.next_item.model import compile_model, grown, start
+from steadyrank.pipeline.kinds.next_item.scored import CUTOFFS
+from steadyrank.pipeline.kinds.next_item.serving import visible
 from steadyrank.pipeline.kinds.protocol import Learner, Phase, Setting
 
 EVALUATION_CELLS = 1 << 24  # scores in memory at once
@@ -55,16 +57,24 @@ class NextItemLearner(Learner):
             yield self.rows[order[first : first + size]]
 
     def _rank(self, ids):
-        scores = self.model.scores({ITEMS: ids[:, :-1]})
+        history = ids[:, :-1]
+        scores = self.model.scores({ITEMS: history})
+        hides = self.config.serving.exclude_seen
+        scores = visible(scores, history if hides else None)
         return ranks_of(scores, ids[:, -1], self.schema.items)
 
     def measure(self, split: str, window: str | None = None) -> dict:
-        """How the last item of each sequence ranks: metrics at 5."""
-        rows = self.examples.read(split)[0]
-        metrics, size = TopKMetrics(5), max(1, EVALUATION_CELLS // self.schema.unknown)
+        """How the last item of each sequence ranks, as it is served."""
+        rows, found = self.examples.read(split)[0], [np.zeros(0, np.int32)]
+        size = max(1, EVALUATION_CELLS // self.schema.unknown)
         for first in range(0, len(rows), size):
-            metrics.update(self._ranks(tf.constant(rows[first : first + size])))
-        return {TASK: {"kind": TASK, "rows": metrics.rows, **metrics.result()}}
+            found.append(self._ranks(tf.constant(rows[first : first + size])).numpy())
+        result = {"kind": TASK, "rows": len(rows)}
+        for k in CUTOFFS:
+            metrics = TopKMetrics(k)
+            metrics.update(np.concatenate(found))
+            result |= metrics.result()
+        return {TASK: result}
 
     def diagnose(self, epoch: int, batch: int) -> dict:
         """See ``kinds.next_item.diagnosis``."""

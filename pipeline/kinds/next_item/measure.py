@@ -15,6 +15,7 @@ from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import TASK
 from steadyrank.pipeline.kinds.next_item.learner import EVALUATION_CELLS, ranks_of
+from steadyrank.pipeline.kinds.next_item.references import Popularity, Transitions
 from steadyrank.pipeline.kinds.next_item.scored import learned, samples_of, summarise
 from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
 from steadyrank.pipeline.train.checkpoints import UNREADABLE
@@ -70,12 +71,19 @@ def open_baseline(path: Path, examples: SequenceSet, split: str) -> NextItemExpo
 def measure(
     config: SequenceConfig, examples: SequenceSet, export, *, baseline, split: str
 ) -> dict:
-    """All that is measured on the sequences: model, baseline and popularity."""
+    """All that is measured on the sequences: model, baseline, and rankings by counts."""
     rows, groups = examples.read(split)
     settings = {"repetitions": config.gates.repetitions}
-    counts = examples.counts().astype(np.float32)
-    popular = ranks(_popularity(counts, config.serving.exclude_seen), rows, examples)
-    others = {"gain_over_popularity": popular}
+    hides, counts = config.serving.exclude_seen, examples.counts()
+    by_counts = {
+        "popularity": Popularity(counts),
+        "transitions": Transitions(examples.read("train")[0], counts),
+    }
+    references = {
+        name: ranks(_served(score, hides), rows, examples)
+        for name, score in by_counts.items()
+    }
+    others = {f"gain_over_{name}": found for name, found in references.items()}
     if baseline is not None:
         others["gain"] = ranks(baseline.scores, rows, examples)
     ranked, bad = scored(export.scores, rows, examples)
@@ -93,7 +101,7 @@ def measure(
         "rows": len(rows),
         "tasks": {TASK: ours},
         "samples": samples_of(ranked, groups, config.gates.repetitions),
-        "popularity": summarise(popular, groups, {}, **settings),
+        **{n: summarise(found, groups, {}, **settings) for n, found in references.items()},
         "baseline": None,
     }
     if baseline is not None:
@@ -130,12 +138,11 @@ def scored(score: Callable, rows: np.ndarray, examples: SequenceSet):
     return np.concatenate(found or [np.zeros(0, np.int32)]), spoiled
 
 
-def _popularity(counts: np.ndarray, exclude_seen: bool) -> Callable:
-    """Scores by how often an item was seen in training, under the rules of the export."""
-    all_counts = tf.constant(np.append(counts, 0.0), tf.float32)
+def _served(by_counts: Callable, exclude_seen: bool) -> Callable:
+    """Scores of the known items under the rules of the export."""
 
     def score(history):
-        scores = tf.tile(all_counts[tf.newaxis], [tf.shape(history)[0], 1])
+        scores = tf.constant(by_counts(history.numpy()))
         return visible(scores, history if exclude_seen else None)
 
     return score

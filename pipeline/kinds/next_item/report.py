@@ -1,6 +1,7 @@
 """The report about a next-item model, from the parts of the report about any model."""
 
-from steadyrank.pipeline.kinds.next_item.gates import TASK
+from steadyrank.pipeline.kinds.next_item.gates import REFERENCES, TASK
+from steadyrank.pipeline.kinds.next_item.scored import CUTOFFS
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.curves import clean
 from steadyrank.pipeline.report.data import row_table
@@ -23,7 +24,8 @@ from steadyrank.pipeline.report.sections import (
     skew,
 )
 
-METRICS = ("mrr@5", "hr@5", "ndcg@5", "mrr@20", "hr@20", "ndcg@20")
+METRICS = tuple(f"{name}@{k}" for k in CUTOFFS for name in ("mrr", "hr", "ndcg"))
+DRAWN = "ndcg@10"  # after every evaluation
 
 
 def sections(metrics: dict, log: list[dict], manifest: dict) -> dict[str, Markup]:
@@ -39,30 +41,34 @@ def sections(metrics: dict, log: list[dict], manifest: dict) -> dict[str, Markup
 
 def ranking(metrics: dict) -> Markup:
     """Every metric of the model with its interval, of what it is compared with, gains."""
-    ours, popularity = metrics["tasks"][TASK], metrics["popularity"]
+    ours = metrics["tasks"][TASK]
     baseline = (metrics["baseline"] or {}).get("tasks", {}).get(TASK)
-    columns = [Column("Metric", False), Column("Model"), Column("Popularity")]
-    columns += [Column("Gain"), *([Column("Baseline"), Column("Gain")] if baseline else [])]
+    columns = [Column("Metric", False), Column("Model")]
+    columns += [Column("Popularity"), Column("Gain"), Column("Transitions"), Column("Gain")]
+    columns += [Column("Baseline"), Column("Gain")] if baseline else []
     rows = []
     for name in METRICS:
-        row = [name, spread(ours, name), spread(popularity, name)]
-        row.append(gain_of(ours["gain_over_popularity"][name]))
+        row = [name, spread(ours, name)]
+        for reference in REFERENCES:
+            gained = ours[f"gain_over_{reference}"][name]
+            row += [spread(metrics[reference], name), gain_of(gained)]
         row += [spread(baseline, name), gain_of(ours["gain"][name])] if baseline else []
         rows.append(row)
     said = "Over the whole catalogue, of the item that came next; items that training "
-    said += "never saw cannot be foretold and count as missed. " + INTERVALS
+    said += "never saw cannot be foretold and count as missed. Transitions: the items that "
+    said += "most often came right after the newest one, in training. " + INTERVALS
     said += f"{NOT_TOLD} Not told from 0."
     return join([table(columns, rows), paragraph(said, "note")])
 
 
 def training(log: list[dict], divergence: dict) -> Markup:
-    """Loss, and validation MRR@5 after every evaluation, phase by phase."""
+    """Loss, and validation NDCG@10 after every evaluation, phase by phase."""
     note = "Each phase begins with the best weights of the one before, grown."
     return join(
         [
             paragraph(divergence_sentence(divergence)),
             figure("Loss", draw.loss_figure(log, divergence)),
-            figure("Validation MRR@5", validation_figure(log), note),
+            figure("Validation NDCG@10", validation_figure(log), note),
         ]
     )
 
@@ -72,11 +78,11 @@ def validation_figure(log: list[dict]) -> dict | None:
     traces, lines = [], [line for line in log if line.get("validation")]
     for index, phase in enumerate(dict.fromkeys(line["phase"] for line in lines)):
         own = [line for line in lines if line["phase"] == phase]
-        values = clean([line["validation"][TASK]["mrr@5"] for line in own])
+        values = clean([line["validation"][TASK][DRAWN] for line in own])
         steps = [line["step"] for line in own]
         trace = draw.curve(f"phase {phase + 1}", steps, values, *draw.style(index))
         traces.append(trace | {"mode": "lines+markers"})
-    return draw.drawing(traces, "step", "MRR@5") if traces else None
+    return draw.drawing(traces, "step", "NDCG@10") if traces else None
 
 
 def data(manifest: dict) -> Markup:

@@ -12,7 +12,7 @@ from steadyrank.pipeline.kinds.next_item.gates import TASK
 from steadyrank.pipeline.metrics.samples import Samples, fingerprint_of
 from steadyrank.pipeline.metrics.uncertainty import difference_of, error_of, interval_of
 
-CUTOFFS = (5, 20)
+CUTOFFS = (5, 10, 20)
 BOOTSTRAP_SEED = 1
 
 

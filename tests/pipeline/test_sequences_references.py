@@ -1,0 +1,49 @@
+"""Rankings by counts, against plain loops."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steadyrank.pipeline.kinds.next_item.references import Popularity, Transitions
+
+V, UNKNOWN = 5, 6
+ROWS = st.lists(
+    st.lists(st.integers(1, UNKNOWN), min_size=1, max_size=4), min_size=0, max_size=12
+)
+
+
+def padded(sequences, width=4):
+    rows = np.zeros((len(sequences), width), np.int32)
+    for row, sequence in zip(rows, sequences, strict=True):
+        row[width - len(sequence) :] = sequence
+    return rows
+
+
+@settings(deadline=None, max_examples=80)
+@given(ROWS, st.lists(st.integers(0, 9), min_size=V, max_size=V), ROWS)
+def test_transitions_rank_by_count_and_then_by_popularity(sequences, counts, histories):
+    times = {}
+    for sequence in sequences:
+        for a, b in zip(sequence, sequence[1:], strict=False):
+            times[a, b] = times.get((a, b), 0) + 1
+    scores = Transitions(padded(sequences), np.array(counts))(padded(histories))
+    assert scores.shape == (len(histories), V + 1)
+    for history, found in zip(histories, scores, strict=True):
+        newest = history[-1]
+        wanted = [
+            (times.get((newest, item), 0) * (newest <= V), counts[item - 1])
+            for item in range(1, V + 1)
+        ]
+        for one in range(V):
+            for other in range(V):
+                assert (found[one] > found[other]) == (wanted[one] > wanted[other])
+
+
+def test_without_history_or_training_what_is_popular_comes_first():
+    counts = np.array([3, 0, 7, 1, 2])
+    empty = np.zeros((2, 4), np.int32)
+    for score in (Popularity(counts), Transitions(empty[:0], counts)):
+        scores = score(empty)
+        np.testing.assert_array_equal(
+            np.argsort(-scores[0][:V], kind="stable"), [2, 0, 4, 3, 1]
+        )
