@@ -110,7 +110,7 @@ def test_phases_grow_and_hand_on_their_best(trained):
     measured = {0: [], 1: []}
     for line in lines:
         if "validation" in line:
-            measured[line["phase"]].append(line["validation"]["next_item"]["mrr@5"])
+            measured[line["phase"]].append(line["validation"]["next_item"]["ndcg@10"])
     assert first["best"] == max(measured[0])
     # growth that changes nothing: the second phase begins where the best of the first was
     assert measured[1][0] == pytest.approx(first["best"], abs=1e-9)
@@ -481,7 +481,7 @@ def test_a_phase_ends_after_so_many_evaluations_without_a_gain(
 def test_rows_that_wait_are_brought_up_to_date_before_a_model_is_kept(folder, tmp_path):
     """A checkpoint follows a measurement: by then, all rows are where each step of a dense
     optimizer would have taken them."""
-    rows = {"optimizer": "adagrad", "learning_rate": 0.3, "l2": 0.03, "clip": "none"}
+    rows = {"optimizer": "adagrad", "learning_rate": 0.1, "l2": 0.03, "clip": "none"}
     settings = {"train__batch_size": 2, "train__phases": [{"blocks": 1, "steps": 20}]}
     tables = []
     for semantics in ("dense", "lazy"):
@@ -491,7 +491,7 @@ def test_rows_that_wait_are_brought_up_to_date_before_a_model_is_kept(folder, tm
         reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(checkpoints))
         path = "model/item_embedding/.ATTRIBUTES/VARIABLE_VALUE"
         tables.append(reader.get_tensor(path))
-    assert np.abs(tables[0]).max() > 0.1
+    assert np.abs(tables[0]).max() > 0.05
     np.testing.assert_allclose(tables[1], tables[0], atol=1e-3)
 
 
@@ -526,7 +526,7 @@ def test_two_runs_stand_side_by_side(folder, evaluated, tmp_path):
 
 SWEEP = {
     "trials": 4,
-    "objective": {"metric": "mrr@5"},
+    "objective": {"metric": "ndcg@10"},
     "space": [{"key": "train.dense.learning_rate", "values": [0.03, 0.01, 0.003, 1e-4]}],
 }
 
@@ -546,7 +546,7 @@ def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
     space = read_sweep(document, None, tmp_path, "c.yaml")
     found = sweep(space, folder / "examples", tmp_path / "sweep")
     assert found["counts"] == {"completed": 4} and found["objective"].startswith(
-        "mean mrr@5"
+        "mean ndcg@10"
     )
     values = [row["value"] for row in found["trials"]]
     assert found["best_value"] == max(values) > min(values)
