@@ -30,7 +30,7 @@ from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.blocks import Stored, from_bytes, to_bytes
 from steadyrank.pipeline.preprocess.engines import options_of
 from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool
-from steadyrank.pipeline.preprocess.spill import SPILL, Spill
+from steadyrank.pipeline.preprocess.spill import SPILL, Spill, Spread
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
 from steadyrank.pipeline.raw_log.rejected import explained, samples
 
@@ -54,6 +54,7 @@ class Steps:
         learn: That to what encoding needs.
         write_learned: Called with what was learned; gives the schema.
         encode: Final rows and what was learned to a file; gives what is to be said of it.
+        spreads: Joins that are made by bucket; ``carry`` makes them, see ``side_join``.
         accumulate: Adds to the merged analysis what was analysed before; None: nothing.
     """
 
@@ -64,6 +65,8 @@ class Steps:
     write_learned: Callable[[Any], dict]
     encode: beam.DoFn
     accumulate: Callable[[vocab.Analysis], vocab.Analysis] | None = None
+    spreads: Sequence[Spread] = ()
+    carry: Callable | None = None
 
 
 def run_job(
@@ -118,12 +121,18 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
         | "loads" >> beam.Create(loads)
         | "spread" >> beam.Reshuffle()
         | "read"
-        >> beam.ParDo(Read(steps.key, output)).with_outputs(*SIDE_OUTPUTS, main="rows")
+        >> beam.ParDo(Read(steps.key, output, steps.spreads)).with_outputs(
+            *SIDE_OUTPUTS, "wanted", main="rows"
+        )
     )
+    rows, failed = read.rows, [read.failed]
+    if steps.carry:
+        rows, more = steps.carry(pipeline, rows, read.wanted, steps.spreads)
+        failed += more
     known = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
     settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(known))
     settled = (
-        read.rows
+        rows
         | "by shard" >> beam.GroupByKey()
         | "settle" >> settle.with_outputs(*SIDE_OUTPUTS, main="rows")
     )
@@ -163,7 +172,7 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
             counts=beam.pvalue.AsSingleton(counts),
             files=beam.pvalue.AsList(files),
             kept=beam.pvalue.AsList(settled.kept),
-            failed=beam.pvalue.AsList(read.failed),
+            failed=beam.pvalue.AsList(failed | "all failed" >> beam.Flatten()),
             schema=beam.pvalue.AsSingleton(written),
             counted=beam.pvalue.AsSingleton(counted),
         )
@@ -173,15 +182,15 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
 class Read(beam.DoFn):
     """Some pieces of the log to keyed parts; a file that cannot be read is reported."""
 
-    def __init__(self, key: Callable, output: str):
-        self.key, self.folder = key, f"{output}/{SPILL}"
+    def __init__(self, key: Callable, output: str, spreads: Sequence[Spread]):
+        self.key, self.folder, self.spreads = key, f"{output}/{SPILL}", spreads
 
     def setup(self):
         give_back_memory()
 
     def process(self, load: Sequence[Piece]):
         counts: Counter = Counter()
-        with Spill(self.folder) as spill:
+        with Spill(self.folder, self.spreads) as spill:
             try:
                 for piece in load:
                     yield from self._read(piece, spill, counts)
@@ -189,6 +198,8 @@ class Read(beam.DoFn):
                 failed = type(error).__name__, str(error)
                 yield beam.pvalue.TaggedOutput("failed", failed)
         yield from spill.parts
+        for item in spill.wanted:
+            yield beam.pvalue.TaggedOutput("wanted", item)
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
 
     def _read(self, piece: Piece, spill: Spill, counts: Counter):

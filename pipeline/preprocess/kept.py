@@ -25,7 +25,12 @@ from steadyrank.pipeline.raw_log.columns import (
     is_list,
 )
 from steadyrank.pipeline.raw_log.fingerprint import hash_together, mix
-from steadyrank.pipeline.raw_log.join import rows_of_keys
+from steadyrank.pipeline.raw_log.join import (
+    ROW,
+    carried_name,
+    carried_rows,
+    rows_of_keys,
+)
 
 ROW_GROUP = 65_536  # rows that a reader holds at once
 Create = Callable[[str], AbstractContextManager[Checksummed]]
@@ -34,13 +39,20 @@ Create = Callable[[str], AbstractContextManager[Checksummed]]
 def raw_columns(plan: Plan) -> list[str]:
     """Columns that settled rows must still have: the log's own, and keys of joins."""
     ons = [join.on for join in plan.config.data.join]
-    return list(dict.fromkeys([*plan.carried, *ons, HIGH, LOW]))
+    carried = [
+        carried_name(number, name)
+        for number, join in enumerate(plan.config.data.join)
+        if plan.is_spread(number)
+        for name in (*plan.side_columns(number), ROW)
+        if name != join.on
+    ]
+    return list(dict.fromkeys([*plan.carried, *ons, HIGH, LOW, *carried]))
 
 
 def keep_rows(
     raw: pa.Table,
     typed: pa.Table,
-    sides: list[pa.Table],
+    sides: list[pa.Table | None],
     plan: Plan,
     name: str,
     create: Create,
@@ -50,7 +62,7 @@ def keep_rows(
     Args:
         raw: The rows, with ``raw_columns``, in the order of the records.
         typed: The same rows, typed.
-        sides: The side tables.
+        sides: The side tables; None: its columns are beside the rows.
         plan: The plan.
         name: Of the file, without ending: ``test/2024-03-06-00000``.
         create: Opens a file by its path in the example set.
@@ -62,7 +74,12 @@ def keep_rows(
     path = f"raw/{name}.parquet"
     joins = []
     for number, (join, side) in enumerate(zip(plan.config.data.join, sides, strict=True)):
-        rows = side.take(rows_of_keys(raw[join.on], side[join.on]))
+        if side is None:
+            names = plan.side_columns(number)
+            kind = plan.sides[number].schema.field(join.on).type
+            rows = carried_rows(raw, number, join.on, names, kind)
+        else:
+            rows = side.take(rows_of_keys(raw[join.on], side[join.on]))
         written = write_table(rows, f"raw/{name}.join-{number}.parquet", create)
         joins.append({**written, "on": join.on, "prefix": join.prefix})
     own = write_table(raw.select(list(plan.carried)), path, create)

@@ -11,6 +11,7 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.sections import Join, column
 from steadyrank.pipeline.files.errors import InputError, near
 from steadyrank.pipeline.files.urls import within
+from steadyrank.pipeline.raw_log.arrow_types import is_wide
 from steadyrank.pipeline.raw_log.columns import is_bytes, is_text, raw_type
 from steadyrank.pipeline.raw_log.find import is_meant
 from steadyrank.pipeline.raw_log.formats.base import Form
@@ -18,6 +19,7 @@ from steadyrank.pipeline.raw_log.open import Log, open_log, read_all
 from steadyrank.pipeline.raw_log.split import DAY
 from steadyrank.pipeline.raw_log.times import require_time
 
+SPREAD_ROWS = 500_000  # of a side table: with more, it is joined by bucket
 ROWS_PER_SHARD = 2_000_000  # of a whole log: what one worker holds at once is less
 
 
@@ -80,6 +82,33 @@ class Plan:
         held = {f.name for f in self.log.schema if is_text(f.type)}
         return sorted((ids - several) & held)
 
+    def side_columns(self, number: int) -> tuple[str, ...]:
+        """Columns of a side table that are read: its key, and those that something needs.
+
+        Args:
+            number: Of the join.
+        """
+        data, tasks = self.config.data, self.config.tasks
+        wanted = {*self.columns.values(), data.group, *data.keep_columns}
+        wanted |= {join.on for join in data.join}
+        wanted |= {name for task in tasks for name in (task.truth, task.sample_weight)}
+        join, held = data.join[number], self.sides[number].schema.names
+        names = [name for name in held if join.prefix + name in wanted]
+        return tuple(dict.fromkeys([join.on, *names]))
+
+    def is_spread(self, number: int) -> bool:
+        """Whether a side table is joined by bucket: it is large, and all of it numbers.
+
+        Texts are not: how ids are written in them is known when all of them were seen.
+        """
+        join, side = self.config.data.join[number], self.sides[number]
+        if side.rows <= SPREAD_ROWS or join.on not in self.carried:
+            return False
+        kinds = [side.schema.field(name).type for name in self.side_columns(number)]
+        keys = [self.log.schema.field(join.on).type, side.schema.field(join.on).type]
+        whole = all(pa.types.is_integer(kind) and not is_wide(kind) for kind in keys)
+        return whole and not any(map(_is_no_number, kinds))
+
     def takes(self, window: str) -> bool:
         """Whether rows of a window are read; a day is the start of its windows' names."""
         day, added = window[:DAY], self.addition
@@ -134,7 +163,7 @@ def make_plan(
             )
     features = tuple(_feature(item, types, config) for item in config.features)
     _require_same_values(features)
-    return Plan(
+    plan = Plan(
         config=config,
         log=log,
         sides=sides,
@@ -147,6 +176,10 @@ def make_plan(
         addition=addition,
         after=after,
     )
+    for number, (join, side) in enumerate(zip(config.data.join, sides, strict=True)):
+        if not plan.is_spread(number):
+            _require_different(join, side)
+    return plan
 
 
 def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
@@ -211,13 +244,23 @@ def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) 
     wanted = {name: needs[put] for name, put in given.items() if put in needs}
     side = open_log(patterns, form, wanted | {join.on: "data.join.on"})
     _require_key(join.on, side.files[0], side.schema.field(join.on).type)
+    return side
+
+
+def _require_different(join: Join, side: Log) -> None:
+    """Raise where two rows of a side table have one key."""
     keys = read_all(side, [join.on])[join.on]
     if len(pc.unique(keys)) < len(keys):
         raise InputError(
             f"{side.files[0]}: column {join.on!r} must differ from row to row to be "
             f"joined on. Received: {len(keys)} rows, {len(pc.unique(keys))} values."
         )
-    return side
+
+
+def _is_no_number(kind: pa.DataType) -> bool:
+    return not (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    )
 
 
 def _require_key(name: str, path: str, kind: pa.DataType) -> None:

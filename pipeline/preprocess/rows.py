@@ -32,7 +32,7 @@ from steadyrank.pipeline.raw_log.findings import (
 )
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values, mix
 from steadyrank.pipeline.raw_log.formats.base import Batch
-from steadyrank.pipeline.raw_log.join import join_side
+from steadyrank.pipeline.raw_log.join import join_side, take_carried
 from steadyrank.pipeline.raw_log.rejected import PLACE, places, with_reason
 from steadyrank.pipeline.raw_log.split import (
     SPLITS,
@@ -147,7 +147,7 @@ class Settled:
 
 def settle_rows(
     tables: list[pa.Table],
-    sides: list[pa.Table],
+    sides: list[pa.Table | None],
     plan: Plan,
     columns: Sequence[str] = (),
     found: Findings = NOTHING,
@@ -156,7 +156,7 @@ def settle_rows(
 
     Args:
         tables: All that was keyed for the shard, in any order.
-        sides: The side tables.
+        sides: The side tables; None: its columns are beside the rows.
         plan: The plan.
         columns: Raw columns to keep beside the typed ones.
         found: What all rows together tell.
@@ -170,8 +170,12 @@ def settle_rows(
         table, place, strays = _in_time(table, place, plan, found)
         rejected += strays
         table = as_integers(table, found.whole)
-        for join, log, side in zip(plan.config.data.join, plan.sides, sides, strict=True):
-            table, unmatched = join_side(table, side, join.on, join.prefix)
+        joins = zip(plan.config.data.join, plan.sides, sides, strict=True)
+        for number, (join, log, side) in enumerate(joins):
+            if side is None:
+                table, unmatched = take_carried(table, number, join.prefix)
+            else:
+                table, unmatched = join_side(table, side, join.on, join.prefix)
             counts[f"unmatched/{join.on}: {log.files[0]}"] += unmatched
         converted, reasons, about = type_rows(table, plan)
         bad = reasons != ""

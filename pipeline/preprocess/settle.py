@@ -3,6 +3,7 @@
 from collections import Counter
 
 import apache_beam as beam
+import pyarrow as pa
 
 from steadyrank.pipeline.preprocess.beam_job import create_checked
 from steadyrank.pipeline.preprocess.blocks import BlockFile, Store, to_bytes
@@ -24,17 +25,17 @@ class Settle(beam.DoFn):
 
     def setup(self):
         give_back_memory()
-        wanted = {*self.plan.columns.values()}
+        numbers = range(len(self.plan.sides))
+        self.sides = [
+            None if self.plan.is_spread(number) else self._read_side(number)
+            for number in numbers
+        ]
+
+    def _read_side(self, number: int) -> pa.Table:
+        side = read_all(self.plan.sides[number], list(self.plan.side_columns(number)))
         data = self.plan.config.data
-        wanted |= {data.group, *data.keep_columns, *(join.on for join in data.join)}
-        tasks = self.plan.config.tasks
-        wanted |= {name for task in tasks for name in (task.truth, task.sample_weight)}
-        self.sides = []
-        for join, log in zip(data.join, self.plan.sides, strict=True):
-            names = [n for n in log.schema.names if join.prefix + n in wanted]
-            side = read_all(log, list(dict.fromkeys([join.on, *names])))
-            found = Findings.of(count_spellings(side, side.column_names), data, "")
-            self.sides.append(as_integers(side, found.whole))
+        found = Findings.of(count_spellings(side, side.column_names), data, "")
+        return as_integers(side, found.whole)
 
     def process(self, item, known: dict):
         key, parts = item

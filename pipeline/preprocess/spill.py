@@ -7,6 +7,7 @@ can be made final some ranges at a time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,10 @@ from steadyrank.pipeline.preprocess.blocks import (
     read_block,
 )
 from steadyrank.pipeline.preprocess.rows import HIGH, alike
+from steadyrank.pipeline.raw_log.columns import in_one_piece, to_integers
+from steadyrank.pipeline.raw_log.fingerprint import mix
 from steadyrank.pipeline.raw_log.formats.base import Piece
+from steadyrank.pipeline.raw_log.join import ROW
 
 SPILL = "spill"  # the folder of such files, until the job has ended
 LOAD_ROWS = 1_000_000  # about so many a load, and
@@ -30,11 +34,41 @@ RANGE_BITS = 10
 
 
 class Part(NamedTuple):
-    """Rows of one key in a file, of ``width`` ranges from ``first``."""
+    """Rows of one key in a file, of ``width`` ranges from ``first``.
+
+    ``beside`` has more columns of the same rows, where side tables are joined by bucket.
+    """
 
     first: int
     width: int
     block: Block
+    beside: Block | None = None
+
+    def read(self) -> pa.Table:
+        """The rows."""
+        table = read_block(self.block)
+        if self.beside:
+            more = read_block(self.beside)
+            for name in more.column_names:
+                table = table.append_column(name, more[name])
+        return table
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A side table that is joined by bucket; see ``side_join``.
+
+    Attributes:
+        number: Of the join, in the config.
+        on: The key, a column of whole numbers.
+        names: Its columns that are read, the key first.
+        bits: Of a key's hash, that say which bucket it is in.
+    """
+
+    number: int
+    on: str
+    names: tuple[str, ...]
+    bits: int
 
 
 def loads_of(pieces: Sequence[Piece], rows: int) -> list[Sequence[Piece]]:
@@ -53,17 +87,21 @@ class Spill:
     """Writes the rows of a load; a context manager.
 
     Args:
-        folder: Where its file stands.
+        folder: Where its files stand.
+        spreads: Of side tables, of which the keys are written by bucket.
 
     Attributes:
         parts: Key and ``Part`` of what was written; to be announced after the end.
+        wanted: ``(join, bucket)`` and, of rows of a file, its path and the block of their
+            keys and ``ROW``s, which count the rows of all its parts.
     """
 
-    def __init__(self, folder: str):
-        self._file = BlockFile(folder)
+    def __init__(self, folder: str, spreads: Sequence[Spread] = ()):
+        self._folder, self._spreads = folder, spreads
         self._held: dict[object, list[pa.Table]] = {}
         self._bytes = 0
         self.parts: list[tuple[object, Part]] = []
+        self.wanted: list[tuple[tuple[int, int], tuple[str, Block]]] = []
 
     def __enter__(self) -> "Spill":
         return self
@@ -71,7 +109,6 @@ class Spill:
     def __exit__(self, kind, *_) -> None:
         if kind is None:
             self._write()
-        self._file.__exit__()
 
     def add(self, keyed: dict[object, pa.Table]) -> None:
         """Add rows by their keys."""
@@ -82,12 +119,47 @@ class Spill:
             self._write()
 
     def _write(self) -> None:
-        for key in list(self._held):
-            for table in alike(self._held.pop(key)):
-                for first, width, some in by_range(table):
-                    part = Part(first, width, self._file.append(some))
-                    self.parts.append((key, part))
+        keys: list[pa.Table] = []
+        with BlockFile(self._folder) as file:
+            for key in list(self._held):
+                for table in alike(self._held.pop(key)):
+                    for first, width, some in by_range(table):
+                        part = Part(first, width, file.append(some))
+                        self.parts.append((key, part))
+                        keys.append(some.select([each.on for each in self._spreads]))
+            for spread in self._spreads if keys else ():
+                self._want(spread, [table[spread.on] for table in keys], file)
         self._bytes = 0
+
+    def _want(self, spread: Spread, columns: list, file: BlockFile) -> None:
+        values, there = map(np.concatenate, zip(*map(whole_keys, columns), strict=True))
+        keys = pa.array(values, mask=~there)
+        table = pa.table({spread.on: keys, ROW: np.arange(len(values))})
+        for bucket, some in by_bucket(table, buckets_of(values, spread.bits)):
+            place = spread.number, bucket
+            self.wanted.append((place, (file.path, file.append(some))))
+
+
+def whole_keys(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers as int64, and where there is one."""
+    values, _ = to_integers(in_one_piece(column))
+    there = values.is_valid().to_numpy(zero_copy_only=False)
+    return values.fill_null(0).to_numpy(), there
+
+
+def buckets_of(keys: np.ndarray, bits: int) -> np.ndarray:
+    """The bucket of each key, int64: the first bits of its hash."""
+    return (mix(keys.view(np.uint64)) >> np.uint64(64 - bits)).astype(np.uint16)
+
+
+def by_bucket(table: pa.Table, number: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
+    """Rows by their numbers, uint16; those of one number stay in their order."""
+    table = table.combine_chunks().take(pa.array(np.argsort(number, kind="stable")))
+    start = 0
+    for bucket, rows in enumerate(np.bincount(number).tolist()):
+        if rows:
+            yield bucket, table.slice(start, rows)
+        start += rows
 
 
 def by_range(table: pa.Table) -> Iterator[tuple[int, int, pa.Table]]:
@@ -101,15 +173,9 @@ def by_range(table: pa.Table) -> Iterator[tuple[int, int, pa.Table]]:
     if not bits:
         yield 0, width, table
         return
-    table = table.combine_chunks()
     number = (table[HIGH].to_numpy() >> np.uint64(64 - bits)).astype(np.uint16)
-    table = table.take(pa.array(np.argsort(number, kind="stable")))
-    ends = np.cumsum(np.bincount(number, minlength=1 << bits))
-    start = 0
-    for place, end in enumerate(ends.tolist()):
-        if end > start:
-            yield place * width, width, table.slice(start, end - start)
-        start = end
+    for place, some in by_bucket(table, number):
+        yield place * width, width, some
 
 
 def gather(parts: Iterable[Part], rows: int = 0) -> Iterator[list[pa.Table]]:
@@ -126,9 +192,9 @@ def gather(parts: Iterable[Part], rows: int = 0) -> Iterator[list[pa.Table]]:
     end = found = 0
     for part in sorted(parts):
         if part.first >= end and found >= (rows or BLOCK_ROWS):
-            yield [read_block(each.block) for each in held]
+            yield [each.read() for each in held]
             held, found = [], 0
         held.append(part)
         end, found = max(end, part.first + part.width), found + part.block.rows
     if held:
-        yield [read_block(each.block) for each in held]
+        yield [each.read() for each in held]

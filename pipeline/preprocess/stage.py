@@ -47,6 +47,7 @@ from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import key_rows
 from steadyrank.pipeline.preprocess.settle import Settle
+from steadyrank.pipeline.preprocess.side_join import carry, spreads_of
 from steadyrank.pipeline.preprocess.spill import loads_of
 from steadyrank.pipeline.raw_log.findings import (
     spellings,
@@ -100,6 +101,7 @@ def preprocess(
 
 
 def _steps(plan: Plan, output: Path) -> Steps:
+    spreads = spreads_of(plan)
     return Steps(
         key=partial(key_taken, plan=plan),
         settle=Settle(plan, str(output)),
@@ -108,6 +110,8 @@ def _steps(plan: Plan, output: Path) -> Steps:
         write_learned=partial(write_learned, output=str(output)),
         encode=Encode(str(output)),
         accumulate=partial(append.accumulate, plan=plan),
+        spreads=spreads,
+        carry=partial(carry, plan=plan, output=str(output)) if spreads else None,
     )
 
 

@@ -6,6 +6,42 @@ import pyarrow.compute as pc
 
 from steadyrank.pipeline.raw_log.columns import in_one_piece, to_integers, to_strings
 
+ROW = "__row"  # of a side table, or of a file: its number
+
+
+def carried_name(number: int, name: str) -> str:
+    """What a column of a side table is called in the log, when it is joined by bucket."""
+    return f"__joined-{number}/{name}"
+
+
+def take_carried(table: pa.Table, number: int, prefix: str) -> tuple[pa.Table, int]:
+    """``join_side``, of a side table whose columns were carried to the rows before."""
+    found = carried_name(number, "")
+    for name in table.column_names:
+        if name.startswith(found) and name != carried_name(number, ROW):
+            put = prefix + name.removeprefix(found)
+            if put not in table.column_names:
+                table = table.append_column(put, table[name])
+    return table, table[carried_name(number, ROW)].null_count
+
+
+def carried_rows(table: pa.Table, number: int, on: str, names, kind: pa.DataType):
+    """The rows of such a side table that some rows of the log refer to, as it has them.
+
+    Args:
+        table: Rows of the log.
+        number: Of the join.
+        on: Its key.
+        names: The side table's columns, the key first.
+        kind: Of the key there.
+    """
+    rows = in_one_piece(table[carried_name(number, ROW)])
+    there = np.flatnonzero(rows.is_valid().to_numpy(zero_copy_only=False))
+    _, first = np.unique(rows.drop_null().to_numpy(), return_index=True)
+    table = table.take(pa.array(there[first]))
+    keys = {on: _keys(table[on]).cast(kind)}
+    return pa.table(keys | {n: table[carried_name(number, n)] for n in names if n != on})
+
 
 def join_side(
     table: pa.Table, side: pa.Table, on: str, prefix: str

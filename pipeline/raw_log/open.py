@@ -113,14 +113,19 @@ def read_all(log: Log, columns: list[str]) -> pa.Table:
     for piece in log.pieces:
         for batch in piece.batches():
             if batch.malformed is not None:
-                text, reason, line = (c[0].as_py() for c in batch.malformed.columns)
-                raise InputError(f"{piece.path}: line {line:,}: {reason}: {text!r}")
+                raise first_malformed(piece.path, batch.malformed)
             tables.append(batch.table.select(columns))
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         files = ", ".join(log.files)
         raise InputError(f"{files}: the files of a side table differ: {error}") from None
+
+
+def first_malformed(path: str, malformed: pa.Table) -> InputError:
+    """The error to raise where a side table has lines that cannot be read."""
+    text, reason, line = (column[0].as_py() for column in malformed.columns)
+    return InputError(f"{path}: line {line:,}: {reason}: {text!r}")
 
 
 def require_columns(path: str, names: list[str], needs: dict[str, str]) -> None:

@@ -49,7 +49,6 @@ from steadyrank.pipeline.preprocess.blocks import (
     BlockFile,
     Store,
     Stored,
-    read_block,
     to_bytes,
 )
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition
@@ -107,7 +106,7 @@ class Settle(beam.DoFn):
 
     def process(self, item, known: dict):
         shard, parts = item
-        tables = [read_block(part.block) for part in parts]
+        tables = [part.read() for part in parts]
         sequences, rejected, counts = settle_events(tables, self.plan, known)
         for table in rejected:
             yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
