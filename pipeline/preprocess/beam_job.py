@@ -37,6 +37,7 @@ from steadyrank.pipeline.raw_log.rejected import explained, samples
 RAW_ROWS = 1000  # sequences of each evaluation file, kept raw to compare signatures on
 SIDE_OUTPUTS = ("rejected", "counts", "failed", "kept")
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
+MERGED = 4  # analyses that wait to be added up
 SAMPLES = "rejected/samples.json"  # of each reason, its first row
 
 
@@ -227,7 +228,7 @@ class MergeAnalyses(beam.CombineFn):
         return []
 
     def add_input(self, accumulator, analysis):
-        return self.merged([*accumulator, analysis], 16)
+        return self.merged([*accumulator, analysis], MERGED)
 
     def merge_accumulators(self, accumulators):
         return self.merged([a for accumulator in accumulators for a in accumulator], 1)

@@ -11,24 +11,29 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 TRIM_ABOVE = 64 << 20  # bytes that are free at the top of the heap
-M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8  # malloc.h
+# what glibc comes to by itself, with TRIM_ABOVE, once it has freed large pieces
+MAPPED_ABOVE = 32 << 20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 _launching = 0
 
 
 @contextlib.contextmanager
 def system_pool() -> Iterator[None]:
-    """Arrow's memory comes from the system within; for the process that starts a job.
+    """Freed memory goes back to the system within; for the process that starts a job.
 
-    It may go on to train: how its malloc works is left as it is.
+    It may go on to train, so that it gets back what it had: Arrow's pool, arenas, and
+    pieces of some megabytes that are not mapped anew each time.
     """
     global _launching
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
+    _tell_malloc(M_TRIM_THRESHOLD, TRIM_ABOVE)
     _launching += 1
     try:
         yield
     finally:
         _launching -= 1
+        _tell_malloc(M_MMAP_THRESHOLD, MAPPED_ABOVE)
         pa.set_memory_pool(before)
 
 
@@ -37,7 +42,11 @@ def give_back_memory() -> None:
     if _launching:
         return
     pa.set_memory_pool(pa.system_memory_pool())
+    _tell_malloc(M_TRIM_THRESHOLD, TRIM_ABOVE)
+    _tell_malloc(M_ARENA_MAX, 1)
+
+
+def _tell_malloc(option: int, value: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc
     if mallopt:
-        mallopt(M_ARENA_MAX, 1)
-        mallopt(M_TRIM_THRESHOLD, TRIM_ABOVE)
+        mallopt(option, value)

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from steadyrank.pipeline.preprocess.blocks import (
-    BLOCK_ROWS,
     Block,
     BlockFile,
     read_block,
@@ -31,6 +30,7 @@ LOADS = 16  # at least so many loads, to share out
 BUFFER_BYTES = 64 << 20  # of rows that wait for others of their key
 PART_ROWS = 2048  # at least, where a key has as many: below, headers outweigh rows
 RANGE_BITS = 10
+SETTLED_ROWS = 32_768  # at least, that are made final at a time
 
 
 class Part(NamedTuple):
@@ -183,7 +183,7 @@ def gather(parts: Iterable[Part], rows: int = 0) -> Iterator[list[pa.Table]]:
 
     Args:
         parts: In any order.
-        rows: How many at least to give at once; 0: a block's.
+        rows: How many at least to give at once; 0: ``SETTLED_ROWS``.
 
     Yields:
         The tables of ranges that none after them has rows of.
@@ -191,7 +191,7 @@ def gather(parts: Iterable[Part], rows: int = 0) -> Iterator[list[pa.Table]]:
     held: list[Part] = []
     end = found = 0
     for part in sorted(parts):
-        if part.first >= end and found >= (rows or BLOCK_ROWS):
+        if part.first >= end and found >= (rows or SETTLED_ROWS):
             yield [each.read() for each in held]
             held, found = [], 0
         held.append(part)

@@ -22,7 +22,7 @@ from steadyrank.pipeline.preprocess.rows import LOW
 from steadyrank.pipeline.raw_log.columns import is_list
 
 QUANTILE_ROWS = 500_000  # about so many rows of the whole log are drawn for quantiles
-COUNTED = 16  # blocks that are counted before their counts are added up
+COUNTED = 4  # blocks that are counted before their counts are added up
 FLOAT32_EPSILON = 1.2e-7  # a spread below this share of the mean is one of rounding
 
 

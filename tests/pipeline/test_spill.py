@@ -21,7 +21,7 @@ from tests.pipeline.test_preprocess import dirty_rows, records
 TINY = {  # so that a log of some hundred rows goes through all of it
     (spill, "BUFFER_BYTES"): 9000,
     (spill, "PART_ROWS"): 2,
-    (spill, "BLOCK_ROWS"): 16,
+    (spill, "SETTLED_ROWS"): 16,
     (spill, "LOAD_ROWS"): 150,
 }
 
@@ -181,13 +181,15 @@ def test_pieces_of_a_log_are_shared_out_in_loads():
     assert len(spill.loads_of(range(64), 1_000_000)) == 16
 
 
-def test_the_launcher_keeps_its_malloc_and_gets_its_pool_back(monkeypatch):
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: pytest.fail("malloc was touched"))
+def test_the_launcher_gets_its_pool_and_its_malloc_back(monkeypatch):
+    told = []
+    monkeypatch.setattr(memory, "_tell_malloc", lambda *option: told.append(option))
     before = pa.default_memory_pool()
     with memory.system_pool():
-        memory.give_back_memory()
+        memory.give_back_memory()  # a worker in the launcher's own process
         assert pa.default_memory_pool().backend_name == "system"
     assert pa.default_memory_pool().backend_name == before.backend_name != "system"
+    assert told == [(-1, 64 << 20), (-3, 32 << 20)]  # and no fewer arenas
 
 
 def test_gathering_sorts_parts_that_come_in_any_order(tmp_path):
