@@ -29,17 +29,16 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.evaluate.baseline import keep_for
+from steadyrank.pipeline.config.given import AnyConfig
 from steadyrank.pipeline.evaluate.release import BLESSED, WITHDRAWN, release
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.export.card import EXTRA, read_card, versions_of
+from steadyrank.pipeline.export.card import EXTRA, versions_of
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
 from steadyrank.pipeline.files.urls import within
-from steadyrank.pipeline.gates.nights import blame, without_baseline
 from steadyrank.pipeline.gates.verdicts import PASS
 from steadyrank.pipeline.kinds import (
     evaluate,
@@ -49,13 +48,11 @@ from steadyrank.pipeline.kinds import (
     preprocess,
     train,
 )
-from steadyrank.pipeline.kinds.protocol import require
-from steadyrank.pipeline.preprocess.append import why_afresh
+from steadyrank.pipeline.kinds.protocol import Kind
 from steadyrank.pipeline.preprocess.plan import Addition
 from steadyrank.pipeline.raw_log.open import files_of
 from steadyrank.pipeline.raw_log.split import DAY
 from steadyrank.pipeline.train.run import Progress
-from steadyrank.pipeline.train.warm_start import why_fresh
 
 RECORD = "night.json"
 DIVERGED = "DIVERGED"
@@ -64,7 +61,7 @@ DAY_MS = 86_400_000
 
 
 def nightly(
-    config: Config,
+    config: AnyConfig,
     folder: Path,
     day: str,
     store: Path,
@@ -92,7 +89,7 @@ def nightly(
         DivergenceError: Training diverged, now or when the night was done; its record
             and its diagnosis are kept.
     """
-    require(kind_of(config).name, "nightly")
+    kind = kind_of(config)
     store, day = Path(store), _checked(config, day)
     with locked(store / "lock"):
         _clear(store)
@@ -108,13 +105,13 @@ def nightly(
         base = blessed(store, nights)
         left_out = sorted({night["left_out"] for night in nights.values()} - {None})
         fresh = base and _why_fresh(config, base)
-        grows = base if base and not why_afresh(config, base / "examples") else None
+        grows = base if base and not kind.why_afresh(config, base / "examples") else None
         addition = Addition(grows and grows / "examples", day, tuple(left_out))
         with publish(store / "nights" / day) as work:
             seconds = {}
             with _timed(seconds, "preprocess"):
                 settings, missing = _on_day(config, folder, day, addition)
-                kept = keep_for(settings, base and base / "export")
+                kept = kind.keep_for(settings, base and base / "export")
                 folders = folder, work / "examples"
                 preprocess(kept, *folders, beam_flags, addition=addition)
             record = _train_and_judge(settings, work, base, fresh, seconds, progress)
@@ -132,13 +129,14 @@ def _ended(record: dict) -> dict:
 
 
 def _train_and_judge(
-    config: Config, work: Path, base: Path | None, fresh: str | None, seconds, progress
+    config: AnyConfig, work: Path, base: Path | None, fresh: str | None, seconds, progress
 ) -> dict:
     """From the examples of a night to its verdict; gives the night's record.
 
     ``fresh`` says why the weights of the base cannot be taken over, if they cannot.
     """
-    examples = ExampleSet.open(work / "examples")
+    kind = kind_of(config)
+    examples: Any = kind.open_examples(work / "examples")
     warm = base is not None and not fresh
     windows = _windows(config, examples, base if warm else None)
     night = {
@@ -147,6 +145,7 @@ def _train_and_judge(
         "fresh": fresh or None,
         "trained_on": list(windows),
         "fingerprint": examples.schema.fingerprint,
+        "metric": kind.headline(config),
     }
     try:
         with _timed(seconds, "train"):
@@ -158,8 +157,8 @@ def _train_and_judge(
         return _diverged(night, str(error), work)
     with _timed(seconds, "export"):
         version = export(config, work / "train", work / "export")
-    new = _new_tasks(config, base)
-    judged = without_baseline(config, new) if base else without_baseline(config)
+    new = kind.new_tasks(config, base / "export") if base else []
+    judged = kind.without_baseline(config, new if base else None)
     with _timed(seconds, "evaluate"):
         folders = examples.path, version, work / "evaluation"
         against = base and base / "export"
@@ -170,15 +169,9 @@ def _train_and_judge(
         **night,
         "verdict": result["verdict"],
         # of a model that is new itself, no day but the one that it is judged on
-        **blame(judged, result, night["day"], windows if warm else ()),
+        **kind.blame(judged, result, night["day"], windows if warm else ()),
         "content": metrics["content"],
-        "auc": _aucs(metrics["tasks"]),
-        "base_auc": theirs and _aucs(theirs),
-        "intervals": {
-            "auc": _of_auc(metrics["tasks"], "intervals"),
-            "base_auc": _of_auc(theirs or {}, "intervals"),
-        },
-        "gain": _of_auc(metrics["tasks"], "gain"),
+        **_headline(night["metric"], metrics["tasks"], theirs),
         "reasons": [gate["reason"] for gate in result["gates"] if not gate["passed"]],
         "seconds": {stage: round(n, 3) for stage, n in seconds.items()},
     }
@@ -195,8 +188,8 @@ def _diverged(night: dict, reason: str, work: Path) -> dict:
         if _is_warm(night)
         else None,
         "content": None,
-        "auc": {},
-        "base_auc": None,
+        night["metric"]: {},
+        f"base_{night['metric']}": None,
         "reasons": [reason.replace(str(work), str(place))],
         "seconds": {},
     }
@@ -206,19 +199,11 @@ def _is_warm(night: dict) -> bool:
     return night["base"] is not None and not night["fresh"]
 
 
-def _why_fresh(config: Config, base: Path) -> str:
+def _why_fresh(config: AnyConfig, base: Path) -> str:
     """Why a night cannot go on from the weights of its base; ``""``: it can."""
-    return why_afresh(config, base / "examples") or why_fresh(
-        config, base / "train" / "config.yaml"
-    )
-
-
-def _new_tasks(config: Config, base: Path | None) -> list[str]:
-    """The tasks that the base does not have."""
-    if base is None:
-        return []
-    known = {task["name"] for task in read_card(base / "export")["schema"]["tasks"]}
-    return [task.name for task in config.tasks if task.name not in known]
+    kind = kind_of(config)
+    afresh = kind.why_afresh(config, base / "examples")
+    return afresh or kind.why_fresh(config, base / "train")
 
 
 def work_day(examples: ExampleSet) -> str:
@@ -226,7 +211,7 @@ def work_day(examples: ExampleSet) -> str:
     return next(iter(examples.windows("test")))[:DAY]
 
 
-def _windows(config: Config, examples: ExampleSet, base: Path | None) -> tuple[str, ...]:
+def _windows(config: AnyConfig, examples: ExampleSet, base: Path | None) -> tuple[str, ...]:
     """The training windows of a night: all of its first one, then the last days'.
 
     Of those that the base has not seen, none is passed over: they are more than the
@@ -235,7 +220,8 @@ def _windows(config: Config, examples: ExampleSet, base: Path | None) -> tuple[s
     windows = tuple(examples.windows("train"))
     if base is None or config.nightly.train_days is None:
         return windows
-    seen = ExampleSet.open(base / "examples").windows("train")
+    before: Any = kind_of(config).open_examples(base / "examples")
+    seen = before.windows("train")
     days = sorted({window[:DAY] for window in windows})[-config.nightly.train_days :]
     return tuple(w for w in windows if w[:DAY] in days or w not in seen)
 
@@ -247,13 +233,20 @@ def _timed(seconds: dict, stage: str) -> Iterator[None]:
     seconds[stage] = time.perf_counter() - start
 
 
-def _aucs(tasks: dict) -> dict:
-    return {name: found["auc"] for name, found in tasks.items() if "auc" in found}
+def _headline(metric: str, ours: dict, theirs: dict | None) -> dict:
+    """What a night's record says of a metric, by task: values, intervals, gains."""
 
+    def each(tasks: dict | None, what: str = "") -> dict:
+        found = {name: t.get(what, {}) if what else t for name, t in (tasks or {}).items()}
+        return {name: values[metric] for name, values in found.items() if metric in values}
 
-def _of_auc(tasks: dict, what: str) -> dict:
-    """Task -> what was found of its AUC: an interval, or a gain with its own."""
-    return {n: t[what]["auc"] for n, t in tasks.items() if "auc" in t.get(what, {})}
+    base = f"base_{metric}"
+    return {
+        metric: each(ours),
+        base: theirs and each(theirs),
+        "intervals": {metric: each(ours, "intervals"), base: each(theirs, "intervals")},
+        "gain": each(ours, "gain"),
+    }
 
 
 def blessed(store: Path, nights: dict[str, dict]) -> Path | None:
@@ -312,7 +305,7 @@ def _released(served: Path) -> set[str]:
     return contents
 
 
-def _checked(config: Config, day: str) -> str:
+def _checked(config: AnyConfig, day: str) -> str:
     """The day, if it is one, and the config can be used for nights.
 
     Raises:
@@ -340,8 +333,8 @@ def _checked(config: Config, day: str) -> str:
 
 
 def _on_day(
-    config: Config, folder: Path, day: str, addition: Addition
-) -> tuple[Config, list[str]]:
+    config: AnyConfig, folder: Path, day: str, addition: Addition
+) -> tuple[AnyConfig, list[str]]:
     """The config of one night: its day tests, and the files with its rows are read.
 
     Returns:
@@ -349,7 +342,7 @@ def _on_day(
         refuse every night from then on.
     """
     split = config.data.split.model_copy(update={"test": datetime.date.fromisoformat(day)})
-    patterns, days = config.data.input, _unread(addition)
+    patterns, days = config.data.input, _unread(kind_of(config), addition)
     dated = [pattern for pattern in patterns if DAY_MARK in pattern]
 
     def is_missing(unread: str) -> bool:
@@ -364,11 +357,12 @@ def _on_day(
     return config.model_copy(update={"data": data}), missing
 
 
-def _unread(addition: Addition) -> list[str]:
+def _unread(kind: Kind, addition: Addition) -> list[str]:
     """The days to read after the base's training days; any, where there is no base."""
     if addition.base is None:
         return ["*"]
-    last = list(ExampleSet.open(addition.base).windows("train"))[-1][:DAY]
+    base: Any = kind.open_examples(addition.base)
+    last = list(base.windows("train"))[-1][:DAY]
     first = datetime.date.fromisoformat(last)
     count = (datetime.date.fromisoformat(addition.until) - first).days
     days = [(first + datetime.timedelta(n)).isoformat() for n in range(count + 1)]

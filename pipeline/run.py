@@ -21,7 +21,7 @@ from steadyrank.pipeline.files.publish import read_json, refuse_existing
 from steadyrank.pipeline.files.staging import Snapshots, Staging
 from steadyrank.pipeline.files.urls import Url, locate, within
 from steadyrank.pipeline.files.whole_folders import any_version, clear, exists, versions_at
-from steadyrank.pipeline.kinds import stage_of
+from steadyrank.pipeline.kinds import kind_of, stage_of
 from steadyrank.pipeline.kinds.results import (
     EvaluateResult,
     ExportResult,
@@ -298,12 +298,10 @@ def _require_made_for(config: AnyConfig, examples: Place) -> None:
 
 def _keeping(config: AnyConfig, baseline: Place | None) -> AnyConfig:
     """The config of which the examples keep what a baseline reads."""
-    if baseline is None or not isinstance(config, Config):
+    if baseline is None:
         return config
-    from steadyrank.pipeline.evaluate.baseline import keep_for
-
     with Staging() as staging:
-        return keep_for(config, staging.read_model(baseline))
+        return kind_of(config).keep_for(config, staging.read_model(baseline))
 
 
 def _require_baseline(config: AnyConfig, baseline: Place | None, examples: Place) -> None:

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.examples.example_set import SEQUENCES, ExampleSet
 from steadyrank.pipeline.export.card import CARD, EXTRA, find_version, versions_of
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
-from steadyrank.pipeline.kinds.next_item.example_set import FORMAT as SEQUENCES
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSet
 from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
 
@@ -44,7 +43,8 @@ def describe(path: Path) -> dict[str, Rows]:
 
 
 def _examples(path: Path) -> dict[str, Rows]:
-    if read_json(path / "schema.json", "an example set").get("format") == SEQUENCES:
+    found = read_json(path / "schema.json", "an example set").get("format")
+    if str(found).startswith(SEQUENCES):
         return _sequences(path)
     examples = ExampleSet.open(path)
     rows: Rows = [("fingerprint", examples.schema.fingerprint)]
@@ -76,7 +76,9 @@ def _sequences(path: Path) -> dict[str, Rows]:
         (f"{why}", n) for kind in ("rejected", "dropped") for why, n in counts[kind].items()
     ]
     for split, found in examples.manifest["splits"].items():
-        rows.append((split, f"{found['sequences']} sequences, {found['rows']} events"))
+        windows = list(found["windows"])
+        text = f"{found['sequences']} sequences, {found['rows']} events"
+        rows.append((split, f"{text}, {windows[0]} to {windows[-1]}"))
     return {f"set of sequences {path}": rows}
 
 

@@ -90,16 +90,18 @@ def gates_table(gates: list[dict]) -> Table:
 
 
 def night_table(night: Mapping) -> Table:
-    """Of one night: the blessed model's AUC and the new one's, and its gain."""
-    table = _table(f"AUC on {night['day']}", "task", "blessed", "new", "gain")
-    places = {"base_auc": night["base_auc"] or {}, "auc": night["auc"]}
+    """Of one night: a metric of the blessed model and of the new one, and its gain."""
+    metric = night.get("metric", "auc")
+    title = f"{metric.upper()} on {night['day']}"
+    table = _table(title, "task", "blessed", "new", "gain")
+    places = {name: night[name] or {} for name in (f"base_{metric}", metric)}
     intervals, gains = night.get("intervals") or {}, night.get("gain") or {}
-    for task in night["auc"]:
+    for task in night[metric]:
         cells = []
         for name, found in places.items():
             bounds = (intervals.get(name) or {}).get(task)
-            result = {"auc": found.get(task), "intervals": {"auc": bounds}}
-            cells.append(_with_interval(result, "auc"))
+            result = {metric: found.get(task), "intervals": {metric: bounds}}
+            cells.append(_with_interval(result, metric))
         table.add_row(escape(task), *cells, difference(gains.get(task) or {}))
     if intervals:
         table.caption = f"{INTERVALS}; * not told from chance, or from no gain"

@@ -1,6 +1,5 @@
 """The config of a next-item model: what sequences are, and how a model grows on them."""
 
-import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -15,8 +14,9 @@ from steadyrank.pipeline.config.section import Section, renamed
 from steadyrank.pipeline.config.sections import (
     DenseOptimizer,
     Log,
+    Moments,
+    Nightly,
     RowOptimizer,
-    moment,
 )
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.trunks import Size
@@ -59,17 +59,17 @@ class Sequences(Section):
         return self
 
 
-class SequenceSplit(Section):
+class SequenceSplit(Moments):
     """Moments, fractions of the sequences, or the word ``leave_last_out``.
 
     Moments: every event from ``validation``, and from ``test`` on, is to be foretold from
-    what its user did before.  Fractions: whole sequences, drawn by user and piece, whose
-    last item is to be foretold.  ``leave_last_out``: each user's last event tests, the
-    one before validates, all others train.
+    what its user did before.  Where only ``test`` is a moment, ``validation`` is a
+    fraction of the users: their events from there on validate.  Fractions: whole
+    sequences, drawn by user and piece, whose last item is to be foretold.
+    ``leave_last_out``: each user's last event tests, the one before validates, all others
+    train.
     """
 
-    validation: float | datetime.datetime | datetime.date | None = None
-    test: float | datetime.datetime | datetime.date | None = None
     leave_last_out: bool = False
 
     @model_validator(mode="before")
@@ -93,9 +93,11 @@ class SequenceSplit(Section):
             return self
         if None in both:
             raise ValueError(f"needs validation and test, or is the word {LAST}")
-        fractions = [isinstance(value, float) for value in both]
-        if fractions[0] != fractions[1]:
-            raise ValueError("validation and test must both be moments, or fractions")
+        if self.by_fraction and not isinstance(self.validation, float):
+            raise ValueError(
+                "validation and test must both be moments, or fractions; or validation a "
+                "fraction of the users from the moment test on"
+            )
         if self.by_fraction:
             if not (min(both) > 0 < 1 - sum(both)):
                 raise ValueError(
@@ -103,26 +105,21 @@ class SequenceSplit(Section):
                     f"Received: {both[0]}, {both[1]}"
                 )
             return self
-        first, second = map(moment, both)
-        if (first.tzinfo is None) != (second.tzinfo is None):
-            raise ValueError("say the zone of both moments, or of none")
-        if first >= second:
-            raise ValueError(
-                "validation must begin before test. Received: "
-                f"validation={both[0]}, test={both[1]}"
-            )
+        self._check_moments()
         return self
-
-    @property
-    def by_fraction(self) -> bool:
-        return isinstance(self.test, float)
 
 
 class SequenceData(Log):
     """Where the log is, what its sequences are, and how they are split."""
 
+    window: str | None = None  # of training, which a set grows by; null: all is one
     sequences: Sequences
     split: SequenceSplit
+
+    @property
+    def time(self) -> str:
+        """The column that orders events."""
+        return self.sequences.time
 
 
 class NextItem(Section):
@@ -266,6 +263,7 @@ class SequenceConfig(Section):
     serving: SequenceServing = SequenceServing()
     gates: SequenceGates = SequenceGates()
     sweep: Sweep | None = None
+    nightly: Nightly = Nightly()
 
     @model_validator(mode="after")
     def _phases(self):

@@ -24,7 +24,48 @@ class Join(Section):
     prefix: str = ""  # put before the side table's column names
 
 
-class Split(Section):
+class Moments(Section):
+    """Two splits by the moments from which they begin, or by fractions."""
+
+    validation: float | datetime.datetime | datetime.date | None = None
+    test: float | datetime.datetime | datetime.date | None = None
+
+    @property
+    def by_fraction(self) -> bool:
+        return isinstance(self.test, float)
+
+    @property
+    def within_test(self) -> bool:
+        """Whether validation is a fraction of what follows the moment of test."""
+        return isinstance(self.validation, float) and not self.by_fraction
+
+    @property
+    def by_moments(self) -> bool:
+        """Whether times are compared with a moment."""
+        return self.test is not None and not self.by_fraction
+
+    @property
+    def training_ends(self) -> datetime.date:
+        """The moment before which all rows train; only where there are moments."""
+        return self.test if self.within_test else self.validation
+
+    def _check_moments(self) -> None:
+        if self.within_test:
+            if not 0 < self.validation < 1:
+                raise ValueError(
+                    "validation, a fraction of the rows from test on, must be above 0 and "
+                    f"below 1. Received: validation={self.validation}"
+                )
+        elif (moment(self.validation).tzinfo is None) != (moment(self.test).tzinfo is None):
+            raise ValueError("say the zone of both moments, or of none")
+        elif moment(self.validation) >= moment(self.test):
+            raise ValueError(
+                f"validation must begin before test. Received: "
+                f"validation={self.validation}, test={self.test}"
+            )
+
+
+class Split(Moments):
     """The first moment of each evaluation split, random fractions, or what a column says.
 
     Where ``column`` is named, it says of each row whether it is of train, validation or
@@ -34,8 +75,6 @@ class Split(Section):
     the rows from there on; the others of them test.
     """
 
-    validation: float | datetime.datetime | datetime.date | None = None
-    test: float | datetime.datetime | datetime.date | None = None
     files: list[str] = []  # names or patterns, as in data.input
     column: str = ""  # its values: train, validation (valid, val, dev, eval), test
     by: Literal["row", "group"] = "row"  # what fractions are of
@@ -69,39 +108,9 @@ class Split(Section):
         elif self.by_fraction:
             if not (min(self.validation, self.test) > 0 < 1 - self.validation - self.test):
                 raise ValueError("fractions must be above 0 and leave rows to train on")
-        elif self.within_test:
-            if not 0 < self.validation < 1:
-                raise ValueError(
-                    "validation, a fraction of the rows from test on, must be above 0 and "
-                    f"below 1. Received: validation={self.validation}"
-                )
-        elif (moment(self.validation).tzinfo is None) != (moment(self.test).tzinfo is None):
-            raise ValueError("say the zone of both moments, or of none")
-        elif moment(self.validation) >= moment(self.test):
-            raise ValueError(
-                f"validation must begin before test. Received: "
-                f"validation={self.validation}, test={self.test}"
-            )
+        else:
+            self._check_moments()
         return self
-
-    @property
-    def by_fraction(self) -> bool:
-        return isinstance(self.test, float)
-
-    @property
-    def within_test(self) -> bool:
-        """Whether validation rows are drawn from those that follow the moment of test."""
-        return isinstance(self.validation, float) and not self.by_fraction
-
-    @property
-    def by_moments(self) -> bool:
-        """Whether it compares rows with a moment."""
-        return not (self.column or self.by_fraction)
-
-    @property
-    def training_ends(self) -> datetime.date:
-        """The moment before which all rows train; only where there are moments."""
-        return self.test if self.within_test else self.validation
 
 
 def moment(value: datetime.date) -> datetime.datetime:
@@ -127,6 +136,7 @@ class Log(Section):
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"  # of an integer time column
     time_format: str = ""  # of times in texts, such as %d/%m/%Y %H:%M; "": ISO
     timezone: str = "UTC"  # windows and split moments are read in it
+    window: str | None = "1d"  # null: one window
     drop_duplicates: bool = True  # rows that are equal in every column of the log
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.01  # fraction of the rows
     # days without a row, beyond which the fewer rows are rejected as out of time; null: any
@@ -182,6 +192,17 @@ class Log(Section):
             raise ValueError("must be a time zone name such as Asia/Shanghai") from None
         return value
 
+    @field_validator("window")
+    @classmethod
+    def _window(cls, value):
+        if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
+            raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
+        return value
+
+    @property
+    def window_ms(self) -> int | None:
+        return self.window and int(self.window[:-1]) * UNITS_MS[self.window[-1]]
+
     def moment_ms(self, value: datetime.date) -> int:
         """Milliseconds since 1970 of a split's moment: in its zone, or the config's."""
         found = moment(value)
@@ -195,19 +216,11 @@ class Data(Log):
 
     join: list[Join] = []
     time: str | None = None  # the column that orders training
-    window: str | None = "1d"  # null: one window
     split: Split
     group: str | None = None  # for GAUC, mostly the user
     # what a row is known by; none: time, group and the log's own columns of single ids
     key: list[str] = []
     keep_columns: list[str] = []  # further columns, for baselines that read them
-
-    @field_validator("window")
-    @classmethod
-    def _window(cls, value):
-        if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
-            raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
-        return value
 
     @model_validator(mode="after")
     def _time_and_split(self):
@@ -225,10 +238,6 @@ class Data(Log):
                 "a model tested on earlier ones; with data.time, give moments (dates)"
             )
         return self
-
-    @property
-    def window_ms(self) -> int | None:
-        return self.window and int(self.window[:-1]) * UNITS_MS[self.window[-1]]
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

@@ -115,12 +115,7 @@ def file_dataset(
 ) -> tf.data.Dataset:
     """The rows of some of the files, in their order; see ``evaluation_dataset``."""
     schema = examples.schema
-    columns = (
-        tf.constant([examples.readable(path) for path in paths], tf.string),
-        tf.constant([examples.encoding(path) for path in paths], tf.string),
-        tf.constant([examples.blocks(path) for path in paths], tf.int64),
-    )
-    blocks = tf.data.Dataset.from_tensor_slices(columns).flat_map(_records)
+    blocks = records_of(examples, paths)
     rows = blocks.map(lambda *r: parse_block(*r, schema.layout, extra), tf.data.AUTOTUNE)
 
     def form(matrices):
@@ -129,6 +124,16 @@ def file_dataset(
 
     rows = rows.rebatch(batch_size).map(form, tf.data.AUTOTUNE)
     return _with_options(rows.prefetch(4))
+
+
+def records_of(examples: ExampleSet, paths: Sequence[Path]) -> tf.data.Dataset:
+    """The records of some of the files, in their order, each with its encoding."""
+    columns = (
+        tf.constant([examples.readable(path) for path in paths], tf.string),
+        tf.constant([examples.encoding(path) for path in paths], tf.string),
+        tf.constant([examples.blocks(path) for path in paths], tf.int64),
+    )
+    return tf.data.Dataset.from_tensor_slices(columns).flat_map(_records)
 
 
 def _records(path, encoding, blocks):

@@ -20,6 +20,7 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, Layout
@@ -48,6 +49,7 @@ class Schema:
             their ids mean the same here.
     """
 
+    FORMAT: ClassVar = FORMAT
     features: tuple[Feature, ...]
     tasks: tuple[Task, ...]
     score: str
@@ -59,6 +61,18 @@ class Schema:
     @property
     def layout(self) -> Layout:
         return Layout.of(self.features, self.tasks, self.truths, self.group)
+
+    @property
+    def vocabularies(self) -> dict[str, int]:
+        """Feature -> its known values, of those that have a vocabulary."""
+        categorical = (f for f in self.features if f.kind != "numeric")
+        return {feature.name: feature.vocabulary_size for feature in categorical}
+
+    def fits(self, other: "Schema") -> bool:
+        """Whether a model of one has the layers of the other's, whatever was learned."""
+        both = ([dataclasses.replace(f, vocabulary_size=0) for f in each.features]
+                for each in (self, other))  # fmt: skip
+        return next(both) == next(both)
 
     def to_dict(self) -> dict:
         """Without ancestors where there are none: so do older examples read."""
@@ -109,11 +123,11 @@ class Schema:
 Vocabularies = Callable[[str], bytes]  # feature -> what is in its file
 
 
-def seal(schema: Schema, vocabularies: Vocabularies, base: Schema | None = None) -> Schema:
+def seal(schema, vocabularies: Vocabularies, base=None):
     """A schema with its fingerprint and, if it differs from its base, that as ancestor.
 
     Args:
-        schema: Without either.
+        schema: Without either; of a kind's examples, as ``Schema`` is of ranking models.
         vocabularies: Its own.
         base: What it grew from.
     """
@@ -132,13 +146,12 @@ def vocabularies_in(vocab: Path) -> Vocabularies:
     return lambda feature: vocab_path(vocab, feature).read_bytes()
 
 
-def compute_fingerprint(schema: Schema, vocabularies: Vocabularies) -> str:
+def compute_fingerprint(schema, vocabularies: Vocabularies) -> str:
     """SHA-256 of the schema and of its vocabularies, in hex."""
     document = {**schema.to_dict(), "fingerprint": ""}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
-    for feature in schema.features:
-        if feature.kind != "numeric":
-            digest.update(vocabularies(feature.name))
+    for name in schema.vocabularies:
+        digest.update(vocabularies(name))
     return digest.hexdigest()
 
 
@@ -154,7 +167,7 @@ def vocab_path(vocab: Path, feature: str) -> Path:
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """A whole example set.
+    """A whole example set; of ranking models, where a kind does not say otherwise.
 
     Attributes:
         path: Its folder.
@@ -163,6 +176,8 @@ class ExampleSet:
         source: Where the examples are, if they were left on object storage; ``""``: here.
     """
 
+    SCHEMA: ClassVar = Schema
+    WHAT: ClassVar = "an example set"
     path: Path
     schema: Schema
     manifest: dict
@@ -176,13 +191,12 @@ class ExampleSet:
             InputError: It is not one, or a file is missing or cut off; it is named.
         """
         path = Path(path)
-        manifest = read_json(path / "manifest.json", "an example set")
+        manifest = read_json(path / "manifest.json", cls.WHAT)
         schema = cls.read_schema(path)
         if schema.fingerprint != manifest["fingerprint"]:
             raise InputError(f"{path}: schema.json does not belong to manifest.json.")
-        for feature in schema.features:
-            if feature.kind != "numeric":
-                _check_there(vocab_path(path / "vocab", feature.name))
+        for name in schema.vocabularies:
+            _check_there(vocab_path(path / "vocab", name))
         held = vocabularies_in(path / "vocab")
         if compute_fingerprint(schema, held) != schema.fingerprint:
             raise InputError(
@@ -199,19 +213,20 @@ class ExampleSet:
         _check_rows(path, manifest)
         return cls(path, schema, manifest, source)
 
-    @staticmethod
-    def read_schema(path: Path) -> Schema:
+    @classmethod
+    def read_schema(cls, path: Path) -> Schema:
         """The schema of an example set alone."""
-        document = read_json(path / "schema.json", "an example set")
-        schema = Schema.from_dict(document, path / "schema.json")
-        if document["format"] != FORMAT:
+        document = read_json(path / "schema.json", cls.WHAT)
+        schema = cls.SCHEMA.from_dict(document, path / "schema.json")
+        if document["format"] != cls.SCHEMA.FORMAT:
             raise InputError(
                 f"{path} holds examples of format {document['format']}, as versions before "
-                f"wrote them; this one reads format {FORMAT}. Preprocess the log again."
+                f"wrote them; this one reads format {cls.SCHEMA.FORMAT}. Preprocess the "
+                "log again."
             )
         return schema
 
-    def has_ids_of(self, schema: Schema) -> bool:
+    def has_ids_of(self, schema) -> bool:
         """Whether ids mean here what they mean to a model: it was trained on these
         examples, or on some that they grew from."""
         return schema.fingerprint in (self.schema.fingerprint, *self.schema.ancestors)
@@ -302,10 +317,11 @@ def _check_encoding(path: Path, file: dict, schema: Schema) -> None:
 
 
 def _check_rows(path: Path, manifest: dict) -> None:
-    """Nothing lost: rows read are written, duplicates or rejected."""
+    """Nothing lost: rows read are written, duplicates, rejected or left out."""
     rows = manifest["rows"]
     written = sum(file["rows"] for file in manifest["files"])
-    kept = written + rows["duplicates"] + sum(rows["rejected"].values())
+    lost = [*rows["rejected"].values(), *rows.get("dropped", {}).values()]
+    kept = written + rows["duplicates"] + sum(lost)
     if written != rows["written"] or kept != rows["read"]:
         raise InputError(
             f"{path / 'manifest.json'}: the counts do not add up: {rows}, and {written} "

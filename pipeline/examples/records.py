@@ -113,13 +113,12 @@ def encode_blocks(matrices: dict[str, np.ndarray], encoding: str) -> Iterator[by
     """
     for start in range(0, len(matrices["numbers"]), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        block = {key: matrices[key][rows] for key in matrices}
-        block[ENCODING] = np.frombuffer(encoding.encode(), np.uint8)
-        yield encode_block(block)
+        yield encode_block({key: matrices[key][rows] for key in matrices}, encoding)
 
 
-def encode_block(arrays: dict[str, np.ndarray]) -> bytes:
+def encode_block(arrays: dict[str, np.ndarray], encoding: str) -> bytes:
     """One ``tf.train.Example`` that holds the bytes of each array under its key."""
+    arrays = {**arrays, ENCODING: np.frombuffer(encoding.encode(), np.uint8)}
     entries = b""
     for key in sorted(arrays):
         value = _field(2, _field(1, _field(1, arrays[key].tobytes())))
@@ -182,13 +181,29 @@ def parse_block(record, encoding, layout: Layout, group: bool = False) -> dict:
     kinds = {"ids": tf.int32, "numbers": tf.float32}
     if group and layout.group:
         kinds["group"] = tf.int64
+    matrices = parse_arrays(record, encoding, kinds)
+    numbers = tf.reshape(matrices["numbers"], [-1, len(layout.numbers)])
+    rows = tf.shape(numbers)[0]
+    ids = tf.reshape(matrices["ids"], [rows, sum(layout.widths)])
+    return {**matrices, "ids": ids, "numbers": numbers}
+
+
+def parse_arrays(record, encoding, kinds: dict) -> dict:
+    """Arrays of a block, within ``tf.data``, flat.
+
+    Args:
+        record: Scalar string tensor.
+        encoding: The same: the fingerprint that the record must carry.
+        kinds: Key -> dtype, of the arrays wanted.
+
+    Raises:
+        tf.errors.InvalidArgumentError: ``OTHER_ENCODING``, when it runs.
+    """
+    import tensorflow as tf
+
     scalar = tf.io.FixedLenFeature([], tf.string)
     parsed = tf.io.parse_single_example(record, dict.fromkeys([*kinds, ENCODING], scalar))
     same = tf.debugging.Assert(tf.equal(parsed[ENCODING], encoding), [OTHER_ENCODING])
     with tf.control_dependencies([same]):
         parsed = {key: tf.identity(parsed[key]) for key in kinds}
-    matrices = {k: tf.io.decode_raw(parsed[k], kind) for k, kind in kinds.items()}
-    numbers = tf.reshape(matrices["numbers"], [-1, len(layout.numbers)])
-    rows = tf.shape(numbers)[0]
-    ids = tf.reshape(matrices["ids"], [rows, sum(layout.widths)])
-    return {**matrices, "ids": ids, "numbers": numbers}
+    return {k: tf.io.decode_raw(parsed[k], kind) for k, kind in kinds.items()}

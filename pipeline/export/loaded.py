@@ -1,6 +1,7 @@
 """An export as it is served: loaded with TensorFlow alone."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -14,7 +15,8 @@ from steadyrank.pipeline.train.checkpoints import UNREADABLE
 
 
 class Export:
-    """A SavedModel, loaded with TensorFlow alone.
+    """A SavedModel, loaded with TensorFlow alone; of a ranking model, where a kind does not
+    say otherwise.
 
     Attributes:
         path: Its folder.
@@ -25,11 +27,13 @@ class Export:
         call: Signature -> function of NumPy arrays by name.
     """
 
+    SCHEMA: ClassVar = Schema
+
     def __init__(self, path: Path):
         self.path = find_version(path)
         self.card = read_card(self.path)
         self.columns = columns_of(self.card)
-        self.schema = Schema.from_dict(self.card["schema"], self.path / EXTRA / CARD)
+        self.schema = self.SCHEMA.from_dict(self.card["schema"], self.path / EXTRA / CARD)
         self.shared = self.card["config"].get("serving", {}).get("shared", [])
         self._ids: dict[str, tf.Tensor] = {}
         try:
@@ -80,18 +84,20 @@ class Export:
                 f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "
                 "values: evaluate on the examples it was trained with."
             )
-        for feature in self.schema.features:
-            if feature.kind != "numeric" and feature.vocabulary_size:
-                self._require_vocabulary(feature, examples, role)
+        for name, size in self.schema.vocabularies.items():
+            if size:
+                self._require_vocabulary(name, size, examples, role)
 
-    def _require_vocabulary(self, feature, examples: ExampleSet, role: str) -> None:
-        held = vocab_path(self.path / "assets", feature.name)
-        known = vocab_path(examples.path / "vocab", feature.name).read_bytes()
+    def _require_vocabulary(
+        self, name: str, size: int, examples: ExampleSet, role: str
+    ) -> None:
+        held = vocab_path(self.path / "assets", name)
+        known = vocab_path(examples.path / "vocab", name).read_bytes()
         values = held.read_bytes() if held.exists() else b""
         lines = len(values.splitlines())
-        if lines != feature.vocabulary_size or not known.startswith(values):
+        if lines != size or not known.startswith(values):
             raise InputError(
-                f"{role}: {held} must hold the {feature.vocabulary_size} values of "
-                f"{feature.name} that it was trained with, in their order. Received: "
-                f"{lines} lines, or other ones. It was cut or changed: export again."
+                f"{role}: {held} must hold the {size} values of {name} that it was trained "
+                f"with, in their order. Received: {lines} lines, or other ones. It was "
+                "cut or changed: export again."
             )

@@ -6,7 +6,7 @@ examples, its model, its batches and its metrics are.  What it truly cannot do s
 ``CANNOT``, with the sentence that a user is told.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,11 +22,6 @@ CANNOT = {
         "in train.start_from of a config with that phase, and train to another --output.",
         "stability": "stability, whose probes are of ranking models, is not for next-item "
         "models: leave --stability out.",
-        "nightly": "nightly is not for next-item models: sequences change with every new "
-        "event. Preprocess the whole log again, and train from the last model "
-        "(train.start_from).",
-        "append": "--append adds to the examples of ranking models. Sequences of a user "
-        "change with what comes: preprocess the whole log again.",
         "hyperband": "sweep.method hyperband gives its trials more epochs, and a next-item "
         "model trains in phases: take random or bayesian.",
         "sweep.score": "sweep.score tries formulas over the outputs of several tasks, of "
@@ -219,6 +214,9 @@ class Kind(Protocol):
     def monitor(self, config: Any) -> str:
         """Name of what early stopping watches."""
 
+    def headline(self, config: Any) -> str:
+        """The metric that is told of each task after a night."""
+
     def monitored(self, results: Mapping, monitor: str) -> float:
         """The number of that name in a measurement: higher is better."""
 
@@ -276,6 +274,26 @@ class Kind(Protocol):
 
     def judge(self, metrics: Mapping, gates: Mapping) -> dict:
         """The verdict of a config's gates; see ``gates.judge``."""
+
+    def keep_for(self, config: Any, baseline: Path | None) -> Any:
+        """A config of which the examples keep what a baseline reads, if it needs to."""
+        return config
+
+    def why_afresh(self, config: Any, base: Path) -> str:
+        """Why examples cannot grow by what a config asks for; ``""``: they can."""
+
+    def why_fresh(self, config: Any, trained: Path) -> str:
+        """Why a config's model cannot take over a trained one's weights; ``""``: it can."""
+
+    def new_tasks(self, config: Any, export: Path) -> list[str]:
+        """The tasks of a config that an export does not have."""
+        return []
+
+    def without_baseline(self, config: Any, new: Collection[str] | None = None) -> Any:
+        """A config without gates that need a baseline; see ``gates.nights``."""
+
+    def blame(self, config: Any, result: dict, day: str, windows: tuple[str, ...]) -> dict:
+        """The day that a refusal is the fault of, and why; see ``gates.nights``."""
 
     def sections(self, metrics: dict, log: list[dict], manifest: dict) -> dict:
         """Title -> content, of the report between gates and configuration."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyrank.models.features import Feature
+from steadyrank.pipeline.config.sections import Log
 from steadyrank.pipeline.examples.compatibility import (
     FREE,
     NOTHING,
@@ -30,13 +31,18 @@ from steadyrank.pipeline.examples.example_set import (
     Schema,
     counts_path,
     seal,
-    vocab_path,
 )
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.publish import link_or_copy, read_json
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.plan import Plan
-from steadyrank.pipeline.preprocess.vocabulary import Analysis, Learned, Moments
+from steadyrank.pipeline.preprocess.vocabulary import (
+    Analysis,
+    Learned,
+    Moments,
+    read_values,
+)
+from steadyrank.pipeline.raw_log.split import last_training_window
 
 # what may change from one addition to the next: the days, how often a new value must be
 # seen, and how files are read
@@ -49,6 +55,7 @@ MOVES_ON = {
     "columns",
     "time_unit",
 }
+PARTS = ("features", "tasks", "data.join")
 LEARNED = {
     "vocabulary_size": 0,
     "mean": 0.0,
@@ -58,7 +65,9 @@ LEARNED = {
 }
 
 
-def why_afresh(config, base: Path) -> str:
+def why_afresh(
+    config, base: Path, parts: tuple[str, ...] = PARTS, format: int | str = FORMAT
+) -> str:
     """Why a base cannot grow by what a config asks for; ``""``: it can.
 
     Other features, tasks or side tables need the whole log anew.  What else differs is an
@@ -67,12 +76,14 @@ def why_afresh(config, base: Path) -> str:
     Args:
         config: The run's config.
         base: The example set's folder.
+        parts: Of the config, a change of which needs the whole log.
+        format: Of examples that can grow.
 
     Returns:
         The first difference, in words.
     """
     found = read_json(base / "schema.json", "an example set").get("format")
-    if found != FORMAT:
+    if found != format:
         return f"its examples are of format {found}"
     made_with = read_json(base / "manifest.json", "an example set")["config"]
     ours = read_by_preprocessing(config)
@@ -80,13 +91,33 @@ def why_afresh(config, base: Path) -> str:
     for name, *values in differences(*both):
         # keys that only one has came with another version; features and tasks did not
         key_of_one = NOTHING in values and name.count(".") > 1
-        if name.startswith(("features", "tasks", "data.join")) and not key_of_one:
+        if name.startswith(parts) and not key_of_one:
             return in_words(name, *values)
-    for section in ("features", "tasks"):
+    for section in {"features", "tasks"} & {*parts}:
         names, before = ([i["name"] for i in d[section]] for d in (ours, made_with))
         if names != before:
             return f"{section} are in another order"
     return ""
+
+
+def last_window(base: ExampleSet, data: Log) -> str:
+    """The last training window of a base, which must be one by the config, too."""
+    last, ends = list(base.windows("train"))[-1], last_training_window(data)
+    if last > ends:
+        raise InputError(
+            f"data.split: training rows end with window {ends}, but {base.path} trains on "
+            f"windows up to {last}: models have seen them. Move data.split on."
+        )
+    return last
+
+
+def take_over(base: ExampleSet, work: Path) -> list[dict]:
+    """The base's training files, under a second name or copied; what it says of them."""
+    files = [file for file in base.manifest["files"] if file["split"] == "train"]
+    for file in files:
+        (work / file["path"]).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(base.path / file["path"], work / file["path"])
+    return files
 
 
 def require_same_kind(plan: Plan, base: ExampleSet) -> None:
@@ -138,7 +169,11 @@ def learn(analysis: Analysis, plan: Plan) -> Learned:
     if base is None:
         return _sealed(vocab.learn(analysis, plan), plan, None)
     schema = ExampleSet.read_schema(base)
-    old = {f.name: _values(base, f) for f in schema.features if f.kind != "numeric"}
+    old = {
+        f.name: read_values(base, f.name, f.raw)
+        for f in schema.features
+        if f.kind != "numeric"
+    }
     learned = vocab.learn(analysis, plan, old)
     features = [
         dataclasses.replace(was, vocabulary_size=now.vocabulary_size)
@@ -169,16 +204,9 @@ def earlier_ids(before: Feature, now: Feature, path: Path) -> np.ndarray:
         int32 ``[now.rows]``: new values are unknown ones.
     """
     ids = np.arange(now.rows, dtype=np.int32)
-    new = _values(path, now)[before.vocabulary_size :]
+    new = read_values(path, now.name, now.raw)[before.vocabulary_size :]
     ids[before.rows :] = vocab.look_up(new, pa.array([], new.type), before)
     return ids
-
-
-def _values(base: Path, feature) -> pa.Array:
-    """A vocabulary, as it was typed."""
-    text = vocab_path(base / "vocab", feature.name).read_bytes().decode()
-    kind = pa.int64() if feature.raw == "integer" else pa.string()
-    return pa.array(text.split("\n")[:-1], pa.string()).cast(kind)
 
 
 def _moments(found: dict) -> Moments:

@@ -37,6 +37,22 @@ class Addition:
     until: str = ""
     without: tuple[str, ...] = ()
 
+    def takes(self, window: str, after: str) -> bool:
+        """Whether rows of a window are read; a day is the start of its windows' names.
+
+        Args:
+            window: Its name.
+            after: The last window that is not read, the base having it; ``""``: none.
+        """
+        day = window[:DAY]
+        early = not self.until or day <= self.until
+        return window > after and early and day not in self.without
+
+    def span(self, after: str) -> str:
+        """Which days were asked for, for a message."""
+        parts = [(" after ", after), (" up to ", self.until)]
+        return "".join(word + day for word, day in parts if day)
+
 
 WHOLE_LOG = Addition()
 
@@ -110,10 +126,8 @@ class Plan:
         return whole and not any(map(_is_no_number, kinds))
 
     def takes(self, window: str) -> bool:
-        """Whether rows of a window are read; a day is the start of its windows' names."""
-        day, added = window[:DAY], self.addition
-        early = not added.until or day <= added.until
-        return window > self.after and early and day not in added.without
+        """Whether rows of a window are read."""
+        return self.addition.takes(window, self.after)
 
 
 def make_plan(

@@ -26,7 +26,6 @@ from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.examples.identity import union
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import (
-    link_or_copy,
     publish,
     read_json,
     refuse_existing,
@@ -53,7 +52,7 @@ from steadyrank.pipeline.raw_log.findings import (
     spellings,
 )
 from steadyrank.pipeline.raw_log.formats.base import Batch
-from steadyrank.pipeline.raw_log.split import SPLITS, last_training_window
+from steadyrank.pipeline.raw_log.split import SPLITS
 
 
 def preprocess(
@@ -87,7 +86,7 @@ def preprocess(
     """
     refuse_existing(Path(output), overwrite)
     base = None if addition.base is None else ExampleSet.open(addition.base)
-    after = "" if base is None else _last_window(base, config)
+    after = "" if base is None else append.last_window(base, config.data)
     plan = make_plan(config, folder, addition, after)
     if base:
         require_same_kind(plan, base)
@@ -134,26 +133,6 @@ def write_learned(learned: vocab.Learned, output: str) -> dict:
     return learned.schema.to_dict()
 
 
-def _last_window(base: ExampleSet, config: Config) -> str:
-    """The last training window of a base, which must be one by the config, too."""
-    last, ends = list(base.windows("train"))[-1], last_training_window(config.data)
-    if last > ends:
-        raise InputError(
-            f"data.split: training rows end with window {ends}, but {base.path} trains on "
-            f"windows up to {last}: models have seen them. Move data.split on."
-        )
-    return last
-
-
-def _take_over(base: ExampleSet, work: Path) -> list[dict]:
-    """The base's training files, under a second name or copied; what it says of them."""
-    files = [file for file in base.manifest["files"] if file["split"] == "train"]
-    for file in files:
-        (work / file["path"]).parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(base.path / file["path"], work / file["path"])
-    return files
-
-
 def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) -> dict:
     """Check what the workers found, seal the schema, and sum everything up."""
     counts, files = summary["counts"], summary["files"]
@@ -162,13 +141,15 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     duplicates = counts.get("duplicates", 0)
     unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
     if not read or (outside and read == unkeyed):
-        raise InputError(f"{', '.join(plan.log.files)}: no rows{_span(plan)}.")
+        raise InputError(
+            f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
+        )
     check_rejected(plan, rejected, read, unkeyed, outside, summary["samples"])
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
     joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
     _check_joins(plan, unmatched, joined)
-    taken = _take_over(base, work) if base else []
+    taken = append.take_over(base, work) if base else []
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
@@ -235,12 +216,6 @@ def _without_values(work: Path) -> list[str]:
     features = read_json(work / "statistics.json", "an example set")["features"]
     seen = {name: f.get("values_seen", f.get("rows")) for name, f in features.items()}
     return [name for name, values in seen.items() if values == 0]
-
-
-def _span(plan: Plan) -> str:
-    """Which days were asked for, for a message."""
-    parts = [(" after ", plan.after), (" up to ", plan.addition.until)]
-    return "".join(word + day for word, day in parts if day)
 
 
 def _split_counts(files: list[dict], split: str) -> dict:

@@ -7,6 +7,7 @@ the sum into features and tasks that know their vocabulary, mean and boundaries.
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from steadyrank.models.features import Feature, Task, sample_space, transform_numbers
 from steadyrank.models.ids import MISSING_ID
-from steadyrank.pipeline.examples.example_set import Schema
+from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.preprocess.blocks import Stored
 from steadyrank.pipeline.preprocess.overflow import describe_weights
 from steadyrank.pipeline.preprocess.plan import Plan
@@ -106,8 +107,20 @@ class Learned:
 
     def text(self, feature: str) -> bytes:
         """What stands in the vocabulary file of a feature: one value a line."""
-        lines = self.vocabularies[feature].cast(pa.string()).to_pylist()
-        return "".join(f"{line}\n" for line in lines).encode()
+        return lines_of(self.vocabularies[feature])
+
+
+def lines_of(known: pa.Array) -> bytes:
+    """What stands in the file of a vocabulary: one value a line."""
+    lines = known.cast(pa.string()).to_pylist()
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def read_values(examples: Path, feature: str, raw: str) -> pa.Array:
+    """A vocabulary of an example set, typed as the log was."""
+    text = vocab_path(examples / "vocab", feature).read_bytes().decode()
+    kind = pa.int64() if raw == "integer" else pa.string()
+    return pa.array(text.split("\n")[:-1], pa.string()).cast(kind)
 
 
 def analyse(rows: Stored, plan: Plan) -> Analysis:

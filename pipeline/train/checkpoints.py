@@ -36,10 +36,12 @@ def restore_newest(checkpoint: tf.train.Checkpoint, folder: Path) -> list[str]:
             checkpoint.restore(prefix).assert_consumed()
         except UNREADABLE as error:
             damaged.append(prefix)
-            why = str(error).splitlines()[0]
+            why = "damaged: " + str(error).splitlines()[0]
+            if isinstance(error, AssertionError):  # it was read, and lacks something
+                why = "of another model, or of another version of this project"
         else:
             return damaged
     raise InputError(
-        f"{folder} holds no checkpoint that can be read: {', '.join(damaged)} are damaged, "
-        f"or of another model ({why}). Start again with --overwrite."
+        f"{folder} holds no checkpoint to go on from. {', '.join(damaged)}: {why}. Start "
+        "again with --overwrite."
     )

@@ -6,20 +6,18 @@ rows of the embedding tables and of the tables' slots.  Rows of values that came
 stay as the fresh model has them.  Tables are read and written a part at a time.
 """
 
-import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
-from steadyrank.models.ranker import RankingModel
-from steadyrank.pipeline.config import Config, load_any_config
+from steadyrank.models.trained import TrainedModel
+from steadyrank.pipeline.config import load_any_config
 from steadyrank.pipeline.examples.compatibility import differences, in_words
-from steadyrank.pipeline.examples.example_set import Schema, vocab_path
+from steadyrank.pipeline.examples.example_set import vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.train.checkpoints import found_in
@@ -56,9 +54,11 @@ class WarmStart:
             InputError: It has no whole checkpoint.
         """
         document = read_json(trained / "schema.json", "a trained model")
-        latest = next(iter(found_in(trained / "checkpoints")), None)
+        phases = sorted(trained.glob("phases/*"), key=lambda path: int(path.name))
+        folder = [trained, *phases][-1] / "checkpoints"
+        latest = next(iter(found_in(folder)), None)
         if latest is None:
-            raise InputError(f"{trained / 'checkpoints'} holds no whole checkpoint.")
+            raise InputError(f"{folder} holds no whole checkpoint.")
         steps = int(tf.train.load_variable(latest, STEPS + VALUE))
         return cls(latest, document, steps, tuple(windows))
 
@@ -74,7 +74,7 @@ class WarmStart:
         write_json(work / WARM_START_FILE, asdict(self))
 
 
-def why_fresh(config: Config, trained: Path) -> str:
+def why_fresh(config, trained: Path) -> str:
     """Why a config's model cannot take over the weights of another; ``""``: it can.
 
     Args:
@@ -86,14 +86,14 @@ def why_fresh(config: Config, trained: Path) -> str:
     """
     before = load_any_config(trained)
     for section in ("model", "features", "tasks"):
-        both = (c.model_dump(mode="json")[section] for c in (config, before))
+        both = (c.model_dump(mode="json").get(section) for c in (config, before))
         for name, wanted, was in differences(*both, section):
             if name.rpartition(".")[2] not in NO_WEIGHTS:
                 return in_words(name, wanted, was)
     return ""
 
 
-def require_ancestor(before: Schema, schema: Schema, folders: tuple[Path, Path]) -> None:
+def require_ancestor(before, schema, folders: tuple[Path, Path]) -> None:
     """Raise unless ids mean now what they meant before.
 
     Args:
@@ -112,30 +112,36 @@ def require_ancestor(before: Schema, schema: Schema, folders: tuple[Path, Path])
             f"{before.fingerprint[:12]}, which these did not grow from: {line}. Ids would "
             "mean other values. Train afresh, or preprocess with --append."
         )
-    same = [dataclasses.replace(f, vocabulary_size=0) for f in before.features]
-    if same != [dataclasses.replace(f, vocabulary_size=0) for f in schema.features]:
+    if not schema.fits(before):
         raise InputError(
             f"features must be those that {folders[0].parent} was trained with, in their "
             "order: its tables would not fit. Train afresh to change them."
         )
-    for feature in schema.features:
-        if feature.kind != "numeric":
-            old, new = (vocab_path(f, feature.name).read_bytes() for f in folders)
-            if not new.startswith(old):
-                raise InputError(
-                    f"{vocab_path(folders[1], feature.name)} moved ids: it must begin "
-                    f"with {vocab_path(folders[0], feature.name)}. Train afresh."
-                )
+    for name in schema.vocabularies:
+        old, new = (vocab_path(folder, name) for folder in folders)
+        if not new.read_bytes().startswith(old.read_bytes()):
+            raise InputError(f"{new} moved ids: it must begin with {old}. Train afresh.")
 
 
-def continue_from(model: RankingModel, schema: Schema, start: WarmStart) -> None:
+@dataclass(frozen=True)
+class Stretch:
+    """Rows of a table that two models share: where they begin, and how many there are."""
+
+    old: int
+    new: int
+    old_size: int
+    new_size: int
+
+
+Tables = Sequence[tuple[tf.Variable, Sequence[Stretch]]]
+
+
+def continue_from(model: TrainedModel, tables: Tables, start: WarmStart) -> None:
     """Give a fresh, compiled model the weights and slots of a checkpoint.
 
-    What changes the tasks' weights with steps or epochs begins anew, as rates do.
-
     Args:
-        model: Built from ``schema``; rows that the checkpoint lacks stay as they are.
-        schema: Of the model.
+        model: Compiled; rows that the checkpoint lacks stay as they are.
+        tables: Its variables whose rows grow with vocabularies.
         start: The checkpoint, of an ancestor's model.
 
     Raises:
@@ -144,20 +150,18 @@ def continue_from(model: RankingModel, schema: Schema, start: WarmStart) -> None
     found = variables_by_path(tf.train.Checkpoint(model=model))
     saved = saved_names(start.checkpoint)
     _require_same_names(saved, found, start.checkpoint)
-    before = Schema.from_dict(start.schema, Path(WARM_START_FILE))
-    tables = list(_tables(model, before))
     for path, variable in found.items():
-        rows = [pairs for name, pairs in tables if _belongs(variable, name)]
+        rows = [parts for table, parts in tables if _belongs(variable, table.name)]
         if rows and variable.shape.rank:
             _copy_rows(start.checkpoint, path, variable, rows[0])
         else:
             value = tf.train.load_variable(start.checkpoint, path + VALUE)
             _require_shape(path, value.shape, variable.shape)
             variable.assign(value)
-    model.weighting.begin_again()
-    for table, (_, pairs) in zip(model.embedding_variables, tables, strict=True):
-        for _, new, old_size, new_size in pairs:
-            fresh = tf.range(new + old_size, new + new_size)
+    embedded = {id(variable) for variable in model.embedding_variables}
+    for table, parts in tables:
+        for part in parts if id(table) in embedded else ():
+            fresh = tf.range(part.new + part.old_size, part.new + part.new_size)
             model.embedding_optimizer.begin_rows(table, fresh)
 
 
@@ -219,33 +223,25 @@ def _belongs(variable: tf.Variable, table: str) -> bool:
     return f"/{variable.name}".endswith(f"/{table}")
 
 
-def _tables(model: RankingModel, before: Schema) -> Iterator[tuple[str, list]]:
-    """Each table's name, and for each feature's part: old start, new start, both sizes."""
-    old = {feature.name: feature for feature in before.features}
-    layers = model.inputs_layer
-    for name, table in layers.tables.items():
-        own = [feature for feature in layers.readers[name] if not feature.table]
-        sizes = [(old[feature.name].rows, feature.rows) for feature in own]
-        starts = np.cumsum([(0, 0), *sizes], axis=0)[:-1].tolist()
-        pairs = [(*s, *n) for s, n in zip(starts, sizes, strict=True)]
-        yield table.embeddings.name, pairs
-
-
-def _copy_rows(checkpoint: str, path: str, variable: tf.Variable, pairs: list) -> None:
+def _copy_rows(
+    checkpoint: str, path: str, variable: tf.Variable, parts: Sequence[Stretch]
+) -> None:
     shape = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()[path + VALUE]
-    rows = sum(old_size for *_, old_size, _ in pairs)
+    rows = sum(part.old_size for part in parts)
     _require_shape(path, shape, [rows, *variable.shape[1:]])
-    for old, new, old_size, _ in pairs:
-        for first in range(0, old_size, PART_ROWS):
-            count = min(PART_ROWS, old_size - first)
-            part = _read_rows(checkpoint, path, shape, old + first, count, variable.dtype)
-            _write_rows(variable, tf.range(new + first, new + first + count), part)
+    for part in parts:
+        for first in range(0, part.old_size, PART_ROWS):
+            count = min(PART_ROWS, part.old_size - first)
+            at = part.old + first, count
+            values = _read_rows(checkpoint, path, shape, at, dtype=variable.dtype)
+            to = part.new + first
+            _write_rows(variable, tf.range(to, to + count), values)
 
 
-def _read_rows(checkpoint: str, path: str, shape, first: int, count: int, dtype):
-    """Some rows of a saved tensor, without reading the others."""
+def _read_rows(checkpoint: str, path: str, shape, at: tuple[int, int], *, dtype):
+    """Some rows of a saved tensor, by first and count, without reading the others."""
     sizes = " ".join(map(str, shape))
-    slices = ":".join([f"{first},{count}", *["-"] * (len(shape) - 1)])
+    slices = ":".join([f"{at[0]},{at[1]}", *["-"] * (len(shape) - 1)])
     names, wanted = [path + VALUE], [f"{sizes} {slices}"]
     return tf.raw_ops.RestoreV2(
         prefix=checkpoint, tensor_names=names, shape_and_slices=wanted, dtypes=[dtype]

@@ -81,15 +81,11 @@ def test_commands_say_what_a_kind_cannot_do(tmp_path):
     """One line, status 2, before anything is written."""
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(event_log.config_document()))
     commands = {
-        "nightly": ("--day", "2024-03-05", "--store", tmp_path / "store"),
         "stability": ("--examples", tmp_path / "e", "--output", tmp_path / "s"),
-        "append": ("--append", "--output", tmp_path / "e"),
     }
-    event_log.write_events(tmp_path, event_log.make_events(users=9))
     for what, arguments in commands.items():
-        name = "preprocess" if what == "append" else what
-        words = [name, "--config", tmp_path / "c.yaml", *arguments]
+        words = [what, "--config", tmp_path / "c.yaml", *arguments]
         done = CliRunner().invoke(app, list(map(str, words)))
         assert isinstance(done.exception, InputError), what
         assert str(done.exception) == CANNOT["next_item"][what]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.yaml", "events.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.yaml"]

@@ -20,6 +20,7 @@ from steadyrank.pipeline.files.errors import DivergenceError, InputError, Passin
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.gates.nights import blame
 from steadyrank.pipeline.nightly import nightly
+from steadyrank.pipeline.preprocess.append import why_afresh
 from steadyrank.pipeline.preprocess.plan import Addition
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES
@@ -267,7 +268,7 @@ def test_a_new_feature_and_a_new_task_are_carried_into_an_old_store(
 )
 def test_what_cannot_be_taken_over_is_said(store, changes, afresh, fresh):
     config, base = parse_config({**CONFIG, **changes}, "c"), store / "nights" / DATES[4]
-    assert module.why_afresh(config, base / "examples") == afresh
+    assert why_afresh(config, base / "examples") == afresh
     assert module._why_fresh(config, base) == fresh
 
 

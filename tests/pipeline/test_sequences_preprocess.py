@@ -10,7 +10,10 @@ import pytest
 
 from steadyrank.pipeline.config import parse_sequence_config
 from steadyrank.pipeline.examples.example_set import counts_path
-from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.examples.identity import same_task
+from steadyrank.pipeline.examples.records import write_records
+from steadyrank.pipeline.files.checksum import checksum_of
+from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.next_item import preprocess as stage
 from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
 from steadyrank.pipeline.kinds.next_item.example_set import (
@@ -18,10 +21,10 @@ from steadyrank.pipeline.kinds.next_item.example_set import (
     SequenceSet,
     encode_sequences,
     pad_left,
+    read_blocks,
 )
 from steadyrank.pipeline.kinds.next_item.plan import make_plan
 from steadyrank.pipeline.kinds.next_item.preprocess import preprocess
-from steadyrank.pipeline.preprocess.plan import Addition
 from tests.pipeline import event_log
 
 MOMENTS = {"validation": "2024-03-05", "test": "2024-03-07"}
@@ -63,11 +66,11 @@ def settled(folder, **changes) -> tuple[dict, dict]:
         for shard, part in tables.items():
             shards.setdefault(shard, []).append(part)
     for tables in shards.values():
-        sequences, _, more = settle_events(tables, plan)
-        for name, count in more.items():
+        done = settle_events(tables, plan)
+        for name, count in done.counts.items():
             counts[name] = counts.get(name, 0) + count
-        for split, table in sequences.items():
-            found[split] += map(tuple, table["items"].to_pylist())
+        for key, table in done.sequences.items():
+            found[key.partition("/")[0]] += map(tuple, table["items"].to_pylist())
     assert len(shards) == 2
     return found, counts
 
@@ -146,7 +149,8 @@ def test_blocks_hold_what_was_encoded():
     random = np.random.default_rng(1)
     lengths = random.integers(1, 7, 5000)
     items, groups = random.integers(1, 50, lengths.sum()), random.integers(0, 9, 5000)
-    assert len(list(encode_sequences(items, lengths, groups))) == 2  # of 4096 at most
+    others = {"own": lengths, "group": groups, "encoding": "e"}
+    assert len(list(encode_sequences(items, lengths, **others))) == 2  # of 4096 at most
     matrix, ends = pad_left(items, lengths, 6), np.cumsum(lengths)
     for row in (0, 17, 4999):
         own = items[ends[row] - lengths[row] : ends[row]]
@@ -193,7 +197,7 @@ def test_what_was_changed_afterwards_is_refused(whole, tmp_path):
 
 def test_events_that_workers_lose_publish_nothing(folder, tmp_path, monkeypatch):
     counts = {"read": 12, "duplicates": 2, "rejected/user: missing": 1, "dropped/few": 2}
-    summary = {"counts": counts, "samples": {}, "files": [{"rows": 6}]}
+    summary = {"counts": counts, "samples": {}, "files": [{"rows": 6}], "kept": []}
     monkeypatch.setattr(stage, "run_job", lambda *_: summary)
     config = parse_sequence_config(event_log.config_document(), "c")
     with pytest.raises(RuntimeError, match="events were lost: read=12 written=6"):
@@ -211,16 +215,58 @@ def test_bad_input_is_refused_by_name(folder, tmp_path):
     late = {"validation": "2031-01-01", "test": "2031-01-02"}
     with pytest.raises(InputError, match="validation split has no sequences"):
         run(data__split=late)
-    config = parse_sequence_config(event_log.config_document(), "c")
-    with pytest.raises(InputError, match="--append"):
-        preprocess(config, folder, tmp_path / "o", addition=Addition(tmp_path))
+
+
+def test_a_byte_that_was_flipped_names_its_file(whole, tmp_path):
+    copy = shutil.copytree(whole[0].path, tmp_path / "copy")
+    path = sorted(copy.glob("train/*.tfrecord"))[0]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=f"{path.name} is corrupt: a record's checksum"):
+        SequenceSet.open(copy).read("train")
+
+
+def test_records_of_another_encoding_are_refused(whole, tmp_path):
+    examples, manifest = whole
+    copy = shutil.copytree(examples.path, tmp_path / "copy")
+    path = sorted(copy.glob("test/*.tfrecord"))[0]
+    items, lengths, own, group = next(
+        read_blocks(examples, examples.windows("test")["all"])
+    )
+    others = {"own": own, "group": group, "encoding": "f" * 64}
+    with path.open("wb") as file:
+        write_records(file, encode_sequences(items, lengths, **others))
+    with pytest.raises(InputError, match=f"{path.name}: its records were encoded by a sch"):
+        SequenceSet.open(copy).read("test")
+    for file in manifest["files"]:
+        assert checksum_of(examples.path / file["path"]) == file["checksum"]
+        assert file["encoding"] == examples.schema.fingerprint
+
+
+def test_sets_of_versions_before_are_refused(whole, tmp_path):
+    copy = shutil.copytree(whole[0].path, tmp_path / "copy")
+    schema = json.loads((copy / "schema.json").read_text())
+    del schema["ancestors"]
+    (copy / "schema.json").write_text(json.dumps(schema | {"format": "sequences 1"}))
+    with pytest.raises(InputError, match="must be 'sequences 2'. Received: 'sequences 1'"):
+        SequenceSet.open(copy)
+
+
+def test_two_runs_are_known_to_be_judged_on_the_same(whole, folder, tmp_path):
+    """Whatever items are known; other sequences are told from them."""
+    identity = whole[1]["identity"]["test"]
+    rarely = event_log.config_document(data__sequences__min_count=40)
+    other = preprocess(parse_sequence_config(rarely, "c"), folder, tmp_path / "other")
+    assert other["fingerprint"] != whole[1]["fingerprint"]
+    assert other["identity"]["test"] == identity != other["identity"]["validation"]
+    assert same_task(identity, other["identity"]["test"], "next_item")
+    assert identity["keys"][0]["columns"] == ["at", "user"]
 
 
 def test_a_file_that_is_cut_after_it_was_opened_is_refused(whole, tmp_path):
     copy = shutil.copytree(whole[0].path, tmp_path / "copy")
     opened = SequenceSet.open(copy)
     sorted(copy.glob("train/*.tfrecord"))[0].write_bytes(b"")
-    with pytest.raises(InputError, match="train must hold .* sequences. Received: 0"):
+    with pytest.raises(InputError, match="cut off or was changed.* blocks .*Received: 0"):
         opened.read("train")
-    with pytest.raises(PassingError, match="Try again"):
-        SequenceSet(copy, opened.schema, opened.manifest, str(copy)).read("train")

@@ -95,7 +95,7 @@ def test_where_no_checkpoint_can_be_read_nothing_is_removed(
     for path in (tmp_path / "t.partial" / "checkpoints").glob("*.data*"):
         path.write_bytes(b"")
     before = {path for path in (tmp_path / "t.partial").rglob("*")}
-    with pytest.raises(InputError, match="no checkpoint that can be read: .*ckpt-"):
+    with pytest.raises(InputError, match="no checkpoint to go on from.*ckpt-"):
         train(settings, examples, output, resume=True)
     assert before <= set((tmp_path / "t.partial").rglob("*"))
 
@@ -209,3 +209,16 @@ def test_a_snapshot_that_cannot_be_sent_warns_and_training_goes_on():
 
     Run()._send()
     assert said == ["warning: no snapshot of this checkpoint was kept: SlowDown"]
+
+
+def test_a_checkpoint_of_a_version_before_is_refused_in_words(tmp_path):
+    """It has no ``window``: nobody is told of objects that were not bound."""
+    step, window = tf.Variable(1), tf.Variable(0)
+    tf.train.CheckpointManager(tf.train.Checkpoint(step=step), tmp_path, 2).save()
+    with pytest.raises(InputError) as caught:
+        checkpoints.restore_newest(tf.train.Checkpoint(step=step, window=window), tmp_path)
+    said = str(caught.value)
+    assert said.endswith(
+        "ckpt-1: of another model, or of another version of this project. Start again "
+        "with --overwrite."
+    )

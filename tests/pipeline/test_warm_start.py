@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import agree
-from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.skew import measure_skew
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import export, prepare_warm_start, train
-from steadyrank.pipeline.kinds.ranking.model import compiled_model
+from steadyrank.pipeline.kinds.ranking.model import compiled_model, shared_rows
 from steadyrank.pipeline.train.strategy import make_strategy
 from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
 from tests.pipeline import tiny
@@ -49,6 +49,13 @@ def old_places(first, second) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def begin(model, start):
+    """As a learner does it."""
+    before = Schema.from_dict(start.schema, "schema.json")
+    continue_from(model, shared_rows(model, before), start)
+    model.weighting.begin_again()
+
+
 def test_a_table_grows_exactly(first, second, before):
     config, strategy = config_of(5), make_strategy()
     schema = agree(config, ExampleSet.read_schema(second))
@@ -56,7 +63,7 @@ def test_a_table_grows_exactly(first, second, before):
         fresh = compiled_model(config, schema, steps=10)
         model = compiled_model(config, schema, steps=10)
         start = WarmStart.of(before, [tiny.DATES[4]])
-        continue_from(model, schema, start)
+        begin(model, start)
     kept = old_places(first, second)
     new = np.setdiff1d(np.arange(sum(rows_of(second))), kept)
     saved = tf.train.load_checkpoint(start.checkpoint)

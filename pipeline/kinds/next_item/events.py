@@ -2,12 +2,19 @@
 left out or rejected with a reason, and all of them are counted."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.pipeline.kinds.next_item.histories import Cut, cut_histories, positions
+from steadyrank.pipeline.kinds.next_item.histories import (
+    TRAIN,
+    Cut,
+    cut_histories,
+    last_of_each,
+    positions,
+)
 from steadyrank.pipeline.kinds.next_item.plan import SequencePlan
 from steadyrank.pipeline.preprocess.rows import HIGH, LOW, read_times, unreadable
 from steadyrank.pipeline.raw_log.columns import Notation, convert, is_text, to_floats
@@ -21,8 +28,9 @@ from steadyrank.pipeline.raw_log.findings import (
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint, hash_values
 from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.rejected import PLACE, places, with_reason
-from steadyrank.pipeline.raw_log.split import SPLITS
+from steadyrank.pipeline.raw_log.split import SPLITS, assign_window, window_name
 
+OLD = "__old"  # whether a base had the event
 TOO_SHORT = "in sequences shorter than min_length"
 
 
@@ -37,10 +45,13 @@ def key_events(
         plan: The plan.
 
     Returns:
-        Tables by shard (``user``, ``item``, ``ms``, ``PLACE``, fingerprints): events of
-        one moment stay in the order of their places; rejected rows with their reasons;
-        and counts of what was left out.
+        Tables by shard (``user``, ``item``, ``ms``, ``PLACE``, fingerprints, ``OLD``):
+        events of one moment stay in the order of their places; rejected rows with their
+        reasons; and counts of what was left out.
     """
+    if path in plan.histories:
+        old = batch.table.append_column(OLD, pa.array(np.ones(len(batch.table), bool)))
+        return _by_shard(old, plan.shards), [], Counter(read=-len(old))
     named, raw = plan.config.data.sequences, batch.table.select(plan.carried)
     high, low = fingerprint(batch.table)
     place = pa.array(places(plan.log.files.index(path), batch.lines))
@@ -60,6 +71,8 @@ def key_events(
         left_out, bad = _left_out(raw, named.keep, Notation.of(plan.config.data))
         blame(bad, "keep: not a number", named.keep.column)
     left_out &= reasons == ""
+    outside = (reasons == "") & ~_taken(ms, plan)
+    left_out &= ~outside
     rejected = [
         with_reason(raw.filter(reasons == reason), reason, about[reason], plan.log.files)
         for reason in np.unique(reasons[reasons != ""])
@@ -68,10 +81,21 @@ def key_events(
     counts = count_spellings(raw, texts) + Counter(count_days(ms[~bad_time]))
     if left_out.any():
         counts[f"dropped/below keep.at_least of {named.keep.column}"] = int(left_out.sum())
-    events = pa.table(
-        {"user": user, "item": item, "ms": ms, PLACE: place, HIGH: high, LOW: low}
-    ).filter((reasons == "") & ~left_out)
-    return _by_shard(events, plan.shards), rejected, counts
+    if outside.any():
+        counts.update(read=-int(outside.sum()), outside=int(outside.sum()))
+    columns = {"user": user, "item": item, "ms": ms, PLACE: place, HIGH: high, LOW: low}
+    events = pa.table({**columns, OLD: np.zeros(len(raw), bool)})
+    kept = pa.array((reasons == "") & ~left_out & ~outside)
+    return _by_shard(events.filter(kept), plan.shards), rejected, counts
+
+
+def _taken(ms: np.ndarray, plan: SequencePlan) -> np.ndarray:
+    """Whether events are of windows that are read."""
+    windows, which = np.unique(
+        assign_window(plan.config.data, ms, len(ms)), return_inverse=True
+    )
+    names = [window_name(plan.config.data, int(window)) for window in windows]
+    return np.array([plan.addition.takes(n, plan.after) for n in names], bool)[which]
 
 
 def _known(column: pa.ChunkedArray, raw: str, what: str, name: str, blame) -> pa.Array:
@@ -100,28 +124,42 @@ def _by_shard(events: pa.Table, shards: int) -> dict[int, pa.Table]:
     }
 
 
+@dataclass
+class Settled:
+    """Some users' events as they are final.
+
+    Attributes:
+        sequences: ``<split>/<window>`` -> table of ``items`` (raw, oldest first), ``group``
+            (int64), ``own`` (events counted here) and ``ms`` (of the last one).
+        rejected: Events.
+        counts: ``duplicates``, and what was left out.
+        histories: The last training events of each user, as ``key_events`` gives events.
+    """
+
+    sequences: dict[str, pa.Table]
+    rejected: list[pa.Table]
+    counts: Counter
+    histories: pa.Table
+
+
 def settle_events(
     tables: list[pa.Table], plan: SequencePlan, known: dict | None = None
-) -> tuple[dict[str, pa.Table], list[pa.Table], Counter]:
+) -> Settled:
     """All events of some users to their sequences.
 
     Args:
         tables: All that was keyed for the shard, in any order.
         plan: The plan.
         known: The counts of all files.
-
-    Returns:
-        Split -> table of ``items`` (raw, oldest first), ``group`` (int64) and ``own``
-        (events counted here); rejected events; and counts: ``duplicates``, and what was
-        left out.
     """
     data, counts = plan.config.data, Counter()
     named = data.sequences
-    found = Findings.of(known or {}, data, named.time)
+    found = Findings.of(known or {}, data, named.time, plan.spelled)
     events = pa.concat_tables(tables).combine_chunks()
     both = {named.user: "user", named.item: "item"}
     events = as_integers(events, [both[name] for name in found.whole if name in both])
     reasons = found.out_of_time(events["ms"].to_numpy())
+    reasons[events[OLD].to_numpy(zero_copy_only=False)] = ""
     rejected = [
         with_reason(events.filter(reasons == reason), reason, "ms", plan.log.files)
         for reason in np.unique(reasons[reasons != ""])
@@ -135,18 +173,22 @@ def settle_events(
     ms, place = events["ms"].to_numpy(), events[PLACE].to_numpy()
     order = np.lexsort((place, ms, hashes))
     hashes, ms = hashes[order], ms[order]
-    starts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
-    cut = cut_histories(starts, hashes[starts], ms, data)
+    events = events.take(pa.array(order))
+    begins = np.concatenate([[True], hashes[1:] != hashes[:-1]])[: len(hashes)]
+    starts = np.flatnonzero(begins)
+    old = np.add.reduceat(events[OLD].to_numpy(zero_copy_only=False), starts, dtype=int)
+    cut, of_event = cut_histories(starts, hashes[starts], ms, data, old=old)
     short = cut.size < data.sequences.min_length
     counts[f"dropped/{TOO_SHORT}"] = int(cut.own[short].sum())
-    cut, items = cut.only(~short), events["item"].combine_chunks().take(pa.array(order))
-    groups = hashes.view(np.int64)
-    sequences = {
-        split: _sequences(cut.only(cut.split == number), items, groups)
-        for number, split in enumerate(SPLITS)
-        if (cut.split == number).any()
-    }
-    return sequences, rejected, counts
+    cut, sequences = cut.only(~short), {}
+    windows = assign_window(data, ms[cut.last - 1], len(cut.last))
+    for number, window in np.unique(np.stack([cut.split, windows], axis=1), axis=0):
+        own = cut.only((cut.split == number) & (windows == window))
+        key = f"{SPLITS[number]}/{window_name(data, int(window))}"
+        sequences[key] = _sequences(own, events, hashes.view(np.int64))
+    last = last_of_each(starts, of_event == TRAIN, data.sequences.length - 1)
+    histories = events.take(pa.array(last)).drop_columns([OLD])
+    return Settled(sequences, rejected, counts, histories)
 
 
 def _first_of_equals(events: pa.Table) -> np.ndarray:
@@ -157,13 +199,14 @@ def _first_of_equals(events: pa.Table) -> np.ndarray:
     return order[np.concatenate([[True], ~same])]
 
 
-def _sequences(cut: Cut, items: pa.Array, groups: np.ndarray) -> pa.Table:
+def _sequences(cut: Cut, events: pa.Table, groups: np.ndarray) -> pa.Table:
     offsets = np.concatenate([[0], np.cumsum(cut.size)]).astype(np.int32)
-    flat = pc.take(items, pa.array(positions(cut)))
+    flat = pc.take(events["item"].combine_chunks(), pa.array(positions(cut)))
     return pa.table(
         {
             "items": pa.ListArray.from_arrays(pa.array(offsets), flat),
             "group": groups[cut.first],
             "own": cut.own,
+            "ms": events["ms"].to_numpy()[cut.last - 1],
         }
     )

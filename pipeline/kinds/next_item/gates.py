@@ -1,8 +1,10 @@
 """What a next-item model must pass, beside the gates of every model. No TensorFlow."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.gates.judge import judge
+from steadyrank.pipeline.gates.nights import blamed
 from steadyrank.pipeline.gates.task_gates import metric_gate
 from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
 
@@ -29,6 +31,36 @@ def judge_sequences(metrics: Mapping, gates: Mapping) -> dict:
             if gate[f"min_gain_over_{reference}"] is not None:
                 results += _over(reference, metrics, name, gate, gates["confidence"])
     return judge(metrics, gates, results)
+
+
+def without_baseline(
+    config: SequenceConfig, new: Collection[str] | None = None
+) -> SequenceConfig:
+    """A config without gains over a baseline, where there is none: ``new`` is None."""
+    if new is not None:
+        return config
+    found = config.gates.metrics.items()
+    metrics = {name: gate.model_copy(update={"min_gain": None}) for name, gate in found}
+    metrics = {
+        n: g for n, g in metrics.items() if any(v is not None for v in vars(g).values())
+    }
+    gates = config.gates.model_copy(update={"metrics": metrics})
+    return config.model_copy(update={"gates": gates})
+
+
+def blame(config: SequenceConfig, result: dict, day: str, windows: tuple[str, ...]) -> dict:
+    """See ``pipeline.gates.nights.blamed``."""
+    limits = {name: gate.min for name, gate in config.gates.metrics.items()}
+
+    def failing(metrics: dict) -> list[dict]:
+        return [
+            said
+            for name, least in limits.items()
+            if least is not None
+            for said in metric_gate(metrics, name, TASK, {"min": least}, None)
+        ]
+
+    return blamed(result, day, windows, by_rows=limits, judge=failing)
 
 
 def _over(

@@ -1,12 +1,17 @@
 """The kind of next-item models."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from steadyrank.pipeline.config import load_any_config
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
-from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
+from steadyrank.pipeline.kinds.next_item.gates import (
+    blame,
+    judge_sequences,
+    without_baseline,
+)
 from steadyrank.pipeline.kinds.next_item.report import sections
 from steadyrank.pipeline.kinds.protocol import NEXT_ITEM, Kind, Phase, Setting
 
@@ -55,13 +60,21 @@ class NextItem(Kind):
         """As the config says."""
         return config.train.monitor
 
+    def headline(self, config: SequenceConfig) -> str:
+        """What chose the weights."""
+        return config.train.monitor
+
     def monitored(self, results: Mapping, monitor: str) -> float:
         """The metric of that name."""
         return results[NEXT_ITEM][monitor]
 
     def phases(self, setting: Setting) -> list[Phase]:
-        """Those of the config, each in a folder of its own."""
+        """Those of the config, each in a folder of its own; the last one alone, where the
+        run starts from the weights of another, which is as deep."""
+        from steadyrank.pipeline.train.warm_start import WarmStart  # brings TensorFlow
+
         settings = setting.config.train
+        first = len(settings.phases) - 1 if WarmStart.read(setting.work) else 0
         return [
             Phase(
                 setting.work / "phases" / str(number),
@@ -75,6 +88,7 @@ class NextItem(Kind):
                 judges_start=True,
             )
             for number, phase in enumerate(settings.phases)
+            if number >= first
         ]
 
     def learner(self, setting: Setting, phase: Phase, backoff):
@@ -129,6 +143,34 @@ class NextItem(Kind):
     def judge(self, metrics: Mapping, gates: Mapping) -> dict:
         """See ``kinds.next_item.gates``."""
         return judge_sequences(metrics, gates)
+
+    def why_afresh(self, config: SequenceConfig, base: Path) -> str:
+        """Other sequences need the whole log."""
+        from steadyrank.pipeline.preprocess.append import why_afresh  # brings Beam
+
+        parts = ("data.sequences", "data.window")
+        return why_afresh(config, base, parts, SequenceSchema.FORMAT)
+
+    def why_fresh(self, config: SequenceConfig, trained: Path) -> str:
+        """Another model, or one of another depth."""
+        from steadyrank.pipeline.train.warm_start import why_fresh  # brings TensorFlow
+
+        before = load_any_config(trained / "config.yaml").train.phases[-1].blocks
+        blocks = config.train.phases[-1].blocks
+        depth = f"the model has {blocks} blocks, and had {before}"
+        return why_fresh(config, trained / "config.yaml") or depth * (blocks != before)
+
+    def without_baseline(
+        self, config: SequenceConfig, new: Collection[str] | None = None
+    ) -> SequenceConfig:
+        """See ``kinds.next_item.gates``."""
+        return without_baseline(config, new)
+
+    def blame(
+        self, config: SequenceConfig, result: dict, day: str, windows: tuple[str, ...]
+    ) -> dict:
+        """See ``kinds.next_item.gates``."""
+        return blame(config, result, day, windows)
 
     def sections(self, metrics: dict, log: list[dict], manifest: dict) -> dict:
         """See ``kinds.next_item.report``."""

@@ -10,10 +10,21 @@ from steadyrank.components.metrics.top_k import TopKMetrics, target_ranks
 from steadyrank.models.next_item import ITEMS, TARGETS, TASK
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.next_item.diagnosis import diagnose
-from steadyrank.pipeline.kinds.next_item.model import compile_model, grown, start
+from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema
+from steadyrank.pipeline.kinds.next_item.model import (
+    compile_model,
+    grown,
+    shared_rows,
+    start,
+)
 from steadyrank.pipeline.kinds.next_item.scored import CUTOFFS
 from steadyrank.pipeline.kinds.next_item.serving import visible
 from steadyrank.pipeline.kinds.protocol import Learner, Phase, Setting
+from steadyrank.pipeline.train.warm_start import (
+    WARM_START_FILE,
+    WarmStart,
+    continue_from,
+)
 
 EVALUATION_CELLS = 1 << 24  # scores in memory at once
 
@@ -21,8 +32,10 @@ EVALUATION_CELLS = 1 << 24  # scores in memory at once
 class NextItemLearner(Learner):
     """See ``kinds.protocol.Learner``.
 
-    Batches depend on the seed, the phase and the epoch alone; a sampled softmax and
-    dropout draw anew, but alike, where a run is resumed.
+    A folder that ``prepare_warm_start`` made starts from another run's weights, as deep,
+    and sees the windows that it names alone.  Batches depend on the seed, the phase and
+    the epoch alone; a sampled softmax and dropout draw anew, but alike, where a run is
+    resumed.
 
     Args:
         setting: The run's.
@@ -35,26 +48,38 @@ class NextItemLearner(Learner):
         self.strategy, self.phase = setting.strategy, phase
         self.examples = setting.examples
         wanted = self.config.train.phases[phase.number]
-        self.model = grown(start(setting, phase.number), wanted)
+        self.model = start(setting, phase.number)
+        self.warm_start = WarmStart.read(setting.work)
+        if not self.warm_start:
+            self.model = grown(self.model, wanted)
         compile_model(self.model, self.config, backoff)
-        rows = self.examples.read("train")[0]
+        rows, own = self.examples.training(self.warm_start and self.warm_start.windows)
         count = max(1, round(wanted.data_fraction * len(rows)))
         random = np.random.default_rng(self.config.train.seed)
-        self.rows = rows[random.permutation(len(rows))[:count]]
+        chosen = random.permutation(len(rows))[:count]
+        self.rows, self.own = rows[chosen], own[chosen]
         self.batches_in_epoch = -(-count // self.config.train.batch_size)
         self._ranks = BatchFunction(self._rank)
 
+    def begin(self) -> None:
+        """Take the weights of the run that this one continues, if it does."""
+        if self.warm_start:
+            schema = SequenceSchema.from_dict(self.warm_start.schema, WARM_START_FILE)
+            tables = shared_rows(self.model, schema, self.schema)
+            continue_from(self.model, tables, self.warm_start)
+
     def batches(self, epoch: int, skip: int) -> Iterator[tuple]:
         """``(sequences, window)``, for each replica its part."""
-        for ids in self._sequences(epoch, skip):
-            yield distributed(batch_of(ids, self.schema.unknown), self.strategy)
+        for batch in self._batches(epoch, skip):
+            yield distributed(batch, self.strategy)
 
-    def _sequences(self, epoch: int, skip: int) -> Iterator[np.ndarray]:
+    def _batches(self, epoch: int, skip: int) -> Iterator[tuple]:
         size, seed = self.config.train.batch_size, self.config.train.seed
         random = np.random.default_rng([seed, self.phase.number, epoch])
         order = random.permutation(len(self.rows))
         for first in range(skip * size, len(order), size):
-            yield self.rows[order[first : first + size]]
+            own = order[first : first + size]
+            yield batch_of(self.rows[own], self.own[own], self.schema.unknown)
 
     def _rank(self, ids):
         history = ids[:, :-1]
@@ -78,8 +103,7 @@ class NextItemLearner(Learner):
 
     def diagnose(self, epoch: int, batch: int) -> dict:
         """See ``kinds.next_item.diagnosis``."""
-        for ids in self._sequences(epoch, batch):
-            data, _ = batch_of(ids, self.schema.unknown)
+        for data, _ in self._batches(epoch, batch):
             data = {name: tf.constant(values) for name, values in data.items()}
             return {"window": self.windows[0], **diagnose(self.model, data)}
         raise InputError(f"epoch {epoch} has no batch {batch}; batches are counted from 0.")
@@ -90,9 +114,17 @@ class NextItemLearner(Learner):
         return {"blocks": phase.blocks, "grow": phase.grow, "sequences": len(self.rows)}
 
 
-def batch_of(ids: np.ndarray, unknown: int) -> tuple:
-    """Sequences ``[B, T + 1]`` as ``LoggedStep`` takes them; the unknown is no target."""
-    targets = np.where(ids[:, 1:] == unknown, 0, ids[:, 1:])
+def batch_of(ids: np.ndarray, own: np.ndarray, unknown: int) -> tuple:
+    """Sequences as ``LoggedStep`` takes them; neither the unknown is a target, nor what
+    was one in another sequence.
+
+    Args:
+        ids: int32 ``[B, T + 1]``.
+        own: int32 ``[B]``, how many of the last items are the sequence's own.
+        unknown: The id of unknown items.
+    """
+    early = np.arange(ids.shape[1] - 1) < ids.shape[1] - 1 - own[:, np.newaxis]
+    targets = np.where((ids[:, 1:] == unknown) | early, 0, ids[:, 1:])
     return {ITEMS: ids[:, :-1], TARGETS: targets}, np.zeros(len(ids), np.int64)
 
 
@@ -119,8 +151,8 @@ def ranks_of(scores, targets, items: int):
         items: V, the known items.
 
     Returns:
-        int32 ``[B]``; V where the target is unknown, which is never a hit.
+        int32 ``[B]``; the largest where the target is unknown, which is never a hit.
     """
     known = targets <= items
     ranks = target_ranks(scores[:, :items], tf.minimum(targets, items) - 1)
-    return tf.where(known, ranks, items)
+    return tf.where(known, ranks, tf.int32.max)

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
-from steadyrank.pipeline.export.card import CARD, EXTRA, find_version
+from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.signatures import ENCODED
-from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import TASK
@@ -18,54 +17,41 @@ from steadyrank.pipeline.kinds.next_item.learner import EVALUATION_CELLS, ranks_
 from steadyrank.pipeline.kinds.next_item.references import Popularity, Transitions
 from steadyrank.pipeline.kinds.next_item.scored import learned, samples_of, summarise
 from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
-from steadyrank.pipeline.train.checkpoints import UNREADABLE
 
 VALIDATION = "validation"
-NEXT_ITEM_EXPORT = "an export of a next-item model"
 
 
-class NextItemExport:
-    """A SavedModel, loaded with TensorFlow alone.
+class NextItemExport(Export):
+    """A SavedModel of a next-item model; items that came since are unknown to it."""
 
-    Attributes:
-        path: Its folder.
-        card: What was written beside it.
-        schema: Its schema.
-        signatures: What it answers to.
-    """
+    SCHEMA: ClassVar = SequenceSchema
 
-    def __init__(self, path: Path, examples: SequenceSet, role: str):
-        self.path = find_version(path)
-        self.card = read_json(self.path / EXTRA / CARD, NEXT_ITEM_EXPORT)
-        self.schema = SequenceSchema.from_dict(
-            self.card["schema"], self.path / EXTRA / CARD
-        )
-        found, wanted = self.schema.fingerprint, examples.schema.fingerprint
-        if found != wanted:
-            raise InputError(
-                f"{role} {self.path} was trained on sequences with fingerprint "
-                f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "
-                "items: evaluate on the sequences it was trained with."
-            )
-        try:
-            self._loaded = tf.saved_model.load(str(self.path))
-        except UNREADABLE as error:
-            raise InputError(f"{self.path} cannot be loaded: {error}") from None
-        self.signatures = self._loaded.signatures
+    def encoded(self, features: dict) -> dict:
+        """Score encoded histories, by its own ids."""
+        return self._loaded.signatures[ENCODED](**features)
 
     def scores(self, history) -> tf.Tensor:
-        """Scores of all known items, of encoded histories."""
-        return self.signatures[ENCODED](**{HISTORY: history})[SCORES]
+        """Scores of all items that it knows, of histories by its own ids."""
+        return self.encoded({HISTORY: history})[SCORES]
+
+    def follow(self, examples: SequenceSet) -> None:
+        """Nothing is to be remembered: ``own_ids`` says it all."""
+
+    def own_ids(self, rows: np.ndarray) -> np.ndarray:
+        """Ids of sequences by its own vocabulary, of which theirs is a longer one."""
+        return np.minimum(rows, self.schema.unknown)
 
 
-def open_model(path: Path, examples: SequenceSet) -> NextItemExport:
-    """An export that knows the ids of the sequences."""
-    return NextItemExport(path, examples, "model")
+def open_model(path: Path, examples: SequenceSet, role: str = "model") -> NextItemExport:
+    """An export that knows the ids of the sequences, or of some that they grew from."""
+    export = NextItemExport(path)
+    export.require(examples, role)
+    return export
 
 
 def open_baseline(path: Path, examples: SequenceSet, split: str) -> NextItemExport:
-    """Another, of the same sequences."""
-    return NextItemExport(path, examples, "baseline")
+    """Another."""
+    return open_model(path, examples, "baseline")
 
 
 def measure(
@@ -77,27 +63,30 @@ def measure(
     hides, counts = config.serving.exclude_seen, examples.counts()
     by_counts = {
         "popularity": Popularity(counts),
-        "transitions": Transitions(examples.read("train")[0], counts),
+        "transitions": Transitions(_once(*examples.training()), counts),
     }
     references = {
-        name: ranks(_served(score, hides), rows, examples)
+        name: scored(_served(score, hides), rows, examples.schema.items)[0]
         for name, score in by_counts.items()
     }
     others = {f"gain_over_{name}": found for name, found in references.items()}
     if baseline is not None:
-        others["gain"] = ranks(baseline.scores, rows, examples)
-    ranked, bad = scored(export.scores, rows, examples)
+        others["gain"], _ = scored_by(baseline, rows)
+    ranked, bad = scored_by(export, rows)
     ours = summarise(ranked, groups, others, **settings)
     held, users = examples.read(VALIDATION)
-    validated, spoiled = scored(export.scores, held, examples)
-    task = learned(validated, users, examples.schema.items, config.gates.repetitions)
+    validated, spoiled = scored_by(export, held)
+    task = learned(validated, users, export.schema.items, config.gates.repetitions)
     found = {
         "finite": {
             "rows": {split: len(rows), VALIDATION: len(held)},
             "nonfinite": {split: {SCORES: bad}, VALIDATION: {SCORES: spoiled}},
+            "weights": export.nonfinite_weights(),
         },
-        "learned": {"where": VALIDATION, "tasks": {TASK: task}},
-        "where": split,
+        "learned": {"where": examples.span(VALIDATION), "tasks": {TASK: task}},
+        "where": examples.span(split),
+        "trained_on": examples.span("train"),
+        "identity": examples.manifest["identity"].get(split),
         "rows": len(rows),
         "tasks": {TASK: ours},
         "samples": samples_of(ranked, groups, config.gates.repetitions),
@@ -110,24 +99,30 @@ def measure(
     return found
 
 
-def ranks(score: Callable, rows: np.ndarray, examples: SequenceSet) -> np.ndarray:
-    """The first of what ``scored`` gives."""
-    return scored(score, rows, examples)[0]
+def _once(rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Sequences ``[N, length]`` from the item before their own: each pair comes once."""
+    length = rows.shape[1]
+    return np.where(np.arange(length) < length - 1 - own[:, np.newaxis], 0, rows)
 
 
-def scored(score: Callable, rows: np.ndarray, examples: SequenceSet):
+def scored_by(export: NextItemExport, rows: np.ndarray) -> tuple[np.ndarray, int]:
+    """What ``scored`` gives, of an export's answers: a target unknown to it is missed."""
+    return scored(export.scores, export.own_ids(rows), export.schema.items)
+
+
+def scored(score: Callable, rows: np.ndarray, items: int) -> tuple[np.ndarray, int]:
     """Rank of each sequence's last item among all known ones, by scores of the others.
 
     Args:
         score: Histories int32 ``[B, length - 1]`` -> scores ``[B, V]``.
         rows: int32 ``[N, length]``.
-        examples: The set of sequences.
+        items: V, the known items.
 
     Returns:
         int32 ``[N]``, and how many rows have a score that is NaN or infinite; -infinity
         is what items that are left out have.
     """
-    items, found, spoiled = examples.schema.items, [], 0
+    found, spoiled = [], 0
     size = max(1, EVALUATION_CELLS // items)
     for start in range(0, len(rows), size):
         batch = tf.constant(rows[start : start + size])

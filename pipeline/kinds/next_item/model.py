@@ -17,6 +17,7 @@ from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.kinds.next_item.example_set import ITEM, SequenceSchema
 from steadyrank.pipeline.kinds.protocol import Setting
 from steadyrank.pipeline.train.optimizers import make_optimizers
+from steadyrank.pipeline.train.warm_start import Stretch, WarmStart
 from steadyrank.pipeline.train.weights import load_weights
 
 TRAINED = "a trained next-item model"
@@ -63,6 +64,8 @@ def start(setting: Setting, number: int) -> NextItemModel:
     """What a phase grows from: fresh weights, another run's, or the phase before."""
     config, schema, work = setting.config, setting.schema, setting.work
     phases = config.train.phases
+    if WarmStart.read(work):  # from the end of another run
+        return build(config, schema, phases[number].blocks)
     if number:
         model = build(config, schema, phases[number - 1].blocks)
         load_weights(model, work / "phases" / str(number - 1) / "best")
@@ -90,6 +93,27 @@ def grown(model: NextItemModel, phase: Phase) -> NextItemModel:
     if phase.grow == "unchanged":
         return grow_unchanged(model, top=top)
     return grow(model, phase.grow, top=top)
+
+
+def shared_rows(
+    model: NextItemModel, before: SequenceSchema, schema: SequenceSchema
+) -> list[tuple]:
+    """Rows that a model has in common with one of fewer items; the unknown comes last.
+
+    Args:
+        model: The model.
+        before: The other's schema.
+        schema: The model's own.
+
+    Returns:
+        ``pipeline.train.warm_start.Tables``.
+    """
+
+    def parts(first: int) -> list[Stretch]:
+        old, new = before.unknown - first, schema.unknown - first
+        return [Stretch(0, 0, old, new), Stretch(old, new, 1, 1)]
+
+    return [(model.item_table, parts(0)), (model.softmax_table, parts(1))]
 
 
 def trained_before(

@@ -3,16 +3,22 @@
 In: an event log of a config.  Out: a set of sequences (``example_set.py`` says what it
 holds).
 
-    steadyrank preprocess --config C --output DIR [-- BEAM FLAGS]
+    steadyrank preprocess --config C --output DIR [--append] [-- BEAM FLAGS]
 
     pieces ─ read, type, key ─ group by shard of users ─ order, cut, split ┐
        ┌──────────────────────────────────────────────────────────────────┘
-       ├ training split: count items ─ merge ─ vocabulary ┐ (side input)
+       ├ training split: count items ─ merge ─ vocabulary ┐ (side input; with --append
+       │                                                  │ the base's counts and items)
        └──────────────────────────────────────── encode ──┴ write ─ summary
+
+With ``--append``, the base's last events of each user are read beside the log: what came
+since is cut into sequences that go on from them.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +29,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
-from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
-from steadyrank.pipeline.examples.example_set import vocab_path
+from steadyrank.pipeline.examples.compatibility import (
+    FREE,
+    read_by_preprocessing,
+    require_made_for,
+)
+from steadyrank.pipeline.examples.example_set import counts_path, seal, vocab_path
+from steadyrank.pipeline.examples.identity import identify, union
 from steadyrank.pipeline.examples.records import write_records
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import publish, refuse_existing, write_json
@@ -32,16 +43,19 @@ from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
 from steadyrank.pipeline.kinds.next_item.example_set import (
     ITEM,
     SequenceSchema,
+    SequenceSet,
     encode_sequences,
 )
-from steadyrank.pipeline.kinds.next_item.plan import SequencePlan, make_plan
-from steadyrank.pipeline.kinds.protocol import NEXT_ITEM, require
+from steadyrank.pipeline.kinds.next_item.plan import HISTORIES, SequencePlan, make_plan
+from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.append import MOVES_ON, last_window, take_over
 from steadyrank.pipeline.preprocess.beam_job import (
     RAW_ROWS,
     Steps,
     check_rejected,
     counts_under,
+    create_checked,
     create_file,
     run_job,
 )
@@ -52,8 +66,10 @@ from steadyrank.pipeline.preprocess.blocks import (
     to_bytes,
 )
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition
+from steadyrank.pipeline.preprocess.settle import file_name
 from steadyrank.pipeline.preprocess.spill import SPILL, loads_of
 from steadyrank.pipeline.raw_log.findings import spellings
+from steadyrank.pipeline.raw_log.fingerprint import hash_together, hash_values, mix
 from steadyrank.pipeline.raw_log.split import SPLITS
 
 
@@ -72,17 +88,18 @@ def preprocess(
         The manifest.
 
     Raises:
-        InputError: The input does not suit, too much of it had to be rejected, or an
-            addition was asked for.
+        InputError: The input does not suit, or too much of it had to be rejected.
     """
     refuse_existing(Path(output), overwrite)
-    if addition != WHOLE_LOG:
-        require(NEXT_ITEM, "append")
-    plan = make_plan(config, folder)
+    base = None if addition.base is None else SequenceSet.open(addition.base)
+    if base:
+        require_made_for(config, base.manifest, base.path, FREE | MOVES_ON)
+    after = last_window(base, config.data) if base else ""
+    plan = make_plan(config, folder, addition, base, after)
     with publish(output, overwrite) as work:
-        loads = loads_of(plan.log.pieces, plan.log.rows)
+        loads = loads_of(plan.pieces, plan.log.rows)
         summary = run_job(loads, _steps(plan, work), work, beam_flags)
-        manifest = _manifest(plan, work, summary)
+        manifest = _manifest(plan, work, summary, base)
         write_json(work / "manifest.json", manifest)
     return manifest
 
@@ -93,85 +110,143 @@ def _steps(plan: SequencePlan, output: Path) -> Steps:
         settle=Settle(plan, str(output)),
         analyse=count_items,
         learn=partial(learn, plan=plan),
-        write_learned=partial(write_learned, output=str(output), plan=plan),
-        encode=Encode(str(output)),
+        write_learned=partial(write_learned, output=str(output)),
+        encode=Encode(str(output), plan),
+        accumulate=partial(accumulate, base=plan.addition.base),
     )
 
 
 class Settle(beam.DoFn):
-    """All events of one shard's users to their sequences, by split."""
+    """All events of one shard's users to their sequences, by split and window."""
 
     def __init__(self, plan: SequencePlan, output: str):
         self.plan, self.output = plan, output
 
     def process(self, item, known: dict):
         shard, parts = item
-        tables = [part.read() for part in parts]
-        sequences, rejected, counts = settle_events(tables, self.plan, known)
-        for table in rejected:
+        settled = settle_events([part.read() for part in parts], self.plan, known)
+        for table in settled.rejected:
             yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
-        yield beam.pvalue.TaggedOutput("counts", dict(counts))
-        for split, table in sequences.items():
+        yield beam.pvalue.TaggedOutput("counts", dict(settled.counts))
+        if self.plan.grows:
+            kept, path = settled.histories, f"{HISTORIES}/{shard:05d}.parquet"
+            with create_checked(f"{self.output}/{path}") as file:
+                pq.write_table(kept, file, row_group_size=max(len(kept), 1))
+            found = {"path": path, "bytes": file.bytes, "checksum": file.checksum}
+            yield beam.pvalue.TaggedOutput("kept", found)
+        for key, table in settled.sequences.items():
             with BlockFile(f"{self.output}/{SPILL}") as file:
                 store = Store(file)
                 store.add(table)
                 stored = store.finish()
-            yield f"{split}/all-{shard:05d}", stored
+            yield f"{key}/{shard:05d}", stored
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What encoding needs: the items, the most frequent first, and the schema."""
+
+    known: pa.Array
+    statistics: dict
+    schema: SequenceSchema
 
 
 def count_items(sequences: Stored) -> vocab.Analysis:
-    """How often each item is in some training sequences."""
-    return vocab.Analysis({ITEM: vocab.count_values(sequences.arrays("items"))})
+    """How often each item is in some training sequences, of which it is their own."""
+    own = (own_items(table) for table in sequences.blocks())
+    return vocab.Analysis({ITEM: vocab.count_values(own)})
 
 
-def learn(analysis: vocab.Analysis, plan: SequencePlan) -> tuple[pa.Array, dict]:
-    """The known items, the most frequent first, and what statistics say of them."""
-    least = plan.config.data.sequences.min_count
-    return vocab.known_values(analysis.counts.get(ITEM), least, plan.item)
+def own_items(table: pa.Table) -> pa.Array:
+    """The items of sequences that are counted there."""
+    lists = table["items"].combine_chunks()
+    lengths, own = lists.value_lengths().to_numpy(), table["own"].to_numpy()
+    place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths), lengths)
+    return lists.flatten().filter(pa.array(place >= -np.repeat(own, lengths)))
 
 
-def write_learned(learned: tuple[pa.Array, dict], output: str, plan: SequencePlan) -> dict:
-    """Write vocabulary and statistics; give the schema back, without its fingerprint."""
-    known, statistics = learned
+def accumulate(analysis: vocab.Analysis, base: Path | None) -> vocab.Analysis:
+    """Add how often the base saw each item."""
+    if base is None:
+        return analysis
+    before = vocab.Analysis({ITEM: pq.read_table(counts_path(base, ITEM))})
+    return vocab.merge([before, analysis])
+
+
+def learn(analysis: vocab.Analysis, plan: SequencePlan) -> Learned:
+    """The known items; those of a base keep their places."""
+    sequences, base = plan.config.data.sequences, plan.addition.base
+    least, counts = sequences.min_count, analysis.counts.get(ITEM)
+    before = base and SequenceSet.read_schema(base)
+    old = before and vocab.read_values(base, ITEM, before.raw)
+    known, statistics = vocab.known_values(counts, least, plan.item, old)
+    schema = SequenceSchema(len(known), plan.item, sequences.length)
+    schema = seal(schema, lambda _: vocab.lines_of(known), before)
+    return Learned(known, statistics, schema)
+
+
+def write_learned(learned: Learned, output: str) -> dict:
+    """Write vocabulary and statistics; give the schema back."""
     with create_file(str(vocab_path(Path(output) / "vocab", ITEM))) as file:
-        lines = known.cast(pa.string()).to_pylist()
-        file.write("".join(f"{line}\n" for line in lines).encode())
+        file.write(vocab.lines_of(learned.known))
     with create_file(f"{output}/statistics.json") as file:
-        file.write(json.dumps({"items": statistics}, indent=1).encode())
-    return SequenceSchema(
-        len(known), plan.item, plan.config.data.sequences.length
-    ).to_dict()
+        file.write(json.dumps({"items": learned.statistics}, indent=1).encode())
+    return learned.schema.to_dict()
 
 
 class Encode(beam.DoFn):
     """A shard's sequences to their file; yields what the manifest says of it."""
 
-    def __init__(self, output: str):
+    def __init__(self, output: str, plan: SequencePlan):
         self.output = output
+        named = plan.config.data.sequences
+        self.key = tuple(sorted((named.user, named.time)))
 
-    def process(self, item, learned: tuple[pa.Array, dict]):
+    def process(self, item, learned: Learned):
         key, stored = item
-        table, (known, _), split = stored.table(), learned, key.partition("/")[0]
-        lists = table["items"].combine_chunks()
-        ids = look_up(lists.flatten(), known)
+        split, window, _ = key.split("/")
+        table, name, raw = stored.table(), file_name(key), {}
+        lists, own = table["items"].combine_chunks(), table["own"].to_numpy()
+        ids = look_up(lists.flatten(), learned.known)
         lengths = lists.value_lengths().to_numpy()
-        records = encode_sequences(ids, lengths, table["group"].to_numpy())
-        with create_file(f"{self.output}/{key}.tfrecord") as file:
-            size = write_records(file, records)
+        encoding, group = learned.schema.fingerprint, table["group"].to_numpy()
+        records = encode_sequences(ids, lengths, own=own, group=group, encoding=encoding)
+        with create_checked(f"{self.output}/{name}.tfrecord") as file:
+            write_records(file, records)
         if split != "train":
-            with create_file(f"{self.output}/raw/{key}.parquet") as file:
-                pq.write_table(table.select(["items"]).slice(0, RAW_ROWS), file)
-        own, unknown = pc.sum(table["own"]).as_py(), ids == len(known) + 1
+            raw = {"raw": self._keep(table, f"raw/{name}.parquet"),
+                   "identity": self._identity(table)}  # fmt: skip
+        unknown = ids == learned.schema.unknown
         yield {
-            "path": f"{key}.tfrecord",
+            "path": f"{name}.tfrecord",
             "split": split,
-            "rows": own,
+            "window": window,
+            "rows": int(own.sum()),
             "sequences": len(table),
-            "read_again": len(ids) - own,
+            "read_again": len(ids) - int(own.sum()),
             "unknown": int(unknown.sum()),
             "unknown_targets": int(unknown[np.cumsum(lengths) - 1].sum()),
-            "bytes": size,
+            "bytes": file.bytes,
+            "checksum": file.checksum,
+            "encoding": encoding,
+            "items": learned.schema.items,
+            **raw,
         }
+
+    def _keep(self, table: pa.Table, path: str) -> dict:
+        """The first sequences' raw items, as ``examples.kept_rows`` reads them."""
+        with create_checked(f"{self.output}/{path}") as file:
+            pq.write_table(table.select(["items"]).slice(0, RAW_ROWS), file)
+        return {"path": path, "bytes": file.bytes, "checksum": file.checksum, "joins": []}
+
+    def _identity(self, table: pa.Table) -> dict:
+        """Sequences are known by whose they are and when; the label is the last item."""
+        lists = table["items"].combine_chunks()
+        last = pc.take(lists.flatten(), pc.subtract(lists.offsets[1:], 1))
+        label = (hash_values(last) >> np.uint64(11)).astype(np.float64)
+        columns = (table[name].to_numpy().view(np.uint64) for name in ("group", "ms"))
+        keys = {self.key: hash_together(map(mix, columns))}
+        return identify(keys, {NEXT_ITEM: (label, np.ones(len(label), bool))})
 
 
 def look_up(items: pa.Array, known: pa.Array) -> np.ndarray:
@@ -180,53 +255,75 @@ def look_up(items: pa.Array, known: pa.Array) -> np.ndarray:
     return places.to_numpy(zero_copy_only=False).astype(np.int32) + 1
 
 
-def _manifest(plan: SequencePlan, work: Path, summary: dict) -> dict:
+def _manifest(
+    plan: SequencePlan, work: Path, summary: dict, base: SequenceSet | None
+) -> dict:
     """Check what the workers found, seal the schema, and sum everything up."""
     counts, files = summary["counts"], summary["files"]
     rejected, dropped = (counts_under(counts, f"{w}/") for w in ("rejected", "dropped"))
     read, written = counts.get("read", 0), sum(file["rows"] for file in files)
     duplicates = counts.get("duplicates", 0)
-    if not read:
-        raise InputError(f"{', '.join(plan.log.files)}: no rows.")
-    check_rejected(plan, rejected, read, samples=summary["samples"])
+    unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
+    if not read or (outside and read == unkeyed):
+        raise InputError(
+            f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
+        )
+    check_rejected(plan, rejected, read, unkeyed, outside, summary["samples"])
     lost = sum(rejected.values()) + sum(dropped.values())
     if read != written + duplicates + lost:
         raise RuntimeError(
             f"events were lost: {read=} {written=} {duplicates=} {rejected=} {dropped=}"
         )
+    taken = take_over(base, work) if base else []
+    old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits, dropped)
-    schema = SequenceSchema.from_dict(summary["schema"], work).sealed(work / "vocab")
-    if not schema.items:
+    if not summary["schema"]["items"]:
         raise InputError(
             "no item was seen data.sequences.min_count="
             f"{plan.config.data.sequences.min_count} times in training. Lower it."
         )
-    write_json(work / "schema.json", schema.to_dict())
+    write_json(work / "schema.json", summary["schema"])
     return {
-        "fingerprint": schema.fingerprint,
+        "fingerprint": summary["schema"]["fingerprint"],
         "rows": {
-            "read": read,
-            "written": written,
+            "read": old + read,
+            "written": old + written,
             "duplicates": duplicates,
             "rejected": rejected,
             "dropped": {name: n for name, n in dropped.items() if n},
         },
         "samples": summary["samples"],
-        "spellings": spellings(counts),
+        "spellings": spellings(counts, plan.spelled),
         "passed_over": plan.log.passed_over,
         "absent": {name: list(paths) for name, paths in plan.log.absent.items()},
+        "taken_over": old,
+        "outside": outside,
         "splits": splits,
+        "identity": _identities(files),
         "input": list(plan.log.files),
         "config": read_by_preprocessing(plan.config),
+        HISTORIES: sorted(summary["kept"], key=lambda file: file["path"]),
         "files": sorted(files, key=lambda file: file["path"]),
     }
 
 
+def _identities(files: list[dict]) -> dict[str, dict]:
+    """Evaluation split -> which sequences it holds; what files said of it is taken."""
+    found: dict[str, list] = {}
+    for file in files:
+        if "identity" in file:
+            found.setdefault(file["split"], []).append(file.pop("identity"))
+    return {split: union(identities) for split, identities in sorted(found.items())}
+
+
 def _split_counts(files: list[dict], split: str) -> dict:
     names = ("rows", "sequences", "read_again", "unknown", "unknown_targets")
-    own = [file for file in files if file["split"] == split]
-    return {name: sum(file[name] for file in own) for name in names}
+    own, windows = [file for file in files if file["split"] == split], Counter()
+    for file in own:
+        windows[file["window"]] += file["rows"]
+    counts = {name: sum(file[name] for file in own) for name in names}
+    return {**counts, "windows": dict(sorted(windows.items()))}
 
 
 def _check_splits(plan: SequencePlan, splits: dict, dropped: dict) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 from steadyrank.pipeline.examples.example_set import vocab_path
-from steadyrank.pipeline.examples.kept_rows import no_rows
+from steadyrank.pipeline.examples.kept_rows import no_rows, raw_files, read_raw
+from steadyrank.pipeline.examples.records import BLOCK_ROWS
 from steadyrank.pipeline.export.signatures import ENCODED, MISSING, RAW
 from steadyrank.pipeline.kinds.next_item.example_set import (
     ITEM,
@@ -36,7 +36,7 @@ def measure_skew(export, examples: SequenceSet, split: str) -> dict:
     """
     total, largest = 0, 0.0
     for history, rows in _kept(export, examples, split):
-        answer = export.signatures[RAW](**{HISTORY: tf.constant(history)})
+        answer = export.call[RAW]({HISTORY: history})
         scores = export.scores(tf.constant(rows[:, :-1])).numpy()
         largest = np.maximum(largest, _difference(answer, scores, examples))
         total += len(history)
@@ -65,15 +65,11 @@ def requests(export, examples: SequenceSet, split: str) -> Callable[[int], dict]
 
 def _kept(export, examples: SequenceSet, split: str) -> Iterator[tuple]:
     """Raw histories of each of a split's files that has some, and the same rows' ids."""
-    for file in (f for f in examples.manifest["files"] if f["split"] == split):
-        raw_file = examples.path / "raw" / file["path"].replace(".tfrecord", ".parquet")
-        if split == "train" or not raw_file.exists():
-            continue
-        lists = pq.read_table(raw_file)["items"].combine_chunks()
-        name = f"{examples.source or examples.path}/{file['path']}"
-        items, lengths, _ = next(read_blocks([name]))
+    for file in raw_files(examples, split):
+        lists = next(read_raw(examples, file, BLOCK_ROWS))["items"].combine_chunks()
+        items, lengths, *_ = next(read_blocks(examples, [examples.path / file["path"]]))
         rows = pad_left(items, lengths, examples.schema.length)[: len(lists)]
-        yield _padded(lists, export.schema), rows
+        yield _padded(lists, export.schema), export.own_ids(rows)
 
 
 def _padded(lists, schema: SequenceSchema) -> np.ndarray:
@@ -96,7 +92,7 @@ def _difference(answer: dict, scores: np.ndarray, examples: SequenceSet) -> floa
     text = vocab_path(examples.path / "vocab", ITEM).read_text(encoding="utf-8")
     known = np.array(text.split("\n")[:-1])
     order = np.argsort(known)
-    raw, served = answer[ITEMS].numpy(), answer[SCORES].numpy()
+    raw, served = answer[ITEMS], answer[SCORES]
     named = np.char.decode(raw.astype(bytes)) if raw.dtype == object else raw.astype(str)
     places = order[np.searchsorted(known, named, sorter=order)]
     own = np.take_along_axis(scores, places, axis=1)

@@ -7,6 +7,8 @@ from pathlib import Path
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
+from steadyrank.pipeline.export.card import read_card
+from steadyrank.pipeline.gates import nights
 from steadyrank.pipeline.gates.judge import judge
 from steadyrank.pipeline.kinds.protocol import RANKING, Kind, Phase, Setting
 from steadyrank.pipeline.metrics.tasks import monitored
@@ -50,6 +52,10 @@ class Ranking(Kind):
     def monitor(self, config: Config) -> str:
         """``train.monitor``."""
         return config.train.monitor
+
+    def headline(self, config: Config) -> str:
+        """Of binary tasks."""
+        return "auc"
 
     def monitored(self, results: Mapping, monitor: str) -> float:
         """See ``metrics.tasks.monitored``."""
@@ -113,6 +119,39 @@ class Ranking(Kind):
     def judge(self, metrics: Mapping, gates: Mapping) -> dict:
         """See ``gates.judge``."""
         return judge(metrics, gates)
+
+    def keep_for(self, config: Config, baseline: Path | None) -> Config:
+        """See ``evaluate.baseline``."""
+        from steadyrank.pipeline.evaluate.baseline import keep_for  # brings TensorFlow
+
+        return keep_for(config, baseline)
+
+    def why_afresh(self, config: Config, base: Path) -> str:
+        """See ``preprocess.append``."""
+        from steadyrank.pipeline.preprocess.append import why_afresh  # brings Beam
+
+        return why_afresh(config, base)
+
+    def why_fresh(self, config: Config, trained: Path) -> str:
+        """See ``train.warm_start``."""
+        from steadyrank.pipeline.train.warm_start import why_fresh  # brings TensorFlow
+
+        return why_fresh(config, trained / "config.yaml")
+
+    def new_tasks(self, config: Config, export: Path) -> list[str]:
+        """By name."""
+        known = {task["name"] for task in read_card(export)["schema"]["tasks"]}
+        return [task.name for task in config.tasks if task.name not in known]
+
+    def without_baseline(self, config: Config, new=None) -> Config:
+        """See ``gates.nights``."""
+        return nights.without_baseline(config, new)
+
+    def blame(
+        self, config: Config, result: dict, day: str, windows: tuple[str, ...]
+    ) -> dict:
+        """See ``gates.nights``."""
+        return nights.blame(config, result, day, windows)
 
     def sections(self, metrics: dict, log: list[dict], manifest: dict) -> dict:
         """See ``report.ranking_sections``."""

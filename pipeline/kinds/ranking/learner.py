@@ -7,15 +7,16 @@ from steadyrank.pipeline.examples.dataset import (
     naming_damage,
     training_dataset,
 )
+from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.protocol import Learner, Phase, Setting
 from steadyrank.pipeline.kinds.ranking.diagnosis import diagnose, read_batch
-from steadyrank.pipeline.kinds.ranking.model import compiled_model
+from steadyrank.pipeline.kinds.ranking.model import compiled_model, shared_rows
 from steadyrank.pipeline.metrics.collapsed_experts import collapsed
 from steadyrank.pipeline.metrics.expert_use import ExpertUse
 from steadyrank.pipeline.metrics.predict import predict
 from steadyrank.pipeline.metrics.tasks import measure
-from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
+from steadyrank.pipeline.train.warm_start import WARM_START_FILE, WarmStart, continue_from
 
 EVALUATION_ROWS = 8192
 
@@ -55,7 +56,9 @@ class RankingLearner(Learner):
     def begin(self) -> None:
         """Take the weights of the run that this one continues, if it does."""
         if self.start:
-            continue_from(self.model, self.schema, self.start)
+            before = Schema.from_dict(self.start.schema, WARM_START_FILE)
+            continue_from(self.model, shared_rows(self.model, before), self.start)
+            self.model.weighting.begin_again()  # as rates do
 
     def batches(self, epoch: int, skip: int):
         """``(features, labels, masks, window)``, for each replica its part."""

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from steadyrank.components.optimizers.schedules import Backoff, WarmUp, scale
 from steadyrank.models.build import build_model
 from steadyrank.models.ranker import RankingModel
@@ -9,6 +11,7 @@ from steadyrank.models.task_weighting import TaskWeighting
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.train.optimizers import make_optimizers
+from steadyrank.pipeline.train.warm_start import Stretch
 from steadyrank.pipeline.train.weights import load_weights
 
 
@@ -75,6 +78,26 @@ def best_model(config: Config, schema: Schema, trained: Path) -> RankingModel:
     )
     load_weights(model, trained / "best")
     return model
+
+
+def shared_rows(model: RankingModel, before: Schema) -> list[tuple]:
+    """Rows that a model has in common with one of fewer known values.
+
+    Args:
+        model: The model.
+        before: The other's schema, of the same features.
+
+    Returns:
+        ``pipeline.train.warm_start.Tables``: each table's parts, a feature each.
+    """
+    old, layers, found = {f.name: f for f in before.features}, model.inputs_layer, []
+    for name, table in layers.tables.items():
+        own = [feature for feature in layers.readers[name] if not feature.table]
+        sizes = [(old[feature.name].rows, feature.rows) for feature in own]
+        starts = np.cumsum([(0, 0), *sizes], axis=0)[:-1].tolist()
+        parts = [Stretch(*s, *n) for s, n in zip(starts, sizes, strict=True)]
+        found.append((table.embeddings, parts))
+    return found
 
 
 def task_weighting(config: Config, model: RankingModel, steps: int | None):
