@@ -13,6 +13,7 @@ from steadyrank.models.batch_rows import BatchRows
 from steadyrank.models.features import Feature, Task, transform_numbers
 from steadyrank.models.inputs import LINEAR, FeatureInputs
 from steadyrank.models.serving_head import ServingHead
+from steadyrank.models.smearing import smear
 from steadyrank.models.task_weighting import TaskWeighting
 from steadyrank.models.trained import TrainedModel
 from steadyrank.models.trunks.ctr import Wide
@@ -47,6 +48,8 @@ class RankingModel(TrainedModel):
 
     Attributes:
         head: ``ServingHead``: what is served.
+        smears: Task that is learned transformed -> a scalar that its values are served
+            times, 1 at the start; no step moves it, ``smear`` sets it.
     """
 
     def __init__(
@@ -90,6 +93,14 @@ class RankingModel(TrainedModel):
             for task in self.tasks
         }
 
+        self.smears = {
+            task.name: self.add_weight(
+                f"smear_{task.name}", shape=[], initializer="ones", trainable=False
+            )
+            for task in self.tasks
+            if task.kind == "regression" and task.transform != "identity"
+        }
+
     def compile(self, dense_optimizer, embedding_optimizer, weighting=None, **kwargs):
         """Takes two optimizers, which together update every weight exactly once.
 
@@ -130,9 +141,29 @@ class RankingModel(TrainedModel):
         """By number and place: layers within layers of other libraries are numbered by
         Keras, process by process."""
         variables = [*self.dense_variables, *self.embedding_variables]
+        variables += self.smears.values()
         names = [re.sub(r"_\d+(?=/)", "", v.name.split(":")[0]) for v in variables]
         numbered = enumerate(zip(names, variables, strict=True))
         return {f"{i}/{name}": variable for i, (name, variable) in numbered}
+
+    def smear(self, labels: Mapping, masks: Mapping, outputs: Mapping) -> dict:
+        """Set the factors by what was foretold of some rows, none of them trained on.
+
+        Args:
+            labels: Task name -> ``[rows]``.
+            masks: Task name -> ``[rows]``, not 0 inside of the sample space.
+            outputs: Task name -> ``[rows]``, what ``head`` gave.
+
+        Returns:
+            The outputs as they are with the new factors; NumPy arrays all.
+        """
+        changed = dict(outputs)
+        for name, variable in self.smears.items():
+            inside, before = masks[name] > 0, float(variable.read_value())
+            bare = outputs[name] / before
+            variable.assign(smear(labels[name][inside], bare[inside]))
+            changed[name] = bare * float(variable.read_value())
+        return changed
 
     def call(self, features: Mapping, gathered: Mapping | None = None):
         """Computes every task's logit or standardised value."""

@@ -76,15 +76,22 @@ class ServingHead:
         return cuts
 
     def _served(self, raw: Mapping, features: Mapping) -> dict:
-        outputs = {task.name: served(task, raw[task.name]) for task in self._model.tasks}
+        smears = self._model.smears
+        outputs = {
+            task.name: served(task, raw[task.name], smears.get(task.name, 1.0))
+            for task in self._model.tasks
+        }
         numbers = score_numbers(self._score, self._features, features)
         score = evaluate_score(self._score, {**numbers, **outputs}, FUNCTIONS)
         rows = tf.shape(next(iter(outputs.values())))
         return {**outputs, SCORE: tf.broadcast_to(tf.cast(score, tf.float32), rows)}
 
 
-def served(task: Task, raw):
+def served(task: Task, raw, smear=1.0):
     """A task's probability, or value in raw units, from its logit or standardised value.
+
+    A value that was learned transformed is turned back and multiplied by ``smear``; see
+    ``models.smearing``.
 
     Where only a part of the negatives was kept (``Task.negative_rate``), the probability
     is that of the whole log: ``p / (p + (1 - p) / rate)``, He et al., ADKDD'14, section
@@ -97,5 +104,5 @@ def served(task: Task, raw):
         return tf.sigmoid(raw + shift)
     value = raw * task.std + task.mean
     if task.transform == "log1p":
-        return tf.sign(value) * tf.math.expm1(tf.abs(value))
+        return smear * tf.sign(value) * tf.math.expm1(tf.abs(value))
     return value

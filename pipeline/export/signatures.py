@@ -66,6 +66,7 @@ class ServingModule(tf.Module):
         self.schema = schema
         self.shared = tuple(shared)
         self.weights = list(model.dense_variables) + _tables(model, embedding_dtype)
+        self.weights += model.smears.values()
         self.tables = {
             feature.name: _table(feature, vocab_path(vocab, feature.name))
             for feature in schema.features

@@ -299,7 +299,7 @@ def test_rows_that_wait_are_brought_up_to_date_before_they_are_looked_at(
     rows = {"optimizer": "adagrad", "learning_rate": 0.3, "l2": 0.03, "clip": "none"}
     kept, within, losses = [], [], []
     for semantics in ("dense", "lazy"):
-        how = {"batch_size": 10, "checkpoint_every": 23}
+        how = {"batch_size": 10, "checkpoint_every": 23, "spike_guard": None}
         config = smaller_config(**how, embedding={**rows, "semantics": semantics})
 
         def look(work, config=config):

@@ -88,6 +88,9 @@ class RankingLearner(Learner):
         )
         with naming_damage(self.examples):
             labels, masks, outputs, extra = predict(self._predict, dataset)
+        if split == "validation" and window is None:
+            with self.strategy.scope():
+                outputs = self.model.smear(labels, masks, outputs)
         return measure(self.schema.tasks, labels, masks, outputs, extra.get("group"))
 
     def look(self) -> tuple[dict, list[str]]:
