@@ -47,10 +47,10 @@ class BlockFile:
         """Write some rows."""
         if not self._file:  # most steps reject nothing: no file for that
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "xb")  # noqa: SIM115
-        start, data = self._file.tell(), to_bytes(table)
-        self._file.write(data)
-        return Block(self.path, start, len(data), len(table))
+            self._file = pa.OSFile(self.path, "wb")
+        start = self._file.tell()
+        _write(table.combine_chunks(), self._file)
+        return Block(self.path, start, self._file.tell() - start, len(table))
 
 
 def read_block(block: Block, columns: Sequence[int] | None = None) -> pa.Table:
@@ -132,11 +132,14 @@ class Store:
 def to_bytes(table: pa.Table) -> bytes:
     """A table in Arrow's stream format."""
     sink = pa.BufferOutputStream()
+    _write(table.combine_chunks(), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _write(table: pa.Table, sink: pa.NativeFile) -> None:
     fast = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=True)
-    table = table.combine_chunks()
     with pa.ipc.new_stream(sink, table.schema, options=fast) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
 
 
 def from_bytes(data: bytes) -> pa.Table:
