@@ -2,11 +2,12 @@
 
     python -m benchmarks.verdicts --quick [--only WORD]
 
-One small log and a trained model (``benchmarks.verdicts_base``); files, weights, inputs,
-answers and logs are broken one after the other, in one process.  Nothing broken may pass:
-a case is stopped by a verdict (HOLD or REFUSE) or by a stage that says what is wrong.
-Nothing healthy may be refused; what is held counts as neither.  Then the gain gate, on
-simulated models whose true gain is its limit.  The last line is JSON.
+One small log and a trained model of each kind (``benchmarks.verdicts_base``,
+``benchmarks.verdicts_next``); files, weights, inputs, answers and logs are broken one
+after the other, in one process.  Nothing broken may pass: a case is stopped by a verdict
+(HOLD or REFUSE) or by a stage that says what is wrong, and by what is wrong with it, else
+it went ``astray``.  Nothing healthy may be refused; what is held counts as neither.  Then
+the gain gates, on simulated models whose true gain is their limit.  The last line is JSON.
 """
 
 import argparse
@@ -26,15 +27,26 @@ from benchmarks.verdicts_broken import broken
 from benchmarks.verdicts_gain import gain_rates
 from benchmarks.verdicts_gated import gated
 from benchmarks.verdicts_healthy import healthy
+from benchmarks.verdicts_logs import broken_logs, broken_trainings
+from benchmarks.verdicts_next import broken_next
 
 HEALTHY = "healthy"
+NO = ("REFUSE", "refused", "astray")
+SHOWN = 240  # characters of a reason
 
 
 def outcomes(base: Base, only: str = "") -> dict[str, list[Outcome]]:
     """Each sort of cases, settled; only those whose name holds a word."""
-    sorts = {"broken": broken, "gated": gated, HEALTHY: healthy}
+    sorts = {
+        "broken": broken,
+        "logs": broken_logs,
+        "trained": broken_trainings,
+        "gated": gated,
+        "next": broken_next,
+        HEALTHY: healthy,
+    }
     return {
-        sort: [told(sort, settle(name, case)) for name, case in cases(base) if only in name]
+        sort: [told(sort, settle(case)) for case in cases(base) if only in case.name]
         for sort, cases in sorts.items()
     }
 
@@ -53,12 +65,14 @@ def summary(found: dict[str, list[Outcome]]) -> dict:
         "broken_passed": _count(bad, "PASS"),
         "broken_by": _counted(bad),
         "healthy_tried": len(good),
-        "healthy_refused": _count(good, "REFUSE", "refused"),
+        "healthy_refused": _count(good, *NO),
         "held": _count(good, "HOLD"),
+        "astray": _count(bad, "astray"),
         "tracebacks": _count([*bad, *good], "traceback"),
         "passed": [each.name for each in bad if each.came_to == "PASS"],
-        "refused": [e.name for e in good if e.came_to in ("REFUSE", "refused")],
-        "broken": {each.name: each.came_to for each in bad},
+        "refused": [each.name for each in good if each.came_to in NO],
+        "broken": {each.name: [each.came_to, each.reason[:SHOWN]] for each in bad},
+        "healthy": {each.name: [each.came_to, each.reason[:SHOWN]] for each in good},
     }
 
 
@@ -67,7 +81,7 @@ def _count(found: Iterable[Outcome], *wanted: str) -> int:
 
 
 def _counted(found: Iterable[Outcome]) -> dict[str, int]:
-    words = ("PASS", "HOLD", "REFUSE", "refused", "traceback")
+    words = ("PASS", "HOLD", "REFUSE", "refused", "astray", "traceback")
     return {word: _count(found, word) for word in words}
 
 

@@ -1,4 +1,4 @@
-"""What the cases of ``benchmarks.verdicts`` start from: a log, examples, two models.
+"""What the cases of ``benchmarks.verdicts`` start from: a log, its examples, a model.
 
 A case gives a verdict, or raises what a stage refuses with.  Most share the base's
 examples and its export, of which a copy is altered in memory: what it reads, what it
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from steadyrank.pipeline.config import Config, parse_config
 from steadyrank.pipeline.config.document import read_document
+from steadyrank.pipeline.evaluate.baseline import keep_for
 from steadyrank.pipeline.evaluate.stage import evaluate
 from steadyrank.pipeline.export.signatures import ENCODED
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
@@ -80,26 +82,47 @@ def demo_gates() -> dict:
     return gates
 
 
+class Case(NamedTuple):
+    """Something to be judged.
+
+    Attributes:
+        name: What it is.
+        run: Gives what ``evaluate`` returned, or raises what a stage refused with.
+        said: In the reason it is stopped for; ``""``: it must come to a verdict.
+    """
+
+    name: str
+    run: Callable[[], dict]
+    said: str = ""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: PASS, HOLD, REFUSE, ``refused`` (by a stage) or
-    ``traceback``; and the first reason."""
+    """What became of a case, and the first reason, or the one that was foreseen.
+
+    PASS, HOLD, REFUSE, ``refused`` (by a stage), ``astray`` (stopped, but not for what is
+    wrong with it: such a case shows nothing) or ``traceback``.
+    """
 
     name: str
     came_to: str
     reason: str
 
 
-def settle(name: str, case: Callable[[], dict]) -> Outcome:
-    """Run a case, whose own value is what ``evaluate`` returned."""
+def settle(case: Case) -> Outcome:
+    """Run a case."""
     try:
-        found = case()
+        found = case.run()
     except REFUSALS as error:
-        return Outcome(name, "refused", str(error).splitlines()[0])
+        word, reasons = "refused", [" ".join(str(error).split())]
     except Exception as error:  # what users would see as a traceback
-        return Outcome(name, "traceback", f"{type(error).__name__}: {error}"[:300])
-    said = [g["reason"] for g in found["gates"] if g["verdict"] == found["verdict"]]
-    return Outcome(name, found["verdict"], said[0])
+        return Outcome(case.name, "traceback", f"{type(error).__name__}: {error}"[:300])
+    else:
+        word = found["verdict"]
+        reasons = [g["reason"] for g in found["gates"] if g["verdict"] == word]
+    told = next((r for r in reasons if case.said and case.said in r), reasons[0])
+    foreseen = case.said in told if case.said else word != "refused"
+    return Outcome(case.name, word if foreseen or word == "PASS" else "astray", told)
 
 
 class Altered(Ranking):
@@ -188,6 +211,15 @@ class Base:
         self._number += 1
         return self.folder / f"{self._number}_{what}"
 
+    def rows_of(self, name: str) -> slice:
+        """A feature's rows of the one table."""
+        at = 0
+        for feature in self.opened.schema.features:
+            if feature.name == name:
+                return slice(at, at + feature.rows)
+            at += feature.rows
+        raise KeyError(name)
+
     def judge(self, alter: Callable | None = None, gates: dict | None = None, **how):
         """Evaluate the export, altered.
 
@@ -218,8 +250,8 @@ class Base:
         return folder
 
     def preprocessed(self, log: Path, **changes) -> Path:
-        """The examples of another log."""
-        config, output = parsed(**changes), self.new("examples")
+        """The examples of another log, or config; they keep what the base reads."""
+        config, output = keep_for(parsed(**changes), self.model), self.new("examples")
         preprocess(config, log, output)
         return output
 

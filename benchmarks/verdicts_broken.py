@@ -1,4 +1,7 @@
-"""What is broken, and must not pass though no gate is configured."""
+"""What is broken in an export, in what it answers, or in files of examples.
+
+No gate is configured, and still it must not pass.
+"""
 
 import json
 import shutil
@@ -8,21 +11,34 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.verdicts_base import TASKS, Base, answers, column, parsed
+from benchmarks.verdicts_base import TASKS, Base, Case, answers, parsed
 from steadyrank.pipeline.export.signatures import ENCODED
 
 NAN, INF = float("nan"), float("inf")
-Case = tuple[str, Callable[[], dict]]
+# what is cut -> what the stage that reads it says
+OF_EXAMPLES = {
+    "test/*.tfrecord": "is cut off or was changed",
+    "validation/*.tfrecord": "is cut off or was changed",
+    "raw/test/*.parquet": "is cut off or was changed",
+    "vocab/user_id.txt": "a file of vocab/ was changed",
+    "schema.json": "schema.json is corrupt",
+    "manifest.json": "manifest.json is corrupt",
+}
+OF_EXPORT = {
+    "variables/variables.data*": "cannot be loaded",
+    "saved_model.pb": "cannot be loaded",
+    "assets.extra/card.json": "card.json is corrupt",
+    "assets.extra/log.jsonl": "log.jsonl: line",
+    "assets/user_id.txt": "must hold the 250 values of user_id",
+}
 
 
 def broken(base: Base) -> Iterator[Case]:
-    """Name and case of each; the cheap ones first."""
+    """The cases, the cheap ones first."""
     yield from _predictions(base)
     yield from _weights(base)
     yield from _files(base)
     yield from _formulas(base)
-    yield from _logs(base)
-    yield from _trainings(base)
 
 
 def _set(name: str, rows, value, found: dict) -> dict:
@@ -36,20 +52,38 @@ def _predictions(base: Base) -> Iterator[Case]:
     for name in (*TASKS, "score"):
         for word, value in (("NaN", NAN), ("inf", INF)):
             change = answers(partial(_set, name, slice(0, 1), value))
-            yield f"{word} in one row of {name}", partial(base.judge, change)
-    for signature in (n for n in base.opened.call if n != ENCODED):
+            yield Case(f"{word} in one row of {name}", partial(base.judge, change))
+    served = [name for name in base.opened.call if name != ENCODED]
+    for signature in served:
         change = answers(partial(_set, "score", slice(0, 1), NAN), signature)
-        yield f"NaN in one score of signature {signature}", partial(base.judge, change)
+        yield Case(
+            f"NaN in one score of signature {signature}", partial(base.judge, change)
+        )
     for name in TASKS[:2]:
         for word, value in (("0", 0.0), ("1", 1.0), ("the mean", 0.33)):
             change = answers(partial(_set, name, slice(None), value))
-            yield f"{name} is {word} in all rows", partial(base.judge, change)
+            yield Case(f"{name} is {word} in all rows", partial(base.judge, change))
     for name in TASKS[:2]:
         change = answers(partial(_turned, name))
-        yield f"{name} upside down", partial(base.judge, change)
+        yield Case(f"{name} upside down", partial(base.judge, change))
         change = answers(partial(_shuffled, name))
-        yield f"{name} shuffled over the rows", partial(base.judge, change)
-    yield "every task is its mean", partial(base.judge, answers(_means))
+        yield Case(f"{name} shuffled over the rows", partial(base.judge, change))
+    for name in TASKS[:2]:
+        change = answers(partial(_rounded, name))
+        yield Case(
+            f"{name} is 0 or 1, by the side of its median", partial(base.judge, change)
+        )
+        change = answers(partial(_but_one, name))
+        yield Case(f"{name} is 0.9 in all rows but one", partial(base.judge, change))
+    yield Case("every task is its mean", partial(base.judge, answers(_means)))
+    yield Case(
+        "every task is its mean, but in one row", partial(base.judge, answers(_but_ones))
+    )
+    yield Case("a score of 0 in all rows", partial(base.judge, answers(_no_score)))
+    for signature in served:
+        change = answers(_no_score, signature)
+        word = f"a score of 0 in all rows of signature {signature}"
+        yield Case(word, partial(base.judge, change), f"signature {signature} answers")
 
 
 def _turned(name: str, found: dict) -> dict:
@@ -58,6 +92,25 @@ def _turned(name: str, found: dict) -> dict:
 
 def _shuffled(name: str, found: dict) -> dict:
     return {**found, name: np.random.default_rng(1).permutation(found[name])}
+
+
+def _rounded(name: str, found: dict) -> dict:
+    values = found[name]
+    return {**found, name: (values > np.median(values)).astype(np.float32)}
+
+
+def _but_one(name: str, found: dict) -> dict:
+    return _set(name, slice(0, 1), 0.1, _set(name, slice(None), 0.9, found))
+
+
+def _but_ones(found: dict) -> dict:
+    """The mean of each task, which one row alone does not have."""
+    return {n: np.append(v[:1], np.full(len(v) - 1, v.mean())).astype(v.dtype)
+            for n, v in found.items()}  # fmt: skip
+
+
+def _no_score(found: dict) -> dict:
+    return {**found, "score": np.zeros_like(found["score"])}
 
 
 def _means(found: dict) -> dict:
@@ -71,13 +124,15 @@ def _weights(base: Base) -> Iterator[Case]:
     for number, variable in enumerate(variables):
         what = f"exported variable {number} {tuple(variable.shape)}"
         if number == largest or number % 3 == 0:
-            yield f"NaN in {what}", partial(_with_weights, base, number, NAN, True)
+            yield Case(f"NaN in {what}", partial(_with_weights, base, number, NAN, True))
         if number == largest:
-            yield f"inf in {what}", partial(_with_weights, base, number, INF, True)
-            yield f"{what} all NaN", partial(_with_weights, base, number, NAN, False)
-    yield "NaN in a row of a table that no scored row reads", partial(_unread, base)
-    yield "all exported variables 0", partial(_with_weights, base, None, 0.0, False)
-    yield "all exported variables 1e30", partial(_with_weights, base, None, 1e30, False)
+            yield Case(f"inf in {what}", partial(_with_weights, base, number, INF, True))
+            yield Case(f"{what} all NaN", partial(_with_weights, base, number, NAN, False))
+    yield Case("NaN in a row of a table that no scored row reads", partial(_unread, base))
+    yield Case("all exported variables 0", partial(_with_weights, base, None, 0.0, False))
+    yield Case(
+        "all exported variables 1e30", partial(_with_weights, base, None, 1e30, False)
+    )
 
 
 def _floats(base: Base) -> list:
@@ -102,42 +157,61 @@ def _with_weights(base: Base, number: int | None, value: float, one: bool) -> di
 
 def _unread(base: Base) -> dict:
     """The row of users that training never saw, of whom the log has none."""
-    at = 0
-    for feature in base.opened.schema.features:
-        if feature.name == "user_id":
-            break
-        at += feature.rows
-    table = max(_floats(base), key=lambda v: np.prod(v.shape))
+    at = base.rows_of("user_id").start
+
+    def change(values):
+        values[at + 1] = NAN  # 0 is a missing user, 1 an unknown one
+
+    return with_table(largest_table(base), change, base.judge)
+
+
+def largest_table(base: Base):
+    """The table of all features' vectors."""
+    return max(_floats(base), key=lambda v: np.prod(v.shape))
+
+
+def with_table(table, change: Callable, judge: Callable) -> dict:
+    """Judge an export of which a variable is changed, which is put back afterwards."""
     kept = table.numpy()
-    broken_table = kept.copy()
-    broken_table[at + 1] = NAN  # 0 is a missing user, 1 an unknown one
+    changed = kept.copy()
+    change(changed)
     try:
-        table.assign(broken_table)
-        return base.judge()
+        table.assign(changed)
+        return judge()
     finally:
         table.assign(kept)
 
 
 def _files(base: Base) -> Iterator[Case]:
     """Files of examples and of the export that were cut or changed."""
-    for pattern in ("test/*.tfrecord", "validation/*.tfrecord", "raw/test/*.parquet",
-                    "vocab/user_id.txt", "schema.json", "manifest.json"):  # fmt: skip
-        yield f"examples: {pattern} cut", partial(_cut_examples, base, pattern)
-    yield "examples: statistics with NaN means", partial(_nan_means, base)
-    for pattern in ("variables/variables.data*", "saved_model.pb", "assets.extra/card.json",
-                    "assets.extra/log.jsonl", "assets/user_id.txt"):  # fmt: skip
-        yield f"export: {pattern} cut", partial(_cut_export, base, pattern)
-    yield "weights of training cut", partial(_cut_weights, base)
+    for pattern, said in OF_EXAMPLES.items():
+        cut = partial(_cut_examples, base, pattern)
+        yield Case(f"examples: {pattern} cut", cut, said)
+    yield Case("examples: statistics with NaN means", partial(_nan_means, base))
+    for pattern, said in OF_EXPORT.items():
+        cut = partial(_cut_export, base, pattern)
+        yield Case(f"export: {pattern} cut", cut, said)
+    cut = partial(_cut_weights, base)
+    yield Case("weights of training cut", cut, "does not hold this model's weights")
+    first = partial(_changed_export, base, "assets/user_id.txt", _without_first)
+    yield Case("export: vocabulary of users moved by one", first, "must hold the 250")
+    other = partial(_changed_export, base, "variables/variables.data*", _one_other_bit)
+    yield Case("export: a bit of the weights changed", other, "other files than were")
+    yield Case(
+        "export: variables of another training",
+        partial(_other_variables, base),
+        "other files than were exported",
+    )
 
 
-def _halve(path: Path) -> None:
+def halve(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def _cut_examples(base: Base, pattern: str) -> dict:
     examples = base.new("examples")
     shutil.copytree(base.examples, examples)
-    _halve(next(iter(sorted(examples.glob(pattern)))))
+    halve(next(iter(sorted(examples.glob(pattern)))))
     return base.judge(examples=examples)
 
 
@@ -160,7 +234,33 @@ def copied_export(base: Base) -> tuple[Path, Path]:
 
 def _cut_export(base: Base, pattern: str) -> dict:
     model, version = copied_export(base)
-    _halve(next(iter(sorted(version.glob(pattern)))))
+    halve(next(iter(sorted(version.glob(pattern)))))
+    return base.judge(model=model)
+
+
+def _changed_export(base: Base, pattern: str, change: Callable[[bytes], bytes]) -> dict:
+    model, version = copied_export(base)
+    path = next(iter(sorted(version.glob(pattern))))
+    path.write_bytes(change(path.read_bytes()))
+    return base.judge(model=model)
+
+
+def _without_first(vocabulary: bytes) -> bytes:
+    """Each value at the place of the one before it, and one more at the end."""
+    return vocabulary.partition(b"\n")[2] + b"999999\n"
+
+
+def _one_other_bit(weights: bytes) -> bytes:
+    middle = len(weights) // 2
+    return weights[:middle] + bytes([weights[middle] ^ 1]) + weights[middle + 1 :]
+
+
+def _other_variables(base: Base) -> dict:
+    """Those of a healthy model, but not of the one whose card and log these are."""
+    other = base.fitted(train__seed=99, train__epochs=1)
+    model, version = copied_export(base)
+    shutil.rmtree(version / "variables")
+    shutil.copytree(next(other.iterdir()) / "variables", version / "variables")
     return base.judge(model=model)
 
 
@@ -169,7 +269,7 @@ def _cut_weights(base: Base) -> dict:
 
     trained = base.new("train")
     shutil.copytree(base.trained, trained)
-    _halve(next(trained.glob("best/weights.data*")))
+    halve(next(trained.glob("best/weights.data*")))
     return base.judge(model=export(base.config, trained, base.new("export")).parent)
 
 
@@ -177,7 +277,7 @@ def _formulas(base: Base) -> Iterator[Case]:
     """Scores that are no number for some or all rows."""
     for score in ("(is_click - is_click) / (long_view - long_view)", "1 / (is_click * 0)",
                   "(0 - is_click) ** 0.5", "is_click * 1e38 * 1e38"):  # fmt: skip
-        yield f"score {score}", partial(_exported, base, score)
+        yield Case(f"score {score}", partial(_exported, base, score))
 
 
 def _exported(base: Base, score: str) -> dict:
@@ -185,109 +285,3 @@ def _exported(base: Base, score: str) -> dict:
 
     config = parsed(score=score)
     return base.judge(model=export(config, base.trained, base.new("export")).parent)
-
-
-def _logs(base: Base) -> Iterator[Case]:
-    """A log that holds what is no number, or nothing to learn from."""
-    for word, value, share in (
-        ("NaN", NAN, 1.0),
-        ("inf", INF, 1.0),
-        ("3e38", 3e38, 0.04),
-        ("7", 7.0, 0.04),
-    ):
-        yield (
-            f"labels of {word} in {share:.0%} of rows",
-            partial(relearned, base, "is_click", value, share),
-        )
-    for word, value in (("inf", INF), ("NaN", NAN), ("-1", -1.0), ("1e38", 1e38)):
-        yield (
-            f"sample weights of {word} in 4 % of rows",
-            partial(relearned, base, "w", value, 0.04),
-        )
-    yield "sample weights of 0 in all rows", partial(relearned, base, "w", 0.0, 1.0)
-    for value in (3e38, -3e38):
-        yield (
-            f"a number of {value} in 4 % of rows",
-            partial(relearned, base, "number", value, 0.04),
-        )
-    yield "no rows of the training days", partial(_cut_table, base)
-
-
-def relearned(base: Base, name: str, value: float, share: float) -> dict:
-    """Preprocessed, trained, exported and judged, with a column that is broken."""
-
-    def change(table):
-        rows = np.random.default_rng(2).random(len(table)) < share
-        values = np.ones(len(table)) if name not in table.column_names else table[name]
-        if name == "number":
-            values = np.random.default_rng(3).random(len(table))
-        values = np.array(values, float)
-        return column(table, name, np.where(rows, value, values))
-
-    changes = {}
-    tasks = [{"name": "is_click"}, {"name": "long_view", "given": "is_click"}]
-    if name == "w":
-        tasks = [{**task, "sample_weight": "w"} for task in tasks]
-    features = [{"name": "user_id", "kind": "categorical"}, {"name": "tab",
-                "kind": "categorical"}]  # fmt: skip
-    if name == "number":
-        features += [{"name": "number", "kind": "numeric"}]
-    changes = {
-        "tasks": tasks,
-        "features": features,
-        "score": "is_click",
-        "train__epochs": 1,
-    }
-    examples = base.preprocessed(base.with_log(change), **changes)
-    model = base.fitted(examples, **changes)
-    return base.judge(model=model, examples=examples, changes=changes)
-
-
-def _cut_table(base: Base) -> dict:
-    log = base.with_log(lambda table: table.slice(len(table) - 100))
-    examples = base.preprocessed(log)
-    return base.judge(model=base.fitted(examples), examples=examples)
-
-
-def _trainings(base: Base) -> Iterator[Case]:
-    """What learned nothing."""
-    yield "one step", partial(_trained, base, train__batch_size=65536, train__epochs=1)
-    for epochs in (1, 3):
-        yield (
-            f"{epochs} steps at a learning rate of 1e30",
-            partial(
-                _trained,
-                base,
-                train__batch_size=65536,
-                train__epochs=epochs,
-                train__dense__learning_rate=1e30,
-                train__dense__clip="none",
-            ),
-        )
-    yield (
-        "learning rates of 1e-9",
-        partial(
-            _trained,
-            base,
-            train__epochs=1,
-            train__dense__learning_rate=1e-9,
-            train__embedding__learning_rate=1e-9,
-        ),
-    )
-    yield "labels shuffled in training", partial(_shuffled_labels, base)
-
-
-def _trained(base: Base, **changes) -> dict:
-    return base.judge(model=base.fitted(**changes))
-
-
-def _shuffled_labels(base: Base) -> dict:
-    def change(table):
-        order, trains = np.arange(len(table)), len(table) * 9 // 14
-        order[:trains] = np.random.default_rng(4).permutation(trains)
-        for name in TASKS:
-            table = column(table, name, np.array(table[name])[order])
-        return table
-
-    examples = base.preprocessed(base.with_log(change))
-    return base.judge(model=base.fitted(examples), examples=examples)

@@ -5,22 +5,30 @@ In: a config, and what the run is given.  Out: what was looked at, in sentences.
     steadyrank check --config C [--data DIR] [--baseline DIR] [--output DIR]
 """
 
-import os
-import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.next_item import SequenceConfig
+from steadyrank.pipeline.export.card import read_card
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.places import Place
+from steadyrank.pipeline.files.room import require_room, require_writable
 from steadyrank.pipeline.files.urls import Url
-from steadyrank.pipeline.files.whole_folders import exists
+from steadyrank.pipeline.kinds import kind_of
+from steadyrank.pipeline.kinds.protocol import RANKING
+from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 
-BYTES_A_VALUE = 4  # of ids and numbers in the examples
+STAGED = Path(tempfile.gettempdir())  # where what goes to a URL is written first
 
 
 def require_passable(
-    config: Config | SequenceConfig, *, baseline: bool, stability: bool
+    config: Config | SequenceConfig,
+    *,
+    baseline: bool,
+    stability: bool,
+    split: str = "test",
 ) -> list[str]:
     """Check the gates against what the judge will be given.
 
@@ -28,6 +36,7 @@ def require_passable(
         config: The run's config.
         baseline: Whether there is one; of nights there is, from the second on.
         stability: Whether the result of ``stability`` is given.
+        split: What will be judged on.
 
     Returns:
         What was looked at.
@@ -37,6 +46,7 @@ def require_passable(
     """
     gates = config.gates.model_dump()
     said = [] if baseline else _needing_baseline(gates)
+    said += _of_kept_rows(gates, split)
     if gates.get("stability") and not stability:
         said.append(
             "gates.stability needs what `steadyrank stability` found, which evaluate "
@@ -53,13 +63,27 @@ SETTINGS = ("confidence", "repetitions")
 
 
 def _needing_baseline(gates: dict) -> list[str]:
-    """What is over a baseline, in sentences, by the keys of the config."""
+    """What is over a baseline, in a sentence."""
+    found = _gains(gates) + (["gates.drift"] if gates.get("drift") else [])
+    return [f"{', '.join(found)} needs --baseline"] if found else []
+
+
+def _of_kept_rows(gates: dict, split: str) -> list[str]:
+    """What is measured on raw rows, of which training keeps none."""
+    found = [f"gates.{name}" for name in ("skew", "latency") if gates.get(name)]
+    if split != "train" or not found:
+        return []
+    return [f"{', '.join(found)} needs raw rows, which are kept of validation and test"]
+
+
+def _gains(gates: dict) -> list[str]:
+    """The limits of gains, by the keys of the config."""
     places = [("gates", gates)]
     places += [
         (f"gates.slices {' × '.join(rule['by'])}", rule)
         for rule in gates.get("slices") or ()
     ]
-    found = [
+    return [
         f"{place}.{metric}.{task}.min_gain"
         for place, limits in places
         for metric, by_task in limits.items()
@@ -67,11 +91,9 @@ def _needing_baseline(gates: dict) -> list[str]:
         for task, gate in by_task.items()
         if isinstance(gate, dict) and gate.get("min_gain") is not None
     ]
-    found += ["gates.drift"] if gates.get("drift") else []
-    return [f"{', '.join(found)} needs --baseline"] if found else []
 
 
-def require_log(config: Config | SequenceConfig, folder: Path, output=None) -> list[str]:
+def require_log(config: Config | SequenceConfig, folder: Place, output=None) -> list[str]:
     """Open every file of the log: its columns and types, and the room for its examples.
 
     Args:
@@ -94,60 +116,64 @@ def require_log(config: Config | SequenceConfig, folder: Path, output=None) -> l
     said = [f"log: {len(files)} files, about {rows:,} rows, {len(plan.carried)} columns"]
     said += [f"joined: {side.files[0]}" for side in getattr(plan, "sides", ())]
     if output is not None:
-        values = sum(
-            max(1, getattr(item, "max_values", 0))
-            for item in (*getattr(config, "features", ()), *getattr(config, "tasks", ()))
-        )
-        said += require_place(output, rows * max(1, values) * BYTES_A_VALUE)
+        said += require_output(output)
+        local = STAGED if isinstance(output, Url) else output
+        said.append(require_room(local, size_of(plan), EXAMPLES))
     return said
 
 
-def require_place(output: Path | Url, size: int = 0) -> list[str]:
-    """Check that a place can be written to, and has room.
-
-    Args:
-        output: A local folder, which need not be there yet, or a URL.
-        size: Bytes that will be written, about.
+def require_output(output: Place) -> list[str]:
+    """Check that a place can be written to; what goes to a URL is written here first.
 
     Raises:
-        InputError: It cannot be reached or written, or is too full.
+        InputError: It cannot.
+        PassingError: The storage does not answer now.
     """
-    if isinstance(output, Url):
-        exists(output)  # which raises where the storage does not answer
-        return [f"output: {output} answers"]
-    above = next(p for p in (output.absolute(), *output.absolute().parents) if p.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {output}: {above} is no folder to write to.")
-    free = shutil.disk_usage(above).free
-    if free < size:
-        raise InputError(
-            f"{output}: about {_gb(size)} will be written, and {_gb(free)} are free there. "
-            "Make room, or choose another --output."
-        )
-    return [f"output: {output}, {_gb(free)} free, about {_gb(size)} for examples"]
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+    said = [require_writable(output)]
+    return said + [require_writable(STAGED)] if isinstance(output, Url) else said
 
 
 def require_baseline_fits(config, baseline: Path | None) -> list[str]:
-    """Check that a baseline can be read, and predicts one of the tasks.
+    """Check that a baseline can be read and compared with, by its card alone.
+
+    Args:
+        config: The run's config.
+        baseline: An export, or a folder of versions; None: there is none.
+
+    Returns:
+        What was looked at.
 
     Raises:
-        InputError: It cannot, or predicts none.
+        InputError: It is of another kind, predicts none of the tasks, or lacks one whose
+            gain or drift is judged.
     """
     if baseline is None:
         return []
-    if isinstance(config, SequenceConfig):
-        from steadyrank.pipeline.export.card import read_card
-
-        read_card(baseline)
-    else:
-        from steadyrank.pipeline.evaluate.baseline import keep_for
-
-        keep_for(config, baseline)
+    card, kind = read_card(baseline), kind_of(config).name
+    if card.get("kind", RANKING) != kind:
+        raise InputError(
+            f"baseline {baseline} is of kind {card['kind']}, and this config of kind "
+            f"{kind}: they do not compare. Take an export of the same kind."
+        )
+    kind_of(config).keep_for(config, baseline)
+    if isinstance(config, Config):
+        known = {task["name"] for task in card["schema"]["tasks"]}
+        lacking = [key for key, task in _over_baseline(config) if task not in known]
+        if lacking:
+            raise InputError(
+                f"no model could pass: {', '.join(lacking)} is over a baseline, and "
+                f"{baseline} predicts {', '.join(sorted(known))} alone. Take a baseline "
+                "that has the task, or remove the limit."
+            )
     return [f"baseline: {baseline}"]
+
+
+def _over_baseline(config: Config) -> list[tuple[str, str]]:
+    """Keys of the config that judge a task beside the baseline's, and the tasks."""
+    gates = config.gates.model_dump()
+    found = [(key, key.split(".")[-2]) for key in _gains(gates)]
+    drift = [task.name for task in config.tasks] if gates.get("drift") else []
+    return found + [(f"gates.drift of {task}", task) for task in drift]
 
 
 def check(

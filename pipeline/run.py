@@ -28,7 +28,11 @@ from steadyrank.pipeline.kinds.results import (
     PreprocessResult,
     TrainResult,
 )
-from steadyrank.pipeline.preflight import require_passable
+from steadyrank.pipeline.preflight import (
+    require_baseline_fits,
+    require_output,
+    require_passable,
+)
 
 # what a trained model hangs on; gates and the like may change between two runs of `run`
 MADE_BY = ("data", "features", "tasks", "score", "model", "train")
@@ -109,6 +113,7 @@ def preprocess(
         addition = Addition(base.read(output) if append else None)
         stage = stage_of(config, "preprocess")
         keep_apart(output, *log_of(config, folder))
+        require_output(output)
         with progress.stage("preprocess"), Staging() as staging:
             manifest = stage(
                 config,
@@ -133,6 +138,7 @@ def train(
     """Train a model on examples."""
     stage, snapshots = stage_of(config, "train"), Snapshots(output)
     keep_apart(output, examples)
+    require_output(output)
     if not (resume or overwrite):
         snapshots.require_none()
     with progress.stage("train"), Staging() as staging:
@@ -178,16 +184,21 @@ def evaluate(
 ) -> EvaluateResult:
     """Measure an export and judge it."""
     if force is None:
-        require_passable(config, baseline=bool(baseline), stability=bool(stability))
+        given = {"baseline": bool(baseline), "stability": bool(stability)}
+        require_passable(config, **given, split=split)
     stage = stage_of(config, "evaluate")
     keep_apart(output, examples, model, baseline, stability)
+    require_output(output)
     with progress.stage("evaluate"), Staging() as staging:
+        theirs = staging.read_model(baseline)
+        if force is None:
+            require_baseline_fits(config, theirs)
         found = stage(
             config,
             staging.read_examples(examples),
             staging.read_model(model),
             staging.write(output, overwrite),
-            baseline_path=staging.read_model(baseline),
+            baseline_path=theirs,
             stability_path=staging.read(stability),
             split=split,
             force=force,
@@ -211,6 +222,7 @@ def run(
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite does not: choose one.")
     require_passable(config, baseline=bool(baseline), stability=False)
+    require_output(output)
     examples, trained, exports = (output / n for n in ("examples", "train", "export"))
     preprocessed, training = None, None
     with alone(output):
@@ -297,23 +309,23 @@ def _require_made_for(config: AnyConfig, examples: Place) -> None:
 
 
 def _keeping(config: AnyConfig, baseline: Place | None) -> AnyConfig:
-    """The config of which the examples keep what a baseline reads."""
+    """The config of which the examples keep what a baseline reads, which must fit."""
     if baseline is None:
         return config
     with Staging() as staging:
-        return kind_of(config).keep_for(config, staging.read_model(baseline))
+        theirs = staging.read_model(baseline)
+        require_baseline_fits(config, theirs)
+        return kind_of(config).keep_for(config, theirs)
 
 
 def _require_baseline(config: AnyConfig, baseline: Place | None, examples: Place) -> None:
     """Raise, before anything is trained, unless the baseline can be scored."""
-    if baseline is None or not isinstance(config, Config):
+    if baseline is None:
         return
-    from steadyrank.pipeline.evaluate.baseline import require_baseline
-    from steadyrank.pipeline.examples.example_set import ExampleSet
-
+    kind = kind_of(config)
     with Staging() as staging:
-        held = ExampleSet.open(staging.read_examples(examples))
-        require_baseline(staging.read_model(baseline), held, "test")
+        held = kind.open_examples(staging.read_examples(examples))
+        kind.require_baseline(staging.read_model(baseline), held, "test")
 
 
 def _require_trained_for(config: AnyConfig, trained: Place) -> None:

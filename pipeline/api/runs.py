@@ -14,7 +14,7 @@ from steadyrank.pipeline.config.given import (
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.places import GivenPlace, local_path, place_of
 from steadyrank.pipeline.files.staging import Staging
-from steadyrank.pipeline.preflight import require_passable
+from steadyrank.pipeline.preflight import require_output, require_passable
 from steadyrank.pipeline.run import SILENT, Progress, RunResult
 
 
@@ -107,6 +107,7 @@ def nightly(
     place = local_path(store)
     loaded, folder = any_config(config, set, input), folder_of(config, data)
     require_passable(loaded, baseline=True, stability=False)
+    require_output(place)
     with progress.stage("nightly"):
         night = stage(
             loaded, folder, day, place, beam_flags=beam_flags, progress=progress.step

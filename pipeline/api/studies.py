@@ -24,6 +24,7 @@ from steadyrank.pipeline.files.places import (
     place_of,
 )
 from steadyrank.pipeline.files.staging import Staging
+from steadyrank.pipeline.preflight import require_output
 from steadyrank.pipeline.run import SILENT, Progress
 
 
@@ -68,6 +69,7 @@ def stability(
 
     source, place = place_of(examples), place_of(output)
     keep_apart(place, source)
+    require_output(place)
     loaded = any_config(config, set)
     names = methods.split(",") if isinstance(methods, str) else methods
     wanted = [method_of(name) for name in names]
@@ -139,6 +141,7 @@ def sweep(
     source, place = local_path(examples), local_path(output)
     trained = None if train is None else local_path(train)
     space_file = None if sweep is None else local_path(sweep)
+    require_output(place)
     document = document_of(config, set)
     space = read_sweep(document, space_file, folder, source_of(config))
     with _as_file(document) as path, progress.stage("sweep"):

@@ -75,17 +75,19 @@ def interval(bounds: Sequence[float], sign: str = "") -> str:
 
 
 def gates_table(gates: list[dict]) -> Table:
-    """Of ``evaluate``: a gate a row, but for those on slices that passed."""
+    """Of ``evaluate``: a gate a row, but for those on slices that passed.
+
+    Task, rows and limit stand in the reason: at 80 columns there is room for it alone.
+    """
     table = Table(title="gates")
-    for name in ("gate", "task", "rule", "verdict", "reason"):
+    for name in ("gate", "verdict", "reason"):
         table.add_column(name)
     quiet = [gate for gate in gates if gate.get("slice") and gate["passed"]]
     if quiet:
         table.caption = f"and {len(quiet)} gates on slices, which passed"
     for gate in (gate for gate in gates if gate not in quiet):
         mark = f"[{COLOURS[gate['verdict']]}]{gate['verdict']}[/]"
-        cells = [escape(str(gate[name] or "")) for name in ("gate", "task", "rule")]
-        table.add_row(*cells, mark, escape(gate["reason"]))
+        table.add_row(escape(gate["gate"]), mark, escape(gate["reason"]))
     return table
 
 

@@ -65,6 +65,11 @@ def _(result: api.PreprocessResult) -> None:
     for reason, count in result.rejected.items():
         example = explained(reason, result.manifest.get("samples", {}).get(reason))
         say(f"rejected: {reason}: {count:,}{example}")
+    for name, count in result.manifest.get("infinite", {}).items():
+        say(
+            f"warning: feature {name} is infinite, or beyond float32, in {count:,} rows: "
+            "it is taken as missing there"
+        )
     _say_of_files(result.manifest)
     for name in result.without_values:
         say(f"warning: feature {name} has no value in any training row")

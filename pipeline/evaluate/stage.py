@@ -13,15 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steadyrank.pipeline.evaluate.margin import read_margin
-from steadyrank.pipeline.export.card import EXTRA
-from steadyrank.pipeline.export.latency import measure_latency
+from steadyrank.pipeline.export.card import EXTRA, require_unchanged
+from steadyrank.pipeline.export.latency import measure_latency, require_answers
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.publish import (
-    hash_folder,
-    publish,
-    refuse_existing,
-    write_json,
-)
+from steadyrank.pipeline.files.publish import publish, refuse_existing, write_json
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.protocol import Kind, require
@@ -77,12 +72,17 @@ def evaluate(
         require(kind.name, "stability")
     examples = kind.open_examples(examples_path)
     export = kind.open_model(model_path, examples)
+    content = require_unchanged(export.path, export.card, "model")
     baseline = baseline_path and kind.open_baseline(baseline_path, examples, split)
+    if baseline:
+        require_unchanged(baseline.path, baseline.card, "baseline")
+    gates = config.gates.model_dump()
+    if force is None:
+        require_answers(export.card, gates["latency"], export.path)
     margin = stability_path and read_margin(
         stability_path, config, examples.schema.fingerprint
     )
     lines = list(read_lines(export.path / EXTRA / LOG_FILE))
-    gates = config.gates.model_dump()
 
     def requests(rows: int) -> dict[str, dict]:
         return kind.requests(export, examples, split)(rows)
@@ -91,7 +91,7 @@ def evaluate(
         "split": split,
         "new_tasks": list(new_tasks),
         "model": original(export.path),
-        "content": hash_folder(export.path, EXTRA),
+        "content": content,
         "fingerprint": examples.schema.fingerprint,
         "size_mb": size_mb(export.path),
         **kind.measure(config, examples, export, baseline=baseline, split=split),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.publish import hash_folder, read_json
 
 EXTRA = "assets.extra"
 CARD = "card.json"
@@ -22,6 +22,30 @@ def columns_of(card: dict) -> dict[str, str]:
     """Feature -> the raw column that it is read from: what the raw rows must have."""
     features = card["config"].get("features", [])
     return {feature["name"]: feature["column"] or feature["name"] for feature in features}
+
+
+def require_unchanged(path: Path, card: dict, role: str) -> str:
+    """Raise unless an export holds the very files that it was exported with.
+
+    Args:
+        path: Its folder.
+        card: Its card; of an earlier version, which noted no content, all is taken.
+        role: What it is here, for the message.
+
+    Returns:
+        The hash of what it holds.
+
+    Raises:
+        InputError: A file was changed, lost or added since.
+    """
+    held, exported = hash_folder(path, EXTRA), card.get("content")
+    if exported and held != exported:
+        raise InputError(
+            f"{role} {path} holds other files than were exported: content {held[:12]}, "
+            f"exported {exported[:12]}. One was changed, lost or added since, such as the "
+            "variables of another training: export again."
+        )
+    return held
 
 
 def versions_of(output: Path) -> list[int]:

@@ -12,6 +12,20 @@ from steadyrank.pipeline.files.errors import InputError
 REPEATS = 300  # of a gate: the 99th percentile stands on the 3 slowest of them
 
 
+def require_answers(card: dict, gate: dict | None, path: Path) -> None:
+    """Raise unless an export has the signature that the latency gate times.
+
+    Raises:
+        InputError: It has not; what it has is named.
+    """
+    known = card.get("signatures")  # of an earlier version: it is not noted
+    if gate and known and gate["signature"] not in known:
+        raise InputError(
+            f"no model could pass: gates.latency.signature is {gate['signature']}, and "
+            f"{path} answers to {', '.join(known)}. Take one of these, or export again."
+        )
+
+
 def measure_latency(
     path: Path, gate: dict | None, requests: Callable[[int], dict]
 ) -> dict | None:

@@ -51,14 +51,8 @@ class Export:
         return self._loaded.signatures[ENCODED](**wanted)
 
     def nonfinite_weights(self) -> dict[str, int]:
-        """Variable -> how many of its numbers are NaN or infinite, where there are any."""
-        variables = self._loaded.signatures[ENCODED].variables
-        counts = {
-            variable.name: int(tf.math.count_nonzero(~tf.math.is_finite(variable)))
-            for variable in variables
-            if variable.dtype.is_floating
-        }
-        return {name: count for name, count in counts.items() if count}
+        """See below, of what is judged."""
+        return nonfinite_weights(self._loaded.signatures[ENCODED])
 
     def follow(self, examples: ExampleSet) -> None:
         """Take ids of values that came since the export was trained for unknown ones."""
@@ -77,13 +71,7 @@ class Export:
         the first lines of the examples'.
         """
         self.follow(examples)
-        if not examples.has_ids_of(self.schema):
-            found, wanted = self.schema.fingerprint, examples.schema.fingerprint
-            raise InputError(
-                f"{role} {self.path} was trained on examples with fingerprint "
-                f"{found[:12]}; {examples.path} has {wanted[:12]}. Ids would mean other "
-                "values: evaluate on the examples it was trained with."
-            )
+        require_ids(self.schema, self.path, examples, role)
         for name, size in self.schema.vocabularies.items():
             if size:
                 self._require_vocabulary(name, size, examples, role)
@@ -101,3 +89,28 @@ class Export:
                 f"with, in their order. Received: {lines} lines, or other ones. It was "
                 "cut or changed: export again."
             )
+
+
+def require_ids(schema, path: Path, examples, role: str) -> None:
+    """Raise InputError unless an export, by its schema, knows the ids of examples."""
+    if not examples.has_ids_of(schema):
+        found, wanted = schema.fingerprint, examples.schema.fingerprint
+        raise InputError(
+            f"{role} {path} was trained on examples with fingerprint {found[:12]}; "
+            f"{examples.path} has {wanted[:12]}. Ids would mean other values: evaluate on "
+            "the examples it was trained with."
+        )
+
+
+def nonfinite_weights(signature) -> dict[str, int]:
+    """Variable -> how many of its numbers are NaN or infinite, where there are any.
+
+    Args:
+        signature: A function of a loaded SavedModel.
+    """
+    counts = {
+        variable.name: int(tf.math.count_nonzero(~tf.math.is_finite(variable)))
+        for variable in signature.variables
+        if variable.dtype.is_floating
+    }
+    return {name: count for name, count in counts.items() if count}

@@ -2,8 +2,8 @@
 
 In: what ``train`` published.  Out: ``<output>/<version>/``, as TensorFlow Serving reads
 it; ``assets.extra/`` there holds ``card.json`` (kind, schema, config, training summary,
-data, package versions, git revision), the training log, from which the divergence gate
-judges, and the requests with which TensorFlow Serving warms up.
+data, package versions, git revision, hash of the files), the training log, from which the
+divergence gate judges, and the requests with which TensorFlow Serving warms up.
 
     steadyrank export --config C --train DIR --output DIR
 """
@@ -16,7 +16,12 @@ import tensorflow as tf
 from steadyrank.pipeline.examples.compatibility import require_same
 from steadyrank.pipeline.export.card import CARD, EXTRA, next_version
 from steadyrank.pipeline.export.warmup import ROWS, WARMUP_FILE, write_warmup
-from steadyrank.pipeline.files.publish import publish, read_json, write_json
+from steadyrank.pipeline.files.publish import (
+    hash_folder,
+    publish,
+    read_json,
+    write_json,
+)
 from steadyrank.pipeline.files.versions import git_revision, versions
 from steadyrank.pipeline.kinds.protocol import Kind
 from steadyrank.pipeline.train.log import LOG_FILE
@@ -62,6 +67,7 @@ def export(config, train_path: Path, output: Path, *, kind: Kind) -> Path:
             "versions": versions(),
             "git_revision": git_revision(),
             "signatures": sorted(module.signatures),
+            "content": hash_folder(partial, EXTRA),
         }
         write_json(extra / CARD, card)
         requests = [kind.warmup(module, train_path / "vocab", rows) for rows in ROWS]

@@ -13,7 +13,7 @@ def divergence_words(found: Mapping) -> str:
         found: As ``metrics.json`` has it.
     """
     if not found["diverged"]:
-        return f"{found['steps']} steps without one"
+        return f"no loss diverged in {found['steps']} steps"
     dead, at = found.get("dead_tasks") or [], found.get("loss_diverged_at")
     if at is None and not dead:
         at = found["diverged_at"]

@@ -8,12 +8,19 @@ numbers with a standard error are judged stands in ``pipeline.gates.rules``.  No
 TensorFlow here.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 from steadyrank.pipeline.gates.divergence import divergence_gates
 from steadyrank.pipeline.gates.result import is_number, missing, simple
 from steadyrank.pipeline.gates.rules import worst
-from steadyrank.pipeline.gates.soundness import FINITE, LEARNED, soundness_gates
+from steadyrank.pipeline.gates.soundness import (
+    FINITE,
+    LEARNED,
+    ROWS,
+    SERVED,
+    soundness_gates,
+)
 from steadyrank.pipeline.gates.task_gates import lacking, metric_gates, slice_gates
 
 NAMES = {
@@ -26,6 +33,7 @@ NAMES = {
     "divergence": "training",
     "gates": "config",
 }
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 OF_NO_ROWS = ("size", "latency", "stability", "gates")  # of the export, or its settings
 
 
@@ -60,16 +68,22 @@ def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
 
 
 def named(said: dict, metrics: Mapping) -> dict:
-    """A result whose reason says of what it is: metric, task, and the rows."""
+    """A result whose reason says of what it is: metric, task, rows and limit."""
     gate, task = said["gate"], said["task"]
-    if gate in (FINITE, LEARNED):  # which say it themselves
+    if gate in (FINITE, LEARNED, ROWS, SERVED):  # which say it themselves
         return said
     what = NAMES.get(gate.removeprefix("slice "), gate)
     place = metrics.get("trained_on" if gate == "divergence" else "where")
     if gate in OF_NO_ROWS:
         place = None
     name = what + (f" of {task}" if task else "") + (f" on {place}" if place else "")
-    return {**said, "reason": f"{name}: {said['reason']}"}
+    return {**said, "reason": _limited(f"{name}: {said['reason']}", said["rule"])}
+
+
+def _limited(reason: str, rule: str) -> str:
+    """A reason with the rule behind it, unless it has the rule's numbers already."""
+    held = set(NUMBER.findall(reason))
+    return reason if held >= {*NUMBER.findall(rule)} else f"{reason} (rule: {rule})"
 
 
 def _skew(found: dict | None, gate: dict | None) -> list[dict]:

@@ -1,4 +1,5 @@
-"""What every model must keep, whatever its gates: finite, and better than a constant.
+"""What every model must keep, whatever its gates: finite, better than a constant, judged
+on rows that can tell, and served as it was judged.
 
 No config asks for it and none lifts it; ``--force`` alone lets such a model through.
 """
@@ -8,13 +9,18 @@ from collections.abc import Mapping
 from steadyrank.pipeline.gates.result import is_number, missing, result, simple
 from steadyrank.pipeline.gates.rules import HOLD, PASS, REFUSE, Ruling
 
+FEW_STEPS = 300  # of training, in which hardly any model learns much
 FEWEST_ROWS = 30  # of the scarcer class, below which a task is told of, not judged
-FINITE, LEARNED = "finite", "learned"
+FINITE, LEARNED, ROWS, SERVED = "finite", "learned", "rows", "served"
+MOST_APART = 0.01  # of a signature's answers from those that are judged; see ``skew``
 DEFINED = ("auc", "pr_auc", "log_loss", "normalized_entropy", "calibration")
 DEFINED_VALUES = ("mse", "rmse", "mae")
 RULE_FINITE = "every prediction is a number"
 RULE_DEFINED = "every metric is a number"
 RULE_LEARNED = "better than always predicting the mean"
+RULE_SCORE = "rows have different scores"
+RULE_ROWS = "a task with rows that can tell"
+RULE_SERVED = f"every signature answers as the judged one, within {MOST_APART:g}"
 
 
 def soundness_gates(metrics: Mapping) -> list[dict]:
@@ -24,20 +30,29 @@ def soundness_gates(metrics: Mapping) -> list[dict]:
         metrics: As ``metrics.json`` has them, with ``finite`` and ``learned``.
 
     Returns:
-        The results.
+        The results; of rows, signatures and the score only what does not pass.
     """
     return [
-        *_finite(metrics.get("finite"), (metrics.get("skew") or {}).get("nonfinite")),
+        *_finite(metrics),
         *_defined(metrics),
-        *_learned(metrics.get("learned")),
+        *_rows(metrics),
+        *_served(metrics),
+        *_score(metrics.get("finite") or {}),
+        *_learned(metrics),
     ]
 
 
-def _finite(found: Mapping | None, of_raw: Mapping | None) -> list[dict]:
+def _finite(metrics: Mapping) -> list[dict]:
     """Of every prediction of every signature, the score's among them."""
+    found, skew = metrics.get("finite"), metrics.get("skew") or {}
     if not found or not found.get("rows"):
         return [missing(FINITE, None, RULE_FINITE, "no row was scored")]
-    results = [_weights(n, bad) for n, bad in (found.get("weights") or {}).items()]
+    empty = [place for place, rows in found["rows"].items() if not rows]
+    results = [
+        missing(FINITE, None, RULE_FINITE, f"no row of {place} was scored")
+        for place in empty
+    ]
+    results += [_weights(n, bad) for n, bad in (found.get("weights") or {}).items()]
     for place, by_output in found["nonfinite"].items():
         for output, rows in by_output.items():
             if rows:
@@ -47,12 +62,12 @@ def _finite(found: Mapping | None, of_raw: Mapping | None) -> list[dict]:
                     f"rows of {place}"
                 )
                 results.append(said)
-    for signature, outputs in (of_raw or {}).items():
+    for signature, outputs in (skew.get("nonfinite") or {}).items():
         for output in outputs:
             said = missing(FINITE, output, RULE_FINITE, "")
             said["reason"] = (
-                f"{output} is NaN or infinite in some of the raw rows that were sent to "
-                f"signature {signature}"
+                f"{output} is NaN or infinite in some of the raw rows of "
+                f"{metrics.get('where')} that were sent to signature {signature}"
             )
             results.append(said)
     if results:
@@ -81,8 +96,59 @@ def _defined(metrics: Mapping) -> list[dict]:
             names = DEFINED if both else ()
         bad = [n for n in names if n in found and not is_number(found[n])]
         if bad:
-            reason = f"{task}: {', '.join(bad)} of {rows:,} rows {_are(bad)} not a number"
+            reason = (
+                f"{task}: {', '.join(bad)} of the {rows:,} rows of {metrics.get('where')} "
+                f"{_are(bad)} not a number"
+            )
             results.append(missing(FINITE, task, RULE_DEFINED, reason))
+    return results
+
+
+def _rows(metrics: Mapping) -> list[dict]:
+    """A HOLD where the judged rows can tell of no task: rows of one class, or none."""
+    tasks = metrics.get("tasks") or {}
+    if not tasks or any(map(_can_tell, tasks.values())):
+        return []
+    where = metrics.get("where")
+    said = "; ".join(_lacking(task, found) for task, found in tasks.items())
+    held = result(ROWS, None, RULE_ROWS, 0, 1, Ruling(HOLD))
+    return [{**held, "reason": f"no task can be judged on {where}: {said}"}]
+
+
+def _can_tell(found: Mapping) -> bool:
+    rows, positives = found.get("rows"), found.get("positives")
+    return bool(rows) and (positives is None or 0 < positives < rows)
+
+
+def _lacking(task: str, found: Mapping) -> str:
+    rows = found.get("rows") or 0
+    if not rows:
+        return f"{task} has no row of its sample space with a weight above 0"
+    kind = "positive" if found["positives"] else "negative"
+    return f"all {rows:,} rows of {task} are {kind}"
+
+
+def _score(finite: Mapping) -> list[dict]:
+    """A refusal of a score that ranks nothing; of one row nothing can be said."""
+    return [
+        missing(LEARNED, "score", RULE_SCORE, f"score is the same for all rows of {place}")
+        for place, tells in (finite.get("score_varies") or {}).items()
+        if not tells and finite["rows"][place] > 1
+    ]
+
+
+def _served(metrics: Mapping) -> list[dict]:
+    """A refusal of each signature that is served with other answers than were judged."""
+    found, where, results = metrics.get("skew") or {}, metrics.get("where"), []
+    for signature, gap in (found.get("signatures") or {}).items():
+        if is_number(gap) and gap > MOST_APART:  # what is no number is refused as such
+            said = simple(SERVED, None, RULE_SERVED, gap, MOST_APART, False)
+            said["reason"] = (
+                f"signature {signature} answers otherwise than what is judged, by up to "
+                f"{gap:.2g} on {found['rows']:,} raw rows of {where}; at most "
+                f"{MOST_APART:g} is allowed"
+            )
+            results.append(said)
     return results
 
 
@@ -90,8 +156,9 @@ def _are(names: list) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _learned(found: Mapping | None) -> list[dict]:
+def _learned(metrics: Mapping) -> list[dict]:
     """A task that is worse than its mean is refused; a model without a good one held."""
+    found = metrics.get("learned")
     if not found or not found.get("tasks"):
         return [missing(LEARNED, None, RULE_LEARNED, "no task was measured")]
     where, results, said = found["where"], [], {}
@@ -99,24 +166,50 @@ def _learned(found: Mapping | None) -> list[dict]:
         said[task] = _learned_task(task, each, where)
         if said[task]["verdict"] == REFUSE:
             results.append(said[task])
+    results.append(_whole(said, where))
+    advice = _advice((metrics.get("divergence") or {}).get("steps"))
+    return [r if r["passed"] else {**r, "reason": r["reason"] + advice} for r in results]
+
+
+def _advice(steps: int | None) -> str:
+    """What may make a model learn, for the end of a reason."""
+    if steps and steps < FEW_STEPS:
+        return (
+            f". Training took {steps} steps alone: raise train.epochs, or lower "
+            "train.batch_size"
+        )
+    return (
+        ". Train on more rows or for longer, look at labels and features, or leave out "
+        "the task"
+    )
+
+
+def _whole(said: Mapping[str, dict], where: str) -> dict:
+    """Of all tasks together, in a sentence; ``tasks`` has each one's own."""
     learned = [task for task, each in said.items() if each["verdict"] == PASS]
-    others = [each["reason"] for each in said.values() if each["verdict"] == HOLD]
-    if learned:
-        whole = result(LEARNED, None, RULE_LEARNED, len(learned), 1, Ruling(PASS))
-        whole["reason"] = "; ".join([said[task]["reason"] for task in learned] + others)
-        return [*results, whole]
+    held = [each["reason"] for each in said.values() if each["verdict"] == HOLD]
+    untold = [reason.replace(f" on {where}", "") for reason in held]
     needed = [each["rows_needed"] for each in said.values() if each["rows_needed"]]
-    ruling = Ruling(HOLD, None, min(needed, default=None))
-    whole = result(LEARNED, None, RULE_LEARNED, 0, 1, ruling)
-    whole["reason"] = "; ".join(["no task is known to have learned", *others])
-    return [*results, whole]
+    ruling = Ruling(PASS) if learned else Ruling(HOLD, None, min(needed, default=None))
+    whole = result(LEARNED, None, RULE_LEARNED, len(learned), 1, ruling)
+    begin = f"{len(learned)} of {_tasks(len(said))} learned on {where}"
+    if not learned:
+        begin = f"no task is known to have learned on {where}"
+    more = f", and of {_tasks(len(untold) - 1)} more neither" if untold[1:] else ""
+    whole["reason"] = "; ".join([begin, *untold[:1]]) + more
+    return {**whole, "tasks": {task: each["reason"] for task, each in said.items()}}
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task" + "s" * (count != 1)
 
 
 def _learned_task(task: str, found: Mapping, where: str) -> dict:
     """One task: PASS where it has learned, HOLD where that cannot be told."""
     rows, gain, interval = found["rows"], found["gain"], found["interval"]
     if gain is not None and not is_number(gain):
-        return missing(LEARNED, task, RULE_LEARNED, f"{task}: its loss is not a number")
+        reason = f"{task} on {where}: its loss is not a number"
+        return missing(LEARNED, task, RULE_LEARNED, reason)
     few = found["scarcer"] < FEWEST_ROWS
     if few or interval is None:
         what = "rows of the scarcer class" if found["kind"] == "binary" else "rows"

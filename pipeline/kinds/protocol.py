@@ -251,6 +251,10 @@ class Kind(Protocol):
     def open_baseline(self, path: Path, examples: Examples, split: str) -> Export:
         """Load an export to compare with; InputError unless it can score the split."""
 
+    def require_baseline(self, path: Path, examples: Examples, split: str) -> None:
+        """Raise InputError where ``open_baseline`` would, without loading the model."""
+        return
+
     def measure(
         self,
         config: Any,

@@ -16,6 +16,12 @@ def count_nonfinite(outputs: Mapping[str, np.ndarray]) -> dict[str, int]:
     return {n: int((~np.isfinite(values)).sum()) for n, values in outputs.items()}
 
 
+def varies(values: np.ndarray) -> bool:
+    """Whether a prediction tells rows apart at all, by more than rounding."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return bool(len(values)) and not np.ptp(values) <= SAME * largest
+
+
 def measure_learned(
     tasks: Iterable[Task],
     columns: Mapping[str, Mapping],
@@ -63,8 +69,7 @@ def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dic
     found["scarcer"] = min(positives, len(label) - positives) if binary else len(label)
     numbers, keys = bootstrap.number_groups(group, len(label))
     found["groups"] = bootstrap.scarcest(label, group) if binary else len(keys)
-    largest = float(np.abs(output).max(initial=0.0))
-    found["varies"] = bool(len(label)) and not np.ptp(output) <= SAME * largest
+    found["varies"] = varies(output)
     nothing = dict.fromkeys(("loss", "constant_loss", "gain", "error", "interval"))
     if not len(label):
         return found | nothing

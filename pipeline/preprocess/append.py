@@ -35,6 +35,7 @@ from steadyrank.pipeline.examples.example_set import (
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import link_or_copy, read_json
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.overflow import overflows
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.vocabulary import (
     Analysis,
@@ -189,7 +190,9 @@ def _sealed(learned: Learned, plan: Plan, base: Schema | None) -> Learned:
     truths = tuple(task.name for task in config.tasks if task.truth)
     formula, group = config.score_formula, config.data.group is not None
     schema = Schema(learned.features, learned.tasks, formula, truths, group)
-    return dataclasses.replace(learned, schema=seal(schema, learned.text, base))
+    said = overflows(config, learned.statistics)
+    schema = seal(schema, learned.text, base)
+    return dataclasses.replace(learned, schema=schema, overflows=said)
 
 
 def earlier_ids(before: Feature, now: Feature, path: Path) -> np.ndarray:

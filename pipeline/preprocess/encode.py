@@ -26,6 +26,8 @@ class Encode(beam.DoFn):
         give_back_memory()
 
     def process(self, item, learned: vocab.Learned):
+        if learned.overflows:  # the job will be refused for it
+            return
         key, rows = item
         split, window, _ = key.split("/")
         path, encoding = f"{file_name(key)}.tfrecord", learned.schema.fingerprint

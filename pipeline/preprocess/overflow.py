@@ -23,15 +23,19 @@ def require_finite(config: Config, statistics: Mapping) -> None:
         InputError: The range, mean or variance of a number overflows float32, in which
             models compute, or a sample weight lies too far from the others.
     """
+    if said := overflows(config, statistics):
+        raise InputError(" ".join(said))
+
+
+def overflows(config: Config, statistics: Mapping) -> tuple[str, ...]:
+    """The same in sentences: known before rows are encoded, which then need not be."""
     plain = [f for f in config.features if f.kind == "numeric" and not f.buckets]
     values = [t for t in config.tasks if t.kind == "regression"]
-    said = [
+    return (
         *_overflowing("features", plain, statistics["features"]),
         *_overflowing("tasks", values, statistics["labels"]),
         *_outweighing(config.tasks, statistics.get("weights", {})),
-    ]
-    if said:
-        raise InputError(" ".join(said))
+    )
 
 
 def _overflowing(key: str, items: Iterable, statistics: Mapping) -> list[str]:

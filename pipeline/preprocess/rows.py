@@ -19,7 +19,7 @@ from steadyrank.pipeline.raw_log.columns import (
     is_text,
     pointed,
     rejoined,
-    to_floats,
+    to_finite,
     to_integers,
     to_strings,
 )
@@ -44,6 +44,8 @@ from steadyrank.pipeline.raw_log.split import (
 from steadyrank.pipeline.raw_log.times import to_ms
 
 NOTHING = Findings()
+BEYOND = "infinite"  # in the counts: numbers that are taken as missing for it
+TOO_LARGE = "infinite, or beyond float32"
 HIGH, LOW = "__fingerprint_high", "__fingerprint_low"
 
 
@@ -177,8 +179,10 @@ def settle_rows(
             else:
                 table, unmatched = join_side(table, side, join.on, join.prefix)
             counts[f"unmatched/{join.on}: {log.files[0]}"] += unmatched
-        converted, reasons, about = type_rows(table, plan)
+        converted, reasons, about, beyond = type_rows(table, plan)
         bad = reasons != ""
+        for name, where in beyond.items():
+            counts[f"{BEYOND}/{name}"] += int((where & ~bad).sum())
         rejected += [
             with_reason(
                 table.filter(reasons == reason), reason, about[reason], plan.log.files
@@ -272,7 +276,9 @@ def unreadable(raw: str, kind: pa.DataType) -> str:
     return "not a number"
 
 
-def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray, dict[str, str]]:
+def type_rows(
+    table: pa.Table, plan: Plan
+) -> tuple[pa.Table, np.ndarray, dict[str, str], dict[str, np.ndarray]]:
     """Convert what the model will see.
 
     Returns:
@@ -280,9 +286,11 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray, dict[s
         them), ``label/<task>``, ``truth/<task>`` and ``weight/<task>`` (float64),
         ``group`` (int64),
         null where missing, plus the fingerprints; for each row the reason to reject
-        it, or ``""``; and reason -> the column that it is about.
+        it, or ``""``; reason -> the column that it is about; and number -> where it is
+        infinite or beyond float32, and therefore taken as missing.
     """
     columns, reasons, about = {}, np.full(len(table), "", object), {}
+    infinite: dict[str, np.ndarray] = {}
     notation = Notation.of(plan.config.data)
 
     def blame(bad: np.ndarray, reason: str, column: str):
@@ -294,7 +302,12 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray, dict[s
         raw = in_one_piece(table[plan.columns[feature.name]])
         if pa.types.is_null(raw.type) and feature.max_values and not feature.separator:
             raw = pa.nulls(len(raw), pa.list_(pa.null()))
-        values, bad = convert(raw, feature.raw, feature.separator, notation)
+        if feature.kind == "numeric":
+            values, bad, beyond = to_finite(raw, notation)
+            if beyond.any():
+                infinite[feature.name] = beyond
+        else:
+            values, bad = convert(raw, feature.raw, feature.separator, notation)
         blame(
             bad,
             f"feature {feature.name}: {unreadable(feature.raw, raw.type)}",
@@ -303,22 +316,27 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray, dict[s
         columns[f"feature/{feature.name}"] = values
     for task, item in zip(plan.tasks, plan.config.tasks, strict=True):
         name = plan.columns[task.name]
-        values, bad = to_floats(in_one_piece(table[name]), notation)
+        values, bad, beyond = to_finite(in_one_piece(table[name]), notation)
         blame(bad, f"label {task.name}: not a number", name)
+        blame(beyond, f"label {task.name}: {TOO_LARGE}", name)
         if item.at_least is not None:
             values = pc.greater_equal(values, item.at_least).cast(pa.float64())
         blame(*_impossible(values, task), name)
         columns[f"label/{task.name}"] = values
         if item.truth:
-            values, bad = to_floats(in_one_piece(table[item.truth]), notation)
+            values, bad, beyond = to_finite(in_one_piece(table[item.truth]), notation)
             blame(bad, f"truth of {task.name}: not a number", item.truth)
+            blame(beyond, f"truth of {task.name}: {TOO_LARGE}", item.truth)
             if task.kind == "binary":
                 numbers = values.to_numpy(zero_copy_only=False)
-                beyond = (numbers < 0) | (numbers > 1)
-                blame(beyond, f"truth of {task.name}: not from 0 to 1", item.truth)
+                outside = (numbers < 0) | (numbers > 1)
+                blame(outside, f"truth of {task.name}: not from 0 to 1", item.truth)
             columns[f"truth/{task.name}"] = values
         if item.sample_weight:
-            weights, bad = to_floats(in_one_piece(table[item.sample_weight]), notation)
+            found = in_one_piece(table[item.sample_weight])
+            weights, bad, beyond = to_finite(found, notation)
+            reason = f"sample weight of {task.name}: {TOO_LARGE}"
+            blame(beyond, reason, item.sample_weight)
             numbers = weights.to_numpy(zero_copy_only=False)
             reason = f"sample weight of {task.name}: not 0 or more"
             blame(bad | ~(numbers >= 0), reason, item.sample_weight)
@@ -326,7 +344,7 @@ def type_rows(table: pa.Table, plan: Plan) -> tuple[pa.Table, np.ndarray, dict[s
     if plan.config.data.group:
         columns["group"] = group_numbers(in_one_piece(table[plan.config.data.group]))
     columns[LOW] = in_one_piece(table[LOW])
-    return pa.table(columns), reasons, about
+    return pa.table(columns), reasons, about, infinite
 
 
 def _impossible(values: pa.Array, task) -> tuple[np.ndarray, str]:

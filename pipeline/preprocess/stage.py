@@ -31,6 +31,7 @@ from steadyrank.pipeline.files.publish import (
     refuse_existing,
     write_json,
 )
+from steadyrank.pipeline.files.room import require_room
 from steadyrank.pipeline.preprocess import append
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.append import require_same_kind
@@ -44,9 +45,10 @@ from steadyrank.pipeline.preprocess.beam_job import (
 from steadyrank.pipeline.preprocess.encode import Encode, add_by_name
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
-from steadyrank.pipeline.preprocess.rows import key_rows
+from steadyrank.pipeline.preprocess.rows import BEYOND, key_rows
 from steadyrank.pipeline.preprocess.settle import Settle
 from steadyrank.pipeline.preprocess.side_join import carry, spreads_of
+from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 from steadyrank.pipeline.preprocess.spill import loads_of
 from steadyrank.pipeline.raw_log.findings import (
     spellings,
@@ -91,6 +93,7 @@ def preprocess(
     if base:
         require_same_kind(plan, base)
         plan = replace(plan, spelled=base.manifest.get("spellings", {}))
+    require_room(Path(output), size_of(plan), EXAMPLES)
     with publish(output, overwrite) as work:
         loads = loads_of(plan.log.pieces, plan.log.rows)
         summary = run_job(loads, _steps(plan, work), work, beam_flags)
@@ -145,6 +148,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
             f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
         )
     check_rejected(plan, rejected, read, unkeyed, outside, summary["samples"])
+    require_finite(plan.config, read_json(work / "statistics.json", "an example set"))
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
     joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
@@ -153,7 +157,6 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
-    require_finite(plan.config, read_json(work / "statistics.json", "an example set"))
     write_json(work / "schema.json", summary["schema"])
     logs = (plan.log, *plan.sides)
     return {
@@ -173,6 +176,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "joined": joined,
         "unmatched": unmatched,
         "without_values": _without_values(work),
+        "infinite": {n: c for n, c in counts_under(counts, f"{BEYOND}/").items() if c},
         "splits": splits,
         "identity": _identities(summary["kept"]),
         "tasks": add_by_name(file["tasks"] for file in files),

@@ -97,6 +97,7 @@ class Learned:
         vocabularies: Categorical feature -> its known values, in the order of their ids.
         statistics: For people: what ``statistics.json`` holds.
         schema: All of it with its fingerprint; None until it is sealed.
+        overflows: Why no row is to be encoded; see ``preprocess.overflow``.
     """
 
     features: tuple[Feature, ...]
@@ -104,6 +105,7 @@ class Learned:
     vocabularies: dict[str, pa.Array]
     statistics: dict
     schema: Schema | None = None
+    overflows: tuple[str, ...] = ()
 
     def text(self, feature: str) -> bytes:
         """What stands in the vocabulary file of a feature: one value a line."""

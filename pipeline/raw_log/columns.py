@@ -17,7 +17,7 @@ WHOLE_NUMBER = r"^-?\d+$"
 TRUTH = {"true": 1.0, "t": 1.0, "false": 0.0, "f": 0.0}
 NOT_FINITE = [sign + word for sign in ("", "-", "+") for word in ("nan", "inf", "infinity")]
 WORDS = [*TRUTH, *NOT_FINITE]
-MEANING = [*TRUTH.values(), *[float("nan")] * len(NOT_FINITE)]
+MEANING = [*TRUTH.values(), *map(float, NOT_FINITE)]
 LARGEST = float(np.finfo(np.float32).max)  # examples and signatures hold float32
 
 
@@ -206,9 +206,27 @@ def to_floats(values: pa.Array, notation: Notation = PLAIN) -> tuple[pa.Array, n
 
     NaN, infinity, and what is beyond the range of float32 become null.
     """
+    numbers, bad, _ = to_finite(values, notation)
+    return numbers, bad
+
+
+def to_finite(
+    values: pa.Array, notation: Notation = PLAIN
+) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """The same, and where a value is infinite, or beyond the range of float32.
+
+    Unlike NaN, which is how a missing value is written, such a one was meant to be one.
+    """
+    numbers, bad = _to_reals(values, notation)
+    beyond = pc.fill_null(pc.greater(pc.abs(numbers), LARGEST), False)
+    return _finite(numbers), bad, beyond.to_numpy(zero_copy_only=False)
+
+
+def _to_reals(values: pa.Array, notation: Notation) -> tuple[pa.Array, np.ndarray]:
+    """Values as float64, which may be NaN or infinite, and where one is no number."""
     if is_bytes(values.type):
         texts, not_text = to_strings(values)
-        numbers, bad = to_floats(texts, notation)
+        numbers, bad = _to_reals(texts, notation)
         return numbers, bad | not_text
     if is_text(values.type):
         values = pointed(trimmed(values), notation)
@@ -222,10 +240,10 @@ def to_floats(values: pa.Array, notation: Notation = PLAIN) -> tuple[pa.Array, n
                 numbers, pa.array(bad), pa.array(MEANING).take(found)
             )
             bad[bad] = found.is_null().to_numpy(zero_copy_only=False)
-        return _finite(numbers), bad
+        return numbers, bad
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    return _finite(values.cast(pa.float64(), safe=False)), np.zeros(len(values), bool)
+    return values.cast(pa.float64(), safe=False), np.zeros(len(values), bool)
 
 
 def pointed(values: pa.Array, notation: Notation) -> pa.Array:

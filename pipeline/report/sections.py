@@ -35,7 +35,15 @@ def gates(verdict: dict) -> Markup:
     if quiet:
         title = f"{count(len(quiet))} gates on slices, which passed"
         parts.append(details(title, gate_table(quiet)))
+    parts += [_by_task(gate) for gate in found if gate.get("tasks")]
     return join(parts)
+
+
+def _by_task(gate: dict) -> Markup:
+    """What a gate on all tasks together says of each."""
+    columns = [Column("Task", False), Column("Reason", False)]
+    rows = [[task, said] for task, said in gate["tasks"].items()]
+    return details(f"{gate['gate']}, task by task", table(columns, rows))
 
 
 def gate_table(found: list[dict]) -> Markup:

@@ -11,6 +11,7 @@ from steadyrank.components.metrics.divergence import DivergenceDetector
 from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.errors import DivergenceError, PassingError
 from steadyrank.pipeline.files.publish import read_json, write_json
+from steadyrank.pipeline.files.room import require_room
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
 from steadyrank.pipeline.train import log as train_log
@@ -22,6 +23,9 @@ from steadyrank.pipeline.train.weights import parameter_counts, save_weights
 
 FLUSH_STEPS = 50  # steps between looks at their losses: a look waits for the device
 ROLLBACKS = "rollbacks.json"
+CHECKPOINTS = 2  # that are kept, and a third while it is written
+# float32: weights and up to two slots in each checkpoint, and the best weights, twice
+BYTES_A_PARAMETER = 4 * (3 * (CHECKPOINTS + 1) + 2)
 PLACE = ("epoch", "batch", "step", "window", "stale")
 
 Progress = Callable[[int, int, str], None]
@@ -81,8 +85,10 @@ class TrainingRun:
             model=self.model, best=self.best, **self.place
         )
         self.manager = tf.train.CheckpointManager(
-            self.checkpoint, phase.folder / "checkpoints", max_to_keep=2
+            self.checkpoint, phase.folder / "checkpoints", max_to_keep=CHECKPOINTS
         )
+        size = BYTES_A_PARAMETER * sum(parameter_counts(self.model).values())
+        require_room(self.work, size, "checkpoints and weights")
         self.step = LoggedStep(self.model, self.strategy)
         self.started = self.looked = time.monotonic()
         self.rollbacks: list[dict] = []

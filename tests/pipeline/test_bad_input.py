@@ -30,6 +30,7 @@ from steadyrank.pipeline.files.publish import PARTIAL, publish, write_json
 from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.kinds.results import EvaluateResult, ExportResult
+from steadyrank.pipeline.preprocess import encode
 from steadyrank.pipeline.preprocess.beam_job import run_job
 from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.preprocess.rows import LOW, type_rows
@@ -39,6 +40,7 @@ from steadyrank.pipeline.raw_log.formats.csv import Csv
 from steadyrank.pipeline.raw_log.formats.parquet import Parquet
 from steadyrank.pipeline.raw_log.open import open_log, read_all
 from tests.pipeline import naive, tiny
+from tests.pipeline.settled import settle
 from tests.test_end_to_end import in_this_process, steadyrank
 
 ROWS = tiny.make_rows(240)
@@ -240,9 +242,46 @@ def test_a_truth_that_is_no_probability_rejects_its_row(folder):
     more = {"user_country": pa.nulls(8), LOW: pa.array([0] * 8)}
     for name, values in more.items():
         table = table.append_column(name, values)
-    _, reasons, _ = type_rows(table, plan)
+    _, reasons, *_ = type_rows(table, plan)
     said = "truth of click: not from 0 to 1"
-    assert list(reasons) == [""] * 4 + [said, said, "truth of click: not a number", ""]
+    odd = ["truth of click: not a number", "truth of click: infinite, or beyond float32"]
+    assert list(reasons) == [""] * 4 + [said, said, *odd]
+
+
+INF, NAN = float("inf"), float("nan")
+TEXTS = ["inf", "-Infinity", "1e999", "-1e39", "nan", "", "1", "0"]  # two are missing
+REALS = [INF, -INF, 1e300, -1e39, NAN, None, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("values", [TEXTS, REALS], ids=["texts", "reals"])
+def test_what_is_infinite_is_told_from_what_is_missing(folder, values):
+    with_column("watch", pa.array(values * 30))(folder)
+    for said, task, rows in (
+        ("label watch", {"name": "watch"}, 120),
+        ("truth of click", {"name": "click", "truth": "watch"}, 120),
+        ("sample weight of click", {"name": "click", "sample_weight": "watch"}, 60),
+    ):
+        item = {"name": "item", "kind": "categorical"}
+        alone = parse(tasks=[task], features=[item], data__join=[], score=task["name"])
+        found = settle(alone, folder)
+        assert found.rejected[f"{said}: infinite, or beyond float32"] == 120
+        assert len(found.rows) == rows  # a weight may not be missing
+
+
+def test_a_number_that_is_infinite_is_missing_and_counted(folder):
+    with_column("watch", pa.array(TEXTS * 30))(folder)
+    number = {"name": "watch", "kind": "numeric"}
+    manifest = run(folder, features=[number], tasks=[{"name": "click"}])
+    assert manifest["infinite"] == {"watch": 120} and not manifest["rows"]["rejected"]
+
+
+def test_rows_that_will_be_refused_are_not_encoded(folder, monkeypatch):
+    with_column("watch", pa.array([-3e38, 3e38] * 120))(folder)
+    encoded = []
+    monkeypatch.setattr(encode, "encode_rows", lambda *_: encoded.append(1))
+    number = {"name": "watch", "kind": "numeric"}
+    message = refused(folder, features=[number], tasks=[{"name": "click"}])
+    assert "features.watch: column 'watch' goes from" in message and not encoded
 
 
 def test_a_rejected_row_is_kept_whatever_its_columns_are_called_and_hold(folder):
@@ -620,16 +659,18 @@ def test_what_joins_found_and_features_without_values_are_said(folder, capsys):
     assert row[1] == lonely
 
 
-def test_nan_and_infinity_are_missing_numbers(folder):
+def test_nan_and_infinity_are_missing_numbers_but_no_label_is_infinite(folder):
     rows = [dict(row) for row in ROWS]
     for i, value in enumerate((float("nan"), float("inf"), float("-inf"), 1e39)):
         rows[i]["price"] = value
         rows[i + 4]["watch"] = value if value > 0 else None
     tiny.write_parquet(rows, folder / "log.parquet")
     manifest = run(folder)
-    assert manifest["rows"]["rejected"] == {}
+    assert manifest["rows"]["rejected"] == {"label watch: infinite, or beyond float32": 2}
+    assert manifest["infinite"] == {"price": 3}
     found = naive.read(folder / "out")
-    missing = sum(row["price"] is None for row in rows) + 4
+    kept = [row for place, row in enumerate(rows) if place not in (5, 7)]
+    missing = sum(row["price"] is None for row in kept) + 4
     assert sum(n for row, n in found.items() if row[6] == "nan") == missing
     assert not any("inf" in row for row in found)
 

@@ -114,11 +114,14 @@ def test_a_baseline_that_cannot_be_is_refused_before_the_first_row(
     flags = ["--config", "c.yaml", "--data", log_folder, "--output", "run"]
     flags = [str(tmp_path / f) if f in ("c.yaml", "run") else str(f) for f in flags]
     command = ["run", *flags, "--baseline", str(lacking)]
-    done = CliRunner().invoke(app, command, standalone_mode=False)
-    assert isinstance(done.exception, InputError)
-    assert "no column 'cost', which data.keep_columns (or a baseline)" in str(
-        done.exception
-    )
+    for more, said in (
+        ([], "gates.drift of cheap is over a baseline"),
+        (["--set", "gates.drift=null"], "no column 'cost', which data.keep_columns (or a"),
+    ):
+        done = CliRunner().invoke(app, [*command, *more], standalone_mode=False)
+        assert isinstance(done.exception, InputError)
+        assert said in str(done.exception)
+        assert not (tmp_path / "run" / "examples").exists()
     tasks = [{"name": "hate", "column": "like"}]
     strange = parse_config(tiny.config_document(tasks=tasks), "c")
     with pytest.raises(InputError, match="predicts click, like, watch, and none .*: hate"):

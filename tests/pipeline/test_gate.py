@@ -412,7 +412,7 @@ def test_a_reason_says_of_what_it_is():
     found = metrics(where="test (2024-03-06)", trained_on="train (2024-03-01)")
     reasons = [g["reason"] for g in judge(found, {**auc(min=0.8), **STABLE})["gates"]]
     assert "AUC of click on test (2024-03-06): 0.7500 is below 0.8" in reasons
-    assert "training on train (2024-03-01): 50 steps without one" in reasons
+    assert "training on train (2024-03-01): no loss diverged in 50 steps" in reasons
 
 
 def test_a_task_that_is_dead_on_validation_is_not_called_a_loss_that_diverged():

@@ -2,14 +2,21 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
+from steadyrank.models.features import Task
 from steadyrank.pipeline import preflight
 from steadyrank.pipeline.cli import app
 from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.example_set import Schema
+from steadyrank.pipeline.export.latency import require_answers
+from steadyrank.pipeline.files import room
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.urls import Url
+from steadyrank.pipeline.kinds import preprocess, train
 from tests.pipeline import tiny
 
 GAIN = {"auc": {"click": {"min": 0.5, "min_gain": 0.0}}}
@@ -59,12 +66,80 @@ def test_every_file_of_the_log_is_opened(tmp_path):
 
 def test_a_place_without_room_or_rights_is_refused(tmp_path, monkeypatch):
     place = tmp_path / "not" / "yet"
-    assert "free" in preflight.require_place(place)[0]
-    with pytest.raises(InputError, match="Make room"):
-        preflight.require_place(place, 1 << 60)
+    assert "free" in preflight.require_output(place)[0] and not place.parent.exists()
+    assert "about 0.0 GB of it" in room.require_room(place, 9, "it")
+    with pytest.raises(InputError, match="of it will be written.*Make room"):
+        room.require_room(place, 1 << 60, "it")
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(InputError, match="cannot write"):
-        preflight.require_place(place)
+        preflight.require_output(place)
+    (tmp_path / "file").touch()
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="is no folder to write to"):
+        preflight.require_output(tmp_path / "file" / "run")
+
+
+def test_a_url_is_written_to_and_left_as_it_was(monkeypatch):
+    stored, done = {}, []
+    monkeypatch.setattr(room, "sizes", lambda url: done.append("asked") or stored)
+    monkeypatch.setattr(room, "write_bytes", lambda url, _: stored.update({url: 1}))
+    monkeypatch.setattr(room, "delete", lambda urls: [stored.pop(url) for url in urls])
+    said = preflight.require_output(Url("s3://bucket/run"))
+    assert said[0] == "output: s3://bucket/run can be written to"
+    assert done == ["asked"] and not stored and "free" in said[1]
+
+    def forbidden(url, _):
+        raise InputError(f"{url}: the credentials do not open bucket")
+
+    monkeypatch.setattr(room, "write_bytes", forbidden)
+    with pytest.raises(InputError, match="s3://bucket/run/.probe-"):
+        preflight.require_output(Url("s3://bucket/run"))
+
+
+def test_gates_of_raw_rows_can_only_refuse_training_rows():
+    gates = {"skew": {"max_difference": 1e-5}, "latency": {"max_p50_ms": 9}}
+    config = with_gates(gates)
+    given = {"baseline": False, "stability": False}
+    preflight.require_passable(config, **given, split="validation")
+    with pytest.raises(InputError, match="gates.skew, gates.latency needs raw rows"):
+        preflight.require_passable(config, **given, split="train")
+
+
+def card(folder, kind="ranking", **changes):
+    """What stands beside an export, and is all that is read of a baseline here."""
+    extra = folder / "1" / "assets.extra"
+    extra.mkdir(parents=True, exist_ok=True)
+    (folder / "1" / "saved_model.pb").touch()
+    schema = Schema((), (Task("click"),), "click", (), False)
+    found = {"kind": kind, "schema": schema.to_dict(), "config": {}} | changes
+    (extra / "card.json").write_text(json.dumps(found))
+    return folder
+
+
+def test_a_baseline_that_does_not_fit_is_refused_by_its_card(tmp_path):
+    click = card(tmp_path / "click")
+    (said,) = preflight.require_baseline_fits(with_gates(GAIN), click)
+    assert str(click) in said
+    like = {"gauc": {"like": {"min_gain": 0.0}}, "drift": {"max_psi": 0.1}}
+    with pytest.raises(InputError, match="predicts click alone") as raised:
+        preflight.require_baseline_fits(with_gates(like), click)
+    for key in ("gates.gauc.like.min_gain", "gates.drift of like"):
+        assert key in str(raised.value)
+    assert "drift of click" not in str(raised.value)
+    other = card(tmp_path / "next", kind="next_item")
+    with pytest.raises(InputError, match="of kind next_item, and this config of kind rank"):
+        preflight.require_baseline_fits(with_gates(GAIN), other)
+    with pytest.raises(InputError, match="neither an export nor a folder"):
+        preflight.require_baseline_fits(with_gates(GAIN), tmp_path)
+
+
+def test_a_signature_that_an_export_lacks_is_named_before_a_row_is_scored(tmp_path):
+    gate = {"signature": "candidates"}
+    require_answers({"signatures": ["candidates"]}, gate, tmp_path)
+    require_answers({}, gate, tmp_path)  # of an earlier version
+    require_answers({"signatures": ["encoded"]}, None, tmp_path)
+    with pytest.raises(InputError, match="answers to encoded, serving_default"):
+        require_answers({"signatures": ["encoded", "serving_default"]}, gate, tmp_path)
 
 
 def steadyrank(command, *arguments):
@@ -86,3 +161,39 @@ def test_the_command_says_what_it_looked_at_and_run_refuses_before_it_begins(tmp
         assert isinstance(done.exception, InputError), done.output
         assert "gates.auc.click.min_gain needs --baseline" in str(done.exception)
         assert not (output / "examples").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("preprocess", "--output"),
+        ("run", "--output"),
+        ("train", "--examples", "none", "--output"),
+        ("evaluate", "--examples", "none", "--model", "none", "--output"),
+        ("sweep", "--examples", "none", "--output"),
+        ("stability", "--examples", "none", "--output"),
+        ("nightly", "--day", "2024-03-05", "--store"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_read(arguments, tmp_path):
+    command, *given = arguments
+    config, wrong = tmp_path / "c.json", tmp_path / "file" / "out"
+    config.write_text(json.dumps(tiny.config_document(gates={"size": {"max_mb": 9}})))
+    wrong.parent.touch()
+    done = steadyrank(command, "--config", config, *given, wrong)
+    assert isinstance(done.exception, InputError), done.output
+    assert f"cannot write {wrong}: {wrong.parent} is no folder" in str(done.exception)
+
+
+def test_a_full_disk_is_told_before_the_first_row_and_before_the_first_step(
+    log_folder, examples, tmp_path, monkeypatch
+):
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: full)
+    config = parse_config(tiny.config_document(), "tiny")
+    with pytest.raises(InputError, match="of examples, .* will be written, and 0.0 GB"):
+        preprocess(config, log_folder, tmp_path / "examples")
+    with pytest.raises(InputError, match="of checkpoints and weights will be written"):
+        train(config, examples, tmp_path / "train")
+    assert not (tmp_path / "examples").exists() and not (tmp_path / "train").exists()

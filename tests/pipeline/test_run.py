@@ -221,6 +221,7 @@ def test_each_stage_reads_what_the_one_before_wrote(calls, tmp_path, monkeypatch
     baseline, flags = Path("b"), ("--x",)
     module = "steadyrank.pipeline.evaluate.baseline"
     monkeypatch.setattr(f"{module}.keep_for", lambda config, path: (config, path))
+    monkeypatch.setattr(stages, "require_baseline_fits", lambda config, path: [])
     look = calls.taking("look", None, require_baseline)
     monkeypatch.setattr(f"{module}.require_baseline", look)
     monkeypatch.setattr(ExampleSet, "open", lambda path: path)

@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
 from steadyrank.pipeline.kinds.next_item.learner import ranks_of
-from steadyrank.pipeline.kinds.next_item.scored import row_metrics, summarise
+from steadyrank.pipeline.kinds.next_item.measure import scored
+from steadyrank.pipeline.kinds.next_item.scored import (
+    chance_of,
+    learned,
+    row_metrics,
+    summarise,
+)
 from steadyrank.pipeline.kinds.next_item.serving import visible
 from steadyrank.pipeline.train.log import divergence_of
 
@@ -46,6 +52,36 @@ def test_errors_are_those_of_a_mean_and_users_count_not_rows(ranks):
         assert low < once[name] < high
     twice = summarise(np.tile(ranks, 2), np.tile(EACH, 2), {}, repetitions=1000)
     assert twice["errors"]["hr@20"] == pytest.approx(once["errors"]["hr@20"], rel=0.1)
+
+
+def test_chance_is_that_of_a_random_order_of_what_is_visible():
+    random, visible = np.random.default_rng(2), np.array([1, 3, 30, 0])
+    for count, wanted in zip(visible, chance_of(visible), strict=True):
+        ranks = random.integers(0, count, 200_000) if count else np.array([99])
+        assert row_metrics(ranks)["mrr@20"].mean() == pytest.approx(wanted, abs=3e-3)
+
+
+@pytest.mark.parametrize("left_out", [0, 40])
+def test_a_random_order_has_learned_nothing_however_few_items_it_leaves(left_out):
+    """Of fewer visible items a random order hits more: that is no merit of a model."""
+    random, told = np.random.default_rng(4), 0
+    visible = np.full(400, 50 - left_out)
+    for _ in range(60):
+        ranks = random.integers(0, visible)
+        low, high = learned(ranks, visible, EACH[:400], 100, True)["interval"]
+        told += low > 0 or high < 0
+    assert told <= 9  # one in twenty are 3; more than 9 happen once in 2,000 times
+
+
+def test_items_that_are_left_out_are_no_items_to_rank_among():
+    hidden = float("-inf")
+    scores = tf.constant([[3.0, 2, 1, 0], [hidden, 2, 1, 0], [3, 2, hidden, hidden]])
+    rows = np.array([[1, 2], [2, 1], [1, 5]], np.int32)  # the last item is not known
+    found = scored(lambda history: scores, rows, 4)
+    assert found.visible.tolist() == [4, 0, 0] and found.nonfinite == 0
+    assert found.ranks.tolist() == [1, 3, 4] and not found.varies
+    other = scored(lambda history: scores + [[0.0], [1.0], [0.0]], rows, 4)
+    assert other.varies
 
 
 def test_gains_are_paired(ranks):

@@ -11,7 +11,11 @@ from steadyrank.models.features import Task
 from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.gates.judge import judge
-from steadyrank.pipeline.metrics.soundness import count_nonfinite, measure_learned
+from steadyrank.pipeline.metrics.soundness import (
+    count_nonfinite,
+    measure_learned,
+    varies,
+)
 from steadyrank.pipeline.preprocess.stage import preprocess
 from steadyrank.pipeline.train.log import require_finite_steps
 
@@ -83,7 +87,8 @@ def test_a_metric_that_is_no_number_refuses_where_both_classes_are_there():
     nan = {**found, "calibration": float("nan")}
     verdict = judged(tasks={"click": nan})
     assert verdict["verdict"] == "REFUSE" and "click: calibration of" in reasons(verdict)
-    assert judged(tasks={"click": {**nan, "positives": 0}})["verdict"] == "PASS"
+    verdict = judged(tasks={"click": {**nan, "positives": 0}})
+    assert "not a number" not in reasons(verdict)
     value = {"kind": "regression", "rows": 9, "mse": float("inf")}
     assert judged(tasks={"watch": value})["verdict"] == "REFUSE"
 
@@ -93,7 +98,7 @@ def test_a_metric_that_is_no_number_refuses_where_both_classes_are_there():
     [
         ({"interval": [-0.12, -0.01], "gain": -0.06}, "REFUSE", "0.0600 above that of"),
         ({"interval": [-0.01, 0.03], "gain": 0.01}, "HOLD", "is not told from that of"),
-        ({"interval": None}, "HOLD", "not judged on validation (2024-03-05)"),
+        ({"interval": None}, "HOLD", "click is not judged: only 50 groups"),
         ({"scarcer": 29}, "HOLD", "only 29 rows of the scarcer class"),
         ({"interval": [-0.3, -0.2], "scarcer": 29}, "HOLD", "only 29 rows"),
         ({"varies": False}, "REFUSE", "click is dead"),
@@ -106,6 +111,71 @@ def test_what_was_not_learned_is_no_pass(task, verdict, said):
     assert said in reasons(found)
 
 
+def test_a_model_is_held_where_no_judged_row_can_tell_of_any_task():
+    click = SOUND["tasks"]["click"]
+    none, all_ = {**click, "positives": 0}, {**click, "positives": 100}
+    for found, said in (
+        (none, "all 100 rows of click are negative"),
+        (all_, "all 100 rows of click are positive"),
+        ({**click, "rows": 0, "positives": 0}, "with a weight above 0"),
+    ):
+        verdict = judged(tasks={"click": found}, where=PLACE)
+        assert verdict["verdict"] == "HOLD"
+        assert f"no task can be judged on {PLACE}: " in reasons(verdict)
+        assert said in reasons(verdict)
+        assert judged(tasks={"click": found, "like": click})["verdict"] == "PASS"
+
+
+def test_places_without_rows_refuse():
+    verdict = judged(finite={"rows": {PLACE: 100, "validation": 0}, "nonfinite": {}})
+    assert verdict["verdict"] == "REFUSE"
+    assert "no row of validation was scored" in reasons(verdict)
+
+
+def test_a_score_that_ranks_nothing_refuses():
+    finite = {**SOUND["finite"], "score_varies": {PLACE: False}}
+    assert judged(finite=finite)["verdict"] == "REFUSE"
+    assert f"score is the same for all rows of {PLACE}" in reasons(judged(finite=finite))
+    assert judged(finite={**finite, "rows": {PLACE: 1}})["verdict"] == "PASS"
+    assert judged(finite={**finite, "score_varies": {PLACE: True}})["verdict"] == "PASS"
+    assert not varies(np.full(9, 0.1)) and varies(np.array([0.1, 0.1001]))
+
+
+def test_what_is_served_must_be_what_was_judged():
+    def skew(gap):
+        return {"rows": 9, "signatures": {"serving_default": 0.0, "candidates": gap}}
+
+    for gap in (0.01, float("nan")):  # NaN is refused as such
+        assert judged(skew=skew(gap))["verdict"] == "PASS"
+    verdict = judged(skew=skew(0.011), where=PLACE)
+    assert verdict["verdict"] == "REFUSE"
+    said = "candidates answers otherwise than what is judged, by up to 0.011 on 9 raw rows"
+    assert f"{said} of {PLACE}" in reasons(verdict)
+
+
+def test_one_sentence_tells_of_all_tasks_and_each_has_its_own_in_the_verdict():
+    task = SOUND["learned"]["tasks"]["click"]
+    untold = {**task, "interval": [-0.01, 0.03]}
+    names = {"click": task, "a": untold, "b": untold, "c": untold}
+    verdict = judged(learned={"where": "validation", "tasks": names})
+    (gate,) = [g for g in verdict["gates"] if g["gate"] == "learned"]
+    assert gate["reason"].startswith("1 of 4 tasks learned on validation; a: its loss")
+    assert gate["reason"].endswith(", and of 2 tasks more neither")
+    assert [*gate["tasks"]] == [*names]
+    assert all(said.startswith(f"{name} on ") for name, said in gate["tasks"].items())
+
+
+@pytest.mark.parametrize("interval", [[-0.2, -0.1], [-0.1, 0.2]])
+def test_what_learned_nothing_is_told_what_to_do(interval):
+    short = judged({"interval": interval}, divergence={"steps": 3})
+    assert "took 3 steps alone: raise train.epochs, or lower train.batch_size" in reasons(
+        short
+    )
+    long = judged({"interval": interval}, divergence={"steps": 3000})
+    assert "Train on more rows or for longer" in reasons(long)
+    assert "Train" not in judged(divergence={"steps": 3})["gates"][-1]["reason"]
+
+
 def test_one_task_that_learned_is_enough_unless_another_is_worse_than_its_mean():
     tasks = copy.deepcopy(SOUND["learned"]["tasks"])
     tasks["like"] = {**tasks["click"], "interval": [-0.01, 0.03]}
@@ -113,7 +183,8 @@ def test_one_task_that_learned_is_enough_unless_another_is_worse_than_its_mean()
     verdict = judged(learned=learned)
     assert verdict["verdict"] == "PASS"
     (said,) = [g["reason"] for g in verdict["gates"] if g["gate"] == "learned"]
-    assert "like on validation: its loss 0.5000 is not told from" in said
+    assert said.startswith("1 of 2 tasks learned on validation; like: its")
+    assert "loss 0.5000 is not told from" in said
     tasks["like"]["interval"] = [-0.03, -0.01]
     assert judged(learned=learned)["verdict"] == "REFUSE"
 

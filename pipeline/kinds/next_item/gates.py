@@ -73,4 +73,5 @@ def _over(
     (result,) = metric_gate(paired, name, TASK, {"min_gain": gate[key]}, confidence)
     against = (result["against"] or "").replace("baseline", reference) or None
     rule = f"{key} {gate[key]:g}"
-    return [{**result, "against": against, "rule": rule}]
+    reason = result["reason"].replace("gain ", f"gain over {reference} ", 1)
+    return [{**result, "against": against, "rule": rule, "reason": reason}]

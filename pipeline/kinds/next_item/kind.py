@@ -5,6 +5,7 @@ from pathlib import Path
 
 from steadyrank.pipeline.config import load_any_config
 from steadyrank.pipeline.config.next_item import SequenceConfig
+from steadyrank.pipeline.export.card import read_card
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import (
@@ -123,6 +124,13 @@ class NextItem(Kind):
     def open_baseline(self, path: Path, examples: SequenceSet, split: str):
         """A ``NextItemExport`` of the same sequences."""
         return _measure().open_baseline(path, examples, split)
+
+    def require_baseline(self, path: Path, examples: SequenceSet, split: str) -> None:
+        """It must know the ids of the sequences, by its card."""
+        from steadyrank.pipeline.export.loaded import require_ids  # brings TensorFlow
+
+        schema = self.read_schema(read_card(path)["schema"], path)
+        require_ids(schema, path, examples, "baseline")
 
     def measure(self, config: SequenceConfig, examples: SequenceSet, export, **how) -> dict:
         """See ``kinds.next_item.measure``."""

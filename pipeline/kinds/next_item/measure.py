@@ -1,6 +1,7 @@
 """What is measured of an export of a next-item model: over its whole catalogue."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from steadyrank.pipeline.kinds.next_item.scored import learned, samples_of, summ
 from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
 
 VALIDATION = "validation"
+SAME = 1e-5  # of the largest score: what batches of other sizes round otherwise
 
 
 class NextItemExport(Export):
@@ -66,21 +68,29 @@ def measure(
         "transitions": Transitions(_once(*examples.training()), counts),
     }
     references = {
-        name: scored(_served(score, hides), rows, examples.schema.items)[0]
+        name: scored(_served(score, hides), rows, examples.schema.items).ranks
         for name, score in by_counts.items()
     }
     others = {f"gain_over_{name}": found for name, found in references.items()}
     if baseline is not None:
-        others["gain"], _ = scored_by(baseline, rows)
-    ranked, bad = scored_by(export, rows)
-    ours = summarise(ranked, groups, others, **settings)
+        others["gain"] = scored_by(baseline, rows).ranks
+    ours = scored_by(export, rows)
     held, users = examples.read(VALIDATION)
-    validated, spoiled = scored_by(export, held)
-    task = learned(validated, users, export.schema.items, config.gates.repetitions)
+    validated = scored_by(export, held)
+    task = learned(
+        validated.ranks,
+        validated.visible,
+        users,
+        config.gates.repetitions,
+        validated.varies,
+    )
     found = {
         "finite": {
             "rows": {split: len(rows), VALIDATION: len(held)},
-            "nonfinite": {split: {SCORES: bad}, VALIDATION: {SCORES: spoiled}},
+            "nonfinite": {
+                split: {SCORES: ours.nonfinite},
+                VALIDATION: {SCORES: validated.nonfinite},
+            },
             "weights": export.nonfinite_weights(),
         },
         "learned": {"where": examples.span(VALIDATION), "tasks": {TASK: task}},
@@ -88,8 +98,8 @@ def measure(
         "trained_on": examples.span("train"),
         "identity": examples.manifest["identity"].get(split),
         "rows": len(rows),
-        "tasks": {TASK: ours},
-        "samples": samples_of(ranked, groups, config.gates.repetitions),
+        "tasks": {TASK: summarise(ours.ranks, groups, others, **settings)},
+        "samples": samples_of(ours.ranks, groups, config.gates.repetitions),
         **{n: summarise(found, groups, {}, **settings) for n, found in references.items()},
         "baseline": None,
     }
@@ -105,32 +115,71 @@ def _once(rows: np.ndarray, own: np.ndarray) -> np.ndarray:
     return np.where(np.arange(length) < length - 1 - own[:, np.newaxis], 0, rows)
 
 
-def scored_by(export: NextItemExport, rows: np.ndarray) -> tuple[np.ndarray, int]:
+@dataclass(frozen=True)
+class Ranked:
+    """What the scores of some sequences amount to.
+
+    Attributes:
+        ranks: Of each one's last item among all known ones, int32 ``[N]``.
+        visible: Items that it was ranked among, int32 ``[N]``; 0: it was left out itself,
+            or is not known.
+        nonfinite: Rows with a score that is NaN or infinite; -infinity is what items
+            that are left out have.
+        varies: Whether any two histories are told apart.
+    """
+
+    ranks: np.ndarray
+    visible: np.ndarray
+    nonfinite: int
+    varies: bool
+
+
+def scored_by(export: NextItemExport, rows: np.ndarray) -> Ranked:
     """What ``scored`` gives, of an export's answers: a target unknown to it is missed."""
     return scored(export.scores, export.own_ids(rows), export.schema.items)
 
 
-def scored(score: Callable, rows: np.ndarray, items: int) -> tuple[np.ndarray, int]:
-    """Rank of each sequence's last item among all known ones, by scores of the others.
+def scored(score: Callable, rows: np.ndarray, items: int) -> Ranked:
+    """Rank the last item of each sequence by scores of the others.
 
     Args:
         score: Histories int32 ``[B, length - 1]`` -> scores ``[B, V]``.
         rows: int32 ``[N, length]``.
         items: V, the known items.
-
-    Returns:
-        int32 ``[N]``, and how many rows have a score that is NaN or infinite; -infinity
-        is what items that are left out have.
     """
-    found, spoiled = [], 0
-    size = max(1, EVALUATION_CELLS // items)
+    found, among, spoiled = [], [], 0
+    size, first, varies = max(1, EVALUATION_CELLS // items), None, False
     for start in range(0, len(rows), size):
         batch = tf.constant(rows[start : start + size])
         scores = score(batch[:, :-1])
         bad = tf.math.is_nan(scores) | (scores == np.inf)
         spoiled += int(tf.math.count_nonzero(tf.reduce_any(bad, axis=1)))
         found.append(ranks_of(scores, batch[:, -1], items).numpy())
-    return np.concatenate(found or [np.zeros(0, np.int32)]), spoiled
+        among.append(_visible_items(scores, batch[:, -1], items).numpy())
+        first = scores[:1] if first is None else first
+        varies = varies or _differ(scores, first)
+    none = [np.zeros(0, np.int32)]
+    ranked = np.concatenate(found or none), np.concatenate(among or none)
+    return Ranked(*ranked, spoiled, varies)
+
+
+def _visible_items(scores, targets, items: int):
+    """How many items were not left out; 0 where the target was, or is not known."""
+    seen = scores[:, :items] > -np.inf
+    own = tf.gather(seen, tf.minimum(targets, items) - 1, batch_dims=1)
+    count = tf.math.count_nonzero(seen, axis=1, dtype=tf.int32)
+    return tf.where(own & (targets <= items), count, 0)
+
+
+def _differ(scores, first) -> bool:
+    """Whether a row's scores are others than the first's, where neither left out an item.
+
+    By more than rounding; of rows that are no numbers nothing is said.
+    """
+    both = tf.math.is_finite(scores) & tf.math.is_finite(first)
+    gap = tf.reduce_max(tf.where(both, tf.abs(scores - first), 0.0))
+    largest = tf.reduce_max(tf.where(both, tf.abs(first), 0.0))
+    return bool(gap > SAME * largest)
 
 
 def _served(by_counts: Callable, exclude_seen: bool) -> Callable:

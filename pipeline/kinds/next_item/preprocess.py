@@ -39,6 +39,7 @@ from steadyrank.pipeline.examples.identity import identify, union
 from steadyrank.pipeline.examples.records import write_records
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import publish, refuse_existing, write_json
+from steadyrank.pipeline.files.room import require_room
 from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
 from steadyrank.pipeline.kinds.next_item.example_set import (
     ITEM,
@@ -67,6 +68,7 @@ from steadyrank.pipeline.preprocess.blocks import (
 )
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition
 from steadyrank.pipeline.preprocess.settle import file_name
+from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 from steadyrank.pipeline.preprocess.spill import SPILL, loads_of
 from steadyrank.pipeline.raw_log.findings import spellings
 from steadyrank.pipeline.raw_log.fingerprint import hash_together, hash_values, mix
@@ -96,6 +98,7 @@ def preprocess(
         require_made_for(config, base.manifest, base.path, FREE | MOVES_ON)
     after = last_window(base, config.data) if base else ""
     plan = make_plan(config, folder, addition, base, after)
+    require_room(Path(output), size_of(plan), EXAMPLES)
     with publish(output, overwrite) as work:
         loads = loads_of(plan.pieces, plan.log.rows)
         summary = run_job(loads, _steps(plan, work), work, beam_flags)

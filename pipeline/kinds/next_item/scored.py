@@ -87,34 +87,59 @@ def samples_of(ranks: np.ndarray, groups: np.ndarray, repetitions: int) -> Sampl
     return Samples({TASK: values}, {TASK: fingerprint_of(np.zeros(len(ranks)), groups)})
 
 
-def learned(ranks: np.ndarray, groups: np.ndarray, items: int, repetitions: int) -> dict:
-    """How far the MRR@20 lies above that of a random order of the items.
+def chance_of(visible: np.ndarray) -> np.ndarray:
+    """The MRR@20 that a random order of the visible items would give each sequence.
+
+    Args:
+        visible: int ``[N]``, among how many items the right one was ranked; 0: it was
+            left out, and no order hits it.
+
+    Returns:
+        float64 ``[N]``.
+    """
+    hits = np.cumsum(1 / np.arange(1, CUTOFFS[-1] + 1))
+    return np.where(visible > 0, hits[np.clip(visible, 1, len(hits)) - 1], 0.0) / (
+        np.maximum(visible, 1)
+    )
+
+
+def learned(
+    ranks: np.ndarray,
+    visible: np.ndarray,
+    groups: np.ndarray,
+    repetitions: int,
+    varies: bool,
+) -> dict:
+    """How far the MRR@20 lies above that of a random order of the visible items.
 
     Args:
         ranks: int ``[N]``.
+        visible: As ``chance_of`` takes it.
         groups: int ``[N]``, the users.
-        items: V, the known items.
         repetitions: Samples drawn.
+        varies: Whether scores differ from history to history.
 
     Returns:
         As ``pipeline.metrics.soundness.measure_learned``; ``loss`` and ``constant_loss``
         are the two MRR@20, of which more is better.
     """
-    found = summarise(ranks, groups, {}, repetitions=repetitions)
-    name, most = f"mrr@{CUTOFFS[-1]}", min(CUTOFFS[-1], items)
-    chance = float(np.sum(1 / np.arange(1, most + 1)) / max(items, 1))
-    gain, error = found[name] - chance, found["errors"][name]
+    ours, name = row_metrics(ranks), f"mrr@{CUTOFFS[-1]}"
+    gains = {name: ours[name] - chance_of(visible)}
+    users, keys = bootstrap.number_groups(groups, len(ranks))
+    judged = len(np.unique(users[visible > 0]))
+    drawn = _draw({"": gains}, users, keys, repetitions)["", name]
+    gain, error = _mean(gains[name]), error_of(drawn, judged)
     return {
         "kind": TASK,
         "rows": len(ranks),
         "scarcer": len(ranks),
-        "groups": found["groups"],
-        "varies": True,
-        "loss": found[name],
-        "constant_loss": chance,
+        "groups": judged,
+        "varies": varies,
+        "loss": _mean(ours[name]),
+        "constant_loss": _mean(chance_of(visible)),
         "gain": gain,
         "error": error,
-        "interval": interval_of(gain, error, found["groups"]),
+        "interval": interval_of(gain, error, judged),
     }
 
 

@@ -102,6 +102,12 @@ class Ranking(Kind):
         """An ``Export`` of any features, trunk and vocabularies."""
         return _measure().open_baseline(path, examples, split)
 
+    def require_baseline(self, path: Path, examples: ExampleSet, split: str) -> None:
+        """See ``evaluate.baseline``."""
+        from steadyrank.pipeline.evaluate.baseline import require_baseline
+
+        require_baseline(path, examples, split)
+
     def measure(self, config: Config, examples: ExampleSet, export, **how) -> dict:
         """See ``kinds.ranking.measure``."""
         return _measure().measure(config, examples, export, **how)

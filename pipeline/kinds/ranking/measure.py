@@ -22,7 +22,11 @@ from steadyrank.pipeline.metrics.scored import (
     score_split,
     sliced_features,
 )
-from steadyrank.pipeline.metrics.soundness import count_nonfinite, measure_learned
+from steadyrank.pipeline.metrics.soundness import (
+    count_nonfinite,
+    measure_learned,
+    varies,
+)
 
 VALIDATION = "validation"
 
@@ -77,6 +81,7 @@ def measure(
             place: count_nonfinite(rows.outputs) for place, rows in scored.items()
         },
         "weights": export.nonfinite_weights(),
+        "score_varies": {p: varies(rows.outputs["score"]) for p, rows in scored.items()},
     }
     means, repetitions = examples.label_means(), config.gates.repetitions
     learned = measure_learned(tasks, vars(validation), means, repetitions)
