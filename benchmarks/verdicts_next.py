@@ -92,19 +92,8 @@ class Altered(NextItem):
 
     def skew(self, export, examples, split):
         """What alters the judged signature is taken to alter the others alike."""
-        alters_raw = isinstance(export.signatures[RAW], Answering)
+        alters_raw = export.call[RAW] is not self._opened.call[RAW]
         return super().skew(export if alters_raw else self._opened, examples, split)
-
-
-class Answering:
-    """A signature whose outputs are changed: NumPy arrays by name -> the same."""
-
-    def __init__(self, call, change: Callable):
-        self._call, self._change, self.variables = call, change, call.variables
-
-    def __call__(self, **inputs):
-        found = {name: value.numpy() for name, value in self._call(**inputs).items()}
-        return {name: tf.constant(value) for name, value in self._change(found).items()}
 
 
 class NextBase:
@@ -153,9 +142,17 @@ def answers(change: Callable, signature: str = ENCODED) -> Callable:
     """Alters what an export answers: outputs by name -> outputs by name."""
 
     def altered(opened):
-        found, calls = copy.copy(opened), dict(opened.signatures)
-        calls[signature] = Answering(calls[signature], change)
-        found.signatures = calls
+        found, call = copy.copy(opened), opened.call[signature]
+
+        def answer(inputs):
+            given = {name: np.array(value) for name, value in call(inputs).items()}
+            changed = change(given)
+            if signature != ENCODED:
+                return changed
+            return {name: tf.constant(value) for name, value in changed.items()}
+
+        found.call = {**opened.call, signature: answer}
+        found.encoded = found.call[ENCODED]
         return found
 
     return altered
@@ -166,7 +163,10 @@ def broken_next(base: Base) -> Iterator[Case]:
     own = NextBase(base.folder / "next_broken")
     yield from _answers(own)
     yield from _weights(own)
-    for pattern, said in {**OF_EXPORT, "assets/item.txt": "other files than were"}.items():
+    for pattern, said in {
+        **OF_EXPORT,
+        "assets/item.txt": "must hold the 300 values of item",
+    }.items():
         if "user" not in pattern:
             cut = partial(_cut, own, "model", pattern)
             yield Case(f"next item: export: {pattern} cut", cut, said)
@@ -179,7 +179,7 @@ def broken_next(base: Base) -> Iterator[Case]:
     yield Case("next item: learning rates of 1e-9", case, said)
     yield Case("next item: events of training shuffled", partial(_shuffled, own), said)
     foreign = partial(_foreign, own)
-    yield Case("next item: a stale export", foreign, "Ids would mean other items")
+    yield Case("next item: a stale export", foreign, "Ids would mean other values")
 
 
 def _answers(own: NextBase) -> Iterator[Case]:
@@ -198,6 +198,11 @@ def _answers(own: NextBase) -> Iterator[Case]:
     for word, (change, said) in changes.items():
         alter = answers(partial(_of_scores, change))
         yield Case(f"next item: {word}", partial(own.judge, alter), said)
+    alter = answers(partial(_of_scores, partial(_one, NAN)), RAW)
+    case = partial(own.judge, alter)
+    yield Case(
+        "next item: NaN in a score of serving_default", case, "gives NaN or infinity"
+    )
     alter = answers(partial(_of_scores, lambda scores: scores * 0.5), RAW)
     case = partial(own.judge, alter)
     yield Case("next item: half the score in serving_default", case, "answers otherwise")
@@ -224,7 +229,7 @@ def _one(value: float, scores: np.ndarray) -> np.ndarray:
 
 
 def _weights(own: NextBase) -> Iterator[Case]:
-    variables = own.opened.signatures[ENCODED].variables
+    variables = own.opened._loaded.signatures[ENCODED].variables
     for number, variable in enumerate(variables):
         if variable.dtype.is_floating and number % 4 == 0:
             what = f"exported variable {number} {tuple(variable.shape)}"

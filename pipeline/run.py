@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.given import AnyConfig
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import alone

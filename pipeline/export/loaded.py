@@ -51,8 +51,14 @@ class Export:
         return self._loaded.signatures[ENCODED](**wanted)
 
     def nonfinite_weights(self) -> dict[str, int]:
-        """See below, of what is judged."""
-        return nonfinite_weights(self._loaded.signatures[ENCODED])
+        """Variable -> how many of its numbers are NaN or infinite, where there are any."""
+        variables = self._loaded.signatures[ENCODED].variables
+        counts = {
+            variable.name: int(tf.math.count_nonzero(~tf.math.is_finite(variable)))
+            for variable in variables
+            if variable.dtype.is_floating
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def follow(self, examples: ExampleSet) -> None:
         """Take ids of values that came since the export was trained for unknown ones."""
@@ -100,17 +106,3 @@ def require_ids(schema, path: Path, examples, role: str) -> None:
             f"{examples.path} has {wanted[:12]}. Ids would mean other values: evaluate on "
             "the examples it was trained with."
         )
-
-
-def nonfinite_weights(signature) -> dict[str, int]:
-    """Variable -> how many of its numbers are NaN or infinite, where there are any.
-
-    Args:
-        signature: A function of a loaded SavedModel.
-    """
-    counts = {
-        variable.name: int(tf.math.count_nonzero(~tf.math.is_finite(variable)))
-        for variable in signature.variables
-        if variable.dtype.is_floating
-    }
-    return {name: count for name, count in counts.items() if count}

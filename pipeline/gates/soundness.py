@@ -141,7 +141,15 @@ def _served(metrics: Mapping) -> list[dict]:
     """A refusal of each signature that is served with other answers than were judged."""
     found, where, results = metrics.get("skew") or {}, metrics.get("where"), []
     for signature, gap in (found.get("signatures") or {}).items():
-        if is_number(gap) and gap > MOST_APART:  # what is no number is refused as such
+        if (found.get("nonfinite") or {}).get(signature):  # refused for that already
+            continue
+        if not is_number(gap):
+            reason = (
+                f"signature {signature} gives NaN or infinity on raw rows of {where}, or "
+                "what is judged does"
+            )
+            results.append(missing(SERVED, None, RULE_SERVED, reason))
+        elif gap > MOST_APART:
             said = simple(SERVED, None, RULE_SERVED, gap, MOST_APART, False)
             said["reason"] = (
                 f"signature {signature} answers otherwise than what is judged, by up to "

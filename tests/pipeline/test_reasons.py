@@ -67,7 +67,8 @@ def sound():
     yield {"tasks": {"watch": {"kind": "regression", "rows": 9, "mse": math.inf}}}
     yield {"tasks": {"click": task | {"positives": 0}, "like": {"rows": 0}}}
     yield {"finite": finite | {"score_varies": {WHERE: False}}}
-    yield {"skew": {"rows": 9, "signatures": {"candidates": 0.5}}}
+    for gap in (0.5, by_hand.NAN):
+        yield {"skew": {"rows": 9, "signatures": {"candidates": gap}}}
     for change in (
         {},
         {"interval": [-0.2, -0.1], "gain": -0.15},

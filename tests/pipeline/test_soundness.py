@@ -145,8 +145,11 @@ def test_what_is_served_must_be_what_was_judged():
     def skew(gap):
         return {"rows": 9, "signatures": {"serving_default": 0.0, "candidates": gap}}
 
-    for gap in (0.01, float("nan")):  # NaN is refused as such
-        assert judged(skew=skew(gap))["verdict"] == "PASS"
+    assert judged(skew=skew(0.01))["verdict"] == "PASS"
+    bad = judged(skew=skew(float("nan")), where=PLACE)
+    assert f"candidates gives NaN or infinity on raw rows of {PLACE}" in reasons(bad)
+    named = judged(skew=skew(float("nan")) | {"nonfinite": {"candidates": ["like"]}})
+    assert "like is NaN" in reasons(named) and "gives NaN" not in reasons(named)
     verdict = judged(skew=skew(0.011), where=PLACE)
     assert verdict["verdict"] == "REFUSE"
     said = "candidates answers otherwise than what is judged, by up to 0.011 on 9 raw rows"
