@@ -9,6 +9,7 @@ import ast
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import cast
 
+LONGEST, DEEPEST = 20_000, 300  # characters of a formula, and what is nested in it
 OPERATORS = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
@@ -59,8 +60,19 @@ def parse_score(formula: str, names: Collection[str]) -> ast.expr:
     Raises:
         ValueError: It is not an expression, or uses what is not allowed.
     """
+    if len(formula) > LONGEST:
+        raise ValueError(
+            f"score must have no more than {LONGEST} characters. Received: {len(formula)}."
+        )
     try:
         tree = ast.parse(formula, mode="eval").body
+        if _depth(tree) > DEEPEST:
+            raise RecursionError
+    except (RecursionError, MemoryError):  # what the parser says of it
+        raise ValueError(
+            f"score must not be nested deeper than {DEEPEST}: a sum or a product of many "
+            f"is written in parts, (a + b) + (c + d). Received: {formula[:60]!r}..."
+        ) from None
     except SyntaxError as error:
         raise ValueError(
             f"score must be a formula such as 'a ** 1.0 * b ** 0.5'. Received: "
@@ -77,6 +89,15 @@ def parse_score(formula: str, names: Collection[str]) -> ast.expr:
             f"score must be defined. Received: {formula!r} ({error})."
         ) from None
     return tree
+
+
+def _depth(tree: ast.expr) -> int:
+    """How many operators and calls stand within each other."""
+    depth, level = 0, [cast(ast.AST, tree)]
+    while level:
+        level = [inner for node in level for inner in ast.iter_child_nodes(node)]
+        depth += 1
+    return depth
 
 
 def _check(node: ast.AST, formula: str, names: Collection[str], is_function: bool):

@@ -38,6 +38,7 @@ from steadyrank.pipeline.export.card import EXTRA, versions_of
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import PARTIAL, publish, read_json, write_json
+from steadyrank.pipeline.files.shapes import Blessed, Metrics, Night
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.gates.verdicts import PASS
 from steadyrank.pipeline.kinds import (
@@ -257,7 +258,7 @@ def blessed(store: Path, nights: dict[str, dict]) -> Path | None:
     """
     if not (store / "served" / BLESSED).exists():
         return None
-    content = read_json(store / "served" / BLESSED, "a release folder")["content"]
+    content = read_json(store / "served" / BLESSED, "a release folder", Blessed)["content"]
     for day, night in nights.items():
         if night["content"] == content and night["verdict"] == PASS:
             return store / "nights" / day
@@ -270,7 +271,7 @@ def blessed(store: Path, nights: dict[str, dict]) -> Path | None:
 def _nights(store: Path) -> dict[str, dict]:
     """Day -> record, of all nights that were done, in order."""
     paths = sorted((store / "nights").glob(f"*/{RECORD}"))
-    return {path.parent.name: read_json(path, "a night") for path in paths}
+    return {path.parent.name: read_json(path, "a night", Night) for path in paths}
 
 
 def _clear(store: Path) -> None:
@@ -297,10 +298,10 @@ def _released(served: Path) -> set[str]:
         for version in versions_of(served / WITHDRAWN)
     ]
     # without the file it was put there by other hands
-    found = [read_json(path, "a release") for path in paths if path.exists()]
-    contents = {metrics["content"] for metrics in found}
+    found = [read_json(path, "a release", Metrics) for path in paths if path.exists()]
+    contents = {metrics.get("content") for metrics in found}
     if (served / BLESSED).exists():
-        entries = read_json(served / BLESSED, "a release folder")["releases"]
+        entries = read_json(served / BLESSED, "a release folder", Blessed)["releases"]
         contents |= {entry["content"] for entry in entries}
     return contents
 

@@ -17,6 +17,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.places import Place, keep_apart
 from steadyrank.pipeline.files.publish import read_json, refuse_existing
+from steadyrank.pipeline.files.shapes import Card, Manifest
 from steadyrank.pipeline.files.staging import Snapshots, Staging
 from steadyrank.pipeline.files.urls import Url, locate, within
 from steadyrank.pipeline.files.whole_folders import any_version, clear, exists, versions_at
@@ -302,7 +303,7 @@ def _require_made_for(config: AnyConfig, examples: Place) -> None:
 
     with Staging() as staging:
         path = staging.read_file(examples / "manifest.json")
-        manifest = read_json(path, "an example set")
+        manifest = read_json(path, "an example set", Manifest)
     free = READ_LATER | {"max_rejected", "keep_columns"}
     require_made_for(config, manifest, examples, free)
 
@@ -345,7 +346,7 @@ def _exported(config: AnyConfig, output: Place) -> ExportResult | None:
     latest = ExportResult(output / str(found[-1]), found[-1])
     with Staging() as staging:
         path = staging.read_file(latest.output / EXTRA / CARD)
-        made_with = read_json(path, "an export")["config"]
+        made_with = read_json(path, "an export", Card)["config"]
     settings = config.model_dump(mode="json")
     same = all(settings.get(key) == made_with.get(key) for key in ("serving", "export"))
     return latest if same else None

@@ -247,7 +247,7 @@ def test_a_folder_of_exports_is_no_release_folder(s3, tmp_path):
     exported = s3 / "exports" / "1"
     for name, text in (("saved_model.pb", "1"), ("metrics.json", '{"split": "test"}')):
         (tmp_path / name).write_text(text)
-    (tmp_path / "verdict.json").write_text('{"verdict": "PASS"}')
+    (tmp_path / "verdict.json").write_text('{"verdict": "PASS", "gates": []}')
     send(tmp_path, exported)
     told = ["--model", str(exported), "--evaluation", str(tmp_path)]
     with pytest.raises(InputError, match=f"{exported} is an export that no release put"):

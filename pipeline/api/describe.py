@@ -4,8 +4,16 @@ from pathlib import Path
 
 from steadyrank.pipeline.examples.example_set import SEQUENCES, ExampleSet
 from steadyrank.pipeline.export.card import CARD, EXTRA, find_version, versions_of
+from steadyrank.pipeline.files.documents import require
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.shapes import (
+    Card,
+    RankingSchema,
+    SequenceSchemaFields,
+    Trained,
+    Verdict,
+)
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSet
 from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
 
@@ -83,17 +91,19 @@ def _sequences(path: Path) -> dict[str, Rows]:
 
 
 def _trained(path: Path) -> dict[str, Rows]:
-    summary = read_json(path / "train.json", "a trained model")
+    summary = read_json(path / "train.json", "a trained model", Trained)
     return {f"trained model {path}": list(summary.items())}
 
 
 def _export(path: Path) -> dict[str, Rows]:
-    card = read_json(path / EXTRA / CARD, "an export")
+    card = read_json(path / EXTRA / CARD, "an export", Card)
     schema = card["schema"]
-    rows: Rows = [("fingerprint", schema["fingerprint"])]
+    rows: Rows = [("fingerprint", schema.get("fingerprint"))]
     if card.get("kind") == NEXT_ITEM:
+        require(schema, SequenceSchemaFields, path / EXTRA / CARD)
         rows += [("model", card["kind"]), ("known items", schema["items"])]
     else:
+        require(schema, RankingSchema, path / EXTRA / CARD)
         rows += [("score", schema["score"])]
         rows += [(f"input {f['name']}", _input(f)) for f in schema["features"]]
         rows += [(f"output {t['name']}", t["kind"]) for t in schema["tasks"]]
@@ -108,7 +118,7 @@ def _input(feature: dict) -> str:
 
 
 def _evaluation(path: Path) -> dict[str, Rows]:
-    verdict = read_json(path / "verdict.json", "an evaluation")
+    verdict = read_json(path / "verdict.json", "an evaluation", Verdict)
     rows: Rows = [("verdict", verdict["verdict"])]
     for gate in verdict["gates"]:
         name = " ".join(filter(None, (gate["gate"], gate["task"], gate["rule"])))

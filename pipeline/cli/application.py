@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ from steadyrank.pipeline.files.errors import (
     DivergenceError,
     InputError,
     PassingError,
-    no_space,
+    foreseen,
 )
+from steadyrank.pipeline.files.printable import printable
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
 BROKEN, PASSING, INTERRUPTED = 70, 75, 130  # sysexits.h: internal, temporary; SIGINT
@@ -117,11 +119,12 @@ def main(arguments: list[str] | None = None) -> None:
             "interrupted; where a command has --resume, that goes on", INTERRUPTED
         )
     except Exception as error:
-        if full := no_space(error):
-            status = terminal.fail(str(full), PASSING)
+        if told := foreseen(error):
+            passing = isinstance(told, PassingError)
+            status = terminal.fail(str(told), PASSING if passing else BAD_INPUT)
         elif hasattr(error, "format_message"):  # click's usage errors
             status = terminal.fail(error.format_message(), BAD_INPUT)
         else:
-            traceback.print_exc()
+            sys.stderr.write(printable(traceback.format_exc()))
             status = BROKEN  # what ends here may end well at the next try
     leave(status)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from steadyrank.pipeline.files.printable import printable
 from steadyrank.pipeline.files.publish import finite
 
 QUIET_SECONDS = 10.0  # between two lines about the progress of one piece of work
@@ -54,7 +55,7 @@ class JsonConsole(Console):
             **more,
         }
         text = json.dumps(finite(content), ensure_ascii=False, default=str)
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(printable(text, _in_json) + "\n")
         sys.stdout.flush()
 
     def print(self, *objects: object, **_: object) -> None:
@@ -119,6 +120,10 @@ class JsonProgress:
     def update(self, task: int, *, completed: int, total: int, description: str) -> None:
         """How far it is."""
         self.console.now_and_then(description, step=completed, steps=total)
+
+
+def _in_json(character: str) -> str:
+    return json.dumps(character)[1:-1]
 
 
 def _plain(thing: object) -> str:

@@ -16,15 +16,30 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.progress import Progress as Bar
+from rich.segment import Segment
 
 from steadyrank.pipeline.cli import tables
 from steadyrank.pipeline.cli.json_console import JsonConsole, JsonProgress, LogFormat
+from steadyrank.pipeline.files.printable import printable
 from steadyrank.pipeline.run import Progress
 
 COUNTED = ("train", "nightly")  # whose steps are counted
 
-console = Console()
-errors = Console(stderr=True)
+
+class Terminal(Console):
+    """A console on which text acts only where we say so: colours and cursors are ours."""
+
+    def render(self, renderable, options=None) -> Iterator[Segment]:
+        """As Rich does, all else written out."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield segment._replace(text=printable(segment.text))
+
+
+console: Console = Terminal()
+errors: Console = Terminal(stderr=True)
 
 
 def write_as(log_format: LogFormat, command: str) -> None:
@@ -33,7 +48,7 @@ def write_as(log_format: LogFormat, command: str) -> None:
     if log_format == LogFormat.json:
         console = errors = JsonConsole(command)
     elif isinstance(console, JsonConsole):  # another command in the same process
-        console, errors = Console(), Console(stderr=True)
+        console, errors = Terminal(), Terminal(stderr=True)
 
 
 def say(text: str) -> None:

@@ -8,12 +8,32 @@ import yaml
 from steadyrank.pipeline.files.errors import InputError, near
 from steadyrank.pipeline.files.urls import original
 
+MOST_BYTES, MOST_VALUES, DEEPEST = 1 << 22, 100_000, 50  # of a config
+
 
 class Loader(yaml.SafeLoader):
     """YAML with the booleans of version 1.2: ``on`` is a word, and a join's key.
 
-    And without keys that stand twice, of which PyYAML takes the last.
+    And without keys that stand twice, of which PyYAML takes the last; of a size and a depth
+    that a config has, aliases written out.
     """
+
+    def __init__(self, stream):
+        super().__init__(stream)
+        self._within = self._values = 0
+
+    def compose_node(self, parent, index):
+        self._within, self._values = self._within + 1, self._values + 1
+        _require_small(self._within, self._values)
+        node = super().compose_node(parent, index)
+        self._within -= 1
+        return node
+
+    def get_single_node(self):
+        node = super().get_single_node()
+        if node is not None:
+            _size(node, {})
+        return node
 
     def compose_mapping_node(self, anchor):
         node = super().compose_mapping_node(anchor)
@@ -27,6 +47,31 @@ class Loader(yaml.SafeLoader):
                 )
             lines[name] = line
         return node
+
+
+def _size(node: yaml.Node, known: dict) -> tuple[int, int]:
+    """Depth and number of a node's values, its aliases written out."""
+    if id(node) in known:
+        if known[id(node)] is None:
+            raise yaml.YAMLError("a part of it is an alias of itself")
+        return known[id(node)]
+    known[id(node)] = None
+    inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+    if isinstance(node, yaml.MappingNode):
+        inner = [each for pair in inner for each in pair]
+    sizes = [_size(each, known) for each in inner]
+    depth = 1 + max((depth for depth, _ in sizes), default=0)
+    values = 1 + sum(values for _, values in sizes)
+    _require_small(depth, values)
+    known[id(node)] = depth, values
+    return depth, values
+
+
+def _require_small(depth: int, values: int) -> None:
+    if depth > DEEPEST:
+        raise yaml.YAMLError(f"it is nested deeper than {DEEPEST}")
+    if values > MOST_VALUES:
+        raise yaml.YAMLError(f"it holds more than {MOST_VALUES} values, with its aliases")
 
 
 def _moment(loader: Loader, node: yaml.ScalarNode):
@@ -52,7 +97,11 @@ Loader.yaml_implicit_resolvers = {
 def read_document(path: Path, overrides: list[str] | None = None) -> dict:
     """Read and override a config file, unchecked; see ``load_config``."""
     try:
-        document = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+        with Path(path).open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        document = yaml.load(text.decode("utf-8-sig"), Loader)
     except OSError as error:
         raise InputError(f"cannot read config {path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:  # of UTF-8, of a date
@@ -91,6 +140,8 @@ def set_key(document: dict, path: str, value: object, source: str) -> None:
         InputError: The path leads through what is no section.
     """
     *parents, last = path.split(".")
+    if len(parents) >= DEEPEST:
+        raise InputError(f"{source} {path[:60]}...: it is nested deeper than {DEEPEST}.")
     node = document
     for part in parents:
         node = _child(node, part, path, source)

@@ -8,6 +8,8 @@ from pydantic import BaseModel
 
 from steadyrank.pipeline.files.errors import near
 
+MOST_SHOWN = 300  # characters of what was received
+
 
 def explain(error: dict, document: dict, root: type[BaseModel]) -> str:
     """One line about one mistake: the key's path by name, what is wrong, what to do.
@@ -37,7 +39,12 @@ def explain(error: dict, document: dict, root: type[BaseModel]) -> str:
     received = error.get("input")
     if isinstance(received, dict | list | BaseModel) or error["type"] == "missing":
         return f"{where}: {message}"
-    return f"{where}: {message}. Received: {received!r}"
+    return f"{where}: {message}. Received: {_short(repr(received))}"
+
+
+def _short(text: str) -> str:
+    """What fits on a line or two."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)})"
 
 
 def allowed_keys(location: tuple, root: type[BaseModel]) -> list[str]:

@@ -240,7 +240,8 @@ class Data(Log):
         return self
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+LONGEST_NAME = 200  # files are called after it
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=LONGEST_NAME)]
 
 
 class CategoricalFeature(Section):

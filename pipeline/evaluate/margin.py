@@ -6,6 +6,7 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import differences
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.shapes import Margin
 
 # What no probe hangs on: how long training lasts, what happens around its steps, and the
 # seed, over several of which a ladder is climbed.
@@ -51,7 +52,7 @@ def read_margin(path: Path, config: Config, fingerprint: str) -> dict:
         InputError: It is about other examples, or of another config: the first key that
             differs is named.
     """
-    found = read_json(Path(path) / "stability.json", "what stability found")
+    found = read_json(Path(path) / "stability.json", "what stability found", Margin)
     if found.get("fingerprint") != fingerprint:
         raise InputError(f"{path} is about other examples. {AGAIN}")
     if "settings" not in found:

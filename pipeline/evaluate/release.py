@@ -21,6 +21,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import hash_folder, publish, read_json, write_json
 from steadyrank.pipeline.files.release_mirror import BLESSED, WITHDRAWN
+from steadyrank.pipeline.files.shapes import Blessed, Metrics, Verdict
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.gates.verdicts import PASS
 
@@ -48,8 +49,8 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
         PassingError: Another process releases into this folder, or rolls it back.
     """
     model, evaluation, to = find_version(model_path), Path(evaluation_path), Path(to)
-    metrics = read_json(evaluation / "metrics.json", EVALUATION)
-    verdict = read_json(evaluation / "verdict.json", EVALUATION)
+    metrics = read_json(evaluation / "metrics.json", EVALUATION, Metrics)
+    verdict = read_json(evaluation / "verdict.json", EVALUATION, Verdict)
     _require_pass(verdict, metrics, evaluation)
     _require_no_exports(to)
     with locked(to / LOCK):
@@ -194,7 +195,7 @@ def _entries(to: Path) -> list[dict]:
     """The releases that were not withdrawn, the current one last."""
     if not (to / BLESSED).exists():
         return []
-    return read_json(to / BLESSED, "a release folder")["releases"]
+    return read_json(to / BLESSED, "a release folder", Blessed)["releases"]
 
 
 def _write(to: Path, entries: list[dict]) -> None:

@@ -71,6 +71,9 @@ def evaluate(
     if stability_path is not None:
         require(kind.name, "stability")
     examples = kind.open_examples(examples_path)
+    margin = stability_path and read_margin(
+        stability_path, config, examples.schema.fingerprint
+    )
     export = kind.open_model(model_path, examples)
     content = require_unchanged(export.path, export.card, "model")
     baseline = baseline_path and kind.open_baseline(baseline_path, examples, split)
@@ -79,9 +82,6 @@ def evaluate(
     gates = config.gates.model_dump()
     if force is None:
         require_answers(export.card, gates["latency"], export.path)
-    margin = stability_path and read_margin(
-        stability_path, config, examples.schema.fingerprint
-    )
     lines = list(read_lines(export.path / EXTRA / LOG_FILE))
 
     def requests(rows: int) -> dict[str, dict]:

@@ -24,9 +24,11 @@ from typing import ClassVar
 
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, Layout
+from steadyrank.pipeline.files.documents import require
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.shapes import RankingManifest, RankingSchema, Statistics
 from steadyrank.pipeline.files.staging import SOURCE
 from steadyrank.pipeline.raw_log.split import span_of
 
@@ -106,6 +108,7 @@ class Schema:
                 f"{source}: format must be {FORMAT}. Received: "
                 f"{document.get('format')!r}. Preprocess the log again."
             )
+        require(document, RankingSchema, source)
         try:
             return cls(
                 tuple(Feature.from_dict(f) for f in document["features"]),
@@ -116,7 +119,7 @@ class Schema:
                 document["fingerprint"],
                 tuple(document.get("ancestors", ())),
             )
-        except (KeyError, TypeError) as error:
+        except TypeError as error:
             raise InputError(f"{source} is corrupt: {error}") from None
 
 
@@ -178,6 +181,7 @@ class ExampleSet:
 
     SCHEMA: ClassVar = Schema
     WHAT: ClassVar = "an example set"
+    MANIFEST: ClassVar = RankingManifest
     path: Path
     schema: Schema
     manifest: dict
@@ -191,7 +195,7 @@ class ExampleSet:
             InputError: It is not one, or a file is missing or cut off; it is named.
         """
         path = Path(path)
-        manifest = read_json(path / "manifest.json", cls.WHAT)
+        manifest = read_json(path / "manifest.json", cls.WHAT, cls.MANIFEST)
         schema = cls.read_schema(path)
         if schema.fingerprint != manifest["fingerprint"]:
             raise InputError(f"{path}: schema.json does not belong to manifest.json.")
@@ -291,7 +295,7 @@ class ExampleSet:
     def label_means(self) -> dict[str, float]:
         """Task -> mean of its transformed label over its sample space in training."""
         path = self.path / "statistics.json"
-        labels = read_json(path, "an example set")["labels"]
+        labels = read_json(path, "an example set", Statistics)["labels"]
         return {name: float(found["mean"]) for name, found in labels.items()}
 
     def rows(self, split: str) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import hash_folder, read_json
+from steadyrank.pipeline.files.shapes import Card
 
 EXTRA = "assets.extra"
 CARD = "card.json"
@@ -15,7 +16,7 @@ def read_card(path: Path) -> dict:
     Raises:
         InputError: It is no export of this project.
     """
-    return read_json(find_version(path) / EXTRA / CARD, "an export of this project")
+    return read_json(find_version(path) / EXTRA / CARD, "an export of this project", Card)
 
 
 def columns_of(card: dict) -> dict[str, str]:

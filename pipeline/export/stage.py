@@ -22,6 +22,7 @@ from steadyrank.pipeline.files.publish import (
     read_json,
     write_json,
 )
+from steadyrank.pipeline.files.shapes import Manifest, Trained
 from steadyrank.pipeline.files.versions import git_revision, versions
 from steadyrank.pipeline.kinds.protocol import Kind
 from steadyrank.pipeline.train.log import LOG_FILE
@@ -47,9 +48,10 @@ def export(config, train_path: Path, output: Path, *, kind: Kind) -> Path:
         InputError: There is no whole trained model, or of another config.
     """
     train_path, output = Path(train_path), Path(output)
-    summary = read_json(train_path / "train.json", TRAINED)
+    summary = read_json(train_path / "train.json", TRAINED, Trained)
     document = read_json(train_path / "schema.json", TRAINED)
     schema = kind.read_schema(document, train_path / "schema.json")
+    data = read_json(train_path / "examples.json", TRAINED, Manifest)
     require_same(config, train_path / "config.yaml", MADE_BY)
     module = kind.serving_module(config, schema, train_path)
     version = output / str(next_version(output))
@@ -63,7 +65,7 @@ def export(config, train_path: Path, output: Path, *, kind: Kind) -> Path:
             "schema": module.schema.to_dict(),
             "config": config.model_dump(mode="json"),
             "training": summary,
-            "data": read_json(train_path / "examples.json", TRAINED),
+            "data": data,
             "versions": versions(),
             "git_revision": git_revision(),
             "signatures": sorted(module.signatures),

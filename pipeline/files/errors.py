@@ -41,6 +41,48 @@ THROTTLED = {"RequestTimeout", "RequestLimitExceeded", "Throttling", "Throttling
 FULL = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 
 
+# of the system: what is wrong with the place that was named, whoever asks again
+MENDABLE = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.EPERM,
+    errno.EROFS,
+}
+NO_MEMORY = {"MemoryError", "ResourceExhaustedError"}  # of Python and Arrow, TensorFlow
+
+
+def foreseen(error: Exception) -> InputError | PassingError | None:
+    """What the system could not do, for whatever reason of its own; None: it is not that.
+
+    Args:
+        error: What no stage has explained.
+    """
+    if full := no_space(error):
+        return full
+    said = " ".join(str(error).split())[:300]
+    if any(kind.__name__ in NO_MEMORY for kind in type(error).__mro__):
+        return PassingError(
+            f"no memory left ({said or 'MemoryError'}). Give it more, or lower "
+            "train.batch_size."
+        )
+    if not isinstance(error, OSError) or not isinstance(error.errno, int):
+        return None
+    if error.errno in MENDABLE:
+        return InputError(f"cannot use {_shortened(error.filename)}: {error.strerror}.")
+    return PassingError(f"the system failed: {said}. Try again, or look at the disk.")
+
+
+def _shortened(name: object) -> str:
+    text = "a file" if name is None else str(name)
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
 def no_space(error: Exception, place: object = "") -> PassingError | None:
     """The error to raise where a disk or a quota is full; None where that is not why.
 

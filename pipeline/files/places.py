@@ -43,7 +43,7 @@ def keep_apart(output: Place, *inputs: Place | None) -> None:
         InputError: It is the working folder, is or holds an input, or has no name.
     """
     if isinstance(output, Path) and (
-        output.name in ("", "..") or Path.cwd().is_relative_to(output.resolve())
+        output.name in ("", "..") or Path.cwd().is_relative_to(_absolute(output))
     ):
         raise InputError(
             "--output must be a folder of its own, and neither the working folder nor "
@@ -58,4 +58,5 @@ def keep_apart(output: Place, *inputs: Place | None) -> None:
 
 
 def _absolute(place: Place) -> str:
-    return str(place.resolve()) if isinstance(place, Path) else place.rstrip("/")
+    # not ``resolve``, which fails on a loop of links
+    return os.path.realpath(place) if isinstance(place, Path) else place.rstrip("/")

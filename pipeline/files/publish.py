@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steadyrank.pipeline.files.checksum import checksum_of
+from steadyrank.pipeline.files.documents import Document, parse
 from steadyrank.pipeline.files.durable import exchange, sync, sync_tree
 from steadyrank.pipeline.files.errors import InputError, no_space
 from steadyrank.pipeline.files.scratch import scratch
@@ -189,21 +190,23 @@ def finite(content):
     return content
 
 
-def read_json(path: Path, whole: str) -> dict:
+def read_json(path: Path, whole: str, shape: type[Document] = Document) -> dict:
     """Read a JSON file that a stage wrote.
 
     Args:
         path: The file.
         whole: What its folder should be, for the message: ``"an example set"``.
+        shape: What it must hold.
 
     Raises:
-        InputError: The file is missing or is not JSON.
+        InputError: The file is missing or corrupt.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path.parent} is not {whole}, or not a whole one: {path.name} is missing."
         ) from None
-    except ValueError as error:
-        raise InputError(f"{path} is corrupt: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    return parse(text, shape, path)

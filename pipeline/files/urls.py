@@ -29,8 +29,10 @@ def locate(text: str) -> Path | Url:
     """What a path on the command line means.
 
     Raises:
-        InputError: It is a URL of another scheme.
+        InputError: It is a URL of another scheme, or holds a zero byte.
     """
+    if "\0" in text:
+        raise InputError(f"a path must not hold a zero byte. Received: {text!r}.")
     if text.startswith(SCHEMES):
         return Url(text)
     if "://" in text:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from steadyrank.pipeline.files.documents import parse
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.object_store import (
     delete,
@@ -21,6 +22,7 @@ from steadyrank.pipeline.files.object_store import (
     write_from,
 )
 from steadyrank.pipeline.files.publish import heal
+from steadyrank.pipeline.files.shapes import Complete
 from steadyrank.pipeline.files.urls import Url
 
 MARKER = "_COMPLETE.json"
@@ -59,7 +61,7 @@ def require_whole(url: Url, found: dict[str, int]) -> None:
             f"{url} is not whole: it {what} and no {MARKER}, which is written last. Run "
             "the stage that writes it again."
         )
-    wanted = json.loads(read_bytes(url / MARKER))["bytes"]
+    wanted = parse(read_bytes(url / MARKER), Complete, url / MARKER)["bytes"]
     wrong = [name for name, size in wanted.items() if found.get(name) != size]
     if wrong:
         name = wrong[0]

@@ -32,8 +32,10 @@ from steadyrank.pipeline.examples.example_set import (
     counts_path,
     seal,
 )
+from steadyrank.pipeline.files.documents import require
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import link_or_copy, read_json
+from steadyrank.pipeline.files.shapes import GrowingManifest, MomentsOfNumbers, Statistics
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.overflow import overflows
 from steadyrank.pipeline.preprocess.plan import Plan
@@ -86,7 +88,8 @@ def why_afresh(
     found = read_json(base / "schema.json", "an example set").get("format")
     if found != format:
         return f"its examples are of format {found}"
-    made_with = read_json(base / "manifest.json", "an example set")["config"]
+    made_with = read_json(base / "manifest.json", "an example set", GrowingManifest)
+    made_with = made_with["config"]
     ours = read_by_preprocessing(config)
     both = (without(each, FREE | MOVES_ON) for each in (ours, made_with))
     for name, *values in differences(*both):
@@ -95,7 +98,7 @@ def why_afresh(
         if name.startswith(parts) and not key_of_one:
             return in_words(name, *values)
     for section in {"features", "tasks"} & {*parts}:
-        names, before = ([i["name"] for i in d[section]] for d in (ours, made_with))
+        names, before = ([i["name"] for i in d.get(section, ())] for d in (ours, made_with))
         if names != before:
             return f"{section} are in another order"
     return ""
@@ -140,6 +143,27 @@ def require_same_kind(plan: Plan, base: ExampleSet) -> None:
                 "them, preprocess the whole log again, without --append."
             )
     require_made_for(plan.config, base.manifest, base.path, FREE | MOVES_ON)
+    _statistics(base.path, plan)
+
+
+def _statistics(base: Path, plan: Plan) -> tuple[dict, dict]:
+    """Numeric feature -> what its numbers amounted to; the same of each task's labels.
+
+    Raises:
+        InputError: The file is corrupt.
+    """
+    path = base / "statistics.json"
+    found = read_json(path, "an example set", Statistics)
+    numeric = [f.name for f in plan.features if f.kind == "numeric"]
+    wanted = {"features": numeric, "labels": [t.name for t in plan.tasks]}
+    for what, names in wanted.items():
+        for name in names:
+            require(found[what].get(name), MomentsOfNumbers, f"{path}: {what}.{name}")
+    both = [
+        {name: _moments(found[what][name]) for name in names}
+        for what, names in wanted.items()
+    ]
+    return both[0], both[1]
 
 
 def accumulate(analysis: Analysis, plan: Plan) -> Analysis:
@@ -147,19 +171,15 @@ def accumulate(analysis: Analysis, plan: Plan) -> Analysis:
     base = plan.addition.base
     if base is None:
         return analysis
-    statistics = read_json(base / "statistics.json", "an example set")
+    numbers, labels = _statistics(base, plan)
     before = Analysis(
         counts={
             f.name: pq.read_table(counts_path(base, f.name))
             for f in plan.features
             if f.kind != "numeric"
         },
-        numbers={
-            f.name: (_moments(statistics["features"][f.name]),)
-            for f in plan.features
-            if f.kind == "numeric"
-        },
-        labels={t.name: (_moments(statistics["labels"][t.name]),) for t in plan.tasks},
+        numbers={name: (found,) for name, found in numbers.items()},
+        labels={name: (found,) for name, found in labels.items()},
     )
     return vocab.merge([before, analysis])
 
@@ -213,5 +233,9 @@ def earlier_ids(before: Feature, now: Feature, path: Path) -> np.ndarray:
 
 
 def _moments(found: dict) -> Moments:
+    """As they were; of a column that has held no value yet, JSON has no range."""
     names = ("rows", "mean", "m2", "min", "max", "missing")
-    return Moments(*(found[name] for name in names))
+    values = {name: found[name] for name in names}
+    if not values["rows"]:
+        return Moments(missing=values["missing"])
+    return Moments(*values.values())

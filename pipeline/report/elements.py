@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from steadyrank.pipeline.files.printable import printable
+
 ABSENT = "–"
 
 
@@ -29,7 +31,7 @@ def text(value: object) -> Markup:
     """Escape ``value`` for HTML; markup stays, None becomes a dash."""
     if isinstance(value, Markup):
         return value
-    return Markup(html.escape(ABSENT if value is None else str(value)))
+    return Markup(html.escape(ABSENT if value is None else printable(str(value))))
 
 
 def is_number(value: object) -> bool:
@@ -142,5 +144,13 @@ def figure(title: str, drawing: dict | None, note: str = "", shape: str = "") ->
 
 def embedded_json(content: object) -> Markup:
     """JSON that no HTML parser can take for the end of its script element."""
-    plain = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    plain = json.dumps(_shown(content), allow_nan=False, separators=(",", ":"))
     return Markup(plain.replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _shown(content: object) -> object:
+    if isinstance(content, dict):
+        return {_shown(key): _shown(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_shown(value) for value in content]
+    return printable(content) if isinstance(content, str) else content

@@ -9,10 +9,10 @@ that needs no network.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import yaml
-
+from steadyrank.pipeline.config import read_document
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import make_room, read_json
+from steadyrank.pipeline.files.shapes import Metrics, Verdict
 from steadyrank.pipeline.metrics.samples import (
     decided,
     differences,
@@ -69,16 +69,10 @@ def read_run(path: Path) -> dict:
     Raises:
         InputError: A part of it is missing; it is named.
     """
-    metrics = read_json(path / "evaluation" / "metrics.json", EVALUATED_RUN)
-    verdict = read_json(path / "evaluation" / "verdict.json", EVALUATED_RUN)
+    metrics = read_json(path / "evaluation" / "metrics.json", EVALUATED_RUN, Metrics)
+    verdict = read_json(path / "evaluation" / "verdict.json", EVALUATED_RUN, Verdict)
     log = list(read_lines(path / "train" / LOG_FILE))
-    try:
-        text = (path / "train" / "config.yaml").read_text(encoding="utf-8")
-        config = yaml.safe_load(text)
-    except OSError as error:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}.") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path / 'train' / 'config.yaml'} is corrupt: {error}") from None
+    config = read_document(path / "train" / "config.yaml")
     found = {"metrics": metrics, "verdict": verdict, "log": log, "config": config}
     return {**found, "samples": read_samples(path / "evaluation")}
 

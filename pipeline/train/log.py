@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from steadyrank.components.metrics.divergence import DEAD_AUC, DivergenceDetector
+from steadyrank.pipeline.files.documents import parse, require
 from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.files.publish import finite
+from steadyrank.pipeline.files.shapes import LogLine, StepLine
 
 LOG_FILE = "log.jsonl"
 CERTAIN_ROWS = 200  # of either class, before an AUC is taken for a sign of life or death
@@ -40,14 +42,16 @@ def read_lines(path: Path) -> Iterator[dict]:
         InputError: The file is missing or corrupt.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    raise InputError(f"{path}: line {number} is corrupt.") from None
+                yield _parsed(line, f"{path}: line {number}")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from None
+
+
+def _parsed(line: bytes, place: str) -> dict:
+    content = parse(line, LogLine, place)
+    return require(content, StepLine, place) if "loss" in content else content
 
 
 def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
@@ -64,18 +68,18 @@ def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
     if not path.exists():
         return []
     kept, dropped = [], []
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open("rb") as file:
         for line in file:
             try:
-                content = json.loads(line)
-            except ValueError:  # the line that was being written when the run died
+                content = parse(line, LogLine, path)
+            except InputError:  # the line that was being written when the run died
                 break
             if dropped or is_beyond(content):
                 dropped.append(content)
             else:
                 kept.append(line)
     whole = path.with_name(path.name + ".partial")
-    whole.write_text("".join(kept), encoding="utf-8")
+    whole.write_bytes(b"".join(kept))
     sync(whole)
     whole.replace(path)
     return dropped

@@ -12,6 +12,7 @@ from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.errors import DivergenceError, PassingError
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.files.room import require_room
+from steadyrank.pipeline.files.shapes import Rollbacks
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
 from steadyrank.pipeline.train import log as train_log
@@ -93,7 +94,7 @@ class TrainingRun:
         self.started = self.looked = time.monotonic()
         self.rollbacks: list[dict] = []
         if (phase.folder / ROLLBACKS).exists():
-            found = read_json(phase.folder / ROLLBACKS, "an interrupted run")
+            found = read_json(phase.folder / ROLLBACKS, "an interrupted run", Rollbacks)
             self.rollbacks = found["rollbacks"]
         self.board = tf.summary.create_file_writer(str(self.work / "tensorboard"))
         self._restore()

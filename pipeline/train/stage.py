@@ -28,6 +28,7 @@ from steadyrank.pipeline.files.publish import (
     replace,
     write_json,
 )
+from steadyrank.pipeline.files.shapes import Sealed, Trained
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.protocol import Kind, Setting, require
 from steadyrank.pipeline.train.log import merged
@@ -98,7 +99,7 @@ def train(
             summary = _train_phases(kind, setting, progress=progress, saved=saved)
             write_json(work / "train.json", summary)
         replace(work, output, overwrite or goes_on)
-    return read_json(output / "train.json", "a trained model")
+    return read_json(output / "train.json", "a trained model", Trained)
 
 
 def _train_phases(kind: Kind, setting: Setting, **told: Callable | None) -> dict:
@@ -113,7 +114,7 @@ def _train_phases(kind: Kind, setting: Setting, **told: Callable | None) -> dict
             if phase.number is not None:
                 write_json(done, ended[-1])
         else:
-            ended.append(read_json(done, "an interrupted run"))
+            ended.append(read_json(done, "an interrupted run", Trained))
     if phase.number is None:
         return _summary(setting, ended)
     shutil.rmtree(setting.work / "best", ignore_errors=True)
@@ -250,7 +251,8 @@ def write_inputs(config, schema, examples, work: Path) -> None:
     """Put beside the weights what they belong to; refuse to go on with something else."""
     text = config_text(config)
     if work.exists():
-        found = read_json(work / "schema.json", "an interrupted run")["fingerprint"]
+        found = read_json(work / "schema.json", "an interrupted run", Sealed)
+        found = found["fingerprint"]
         if found != schema.fingerprint:
             raise InputError(
                 f"{work} was trained on other examples (fingerprint {found[:12]}, these "

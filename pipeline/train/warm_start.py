@@ -20,6 +20,7 @@ from steadyrank.pipeline.examples.compatibility import differences, in_words
 from steadyrank.pipeline.examples.example_set import vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json, write_json
+from steadyrank.pipeline.files.shapes import WarmStarted
 from steadyrank.pipeline.train.checkpoints import found_in
 
 WARM_START_FILE = "warm_start.json"
@@ -67,7 +68,7 @@ class WarmStart:
         """What stands in a run's folder; None: it starts from fresh weights."""
         if not (work / WARM_START_FILE).exists():
             return None
-        found = read_json(work / WARM_START_FILE, "a training run")
+        found = read_json(work / WARM_START_FILE, "a training run", WarmStarted)
         return cls(**{**found, "windows": tuple(found["windows"])})
 
     def write(self, work: Path) -> None:

@@ -24,6 +24,8 @@ from steadyrank.pipeline.report.comparison import flatten
 from steadyrank.pipeline.studies.compare import compare, names_of
 from tests.pipeline.test_report import HOSTILE, Page, recorded
 
+SIZE = {"examples": 64, "batch_size": 64}
+
 
 def write_run(path, task="is_click", auc=0.7, verdict="PASS", **config):
     content = recorded(task)
@@ -34,9 +36,9 @@ def write_run(path, task="is_click", auc=0.7, verdict="PASS", **config):
         ("evaluation", "verdict.json", {"verdict": verdict, "gates": []}),
     ):
         (path / folder).mkdir(parents=True, exist_ok=True)
-        (path / folder / name).write_text(json.dumps(document))
+        (path / folder / name).write_text(json.dumps(finite(document)))
     (path / "train").mkdir()
-    lines = [json.dumps(line) for line in content["log"]]
+    lines = [json.dumps(finite({**SIZE, **line})) for line in content["log"]]
     (path / "train" / "log.jsonl").write_text("\n".join(lines))
     document = {"tasks": [{"name": task}], "train": {"epochs": 1, **config}}
     (path / "train" / "config.yaml").write_text(yaml.safe_dump(document))

@@ -36,7 +36,8 @@ def evaluated(tmp_path, model):
         content = hash_folder(model, "assets.extra")
         metrics = {"model": str(model), "content": content, "fingerprint": "f"}
         metrics["split"] = split
-        gate = {"passed": verdict == "PASS", "reason": "0.5 is below 0.7"}
+        gate = {"gate": "auc", "task": "a", "rule": "min 0.7", "verdict": "PASS"}
+        gate |= {"passed": verdict == "PASS", "reason": "0.5 is below 0.7"}
         document = {"verdict": verdict, "gates": [gate], "forced": forced}
         (path / "metrics.json").write_text(json.dumps({**metrics, "tasks": TASKS}))
         (path / "verdict.json").write_text(json.dumps(document))

@@ -57,7 +57,7 @@ def models(tmp_path_factory):
         content = hash_folder(folder / "export", "assets.extra")
         metrics = {"content": content, "split": "test", "tasks": {}, "fingerprint": "f"}
         (folder / "evaluation/metrics.json").write_text(json.dumps(metrics))
-        (folder / "evaluation/verdict.json").write_text('{"verdict": "PASS"}')
+        (folder / "evaluation/verdict.json").write_text('{"verdict": "PASS", "gates": []}')
         found.append(folder)
     return found
 

@@ -31,7 +31,9 @@ from steadyrank.pipeline.examples.example_set import (
     vocab_path,
 )
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, encode_block
+from steadyrank.pipeline.files.documents import require
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.shapes import SequenceManifest, SequenceSchemaFields
 
 ITEM = "item"
 
@@ -91,11 +93,9 @@ class SequenceSchema:
                 f"{document.get('format')!r}. It is of a ranking model, or of another "
                 "version: preprocess the log with this config."
             )
-        try:
-            found = {f.name: document[f.name] for f in dataclasses.fields(cls)}
-            return cls(**{**found, "ancestors": tuple(found["ancestors"])})
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{source} is corrupt: {error}") from None
+        require(document, SequenceSchemaFields, source)
+        found = {f.name: document[f.name] for f in dataclasses.fields(cls)}
+        return cls(**{**found, "ancestors": tuple(found["ancestors"])})
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class SequenceSet(ExampleSet):
 
     SCHEMA: ClassVar = SequenceSchema
     WHAT: ClassVar = "a set of sequences"
+    MANIFEST: ClassVar = SequenceManifest
 
     def blocks(self, path: Path) -> int:
         """How many records one of the files must give, each time that it is read."""

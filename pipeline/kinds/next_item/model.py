@@ -3,17 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from steadyrank.components.optimizers.schedules import Backoff, Rates
 from steadyrank.components.sequences.encoder import SequenceEncoder
 from steadyrank.models.next_item import NextItemModel
 from steadyrank.models.stack import grow, grow_unchanged
-from steadyrank.pipeline.config import parse_sequence_config
+from steadyrank.pipeline.config import parse_sequence_config, read_document
 from steadyrank.pipeline.config.next_item import Phase, SequenceConfig
 from steadyrank.pipeline.examples.example_set import vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.shapes import Trained, TrainedInPhases
 from steadyrank.pipeline.kinds.next_item.example_set import ITEM, SequenceSchema
 from steadyrank.pipeline.kinds.protocol import Setting
 from steadyrank.pipeline.train.optimizers import make_optimizers
@@ -79,7 +79,7 @@ def best_model(
     config: SequenceConfig, schema: SequenceSchema, trained: Path
 ) -> NextItemModel:
     """A trained model with the best weights of its last phase, not compiled."""
-    summary = read_json(trained / "train.json", TRAINED)
+    summary = read_json(trained / "train.json", TRAINED, TrainedInPhases)
     model = build(config, schema, summary["phases"][-1]["blocks"])
     load_weights(model, trained / "best")
     return model
@@ -133,11 +133,11 @@ def trained_before(
         InputError: There is no trained model, or one of another shape.
     """
     folder = Path(config.train.start_from)
-    read_json(folder / "train.json", TRAINED)
+    read_json(folder / "train.json", TRAINED, Trained)
     document = read_json(folder / "schema.json", TRAINED)
     before = SequenceSchema.from_dict(document, folder / "schema.json")
-    text = (folder / "config.yaml").read_text(encoding="utf-8")
-    theirs = parse_sequence_config(yaml.safe_load(text), str(folder / "config.yaml"))
+    place = folder / "config.yaml"
+    theirs = parse_sequence_config(read_document(place), str(place))
     _require_like(theirs, config, folder)
     depth = theirs.train.phases[-1].blocks
     source, target = (build(theirs, before, depth), build(config, schema, depth))

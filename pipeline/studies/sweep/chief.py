@@ -20,6 +20,7 @@ from keras_tuner.src.distribute import oracle_chief
 
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.shapes import Fatal
 from steadyrank.pipeline.studies.sweep.tuner import FATAL
 
 LEASE_SECONDS = 60.0  # without a sign of life a worker counts as dead
@@ -147,7 +148,7 @@ def _start(oracle):
 
 def _stop_if_fatal(output: Path) -> None:
     if (output / FATAL).exists():
-        raise InputError(read_json(output / FATAL, "a sweep")["message"])
+        raise InputError(read_json(output / FATAL, "a sweep", Fatal)["message"])
 
 
 def _revive(worker: Worker, oracle) -> None:

@@ -21,6 +21,7 @@ from steadyrank.pipeline.config import Config, SequenceConfig
 from steadyrank.pipeline.config.sweep import Constraint, Objective
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json, write_json
+from steadyrank.pipeline.files.shapes import Margin, Trained, TrialOutcome
 from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
@@ -59,7 +60,7 @@ def read_outcome(folder: Path) -> Outcome | None:
     """What ``Outcome.write`` left; None: the trial has not ended."""
     if not (folder / OUTCOME).exists():
         return None
-    return Outcome(**read_json(folder / OUTCOME, "a trial that ended"))
+    return Outcome(**read_json(folder / OUTCOME, "a trial that ended", TrialOutcome))
 
 
 def run_trial(
@@ -161,7 +162,7 @@ def _wait(process: subprocess.Popen, seconds: float) -> None:
 
 def lost(train: Path) -> str:
     """How a training that went to its end had diverged all the same; "": it had not."""
-    found = read_json(train / "train.json", "a trained model")["divergence"]
+    found = read_json(train / "train.json", "a trained model", Trained)["divergence"]
     if not found["diverged"]:
         return ""
     dead = ", ".join(found["dead_tasks"])
@@ -225,7 +226,7 @@ def objective_value(metrics: Mapping[str, Mapping], objective: Objective) -> flo
 def broken(folder: Path, config_path: Path, examples, config: AnyConfig, beat: Beat) -> str:
     """Which part of the constraint a trained trial does not keep; "": it keeps all."""
     limits: Constraint = config.sweep.constraint
-    found = read_json(folder / "train" / "train.json", "a trained model")
+    found = read_json(folder / "train" / "train.json", "a trained model", Trained)
     jumps = len(found["divergence"]["micro"])
     if limits.max_micro is not None and jumps > limits.max_micro:
         return f"the loss jumped {jumps} times; constraint.max_micro is {limits.max_micro}"
@@ -239,7 +240,8 @@ def broken(folder: Path, config_path: Path, examples, config: AnyConfig, beat: B
     status, said = run_stage(arguments, folder / "stability.log", beat)
     if status:
         return f"stability ended with status {status}: {said or 'see stability.log'}"
-    margin = read_json(folder / "stability" / "stability.json", "stability")["margin"]
+    found = read_json(folder / "stability" / "stability.json", "stability", Margin)
+    margin = found["margin"]
     if margin is None or margin >= limits.min_margin:
         return ""
     return f"margin {margin:g} is below constraint.min_margin {limits.min_margin:g}"

@@ -1,0 +1,396 @@
+"""What the JSON files of stages must hold, as far as it is read again.
+
+Keys that are not named here may be there, or not; one that is named and of another type
+makes a file corrupt, and so does one without a default that is missing.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from steadyrank.pipeline.files.documents import Document
+
+Count = Annotated[int, Field(ge=0)]
+Plain = dict[str, Any]
+
+
+class File(Document):
+    """A file of examples."""
+
+    path: str
+    split: str
+    rows: Count
+    bytes: Count
+
+
+class FileOfWindow(File):
+    """One of a ranking model's."""
+
+    window: str
+    encoding: str
+
+
+class FileOfSequences(FileOfWindow):
+    """One of a next-item model's."""
+
+    sequences: Count
+
+
+class Rows(Document):
+    """Rows, or events, of a log."""
+
+    read: Count
+    written: Count
+    duplicates: Count
+    rejected: dict[str, Count]
+    dropped: dict[str, Count] = {}
+
+
+class Split(Document):
+    """A split of ranking examples."""
+
+    rows: Count
+    windows: Annotated[dict[str, Count], Field(min_length=1)]
+
+
+class Splits(Document):
+    """All of them."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+class TaskCounts(Document):
+    """A task's rows."""
+
+    rows: Count
+    positives: Count
+    given_violations: Count
+
+
+class Manifest(Document):
+    """``manifest.json`` of either kind of examples, ``examples.json`` of a model."""
+
+    fingerprint: str
+    rows: Rows
+    config: Plain = {}
+
+
+class RankingManifest(Manifest):
+    """``manifest.json`` of ranking examples."""
+
+    files: list[FileOfWindow]
+    splits: Splits
+    tasks: dict[str, TaskCounts]
+    identity: dict[str, Plain]
+    unmatched: dict[str, Count] = {}
+
+
+class Named(Document):
+    """What has a name."""
+
+    name: str
+
+
+class MadeWith(Document):
+    """What preprocessing read of a config."""
+
+    features: list[Named] = []  # of ranking examples, which have both
+    tasks: list[Named] = []
+
+
+class GrowingManifest(Manifest):
+    """``manifest.json`` of examples that others are added to."""
+
+    config: MadeWith  # type: ignore[assignment]
+
+
+class SplitOfSequences(Document):
+    """A split of a next-item model's examples."""
+
+    rows: Count
+    sequences: Count
+
+
+class SequenceManifest(Manifest):
+    """``manifest.json`` of a next-item model's examples."""
+
+    files: list[FileOfSequences]
+    splits: Annotated[dict[str, SplitOfSequences], Field(min_length=1)]
+
+
+class FeatureFields(Document):
+    """A feature of ``schema.json``."""
+
+    name: str
+    kind: str
+    dim: Count = 0
+    raw: str = ""
+    separator: str = ""
+    max_values: Count = 0
+    pooling: str = ""
+    oov_buckets: Count = 0
+    vocabulary_size: Count = 0
+    transform: str = ""
+    mean: float = 0.0
+    std: float = 0.0
+    centre: float | None = None
+    boundaries: list[float] = []
+    table: str = ""
+
+
+class TaskFields(Document):
+    """A task of ``schema.json``."""
+
+    name: str
+    kind: str = ""
+    given: str = ""
+    transform: str = ""
+    weight: float = 0.0
+    mean: float = 0.0
+    std: float = 0.0
+    negative_rate: float = 1.0
+    positive_weight: float = 1.0
+    sample_weight: str = ""
+
+
+class RankingSchema(Document):
+    """``schema.json`` of ranking examples and models."""
+
+    features: list[FeatureFields]
+    tasks: list[TaskFields]
+    score: str
+    truths: list[str]
+    group: bool
+    fingerprint: str
+    ancestors: list[str] = []
+
+
+class SequenceSchemaFields(Document):
+    """``schema.json`` of a next-item model's examples and models."""
+
+    items: Count
+    raw: str
+    length: Annotated[int, Field(ge=1)]
+    fingerprint: str
+    ancestors: list[str]
+
+
+class Sealed(Document):
+    """``schema.json`` of either kind."""
+
+    fingerprint: str
+
+
+class Moments(Document):
+    """What a column of numbers amounted to."""
+
+    mean: float
+
+
+class MomentsOfNumbers(Moments):
+    """The same, to go on counting from."""
+
+    rows: Count
+    missing: Count
+    m2: Annotated[float, Field(ge=0)]
+    min: float | None  # of no rows
+    max: float | None
+
+
+class Statistics(Document):
+    """``statistics.json``."""
+
+    features: dict[str, Plain]
+    labels: dict[str, Moments]
+
+
+class Divergence(Document):
+    """What the detector made of a training."""
+
+    diverged: bool
+    diverged_at: int | None
+    dead_tasks: list[str]
+    micro: list[Plain]
+
+
+class Trained(Document):
+    """``train.json``, and ``done.json`` of a phase."""
+
+    epochs: Count
+    steps: Count
+    monitor: str
+    best: float | None
+    divergence: Divergence
+    rollbacks: Count = 0
+    parameters: Plain = {}
+
+
+class Phase(Document):
+    """A phase of a next-item model's training."""
+
+    blocks: Count
+
+
+class TrainedInPhases(Trained):
+    """``train.json`` of a next-item model."""
+
+    phases: Annotated[list[Phase], Field(min_length=1)]
+
+
+class Training(Document):
+    """The training, on the card of an export."""
+
+    steps: Count
+    versions: dict[str, str]
+
+
+class ReadColumn(Named):
+    """A feature, and the column that it is read from."""
+
+    column: str
+
+
+class CardConfig(Document):
+    """The config that an export was made with."""
+
+    features: list[ReadColumn] = []
+    serving: Plain = {}
+
+
+class Card(Document):
+    """``card.json``."""
+
+    schema_: Plain = Field(alias="schema")
+    config: CardConfig
+    training: Training
+
+
+class Gate(Document):
+    """A gate's verdict."""
+
+    gate: str
+    task: str | None
+    rule: str | None
+    verdict: str
+    reason: str
+    passed: bool
+
+
+class Forced(Document):
+    """Why a model was let through."""
+
+    reason: str
+
+
+class Verdict(Document):
+    """``verdict.json``."""
+
+    verdict: str | None
+    gates: list[Gate]
+    forced: Forced | None = None
+
+
+class Metrics(Document):
+    """``metrics.json``."""
+
+    tasks: dict[str, Plain]
+    content: str | None = None
+    split: str | None = None
+
+
+class ReleaseEntry(Document):
+    """A version that was released."""
+
+    version: Annotated[int, Field(ge=1)]
+    content: str
+
+
+class Blessed(Document):
+    """``blessed.json``."""
+
+    current: Annotated[int, Field(ge=1)]
+    content: str
+    releases: Annotated[list[ReleaseEntry], Field(min_length=1)]
+
+
+class Night(Document):
+    """``night.json``."""
+
+    verdict: str
+    content: str | None
+    left_out: str | None
+    reasons: list[str]
+
+
+class Probe(Document):
+    """A run of a ladder."""
+
+    steps: Count
+
+
+class Margin(Document):
+    """``stability.json``."""
+
+    fingerprint: str
+    margin: float | None
+    probes: list[Probe] = []
+    windows: list[Any] = []
+
+
+class TrialOutcome(Document):
+    """``outcome.json`` of a trial."""
+
+    status: str
+    value: float | None
+    message: str
+    metrics: dict[str, Plain]
+    seconds: float
+
+
+class Fatal(Document):
+    """Why a sweep's worker ended."""
+
+    message: str
+
+
+class Rollbacks(Document):
+    """Where a training went back."""
+
+    rollbacks: list[Plain]
+
+
+class WarmStarted(Document):
+    """Where a training started from."""
+
+    checkpoint: str
+    schema_: Plain = Field(alias="schema")
+    steps: Count
+    windows: list[str]
+
+
+class LogLine(Document):
+    """A line of ``log.jsonl``: of a window, an epoch or a rollback."""
+
+    step: Count
+    epoch: Count = 0
+    phase: Count | None = None
+    validation: dict[str, Plain] = {}
+    progressive: dict[str, Plain] = {}
+
+
+class StepLine(LogLine):
+    """One of a step."""
+
+    loss: float | None
+    losses: dict[str, float | None]
+    examples: Count
+    batch_size: Count
+    clipping: dict[str, float | None] = {}
+
+
+class Complete(Document):
+    """``_COMPLETE.json`` of a folder on object storage: name -> bytes."""
+
+    bytes: dict[str, Count]
