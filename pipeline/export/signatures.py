@@ -14,6 +14,7 @@ from steadyrank.models.features import MISSING_INTEGER, Feature
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.models.ranker import RankingModel
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
+from steadyrank.pipeline.export.vocabulary_table import lines_of
 
 TYPES = {"string": tf.string, "integer": tf.int64, "float": tf.float32}
 MISSING = {"string": "", "integer": MISSING_INTEGER, "float": float("nan")}
@@ -68,7 +69,7 @@ class ServingModule(tf.Module):
         self.weights = list(model.dense_variables) + _tables(model, embedding_dtype)
         self.weights += model.smears.values()
         self.tables = {
-            feature.name: _table(feature, vocab_path(vocab, feature.name))
+            feature.name: lines_of(vocab_path(vocab, feature.name), TYPES[feature.raw])
             for feature in schema.features
             if feature.kind != "numeric" and feature.vocabulary_size
         }
@@ -186,19 +187,6 @@ def _missing(feature: Feature):
 def is_listed(feature: Feature) -> bool:
     """Whether a row's values come as a list, not in one string."""
     return bool(feature.max_values) and not feature.separator
-
-
-def _table(feature: Feature, path: Path) -> tf.lookup.StaticHashTable:
-    """A vocabulary file as a table from value to line number; -1 where unknown."""
-    text = feature.raw == "string"
-    lines = tf.lookup.TextFileInitializer(
-        str(path),
-        TYPES[feature.raw],
-        tf.lookup.TextFileIndex.WHOLE_LINE if text else 0,
-        tf.int64,
-        tf.lookup.TextFileIndex.LINE_NUMBER,
-    )
-    return tf.lookup.StaticHashTable(lines, -1)
 
 
 def raw_type(feature: Feature) -> tf.DType:

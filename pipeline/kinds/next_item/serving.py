@@ -8,6 +8,7 @@ import tensorflow as tf
 from steadyrank.models.next_item import NextItemModel
 from steadyrank.pipeline.examples.example_set import vocab_path
 from steadyrank.pipeline.export.signatures import ENCODED, MISSING, RAW, TYPES
+from steadyrank.pipeline.export.vocabulary_table import lines_of, values_of
 from steadyrank.pipeline.kinds.next_item.example_set import ITEM, SequenceSchema
 
 HISTORY, ITEMS, SCORES = "history", "items", "scores"
@@ -51,12 +52,9 @@ class NextItemModule(tf.Module):
         self.schema, self.k = schema, min(k, schema.items)
         self.exclude_seen = exclude_seen
         self.weights = [*model.dense_variables, *model.embedding_variables]
-        lines, values = tf.lookup.TextFileIndex.LINE_NUMBER, _column(schema)
-        path, kind = str(vocab_path(vocab, ITEM)), TYPES[schema.raw]
-        to_line = (path, kind, values, tf.int64, lines)
-        to_value = (path, tf.int64, lines, kind, values)
-        self.lines = _table(to_line, -1)
-        self.values = _table(to_value, MISSING[schema.raw])
+        path, kind = vocab_path(vocab, ITEM), TYPES[schema.raw]
+        self.lines = lines_of(path, kind)
+        self.values = values_of(path, kind, MISSING[schema.raw])
         raw = tf.TensorSpec([None, None], kind, HISTORY)
         ids = tf.TensorSpec([None, schema.history], tf.int32, HISTORY)
         self.functions = {
@@ -120,15 +118,6 @@ def visible(scores, seen=None):
         nothing = tf.fill(tf.shape(rows), tf.constant(float("-inf"), scores.dtype))
         scores = tf.tensor_scatter_nd_update(scores, where, nothing)
     return scores[:, :-1]
-
-
-def _column(schema: SequenceSchema) -> int:
-    """Where a line of the vocabulary holds its item."""
-    return tf.lookup.TextFileIndex.WHOLE_LINE if schema.raw == "string" else 0
-
-
-def _table(initializer: tuple, default) -> tf.lookup.StaticHashTable:
-    return tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(*initializer), default)
 
 
 def _function(function, spec: tf.TensorSpec):
