@@ -22,6 +22,7 @@ from steadyrank.pipeline.files.errors import (
     PassingError,
     foreseen,
 )
+from steadyrank.pipeline.files.lifeline import end_with_parent
 from steadyrank.pipeline.files.printable import printable
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
@@ -103,6 +104,7 @@ def ended_by_sigterm() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit status."""
     be_quiet()
+    end_with_parent()
     try:
         with ended_by_sigterm():
             status = app(arguments, standalone_mode=False) or 0

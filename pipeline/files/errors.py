@@ -28,6 +28,7 @@ class DivergenceError(RuntimeError):
 # of boto3, botocore, urllib3 and Python, which are not imported for their names
 UNANSWERED = {
     "ConnectionError",
+    "FlexibleChecksumError",
     "HTTPClientError",
     "IncompleteReadError",
     "PassingError",
@@ -106,22 +107,23 @@ def fault(message: str, cause: Exception) -> InputError | PassingError:
         message: Of the error.
         cause: What a file system raised.
     """
-    return (PassingError if _passes(cause) else InputError)(message)
+    return (PassingError if passes(cause) else InputError)(message)
 
 
-def _passes(cause: Exception) -> bool:
+def passes(cause: Exception) -> bool:
+    """Whether what a file system raised may be gone at the next try."""
     if no_space(cause):
         return True
     parts = getattr(cause, "exception_details", None)  # of Beam, by file
     if isinstance(parts, dict):
-        return any(_passes(part) for part in parts.values() if part is not cause)
+        return any(passes(part) for part in parts.values() if part is not cause)
     response = getattr(cause, "response", None)  # of boto3
     response = response if isinstance(response, dict) else {}
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     status = status or getattr(cause, "code", None)  # of Beam and of Google
     if isinstance(status, int):
         code = response.get("Error", {}).get("Code")
-        return status >= 500 or status in (408, 429) or code in THROTTLED
+        return status >= 500 or status in (408, 412, 429) or code in THROTTLED
     return any(kind.__name__ in UNANSWERED for kind in type(cause).__mro__)
 
 

@@ -17,6 +17,12 @@ import tempfile
 from collections.abc import Iterator
 
 from steadyrank.pipeline.files.errors import InputError, PassingError, fault
+from steadyrank.pipeline.files.object_reader import (
+    BLOCK_BYTES,
+    ObjectReader,
+    asked_again,
+    buffered,
+)
 from steadyrank.pipeline.files.urls import SCHEMES, Url
 
 SETTINGS = (
@@ -51,9 +57,14 @@ def sizes(url: Url) -> dict[str, int]:
         PassingError: The service does not answer, or has too much to do.
     """
     prefix = f"{url.rstrip('/')}/"
-    with _naming(url):
-        found = _files(url).sizes(prefix)
+    found = starting_with(prefix)
     return {path.removeprefix(prefix): size for path, size in found.items()}
+
+
+def starting_with(prefix: str) -> dict[str, int]:
+    """Objects whose URL begins with a text: URL -> bytes; see ``sizes``."""
+    with _naming(prefix):
+        return _files(prefix).sizes(prefix)
 
 
 def read_bytes(url: Url) -> bytes:
@@ -97,10 +108,22 @@ def write_bytes_if(url: Url, content: bytes, tag: str | None) -> bool:
         return _files(url).read_tagged(url)[0] == content
 
 
-def read_into(url: Url, file) -> None:
-    """Copy an object into an open file, block by block."""
+def read_into(url: Url, file) -> int:
+    """Copy an object into an open file, block by block; gives the number of bytes."""
     with _naming(url):
         _files(url).read(url, file)
+    return file.tell()
+
+
+def open_object(url: str) -> io.BufferedIOBase:
+    """An object to be read; what fails while it is read has the service's own errors.
+
+    Raises:
+        InputError: There is none, or the credentials do not open it.
+        PassingError: The service does not answer, or has too much to do.
+    """
+    with _naming(url):
+        return _files(url).open(url)
 
 
 def write_from(source, url: Url) -> None:
@@ -130,8 +153,11 @@ class _BeamFiles:
         found = self.systems.match([prefix + "**"])[0].metadata_list
         return {item.path: item.size_in_bytes for item in found}
 
+    def open(self, url: str) -> io.BufferedIOBase:
+        return self.systems.open(url, compression_type="uncompressed")
+
     def read(self, url: str, file) -> None:
-        with self.systems.open(url, compression_type="uncompressed") as source:
+        with self.open(url) as source:
             shutil.copyfileobj(source, file, 1 << 20)
 
     def write(self, source, url: str) -> None:
@@ -166,16 +192,26 @@ class _S3Files:
         self.client = boto3.client("s3", config=Config(retries=retries, **waits))
 
     def sizes(self, prefix: str) -> dict[str, int]:
+        return asked_again(lambda: self._listed(prefix))
+
+    def _listed(self, prefix: str) -> dict[str, int]:
         bucket, key = _bucket_and_key(prefix)
         pages = self.client.get_paginator("list_objects_v2")
         found = {}
         for page in pages.paginate(Bucket=bucket, Prefix=key):
+            if "KeyCount" not in page:  # an answer without a body lists nothing, either
+                raise PassingError(f"{prefix}: what is there was not listed. Try again.")
             for item in page.get("Contents", ()):
                 found[f"s3://{bucket}/{item['Key']}"] = item["Size"]
         return found
 
+    def open(self, url: str) -> io.BufferedIOBase:
+        place, named = _bucket_and_key(url), functools.partial(_naming, url)
+        return buffered(ObjectReader(self.client, *place, named))
+
     def read(self, url: str, file) -> None:
-        self.client.download_fileobj(*_bucket_and_key(url), file)
+        with self.open(url) as source:
+            shutil.copyfileobj(source, file, BLOCK_BYTES)
 
     def write(self, source, url: str) -> None:
         # boto3 closes what it was given to upload
@@ -191,11 +227,22 @@ class _S3Files:
 
     def read_tagged(self, url: str) -> tuple[bytes | None, str]:
         bucket, key = _bucket_and_key(url)
+
+        def ask() -> tuple[bytes, str]:
+            with ObjectReader(self.client, bucket, key) as reader:
+                return reader.readall(), reader.tag
+
         try:
-            found = self.client.get_object(Bucket=bucket, Key=key)
-        except self.client.exceptions.NoSuchKey:
+            return asked_again(ask)
+        except self.client.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            self._require_bucket(bucket)
             return None, ABSENT
-        return found["Body"].read(), found["ETag"]
+
+    def _require_bucket(self, bucket: str) -> None:
+        """Raise where it is the bucket that is missing; HEAD does not tell."""
+        self.client.head_bucket(Bucket=bucket)
 
     def write_if(self, content: bytes, url: str, tag: str) -> bool:
         bucket, key = _bucket_and_key(url)
@@ -253,7 +300,7 @@ def let_beam_read(path: str) -> None:
 
 def _explain(url: str, error: Exception) -> str:
     bucket = _bucket_and_key(url)[0]
-    response = getattr(error, "response", {})
+    response = getattr(error, "response", None) or {}
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code = response.get("Error", {}).get("Code")
     operation = getattr(error, "operation_name", None)

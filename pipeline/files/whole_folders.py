@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from steadyrank.pipeline.files.documents import parse
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.object_store import (
     delete,
     read_bytes,
@@ -90,7 +90,15 @@ def fetch(url: Url, folder: Path, takes: Callable[[str], bool] = lambda name: Tr
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
-                read_into(url / name, file)
+                _require_size(url / name, read_into(url / name, file), found[name])
+
+
+def _require_size(url: Url, received: int, wanted: int) -> None:
+    if received != wanted:
+        raise PassingError(
+            f"{url} holds {wanted} bytes, and {received} came. It was replaced, or cut off "
+            "on its way: try again."
+        )
 
 
 def send(folder: Path, url: Url) -> None:

@@ -26,6 +26,7 @@ from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.examples.identity import union
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import (
+    finite,
     publish,
     read_json,
     refuse_existing,
@@ -132,7 +133,8 @@ def write_learned(learned: vocab.Learned, output: str) -> dict:
         with create_file(str(vocab_path(Path(output) / "vocab", name))) as file:
             file.write(learned.text(name))
     with create_file(f"{output}/statistics.json") as file:
-        file.write(json.dumps(learned.statistics, indent=1, default=str).encode())
+        found = finite(learned.statistics)  # of no rows there is no range
+        file.write(json.dumps(found, indent=1, default=str).encode())
     return learned.schema.to_dict()
 
 

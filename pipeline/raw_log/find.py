@@ -6,10 +6,11 @@ import re
 import urllib.parse
 from dataclasses import dataclass, field
 
+from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from steadyrank.pipeline.files.errors import InputError, fault
-from steadyrank.pipeline.files.object_store import let_beam_read
+from steadyrank.pipeline.files.object_store import let_beam_read, starting_with
 
 WILD = re.compile(r"[*?\[]")
 TABLES = {"_delta_log": "Delta", ".hoodie": "Hudi"}
@@ -105,12 +106,22 @@ def partitions(path: str) -> dict[str, str | None]:
 
 def _match(pattern: str) -> list[str]:
     """The files of a pattern, in which ``[[]`` is ``[``, as Beam does not have it."""
+    if pattern.startswith("s3://"):
+        return _match_objects(pattern)
     try:
         found = FileSystems.match([pattern.replace("[[]", "?")])[0].metadata_list
     except Exception as error:  # each file system has errors of its own
         raise fault(f"cannot look for {pattern}: {error}", error) from None
     paths = sorted(metadata.path for metadata in found if metadata.path[-1:] != "/")
     return [p for p in paths if "[[]" not in pattern or fnmatch.fnmatchcase(p, pattern)]
+
+
+def _match_objects(pattern: str) -> list[str]:
+    """The same of S3, whose answers are waited for as long as everywhere."""
+    wild = re.compile(FileSystem.translate_pattern(pattern.replace("[[]", "?")))
+    paths = sorted(starting_with(WILD.split(pattern)[0]))
+    found = [path for path in paths if wild.fullmatch(path) and path[-1] != "/"]
+    return [p for p in found if "[[]" not in pattern or fnmatch.fnmatchcase(p, pattern)]
 
 
 def _literal(pattern: str, local: bool) -> str:

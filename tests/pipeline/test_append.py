@@ -17,8 +17,10 @@ from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import preprocess
+from steadyrank.pipeline.preprocess import append
 from steadyrank.pipeline.preprocess.beam_job import check_rejected
 from steadyrank.pipeline.preprocess.plan import Addition
+from steadyrank.pipeline.preprocess.vocabulary import Moments
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES as DAYS
 from tests.pipeline.tiny import config_on
@@ -190,3 +192,9 @@ def test_what_cannot_be_added_is_refused(log, first, config, said):
     with pytest.raises(InputError, match=said):
         preprocess(config, log, first.parent / "refused", addition=Addition(first))
     assert not (first.parent / "refused").exists()
+
+
+def test_a_column_that_held_no_value_yet_begins_with_the_first_ones():
+    none = {"rows": 0, "mean": 0.0, "m2": 0.0, "min": None, "max": None, "missing": 4}
+    some = Moments.of(np.array([3.0, 5.0]), missing=1)
+    assert append._moments(none) + some == Moments(2, 4.0, 2.0, 3.0, 5.0, 5)

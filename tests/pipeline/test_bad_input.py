@@ -841,9 +841,12 @@ def made_before(folder) -> Path:
     for stage in ("examples", "train", "export/1/assets.extra", "evaluation"):
         (run / stage).mkdir(parents=True)
     config = parse_config(document, "c")
-    write_json(run / "examples/manifest.json", {"config": read_by_preprocessing(config)})
+    rows = {"read": 0, "written": 0, "duplicates": 0, "rejected": {}}
+    manifest = {"fingerprint": "f", "rows": rows, "config": read_by_preprocessing(config)}
+    write_json(run / "examples/manifest.json", manifest)
     (run / "train" / "config.yaml").write_text(yaml.safe_dump(document))
-    card = {"config": config.model_dump(mode="json")}
+    training = {"steps": 1, "versions": {}}
+    card = {"schema": {}, "training": training, "config": config.model_dump(mode="json")}
     write_json(run / "export/1/assets.extra/card.json", card)
     for marker in ("train/train.json", "export/1/saved_model.pb"):
         (run / marker).touch()

@@ -291,6 +291,16 @@ def test_a_crash_is_tried_again_once_and_a_divergence_is_not(tmp_path):
     assert found["counts"]["crashed"] == 1
 
 
+def test_a_trial_that_has_to_wait_ends_the_sweep_and_is_no_crash(tmp_path):
+    whole = sweep(make_space(), None, tmp_path / "whole", run=Fake())
+    fake = Fake(trial_2=PassingError("trial 2: it is in use by process 7"))
+    with pytest.raises(PassingError, match="in use by process 7"):
+        sweep(make_space(), None, tmp_path / "out", run=fake)
+    found = sweep(make_space(), None, tmp_path / "out", run=Fake(), resume=True)
+    assert found["counts"] == whole["counts"] == {"completed": 6}
+    assert found["best_value"] == whole["best_value"]
+
+
 def test_where_all_diverge_the_command_says_so(tmp_path):
     fake = Fake(**{f"trial_{n}": "diverged" for n in range(6)})
     with pytest.raises(DivergenceError, match="6 diverged"):
@@ -590,12 +600,15 @@ def stage(monkeypatch, tmp_path):
             output = arguments[arguments.index("--output") + 1]
             output.mkdir(parents=True, exist_ok=True)
             if arguments[0] == "stability":
-                write_json(output / "stability.json", {"margin": margin})
+                content = {"fingerprint": "f", "margin": margin}
+                write_json(output / "stability.json", content)
             elif status == 0:
                 lines = {"step": 1, "epoch": 0, "validation": VALIDATION}
                 (output / "log.jsonl").write_text(json.dumps(lines) + "\n")
                 divergence = {"diverged": False, "micro": [{}] * micro}
-                write_json(output / "train.json", {"divergence": divergence})
+                divergence |= {"diverged_at": None, "dead_tasks": []}
+                summary = {"epochs": 1, "steps": 1, "monitor": "auc", "best": 0.7}
+                write_json(output / "train.json", {**summary, "divergence": divergence})
             return (0, "") if arguments[0] == "stability" else (status, said)
 
         monkeypatch.setattr(trial, "run_stage", run_stage)
@@ -627,6 +640,8 @@ def test_exit_statuses_become_outcomes(stage, tmp_path):
     with pytest.raises(InputError, match="unknown key"):
         stage(2, "train.epoch: unknown key")
     assert "--overwrite" in calls[-1]
+    with pytest.raises(PassingError, match="t: it is in use by process 7.*--resume"):
+        stage(75, "it is in use by process 7.")
     _, calls = stage(0, goes_on=True)
     assert "--resume" in calls[-1] and "--overwrite" not in calls[-1]
 

@@ -8,14 +8,14 @@ import itertools
 
 import fastavro
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.raw_log.arrow_types import plain_type
 from steadyrank.pipeline.raw_log.formats.base import (
     BATCH_ROWS,
     EmptyFile,
     Format,
+    open_file,
     require_different,
     size_of,
 )
@@ -58,14 +58,14 @@ class Avro(Format):
         size = size_of(path)
         if not size:
             raise EmptyFile(path, "0 bytes")
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             schema = _columns(path, fastavro.reader(file).writer_schema)
         require_different(path, schema.names)
         fields = [(field.name, plain_type(field.type)) for field in schema]
         return [None], pa.schema(fields), size // BYTES_A_ROW
 
     def read(self, path, part):
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             records, line = fastavro.reader(file), 1
             schema = _columns(path, records.writer_schema)
             while some := self._taken(records):
@@ -76,6 +76,8 @@ class Avro(Format):
     def _taken(self, records) -> list[dict]:
         try:
             return list(itertools.islice(records, BATCH_ROWS))
+        except (OSError, InputError, PassingError):
+            raise
         except Exception as error:  # each codec has errors of its own
             raise ValueError(f"{type(error).__name__}: {error}") from None
 

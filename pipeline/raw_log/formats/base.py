@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
 from steadyrank.pipeline.files.errors import InputError, PassingError, fault
+from steadyrank.pipeline.files.object_store import open_object
 from steadyrank.pipeline.raw_log.columns import is_text, without_markers
 
 BATCH_ROWS = 65_536
@@ -173,11 +173,17 @@ class EmptyFile(InputError):
         self.why = why
 
 
+def open_file(path: str):
+    """A file, or an object, as it is: packed where it is."""
+    return open_object(path) if "://" in path else open(path, "rb")  # noqa: SIM115
+
+
 def size_of(path: str) -> int:
     """Bytes of a file."""
     if "://" not in path:
         return os.path.getsize(path)
-    return FileSystems.match([path])[0].metadata_list[0].size_in_bytes
+    with open_file(path) as file:
+        return file.seek(0, os.SEEK_END)
 
 
 def require_different(path: str, names: list[str], advice: str = "") -> None:

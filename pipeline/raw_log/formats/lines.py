@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.raw_log.formats.base import PACKED, Form
+from steadyrank.pipeline.raw_log.formats.base import PACKED, Form, open_file
 from steadyrank.pipeline.raw_log.formats.texts import NOT_UTF8
 
 BLOCK_BYTES = 16 << 20
@@ -48,7 +46,7 @@ def open_text(path: str, form: Form):
 
     Beam's own unpacking is not one that Arrow can read from, and hides a cut end.
     """
-    raw = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    raw = open_file(path)
     codec = PACKED.get(f".{path.rpartition('.')[2].lower()}")
     file = pa.CompressedInputStream(pa.PythonFile(raw), codec) if codec else raw
     return _Recoded(path, file, form.encoding) if form.encoding else file

@@ -3,12 +3,11 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.orc
-from apache_beam.io.filesystems import FileSystems
 
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.arrow_types import is_wide, plain_type
 from steadyrank.pipeline.raw_log.columns import is_list
-from steadyrank.pipeline.raw_log.formats.base import Format, require_different
+from steadyrank.pipeline.raw_log.formats.base import Format, open_file, require_different
 from steadyrank.pipeline.raw_log.formats.parquet import typed_batch
 
 
@@ -20,14 +19,14 @@ class Orc(Format):
     def look(self, path):
         if self.form.columns:
             raise InputError(f"{path}: an ORC file names its columns. Remove data.columns.")
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             orc = pyarrow.orc.ORCFile(file)
             require_different(path, orc.schema.names)
             fields = [(f.name, self._held_type(orc, f)) for f in orc.schema]
             return list(range(orc.nstripes)), pa.schema(fields), orc.nrows
 
     def read(self, path, part):
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             orc = pyarrow.orc.ORCFile(file)
             # a stripe does not say how many rows the ones before it have
             line = 1 + sum(len(orc.read_stripe(n, columns=[])) for n in range(part))

@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.arrow_types import is_wide, plain_table, plain_type
@@ -13,6 +12,7 @@ from steadyrank.pipeline.raw_log.formats.base import (
     BATCH_ROWS,
     Batch,
     Format,
+    open_file,
     require_different,
 )
 from steadyrank.pipeline.raw_log.formats.texts import NOT_UTF8, malformed_lines, readable
@@ -28,7 +28,7 @@ class Parquet(Format):
             raise InputError(
                 f"{path}: a Parquet file names its columns. Remove data.columns."
             )
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             parquet = _opened(file)
             schema = parquet.schema_arrow
             require_different(path, schema.names)
@@ -37,7 +37,7 @@ class Parquet(Format):
             return groups, pa.schema(fields), parquet.metadata.num_rows
 
     def read(self, path, part):
-        with FileSystems.open(path) as file:
+        with open_file(path) as file:
             parquet = _opened(file)
             groups = (parquet.metadata.row_group(g).num_rows for g in range(part))
             line = sum(groups) + 1

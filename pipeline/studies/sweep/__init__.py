@@ -25,7 +25,7 @@ from keras_tuner.src.distribute import oracle_client
 
 from steadyrank.pipeline.config import Config, parse_any_config, read_document
 from steadyrank.pipeline.examples.compatibility import require_made_for
-from steadyrank.pipeline.files.errors import DivergenceError, InputError
+from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.kinds import kind_of
@@ -164,6 +164,7 @@ def sweep(
     Raises:
         InputError: Something does not suit, or a trial's config was refused.
         DivergenceError: Every trial diverged.
+        PassingError: A trial could not go on for now.
     """
     if workers < 1:
         raise InputError(f"--workers must be at least 1. Received: {workers}.")
@@ -302,6 +303,8 @@ def _search(tuner: SweepTuner) -> None:
     try:
         tuner.search()
     except FatalError as error:
+        if isinstance(error.__cause__, PassingError):
+            raise error.__cause__ from None
         raise InputError(str(error)) from error
 
 

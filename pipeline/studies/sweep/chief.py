@@ -18,6 +18,7 @@ import grpc
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief
 
+from steadyrank.pipeline.files import lifeline
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.shapes import Fatal
@@ -74,12 +75,12 @@ class Worker:
         """Start it, or start it again."""
         self.starts += 1
         with self.log.open("a", encoding="utf-8") as file:
-            self.process = subprocess.Popen(
+            self.process = lifeline.start(
                 self.command,
+                self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=self.environment,
                 start_new_session=True,
             )
 

@@ -19,7 +19,8 @@ import yaml
 
 from steadyrank.pipeline.config import Config, SequenceConfig
 from steadyrank.pipeline.config.sweep import Constraint, Objective
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files import lifeline
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.files.shapes import Margin, Trained, TrialOutcome
 from steadyrank.pipeline.kinds import kind_of
@@ -27,7 +28,7 @@ from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
 OUTCOME = "outcome.json"
 POLL_SECONDS = 0.5
-BAD_INPUT, DIVERGED = 2, 3  # exit statuses of ``steadyrank train``
+BAD_INPUT, DIVERGED, PASSING = 2, 3, 75  # exit statuses of ``steadyrank train``
 COMPLETED = "completed"
 AnyConfig = Config | SequenceConfig
 Beat = Callable[[], None]  # called while a trial runs
@@ -85,6 +86,7 @@ def run_trial(
 
     Raises:
         InputError: ``train`` refused its config or its input.
+        PassingError: It could not go on for now: another is at it, a disk is full.
     """
     started, sweep = time.monotonic(), config.sweep
     settings = {**document, "train": {**document.get("train", {}), "on_divergence": "stop"}}
@@ -99,6 +101,8 @@ def run_trial(
     seconds = round(time.monotonic() - started, 1)
     if status == BAD_INPUT:
         raise InputError(f"trial {folder.name}: {said}")
+    if status == PASSING:
+        raise PassingError(f"trial {folder.name}: {said} What is done is kept: --resume.")
     if status == DIVERGED:
         return Outcome("diverged", message=said, seconds=seconds)
     if status != 0:
@@ -138,9 +142,8 @@ def run_stage(arguments: list, log: Path, beat: Beat) -> tuple[int, str]:
     outer = {k: v for k, v in os.environ.items() if not k.startswith("KERASTUNER_")}
     command = [sys.executable, "-m", "steadyrank", *map(str, arguments)]
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=outer
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file}
+        process = lifeline.start(command, outer, **streams)
         try:
             while process.poll() is None:
                 beat()

@@ -15,7 +15,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalRuntimeError
 from keras_tuner.src import config as keras_tuner_config
 
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.publish import write_json
 from steadyrank.pipeline.studies.sweep.oracles import NAME
 from steadyrank.pipeline.studies.sweep.space import Space
@@ -101,6 +101,8 @@ class SweepTuner(BaseTuner):
                 raise  # the chief is gone; what was trained stays for --resume
             except Exception as error:  # KerasTuner would call any fault a bad trial
                 said = str(error)
+                if isinstance(error, PassingError):  # another worker may try it
+                    raise FatalRuntimeError(said) from error
                 if not isinstance(error, InputError):
                     said = f"trial {trial.trial_id}: {type(error).__name__}: {said}"
                 write_json(self.output / FATAL, {"message": said})
