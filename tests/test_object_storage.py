@@ -229,7 +229,7 @@ def test_a_rollback_withdraws_what_is_served_and_loses_nothing(s3, tmp_path):
         (tmp_path / version / "saved_model.pb").write_text(version)
         send(tmp_path / version, s3 / "store" / version)
     object_store._files(s3).delete([s3 / "store/4" / MARKER])
-    entries = [{"version": n, "verdict": "PASS", "forced": None} for n in (1, 2)]
+    entries = [{"version": n, "verdict": "PASS", "content": "c"} for n in (1, 2)]
     blessed = {"current": 2, **entries[-1], "releases": entries}
     object_store.write_bytes(s3 / "store" / "blessed.json", json.dumps(blessed).encode())
     for current in (2, 1):
@@ -245,7 +245,10 @@ def test_a_rollback_withdraws_what_is_served_and_loses_nothing(s3, tmp_path):
 
 def test_a_folder_of_exports_is_no_release_folder(s3, tmp_path):
     exported = s3 / "exports" / "1"
-    for name, text in (("saved_model.pb", "1"), ("metrics.json", '{"split": "test"}')):
+    for name, text in (
+        ("saved_model.pb", "1"),
+        ("metrics.json", '{"split": "test", "tasks": {}}'),
+    ):
         (tmp_path / name).write_text(text)
     (tmp_path / "verdict.json").write_text('{"verdict": "PASS", "gates": []}')
     send(tmp_path, exported)

@@ -79,6 +79,13 @@ def foreseen(error: Exception) -> InputError | PassingError | None:
     return PassingError(f"the system failed: {said}. Try again, or look at the disk.")
 
 
+def unwritable(place: object, error: OSError) -> InputError | PassingError:
+    """The error to raise where a folder or file cannot be made."""
+    if error.errno in MENDABLE:
+        return InputError(f"cannot write {place}: {error.strerror}. Choose another place.")
+    return foreseen(error) or PassingError(f"cannot write {place}: {error}. Try again.")
+
+
 def _shortened(name: object) -> str:
     text = "a file" if name is None else str(name)
     return text if len(text) <= 300 else f"{text[:300]}..."

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.files.errors import InputError, PassingError, unwritable
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def locked(path: Path, what: Path | None = None, needed: bool = True) -> Iterato
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot write {path.parent}: {error.strerror}.") from None
+        raise unwritable(path.parent, error) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ from pathlib import Path
 from steadyrank.pipeline.files.checksum import checksum_of
 from steadyrank.pipeline.files.documents import Document, parse
 from steadyrank.pipeline.files.durable import exchange, sync, sync_tree
-from steadyrank.pipeline.files.errors import InputError, no_space
+from steadyrank.pipeline.files.errors import InputError, no_space, unwritable
 from steadyrank.pipeline.files.scratch import scratch
 
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
@@ -76,8 +76,7 @@ def publish(path: Path, overwrite: bool = False) -> Iterator[Path]:
             here = scratch(path.parent, f".{path.name}.partial-")
             partial = stack.enter_context(here)
         except OSError as error:
-            unwritable = InputError(f"cannot write {path}: {error.strerror}")
-            raise no_space(error, path) or unwritable from None
+            raise no_space(error, path) or unwritable(path, error) from None
         try:
             yield partial
             replace(partial, path, overwrite)
@@ -163,9 +162,7 @@ def make_room(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"cannot make the folder {path.parent}: {error.strerror}. Name another."
-        ) from None
+        raise unwritable(path.parent, error) from None
     return path
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import apache_beam as beam
 
-from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.files.errors import InputError, PassingError, unwritable
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import (
     read_json,
@@ -105,7 +105,7 @@ def _work_folder(plan: ScorePlan, output: Path, resume: bool) -> Path:
         for name in (PARTS, REJECTED, NOTES):
             (work / name).mkdir(parents=True)
     except OSError as error:
-        raise InputError(f"cannot write {work}: {error.strerror}.") from None
+        raise unwritable(work, error) from None
     write_json(work / PLAN, plan.same())
     return work
 

@@ -20,7 +20,7 @@ import yaml
 from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
 from steadyrank.pipeline.config import load_same_config
 from steadyrank.pipeline.examples.compatibility import require_made_for, require_same
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, unwritable
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import (
     read_json,
@@ -264,7 +264,7 @@ def write_inputs(config, schema, examples, work: Path) -> None:
     try:
         work.mkdir(parents=True)
     except OSError as error:
-        raise InputError(f"cannot write {work}: {error.strerror}") from None
+        raise unwritable(work, error) from None
     shutil.copytree(examples.path / "vocab", work / "vocab")
     shutil.copy(examples.path / "manifest.json", work / "examples.json")
     write_json(work / "schema.json", schema.to_dict())

@@ -25,7 +25,12 @@ from keras_tuner.src.distribute import oracle_client
 
 from steadyrank.pipeline.config import Config, parse_any_config, read_document
 from steadyrank.pipeline.examples.compatibility import require_made_for
-from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
+from steadyrank.pipeline.files.errors import (
+    DivergenceError,
+    InputError,
+    PassingError,
+    unwritable,
+)
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.kinds import kind_of
@@ -259,7 +264,7 @@ def _prepare(output: Path, space: Space, resume: bool, overwrite: bool) -> None:
     try:
         (output / PROJECT).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror}") from None
+        raise unwritable(output, error) from None
     (output / FATAL).unlink(missing_ok=True)
     write_json(output / STATE, state)
 
