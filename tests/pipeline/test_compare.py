@@ -172,7 +172,7 @@ def test_a_folder_that_is_missing_is_made_and_what_cannot_be_is_refused(tmp_path
     with pytest.raises(InputError, match="a is a folder"):
         compare(runs, tmp_path / "a")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot make the folder .*file"):
+    with pytest.raises(InputError, match="cannot write .*file"):
         compare(runs, tmp_path / "file" / "page.html")
 
 

@@ -374,7 +374,7 @@ def test_serve_check_on_the_command_line(folder, examples, tmp_path, monkeypatch
     [
         ("s3://bucket/check.json", "local folders only. Received: s3://bucket/check.json"),
         (".", "is a folder"),
-        ("file/check.json", "cannot make the folder"),
+        ("file/check.json", "cannot write"),
     ],
 )
 def test_serve_check_refuses_an_output_that_cannot_be(
