@@ -42,7 +42,7 @@ def model_of(features: list[Feature], settings: Mapping, seed: int) -> RankingMo
     """A model of one task with all its weights, not compiled."""
     task = Task(TASK, mean=0.25)
     settings = {"embedding_dim": DIM, "tower_units": [], **settings}
-    return build_model(features, [task], TASK, settings, seed)
+    return build_model(features, [task], TASK, settings, seed=seed)
 
 
 def named(ids, numbers) -> dict:

@@ -167,7 +167,7 @@ def settled(config, folder: Path):
                 keyed.setdefault(key, []).append(table)
     found = Findings.of(counts, config.data, config.data.time, plan.spelled)
     for key, tables in keyed.items():
-        final = settle_rows(tables, [], plan, (), found)
+        final = settle_rows(tables, [], plan, (), found=found)
         if final.rejected:
             raise InputError(f"{folder}: {final.rejected[0].slice(0, 1).to_pylist()}")
         yield key.split("/")[1], final.typed

@@ -191,8 +191,9 @@ def optimizers(run: Run, steps: int, epochs: int) -> tuple:
 
     recipe, s = run.recipe, run.batch_size / BASE_BATCH
     rate = (ADAGRAD if recipe.optimizer == "adagrad" else BASE)["embedding_rate"]
-    base = recipe.rate * rate, recipe.l2 * BASE["l2"], DENSE_RATES[recipe.dense]
-    rates = scale(recipe.rule, s, *base, recipe.dense)
+    base = recipe.rate * rate, recipe.l2 * BASE["l2"]
+    of_dense = {"dense_rate": DENSE_RATES[recipe.dense], "dense_optimizer": recipe.dense}
+    rates = scale(recipe.rule, s, *base, **of_dense)
     start = {"initial_accumulator": ADAGRAD["initial_accumulator"]}
     bound = recipe.bound / (run.batch_size if recipe.summed else 1)
     r, zeta = (bound, bound * ZETA) if recipe.adaptive else (0.0, bound * INITIAL_NORM)

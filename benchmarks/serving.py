@@ -103,7 +103,7 @@ def measure(model: Path, examples: Path, threads: int, repetitions: int) -> list
     call, runs = session_calls(export.path, threads), []
     for count in CANDIDATE_COUNTS:
         names = tuple(name for name, what in call if what == GRAPH)
-        requests = requests_of(raw, encoded, shared, count, names)
+        requests = requests_of(raw, encoded, shared, count, names=names)
         seconds = {(name, what): [] for name, what in call if name in requests}
         for repetition in range(repetitions + WARM_UP):
             for (name, what), taken in seconds.items():

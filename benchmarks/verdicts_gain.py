@@ -58,12 +58,20 @@ def _verdicts(rows: int, seed: int) -> dict[str, str]:
     labels, masks = {TASK.name: labels}, {TASK.name: np.ones(rows)}
     results, base = (
         measure(
-            [TASK], labels, masks, outputs, groups, score=outputs["score"], curves=False
+            [TASK],
+            labels,
+            masks,
+            outputs,
+            groups=groups,
+            score=outputs["score"],
+            curves=False,
         )
         for outputs in (ours, theirs)
     )
     columns = {"labels": labels, "masks": masks, "outputs": ours, "groups": groups}
-    add_scatter(results, [TASK], columns, theirs, base, repetitions=REPETITIONS)
+    add_scatter(
+        results, [TASK], columns, theirs, baseline_results=base, repetitions=REPETITIONS
+    )
     gates = {name: {TASK.name: {"min_gain": 0.0}} for name in METRICS}
     metrics = {"tasks": results, "baseline": {"tasks": base}}
     return {g["gate"]: g["verdict"] for g in metric_gates(metrics, gates)} | _ranked(
@@ -86,7 +94,9 @@ def _ranked(rows: int, random) -> dict[str, str]:
     base = summarise(theirs, users, {}, repetitions=REPETITIONS)
     metrics = {"tasks": {NEXT: found}, "baseline": {"tasks": {NEXT: base}}}
     return {
-        name: metric_gate(metrics, name, NEXT, {"min_gain": 0.0}, None)[0]["verdict"]
+        name: metric_gate(metrics, name, NEXT, {"min_gain": 0.0}, confidence=None)[0][
+            "verdict"
+        ]
         for name in RANKED
     }
 

@@ -55,7 +55,7 @@ def squared_error(labels, predictions):
     return tf.where(missing, _nan(loss), loss)
 
 
-def sampled_softmax(states, true, sampled, labels, ids, log_expected):
+def sampled_softmax(states, true, sampled, labels, *, ids, log_expected):
     """`-log softmax` over the label and some sampled classes, logits less `log Q`.
 
     A sampled class that is the example's label counts once: its sample is left out.

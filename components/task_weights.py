@@ -56,7 +56,7 @@ def uncertainty_step(s, losses, c, rate):
     return s - rate * tf.where(known, gradient, 0.0)
 
 
-def gradnorm_step(w, norms, ratios, alpha, rate):
+def gradnorm_step(w, norms, ratios, alpha, *, rate):
     """GradNorm (Chen et al., ICML'18, equations 1 and 2, Algorithm 1), one step.
 
     Args:

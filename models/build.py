@@ -72,6 +72,7 @@ def build_model(
     tasks: Sequence[Task],
     score: str,
     settings: dict,
+    *,
     seed: int,
 ) -> RankingModel:
     """Build a model with all its weights, within the strategy scope of the caller.

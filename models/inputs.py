@@ -51,6 +51,7 @@ class FeatureInputs(tf.keras.layers.Layer):
         seed: int,
         linear_units: int = 0,
         vectors: bool = True,
+        *,
         encoders: Mapping | None = None,
         **kwargs,
     ):
@@ -76,7 +77,11 @@ class FeatureInputs(tf.keras.layers.Layer):
             self.readers[LINEAR] = self.embedded
             # each value of a list has its weight: they add up
             self.tables[LINEAR] = _fused(
-                self.embedded, linear_units, tf.keras.initializers.Zeros(), LINEAR, "sum"
+                self.embedded,
+                linear_units,
+                tf.keras.initializers.Zeros(),
+                LINEAR,
+                pooling="sum",
             )
 
     def build(self, input_shape):
@@ -158,7 +163,7 @@ class FeatureInputs(tf.keras.layers.Layer):
             tf.concat(parts[False], axis=1),
             tuple(columns[True]),
             tuple(columns[False]),
-            cuts,
+            cuts=cuts,
         )
 
     def _columns(self) -> dict:
@@ -299,7 +304,9 @@ class FeatureInputs(tf.keras.layers.Layer):
         return [variable for table in self.tables.values() for variable in table.weights]
 
 
-def _fused(features, dim: int, initializer, name: str, pooling: str = "") -> FusedEmbedding:
+def _fused(
+    features, dim: int, initializer, name: str, *, pooling: str = ""
+) -> FusedEmbedding:
     """One table for features of one width; some may share another's rows."""
     own = [f for f in features if not f.table]
     places = {f.name: i for i, f in enumerate(own)}

@@ -62,6 +62,7 @@ class NextItemModel(TrainedModel):
         items: int,
         dim: int = 64,
         sampled: float | None = None,
+        *,
         masked_inputs: float = 0.0,
         users: int | None = None,
         tied: bool = False,
@@ -206,7 +207,9 @@ class NextItemModel(TrainedModel):
         seen, targets, located, sample = self._locate(data)
         rows = BatchRows(self.tables, located, self.embedding_optimizer)
         count = _global_sum(tf.math.count_nonzero(targets, dtype=tf.float32))
-        loss, of_dense, of_rows = self._compute(seen, targets, rows.gathered, sample, count)
+        loss, of_dense, of_rows = self._compute(
+            seen, targets, rows.gathered, sample, count=count
+        )
         self.update(of_dense, rows, of_rows)
         return self.report(loss, {TASK: loss})
 
@@ -224,7 +227,7 @@ class NextItemModel(TrainedModel):
         gathered = {n: tf.gather(self.tables[n], rows) for n, rows in located.items()}
         count = tf.math.count_nonzero(targets, dtype=tf.float32)
         loss, of_dense, of_rows = self._loss_and_gradients(
-            seen, targets, gathered, sample, count
+            seen, targets, gathered, sample, count=count
         )
         return loss, of_dense, located, of_rows
 
@@ -267,7 +270,7 @@ class NextItemModel(TrainedModel):
             tf.math.log(drawn.sampled_expected_count),
         )
 
-    def _loss_and_gradients(self, seen, targets, gathered, sample, count):
+    def _loss_and_gradients(self, seen, targets, gathered, sample, *, count):
         dense = self.dense_variables
         with tf.GradientTape() as tape:
             tape.watch(gathered)
@@ -290,7 +293,9 @@ class NextItemModel(TrainedModel):
         ids, *log_expected = sample
         sizes = [tf.size(classes), tf.size(ids)]
         true, sampled = tf.split(gathered[SOFTMAX], sizes)
-        return sampled_softmax(states, true, sampled, classes, ids, log_expected)
+        return sampled_softmax(
+            states, true, sampled, classes, ids=ids, log_expected=log_expected
+        )
 
     def get_config(self):
         """Every argument of `__init__`."""

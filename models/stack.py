@@ -109,7 +109,7 @@ def grow(
         The deeper model.
     """
     sources = block_sources(operator, model.encoder.blocks, top)
-    return _grown(model, sources, copied, operator == "random", set())
+    return _grown(model, sources, copied, operator == "random", silent=set())
 
 
 def grow_unchanged(
@@ -146,10 +146,10 @@ def grow_unchanged(
         )
     new = {i for i, source in enumerate(sources) if source in sources[:i]}
     copied = Copied(**{**EVERYTHING.__dict__, "slots": hasattr(model, "dense_optimizer")})
-    return _grown(model, sources, copied, False, new)
+    return _grown(model, sources, copied, False, silent=new)
 
 
-def _grown(model, sources, copied, keeps_blocks, silent):
+def _grown(model, sources, copied, keeps_blocks, *, silent):
     config = model.get_config()
     config["encoder"]["config"]["blocks"] = len(sources)
     deep = NextItemModel.from_config(config)
@@ -164,7 +164,7 @@ def _grown(model, sources, copied, keeps_blocks, silent):
         optimizers = (type(o).from_config(c) for o, c in settings)
         deep.compile(*optimizers, spike_guard=guard, xla=model.xla)
     old, new = model.saved_weights(), deep.saved_weights()
-    plan = _plan(new, sources, copied, keeps_blocks, silent)
+    plan = _plan(new, sources, copied, keeps_blocks, silent=silent)
     check_names(plan, old, new, _left_out(old, sources, copied, keeps_blocks))
     for target, source in plan.items():
         if source is not None:
@@ -189,7 +189,7 @@ def _require_like_blocks(model, deep, sources, silent):
             )
 
 
-def _plan(names, sources, copied, keeps_blocks, silent):
+def _plan(names, sources, copied, keeps_blocks, *, silent):
     """Weight of the deep model -> that of the shallow one; None: stays at its start."""
     plan = {}
     for name in names:

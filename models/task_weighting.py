@@ -169,7 +169,7 @@ class TaskWeighting(tf.Module):
             self._fixed * norms,
             tf.math.divide_no_nan(losses, first),
             self.settings["alpha"],
-            self.settings["rate"],
+            rate=self.settings["rate"],
         )
         self._keep("w", w)
 

@@ -115,7 +115,9 @@ def nightly(
                 kept = kind.keep_for(settings, base and base / "export")
                 folders = folder, work / "examples"
                 preprocess(kept, *folders, beam_flags, addition=addition)
-            record = _train_and_judge(settings, work, base, fresh, seconds, progress)
+            record = _train_and_judge(
+                settings, work, base, fresh, seconds=seconds, progress=progress
+            )
             record["missing"] = missing
             write_json(work / RECORD, record)
         _release_if_due(store, {day: record})
@@ -130,7 +132,13 @@ def _ended(record: dict) -> dict:
 
 
 def _train_and_judge(
-    config: AnyConfig, work: Path, base: Path | None, fresh: str | None, seconds, progress
+    config: AnyConfig,
+    work: Path,
+    base: Path | None,
+    fresh: str | None,
+    *,
+    seconds,
+    progress,
 ) -> dict:
     """From the examples of a night to its verdict; gives the night's record.
 

@@ -89,7 +89,7 @@ def published_cowclip_step(state, indices, values, t, rate, l2, r=1.0, zeta=1e-5
     for index, value in zip(indices, values, strict=True):
         g[index] += value
         counts[index] += 1
-    g = cow_clip(g, w, np.maximum(counts, 1), r, zeta)[0]
+    g = cow_clip(g, w, np.maximum(counts, 1), r, zeta=zeta)[0]
     w[:], m[:], v[:] = adam(w, g, m, v, t, rate)
 
 

@@ -148,3 +148,31 @@ def test_gates_import_neither_tensorflow_nor_datasets():
 )
 def test_the_test_sees_what_it_forbids(path, source):
     assert len(faults(ROOT / path, source)) == 1
+
+
+BY_PLACE = 4
+
+
+def too_many(source: str) -> list[str]:
+    """Functions that take more by their place than anybody can tell apart."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+        names = [name for name in names if name not in ("self", "cls")]
+        if len(names) > BY_PLACE:
+            found.append(f"{node.lineno}: {getattr(node, 'name', 'lambda')}")
+    return found
+
+
+def test_at_most_four_arguments_go_by_their_place():
+    found = [
+        f"{path}:{said}"
+        for path in files()
+        for said in too_many(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n".join(found)
+    assert too_many("def f(self, a, b, c, d): ...\nasync def g(a, /, b, c, d, e): ...") == [
+        "2: g"
+    ]

@@ -47,7 +47,7 @@ def build(model: str, cardinalities) -> RankingModel:
     features += [Feature(f"I{i}", "numeric") for i in range(13)]
     tasks = TASKS[model]
     score = " * ".join(task.name for task in tasks)
-    return build_model(features, tasks, score, MODELS[model], SEED)
+    return build_model(features, tasks, score, MODELS[model], seed=SEED)
 
 
 class Trainer:

@@ -54,7 +54,9 @@ class FusedEmbedding(tf.keras.layers.Layer):
     (TensorShape([2, 4]), TensorShape([2, 4]))
     """
 
-    def __init__(self, rows, dim, poolings=None, tables=None, initializer=None, **kwargs):
+    def __init__(
+        self, rows, dim, poolings=None, tables=None, *, initializer=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.rows = list(rows)
         self.dim = dim

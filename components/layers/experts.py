@@ -166,6 +166,7 @@ class CGC(tf.keras.layers.Layer):
         task_experts=1,
         shared_experts=1,
         expert_units=(256,),
+        *,
         shared_gate=True,
         activation="relu",
         seed=None,

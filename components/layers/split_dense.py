@@ -71,7 +71,7 @@ class SplitInput:
             None: kernels are cut in every call.
     """
 
-    def __init__(self, shared, each, shared_columns, columns, cuts=None):
+    def __init__(self, shared, each, shared_columns, columns, *, cuts=None):
         self.shared, self.each = shared, each
         self.shared_columns, self.columns = tuple(shared_columns), tuple(columns)
         self.cuts = cuts

@@ -91,7 +91,7 @@ class Sums:
             stands for 1 / `negative_rate` rows.
     """
 
-    def __init__(self, labels, outputs, groups, count, binary=True, negative_rate=1.0):
+    def __init__(self, labels, outputs, groups, count, *, binary=True, negative_rate=1.0):
         self._binary = binary
         rows = np.where(labels > 0.5, 1.0, 1 / negative_rate) if binary else None
         stands = 1.0 if rows is None else rows
@@ -102,7 +102,7 @@ class Sums:
         columns += _deciles(groups, count, decile, labels)
         columns += _deciles(groups, count, decile, stands * outputs)
         if binary:
-            area, ranked = grouped.group_aucs(labels, outputs, groups, count, rows)
+            area, ranked = grouped.group_aucs(labels, outputs, groups, count, weights=rows)
             loss = rows * grouped.row_log_loss(labels, outputs)
             columns += [_by_group(groups, count, loss), area * ranked, ranked]
         else:
@@ -208,13 +208,18 @@ def resample(
     labels = np.asarray(labels, float)
     outputs = [np.asarray(output, float) for output in outputs]
     groups, keys = number_groups(groups, len(labels))
-    settings = (groups, len(keys), binary, negative_rate)
-    models = [Sums(labels, output, *settings).metrics for output in outputs]
+    settings = {"binary": binary, "negative_rate": negative_rate}
+    models = [
+        Sums(labels, output, groups, len(keys), **settings).metrics for output in outputs
+    ]
     if binary:
         ranked = [Ranking(labels, o, groups, negative_rate).areas for o in outputs]
         models = [_both(*pair) for pair in zip(models, ranked, strict=True)]
     if len(score):
-        ordered = [Ordering(labels, s, groups, len(keys), negative_rate) for s in score]
+        ordered = [
+            Ordering(labels, s, groups, len(keys), negative_rate=negative_rate)
+            for s in score
+        ]
         pairs = zip(models, ordered, strict=True)
         models = [_both(model, each.metrics) for model, each in pairs]
     drawn = []
@@ -239,13 +244,13 @@ class Ordering:
         negative_rate: As of `Sums`.
     """
 
-    def __init__(self, labels, scores, groups, count, negative_rate=1.0):
+    def __init__(self, labels, scores, groups, count, *, negative_rate=1.0):
         stands = np.where(labels > 0.5, 1.0, 1 / negative_rate)
-        area, ranked = grouped.group_aucs(labels, scores, groups, count, stands)
+        area, ranked = grouped.group_aucs(labels, scores, groups, count, weights=stands)
         chance = np.zeros(len(labels))
         columns = [area * ranked, ranked]
         for each in (scores, chance):
-            gain, told = grouped.group_ndcgs(labels, each, groups, count, stands)
+            gain, told = grouped.group_ndcgs(labels, each, groups, count, weights=stands)
             columns.append(gain * told)
         self._columns = np.stack([*columns, told], 1)
 

@@ -62,7 +62,7 @@ class DivergenceDetector:
     """
 
     def __init__(
-        self, factor=3.0, window=100, patience=200, nonfinite_patience=10, floor=0.05
+        self, factor=3.0, window=100, patience=200, nonfinite_patience=10, *, floor=0.05
     ):
         self.factor = factor
         self.patience = patience

@@ -120,11 +120,11 @@ def gauc(labels, scores, groups, weights=None):
     if not len(labels) or np.isnan(scores).any():
         return float("nan")
     values, groups = np.unique(np.asarray(groups).ravel(), return_inverse=True)
-    areas, rows = group_aucs(labels, scores, groups, len(values), weights)
+    areas, rows = group_aucs(labels, scores, groups, len(values), weights=weights)
     return float(np.average(areas, weights=rows)) if rows.any() else float("nan")
 
 
-def group_aucs(labels, scores, groups, count, weights=None):
+def group_aucs(labels, scores, groups, count, *, weights=None):
     """Each group's AUC, and its rows; 0 rows where a group has one class only.
 
     Args:
@@ -162,11 +162,11 @@ def ndcg(labels, scores, groups, weights=None):
     if not len(labels) or np.isnan(scores).any():
         return float("nan")
     values, groups = np.unique(np.asarray(groups).ravel(), return_inverse=True)
-    gains, told = group_ndcgs(labels, scores, groups, len(values), weights)
+    gains, told = group_ndcgs(labels, scores, groups, len(values), weights=weights)
     return float(np.average(gains, weights=told)) if told.any() else float("nan")
 
 
-def group_ndcgs(labels, scores, groups, count, weights=None):
+def group_ndcgs(labels, scores, groups, count, *, weights=None):
     """Each group's NDCG@10, and whether it has both classes.
 
     Rows that tie share the discounts of their places (as in McSherry and Najork, 2008).

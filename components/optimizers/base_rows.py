@@ -73,7 +73,7 @@ class RowOptimizer(BaseOptimizer):
 
     statistic = ("clipped_fraction", 0.0)
 
-    def __init__(self, rule, learning_rate, clip, r, zeta, l2, semantics, name):
+    def __init__(self, rule, learning_rate, clip, r, *, zeta, l2, semantics, name):
         if clip not in CLIPS:
             raise ValueError(
                 f"clip must be one of {CLIPS}. Received: clip={clip!r}. "
@@ -191,7 +191,7 @@ class RowOptimizer(BaseOptimizer):
             steps = tf.cast(self.iterations, dtype) - last
             rates = tf.cast(self._passed[self._index(variable)], dtype) - seen
             l2 = self._l2_of_absent(variable, w)
-            w, slots = self._rule.absent(w, slots, steps, rates, last, l2)
+            w, slots = self._rule.absent(w, slots, steps, rates, last=last, l2=l2)
         return Held(rows, w, slots, stored)
 
     def _l2_of_absent(self, variable, w):
@@ -255,10 +255,10 @@ class RowOptimizer(BaseOptimizer):
         if self.l2:
             g += 2.0 * self.l2 * w
         if clip == "cowclip":
-            g, clipped = cow_clip(g, w, counts, self.r, self.zeta)
+            g, clipped = cow_clip(g, w, counts, self.r, zeta=self.zeta)
         if clip in ("field", "global"):
             groups, size = self._groups(variable, clip, held.rows)
-            g, clipped = group_clip(g, w, groups, size, self.r, self.zeta)
+            g, clipped = group_clip(g, w, groups, size, r=self.r, zeta=self.zeta)
         delta, slots = self._rule(g, list(held.slots), eta, self.iterations + 1)
         if clip == "clippy":
             delta, sigma = clippy.shrink(delta, w, self.r, self.zeta, axis=[1])

@@ -20,7 +20,7 @@ PRESETS = {
 _SHAVE = 1.0 - 2.0**-21
 
 
-def factor(delta, w, relative, absolute, axis=None):
+def factor(delta, w, relative, absolute, *, axis=None):
     """Largest sigma in [0, 1] with `sigma |delta_i| <= relative |w_i| + absolute`.
 
     `sigma = 1 / max(1, max_i |delta_i| / bound_i)` with 0/0 := 0: a zero bound stops
@@ -42,7 +42,7 @@ def factor(delta, w, relative, absolute, axis=None):
     return tf.where(worst > 1.0, _SHAVE / worst, tf.ones_like(worst))
 
 
-def shrink(delta, w, relative, absolute, axis=None):
+def shrink(delta, w, relative, absolute, *, axis=None):
     """Clips an update (paper, section 4.2).
 
     Args:
@@ -57,5 +57,5 @@ def shrink(delta, w, relative, absolute, axis=None):
         `|sigma delta_i| <= relative |w_i| + absolute`.  Where sigma is 1, delta comes
         back bit for bit.
     """
-    sigma = factor(delta, w, relative, absolute, axis)
+    sigma = factor(delta, w, relative, absolute, axis=axis)
     return sigma * delta, sigma

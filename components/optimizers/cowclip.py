@@ -14,7 +14,7 @@ def _norm(x):
     return tf.sqrt(tf.reduce_sum(tf.square(x), axis=1))
 
 
-def threshold(w, counts, r=1.0, zeta=1e-5, form="paper"):
+def threshold(w, counts, r=1.0, zeta=1e-5, *, form="paper"):
     """Upper bound on the gradient norm of each id; see `cow_clip`.
 
     Returns:
@@ -31,7 +31,7 @@ def threshold(w, counts, r=1.0, zeta=1e-5, form="paper"):
     )
 
 
-def cow_clip(g, w, counts, r=1.0, zeta=1e-5, form="paper"):
+def cow_clip(g, w, counts, r=1.0, *, zeta=1e-5, form="paper"):
     """Scales each row of `g` down to its bound `cnt * max(r ||w||, zeta)`.
 
     `g_c = g * min(clip, ||g||) / ||g||` (Algorithm 1).  A row under its bound, a zero
@@ -50,14 +50,14 @@ def cow_clip(g, w, counts, r=1.0, zeta=1e-5, form="paper"):
     Returns:
         `(clipped [U, D], mask [U] bool)`, the mask true where a row was clipped.
     """
-    bound = threshold(w, counts, r, zeta, form)
+    bound = threshold(w, counts, r, zeta, form=form)
     length = _norm(g)
     clipped = length > bound
     scale = tf.where(clipped, bound / length, tf.ones_like(bound))
     return g * scale[:, tf.newaxis], clipped
 
 
-def group_clip(g, w, groups, count, r=1.0, zeta=1e-5):
+def group_clip(g, w, groups, count, *, r=1.0, zeta=1e-5):
     """One factor for all ids of a group: what CowClip's authors tried before it.
 
     `g_c = g min(1, max(r ||w||, zeta) / ||g||)` with norms over the batch's ids of a

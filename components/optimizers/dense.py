@@ -104,7 +104,7 @@ class DenseOptimizer(BaseOptimizer):
                 return clippy.factor(delta, w, self.relative, self.absolute)
             case "clippy_unit":
                 axis = clipping.unit_axes(w)
-                return clippy.factor(delta, w, self.relative, self.absolute, axis)
+                return clippy.factor(delta, w, self.relative, self.absolute, axis=axis)
             case "value":
                 return clipping.by_value(g, c)
             case "norm":
@@ -193,6 +193,7 @@ class Adagrad(DenseOptimizer):
         clip="clippy",
         threshold=1e-2,
         relative=0.5,
+        *,
         absolute=1e-2,
         initial_accumulator=0.1,
         epsilon=1e-7,
@@ -228,6 +229,7 @@ class Adam(DenseOptimizer):
         clip="clippy",
         threshold=1e-2,
         relative=0.5,
+        *,
         absolute=1e-2,
         beta_1=0.9,
         beta_2=0.999,

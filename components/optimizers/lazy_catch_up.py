@@ -25,7 +25,7 @@ import math
 import tensorflow as tf
 
 
-def adam(w, m, v, steps, rates, last, l2, rule):
+def adam(w, m, v, steps, *, rates, last, l2, rule):
     """k steps of dense Adam whose only gradient is the L2's.
 
     Without L2 only the bias correction while the row coasts is approximate; with it, the
@@ -81,7 +81,7 @@ def _mean_correction(steps, last, c):
     return 1.0 + 2.0 / c * tf.math.divide_no_nan(change, steps)
 
 
-def adagrad(w, accumulator, steps, rates, l2, epsilon):
+def adagrad(w, accumulator, steps, rates, *, l2, epsilon):
     """k steps of dense Adagrad whose only gradient is the L2's.
 
     `w' = -eta a w / sqrt(G + epsilon)` and `G' = (a w)^2`.  G hardly grows beside the

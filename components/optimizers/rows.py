@@ -55,6 +55,7 @@ class RowAdam(RowOptimizer):
         clip="cowclip",
         r=1.0,
         zeta=1e-5,
+        *,
         l2=0.0,
         semantics="lazy",
         beta_1=0.9,
@@ -68,7 +69,9 @@ class RowAdam(RowOptimizer):
                 "beta_1 squared must be below beta_2, or momentum outlives what scales it. "
                 f"Received: beta_1={beta_1}, beta_2={beta_2}. Use semantics='touched'."
             )
-        super().__init__(rule, learning_rate, clip, r, zeta, l2, semantics, name)
+        super().__init__(
+            rule, learning_rate, clip, r, zeta=zeta, l2=l2, semantics=semantics, name=name
+        )
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
@@ -99,6 +102,7 @@ class RowAdagrad(RowOptimizer):
         clip="cowclip",
         r=1.0,
         zeta=1e-5,
+        *,
         l2=0.0,
         semantics="lazy",
         initial_accumulator=0.1,
@@ -107,7 +111,9 @@ class RowAdagrad(RowOptimizer):
     ):
         name = name or type(self).__name__
         rule = type(self).rule(initial_accumulator, epsilon)
-        super().__init__(rule, learning_rate, clip, r, zeta, l2, semantics, name)
+        super().__init__(
+            rule, learning_rate, clip, r, zeta=zeta, l2=l2, semantics=semantics, name=name
+        )
 
 
 @tf.keras.utils.register_keras_serializable("steadyrank")

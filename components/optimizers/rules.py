@@ -18,7 +18,7 @@ import tensorflow as tf
 from steadyrank.components.optimizers import lazy_catch_up
 
 
-def check_range(name, value, low, high=math.inf, low_included=True):
+def check_range(name, value, low, high=math.inf, *, low_included=True):
     """Raises ValueError unless `value` lies in [low, high] (or in (low, high])."""
     above = value >= low if low_included else value > low
     if above and value <= high:
@@ -56,9 +56,9 @@ class AdagradRule:
         """Whether rows without a gradient of their own move."""
         return l2 > 0
 
-    def absent(self, w, slots, steps, rates, last, l2):
+    def absent(self, w, slots, steps, rates, *, last, l2):
         """`(w, slots)` after steps without a gradient but the L2's."""
-        w, G = lazy_catch_up.adagrad(w, slots[0], steps, rates, l2, self.epsilon)
+        w, G = lazy_catch_up.adagrad(w, slots[0], steps, rates, l2=l2, epsilon=self.epsilon)
         return w, [G]
 
 
@@ -109,8 +109,10 @@ class AdamRule:
         """Always: their momentum carries them on."""
         return True
 
-    def absent(self, w, slots, steps, rates, last, l2):
+    def absent(self, w, slots, steps, rates, *, last, l2):
         """`(w, slots)` after steps without a gradient but the L2's."""
         m, v = slots
-        w, m, v = lazy_catch_up.adam(w, m, v, steps, rates, last, l2, self)
+        w, m, v = lazy_catch_up.adam(
+            w, m, v, steps, rates=rates, last=last, l2=l2, rule=self
+        )
         return w, [m, v]

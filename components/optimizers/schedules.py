@@ -22,7 +22,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
             keeps its own.
     """
 
-    def __init__(self, learning_rate, steps, start=1e-8, end=None, begin=0):
+    def __init__(self, learning_rate, steps, start=1e-8, end=None, *, begin=0):
         super().__init__()
         if steps < 0:
             raise ValueError(
@@ -115,7 +115,7 @@ class Rates(NamedTuple):
     adam: dict
 
 
-def scale(rule, s, embedding_rate, embedding_l2, dense_rate, dense_optimizer="adam"):
+def scale(rule, s, embedding_rate, embedding_l2, *, dense_rate, dense_optimizer="adam"):
     """Scales the settings of a base batch size b for the batch size s * b.
 
     `"cowclip"` (AAAI 2023, section 4): a rare id is updated as often per epoch in large

@@ -11,7 +11,7 @@ BETA = 0.9  # of the average of squares: some ten steps
 LEAST_STEPS = 3  # seen, before a step can be judged by them
 
 
-def hold_back(n, a, c, kappa, beta=BETA):
+def hold_back(n, a, c, kappa, *, beta=BETA):
     """Factor of a step by the usual norm of those before it.
 
         f = min(1, kappa sqrt(a / (1 - beta^c)) / n)

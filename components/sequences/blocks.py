@@ -168,8 +168,8 @@ class NextItNetBlock(_Residual):
                 self._kernels[i],
                 self._biases[i],
                 norm.gamma,
-                norm.beta,
-                (self.dilation << i) * batch,
+                beta=norm.beta,
+                back=(self.dilation << i) * batch,
             )
         y = from_rows(rows + _scaled(hidden, self._alpha), batch)
         y.set_shape(x.shape)
@@ -217,6 +217,7 @@ class SASRecBlock(_Residual):
         dropout=0.0,
         alpha=True,
         alpha_start=0.0,
+        *,
         normalize_first=False,
         seed=None,
         **kwargs,

@@ -76,7 +76,7 @@ def _reaches(x, back):
     return tf.minimum(back, count), tf.minimum(2 * back, count), count
 
 
-def convolution_norm_relu(x, kernel, bias, gamma, beta, back):
+def convolution_norm_relu(x, kernel, bias, gamma, *, beta, back):
     """`relu(LN(y))`, `y_n = x_{n-2s} K_0 + x_{n-s} K_1 + x_n K_2 + b`, s rows back.
 
     LayerNorm's centring of y is linear in the kernel and the bias, and done there; its
@@ -101,8 +101,8 @@ def convolution_norm_relu(x, kernel, bias, gamma, beta, back):
     mean = tf.fill([outputs, 1], tf.constant(1 / outputs, x.dtype))
 
     @tf.custom_gradient
-    def compute(x, kernel, bias, gamma, beta):
-        k = _centred(kernel)
+    def compute(x, kernel, bias, norm):
+        k, (gamma, beta) = _centred(kernel), norm
         y = tf.nn.bias_add(convolution(x, k, back), _centred(bias))
         scale = tf.math.rsqrt(tf.matmul(tf.square(y), mean) + EPSILON)
         z = tf.nn.relu(y * scale * gamma + beta)
@@ -116,13 +116,13 @@ def convolution_norm_relu(x, kernel, bias, gamma, beta, back):
                 _to_inputs(dy, k, back),
                 _centred(_to_kernel(x, dy, back)),
                 _centred(tf.matmul(ones, dy)[0]),
-                tf.matmul(ones, d * normal)[0],
-                tf.matmul(ones, d)[0],
+                (tf.matmul(ones, d * normal)[0], tf.matmul(ones, d)[0]),
             )
 
         return z, gradient
 
-    return compute(x, *map(tf.convert_to_tensor, (kernel, bias, gamma, beta)))
+    norm = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
+    return compute(x, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias), norm)
 
 
 def _centred(y):

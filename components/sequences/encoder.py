@@ -55,6 +55,7 @@ class SequenceEncoder(tf.keras.layers.Layer):
         blocks=4,
         alpha=True,
         alpha_start=0.0,
+        *,
         heads=1,
         max_length=200,
         dropout=0.0,

@@ -20,6 +20,7 @@ def check(
     data: DataFolder = None,
     input: Inputs = None,
     baseline: Baseline = None,
+    *,
     output: place("Where the run will write.", kind=Url | None) = None,
     settings: Settings = None,
 ):

@@ -48,6 +48,7 @@ def preprocess(
     config: ConfigPath,
     output: Output,
     data: DataFolder = None,
+    *,
     input: Inputs = None,
     settings: Settings = None,
     overwrite: Overwrite = False,
@@ -84,6 +85,7 @@ def train(
     examples: Examples,
     output: Output,
     settings: Settings = None,
+    *,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ):
@@ -124,6 +126,7 @@ def evaluate(
     examples: Examples,
     model: Model,
     output: Output,
+    *,
     baseline: Baseline = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     force: Annotated[
@@ -162,6 +165,7 @@ def run(
     config: ConfigPath,
     output: Output,
     data: DataFolder = None,
+    *,
     input: Inputs = None,
     baseline: Baseline = None,
     settings: Settings = None,
@@ -195,6 +199,7 @@ def score(
     model: Model,
     input: Annotated[list[str], typer.Option(help="Raw rows: paths, folders or patterns.")],
     output: Output,
+    *,
     data: place("What the model's side tables are relative to.") = ".",
     keep: Annotated[
         str, typer.Option(help="Columns to hand on: user_id,item=video_id.")
@@ -232,6 +237,7 @@ def nightly(
     config: ConfigPath,
     day: Annotated[str, typer.Option(help="The day to judge on: 2022-05-06.")],
     store: place("The folder of nights and releases."),
+    *,
     data: DataFolder = None,
     input: Inputs = None,
     settings: Settings = None,

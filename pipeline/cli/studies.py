@@ -30,6 +30,7 @@ def stability(
             help="To compare with the config's own; with a threshold: norm=0.1,agc=0.01."
         ),
     ] = "clippy,none,norm,agc",
+    *,
     windows: Annotated[
         int, typer.Option(min=1, help="Training windows, the last ones.")
     ] = 4,
@@ -66,6 +67,7 @@ def sweep(
     sweep: Annotated[
         Path | None, typer.Option(help="A file with the sweep, such as configs/sweeps.")
     ] = None,
+    *,
     train: Annotated[
         Path | None, typer.Option(help="For a score: what `train` wrote.")
     ] = None,

@@ -50,6 +50,7 @@ def replay(
     examples: Examples,
     train: place("What `train` wrote, or its .partial."),
     epoch: Annotated[int, typer.Option(min=0, help="As in log.jsonl.")],
+    *,
     batch: Annotated[int, typer.Option(min=0, help="As in log.jsonl.")],
     phase: Annotated[
         int | None, typer.Option(min=0, help="As in log.jsonl; else the last.")

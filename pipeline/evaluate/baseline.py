@@ -73,7 +73,7 @@ def require_baseline(baseline: Path, examples: ExampleSet, split: str) -> str:
         return ENCODED
     role, where = f"baseline {baseline}", f"the {split} rows of {examples.path}"
     kept = kept_schema(examples, split)
-    require_columns(schema.features, columns_of(card), kept, role, where)
+    require_columns(schema.features, columns_of(card), kept, role, where=where)
     return RAW
 
 

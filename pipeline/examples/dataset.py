@@ -89,6 +89,7 @@ def evaluation_dataset(
     split: str,
     batch_size: int,
     extra: bool = False,
+    *,
     windows: Sequence[str] | None = None,
 ) -> tf.data.Dataset:
     """One pass over a split, in the order of its files, remainder included.

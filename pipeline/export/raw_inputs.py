@@ -22,6 +22,7 @@ def require_columns(
     columns: Mapping[str, str],
     schema: pa.Schema,
     role: str,
+    *,
     where: str,
 ) -> None:
     """Raise unless raw rows have what a model reads, in a type that it can read.

@@ -52,7 +52,7 @@ def kept_rows(export, examples: ExampleSet, split: str) -> tuple[dict, dict]:
     raise no_rows(examples, split)
 
 
-def requests_of(raw: dict, encoded: dict, shared, rows: int, names) -> dict[str, dict]:
+def requests_of(raw: dict, encoded: dict, shared, rows: int, *, names) -> dict[str, dict]:
     """One user's request of some size, in the form of each signature.
 
     Args:

@@ -83,7 +83,7 @@ def differences(
         found[CANDIDATES] = {}
         rows = len(next(iter(raw.values())))
         for user in range(min(USERS, rows)):
-            gaps = _of_candidates(call, raw, encoded, shared, user)
+            gaps = _of_candidates(call, raw, encoded, shared, user=user)
             found[CANDIDATES] = _larger(found[CANDIDATES], gaps)
     return found
 
@@ -93,7 +93,7 @@ def largest(gaps: Mapping[str, float]) -> float:
     return float(np.max(list(gaps.values())))
 
 
-def _of_candidates(call, raw: dict, encoded: dict, shared, user: int) -> dict:
+def _of_candidates(call, raw: dict, encoded: dict, shared, *, user: int) -> dict:
     one = slice(user, user + 1)
     asked = {n: v[one] if n in shared else v for n, v in raw.items()}
     rows = len(next(iter(encoded.values())))

@@ -31,7 +31,7 @@ class TableScorer:
 
     def require(self, schema: pa.Schema, role: str, where: str) -> None:
         """Raise InputError unless a table has all columns that the model reads."""
-        require_columns(self._features, self.columns, schema, role, where)
+        require_columns(self._features, self.columns, schema, role, where=where)
 
     def score(self, table: pa.Table) -> dict[str, np.ndarray]:
         """Each task's output and ``score``, float32 ``[rows]``.

@@ -50,18 +50,34 @@ def divergence_gates(found: Mapping | None, gate: Mapping | None) -> list[dict]:
         reason = f"the training log holds {found['logged']} of {found['trained']} steps"
         return [missing("divergence", None, "no divergence", reason)]
     at = found["diverged_at"]
-    full = simple("divergence", None, "no full divergence", at, None, not found["diverged"])
+    full = simple(
+        "divergence",
+        None,
+        "no full divergence",
+        at,
+        limit=None,
+        passed=not found["diverged"],
+    )
     full["reason"] = divergence_words(found)
     skipped = found["nonfinite_steps"]
-    finite = simple("divergence", None, "no non-finite loss", skipped, 0, skipped == 0)
+    finite = simple(
+        "divergence", None, "no non-finite loss", skipped, limit=0, passed=skipped == 0
+    )
     finite["reason"] = f"{skipped} of {found['steps']} steps had a non-finite loss"
     micro, most = len(found["micro"]), gate["max_micro"]
-    few = simple("divergence", None, f"max {most} micro", micro, most, micro <= most)
+    few = simple(
+        "divergence", None, f"max {most} micro", micro, limit=most, passed=micro <= most
+    )
     where = ", ".join(str(event["step"]) for event in found["micro"][:5])
     few["reason"] = f"{micro} micro-divergences" + (f", at steps {where}" if micro else "")
     back, limit = found.get("rollbacks", 0), gate["max_rollbacks"]
     survived = simple(
-        "divergence", None, f"max {limit} rollbacks", back, limit, back <= limit
+        "divergence",
+        None,
+        f"max {limit} rollbacks",
+        back,
+        limit=limit,
+        passed=back <= limit,
     )
     survived["reason"] = f"training went back to a healthy checkpoint {back} times"
     return [full, finite, few, survived, *_spikes(found, gate.get("max_spikes"))]
@@ -71,7 +87,7 @@ def _spikes(found: Mapping, most: int | None) -> list[dict]:
     if most is None:
         return []
     spikes, limit = found.get("spikes", 0), f"max {most} spikes"
-    held = simple("divergence", None, limit, spikes, most, spikes <= most)
+    held = simple("divergence", None, limit, spikes, limit=most, passed=spikes <= most)
     held["reason"] = (
         f"train.spike_guard held back {spikes} of {found['steps']} steps, whose gradient "
         "was far longer than those before"

@@ -96,7 +96,7 @@ def _skew(found: dict | None, gate: dict | None) -> list[dict]:
     value = found.get("max_difference")
     if not is_number(value):
         return [missing("skew", None, rule, "a signature gave no number")]
-    result = simple("skew", None, rule, value, most, value <= most)
+    result = simple("skew", None, rule, value, limit=most, passed=value <= most)
     result["reason"] = f"signatures differ by at most {value:.2g} on {found['rows']} rows"
     return [result]
 
@@ -120,7 +120,7 @@ def _drift(metrics: dict, gate: dict | None) -> list[dict]:
             reason = "it was not measured" if known else lacking(task)
             results.append(missing("drift", task, rule, reason))
             continue
-        result = simple("drift", task, rule, value, most, value <= most)
+        result = simple("drift", task, rule, value, limit=most, passed=value <= most)
         result["against"] = "the baseline's predictions on the same rows"
         word = "at most" if value <= most else "above"
         result["reason"] = f"population stability index {value:.4f} is {word} {most:g}"
@@ -135,7 +135,7 @@ def _size(found: float | None, gate: dict | None) -> list[dict]:
     rule = f"max_mb {most:g}"
     if not is_number(found):
         return [missing("size", None, rule, "it was not measured")]
-    result = simple("size", None, rule, found, most, found <= most)
+    result = simple("size", None, rule, found, limit=most, passed=found <= most)
     word = "at most" if found <= most else "above"
     result["reason"] = f"the export takes {found:.1f} MB, {word} {most:g}"
     return [result]
@@ -156,7 +156,7 @@ def _latency(found: dict | None, gate: dict | None) -> list[dict]:
             reason = f"requests to {gate['signature']} were not timed"
             results.append(missing("latency", None, rule, reason))
             continue
-        result = simple("latency", None, rule, value, most, value <= most)
+        result = simple("latency", None, rule, value, limit=most, passed=value <= most)
         word = "at most" if value <= most else "above"
         result["reason"] = (
             f"{found['requests']} requests of {found['rows']} rows to "
@@ -186,7 +186,7 @@ def _stability(found: dict | None, gate: dict | None) -> list[dict]:
     # probes that are too short find no divergence at any rate
     steps, windows = found.get("steps") or 0, found.get("windows")
     passed = value >= least and steps >= shortest
-    result = simple("stability", None, rule, value, least, passed)
+    result = simple("stability", None, rule, value, limit=least, passed=passed)
     what = "training diverges at" if is_number(margin) else "no divergence up to"
     result["reason"] = (
         f"{what} {value:g} times the rate in use, in probes of {steps} steps over "

@@ -6,7 +6,9 @@ from steadyrank.pipeline.gates.rules import Ruling
 from steadyrank.pipeline.gates.verdicts import PASS, REFUSE
 
 
-def result(gate: str, task: str | None, rule: str, measured, limit, ruling: Ruling) -> dict:
+def result(
+    gate: str, task: str | None, rule: str, measured, *, limit, ruling: Ruling
+) -> dict:
     """A gate's result, its reason still empty.
 
     Args:
@@ -37,15 +39,15 @@ def result(gate: str, task: str | None, rule: str, measured, limit, ruling: Ruli
     }
 
 
-def simple(gate, task, rule, measured, limit, passed) -> dict:
+def simple(gate, task, rule, measured, *, limit, passed) -> dict:
     """The result of a gate that either passes or refuses."""
     ruling = Ruling(PASS if passed else REFUSE)
-    return result(gate, task, rule, measured, limit, ruling)
+    return result(gate, task, rule, measured, limit=limit, ruling=ruling)
 
 
 def missing(gate: str, task: str | None, rule: str, reason: str) -> dict:
     """A refusal, because there is nothing to judge."""
-    return {**simple(gate, task, rule, None, None, False), "reason": reason}
+    return {**simple(gate, task, rule, None, limit=None, passed=False), "reason": reason}
 
 
 def is_number(value) -> bool:

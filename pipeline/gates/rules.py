@@ -60,26 +60,33 @@ def at_least(
     Returns:
         The ruling.
     """
-    return _rule(estimate, estimate.value - limit, LOWER, confidence, trials)
+    return _rule(estimate, estimate.value - limit, LOWER, confidence, trials=trials)
 
 
 def at_most(
     estimate: Estimate, limit: float, confidence: float | None, trials: int = 1
 ) -> Ruling:
     """Rule that a number must be at most a limit; see ``at_least``."""
-    return _rule(estimate, limit - estimate.value, UPPER, confidence, trials)
+    return _rule(estimate, limit - estimate.value, UPPER, confidence, trials=trials)
 
 
 def between(
-    estimate: Estimate, low: float, high: float, confidence: float | None, trials: int = 1
+    estimate: Estimate,
+    low: float,
+    high: float,
+    confidence: float | None,
+    *,
+    trials: int = 1,
 ) -> Ruling:
     """Rule that a number must lie in a range; see ``at_least``."""
     value = estimate.value
     margin, side = min((value - low, LOWER), (high - value, UPPER))
-    return _rule(estimate, margin, side, confidence, trials)
+    return _rule(estimate, margin, side, confidence, trials=trials)
 
 
-def _rule(estimate: Estimate, margin: float, side: int, confidence, trials: int) -> Ruling:
+def _rule(
+    estimate: Estimate, margin: float, side: int, confidence, *, trials: int
+) -> Ruling:
     """Rule on a margin: at least 0 keeps the limit, which lies on a side of the number."""
     interval = interval_of(estimate.value, estimate.error, estimate.groups)
     if confidence is None:

@@ -56,7 +56,7 @@ def _finite(metrics: Mapping) -> list[dict]:
     for place, by_output in found["nonfinite"].items():
         for output, rows in by_output.items():
             if rows:
-                said = simple(FINITE, output, RULE_FINITE, rows, 0, False)
+                said = simple(FINITE, output, RULE_FINITE, rows, limit=0, passed=False)
                 said["reason"] = (
                     f"{output} is NaN or infinite in {rows:,} of {found['rows'][place]:,} "
                     f"rows of {place}"
@@ -72,7 +72,7 @@ def _finite(metrics: Mapping) -> list[dict]:
             results.append(said)
     if results:
         return results
-    said = simple(FINITE, None, RULE_FINITE, 0, 0, True)
+    said = simple(FINITE, None, RULE_FINITE, 0, limit=0, passed=True)
     places = ", ".join(f"{rows:,} rows of {place}" for place, rows in found["rows"].items())
     said["reason"] = f"every prediction and score is a number: {places}"
     return [said]
@@ -80,7 +80,7 @@ def _finite(metrics: Mapping) -> list[dict]:
 
 def _weights(name: str, bad: int) -> dict:
     """Of a variable: rows that were not scored may read what is no number."""
-    said = simple(FINITE, None, RULE_FINITE, bad, 0, False)
+    said = simple(FINITE, None, RULE_FINITE, bad, limit=0, passed=False)
     return {**said, "reason": f"weights {name}: {bad:,} of them are NaN or infinite"}
 
 
@@ -111,7 +111,7 @@ def _rows(metrics: Mapping) -> list[dict]:
         return []
     where = metrics.get("where")
     said = "; ".join(_lacking(task, found) for task, found in tasks.items())
-    held = result(ROWS, None, RULE_ROWS, 0, 1, Ruling(HOLD))
+    held = result(ROWS, None, RULE_ROWS, 0, limit=1, ruling=Ruling(HOLD))
     return [{**held, "reason": f"no task can be judged on {where}: {said}"}]
 
 
@@ -150,7 +150,7 @@ def _served(metrics: Mapping) -> list[dict]:
             )
             results.append(missing(SERVED, None, RULE_SERVED, reason))
         elif gap > MOST_APART:
-            said = simple(SERVED, None, RULE_SERVED, gap, MOST_APART, False)
+            said = simple(SERVED, None, RULE_SERVED, gap, limit=MOST_APART, passed=False)
             said["reason"] = (
                 f"signature {signature} answers otherwise than what is judged, by up to "
                 f"{gap:.2g} on {found['rows']:,} raw rows of {where}; at most "
@@ -199,7 +199,7 @@ def _whole(said: Mapping[str, dict], where: str) -> dict:
     untold = [reason.replace(f" on {where}", "") for reason in held]
     needed = [each["rows_needed"] for each in said.values() if each["rows_needed"]]
     ruling = Ruling(PASS) if learned else Ruling(HOLD, None, min(needed, default=None))
-    whole = result(LEARNED, None, RULE_LEARNED, len(learned), 1, ruling)
+    whole = result(LEARNED, None, RULE_LEARNED, len(learned), limit=1, ruling=ruling)
     begin = f"{len(learned)} of {_tasks(len(said))} learned on {where}"
     if not learned:
         begin = f"no task is known to have learned on {where}"
@@ -224,7 +224,7 @@ def _learned_task(task: str, found: Mapping, where: str) -> dict:
         why = f"only {found['scarcer']:,} {what}"
         if not few:
             why = f"only {found['groups']} groups to tell by"
-        said = result(LEARNED, task, RULE_LEARNED, gain, 0.0, Ruling(HOLD))
+        said = result(LEARNED, task, RULE_LEARNED, gain, limit=0.0, ruling=Ruling(HOLD))
         return {**said, "reason": f"{task} is not judged on {where}: {why}"}
     if not found["varies"]:
         reason = f"{task} is dead: on {where} it predicts the same for all {rows:,} rows"
@@ -236,7 +236,7 @@ def _learned_task(task: str, found: Mapping, where: str) -> dict:
         times = (high - gain) / abs(gain) if gain else 1000.0
         needed = round(rows * min(times**2, 1000.0))
     ruling = Ruling(verdict, (low, high), needed)
-    said = result(LEARNED, task, RULE_LEARNED, gain, 0.0, ruling)
+    said = result(LEARNED, task, RULE_LEARNED, gain, limit=0.0, ruling=ruling)
     measure, word, chance = _words(found, verdict)
     by = "" if verdict == HOLD else f"{abs(gain):.4f} "
     said["reason"] = (

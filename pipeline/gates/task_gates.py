@@ -24,9 +24,11 @@ def metric_gates(metrics: Mapping, gates: Mapping, trials: int = 1) -> list[dict
     results, confidence = [], gates.get("confidence")
     for name in METRICS:
         for task, gate in (gates.get(name) or {}).items():
-            results += metric_gate(metrics, name, task, gate, confidence, trials)
+            results += metric_gate(
+                metrics, name, task, gate, confidence=confidence, trials=trials
+            )
     for task, gate in (gates.get("calibration") or {}).items():
-        results += _calibration(metrics, task, gate, confidence, trials)
+        results += _calibration(metrics, task, gate, confidence, trials=trials)
     return results
 
 
@@ -62,7 +64,7 @@ def _of_slice(item: dict, values: Mapping[str, str]) -> dict:
 
 
 def metric_gate(
-    metrics, name: str, task: str, gate: Mapping, confidence, trials: int = 1
+    metrics, name: str, task: str, gate: Mapping, *, confidence, trials: int = 1
 ) -> list[dict]:
     """Judge one metric of one task by the limits that a gate has."""
     results = []
@@ -72,28 +74,32 @@ def metric_gate(
         ("max", at_most, ("at most", "above")),
     ):
         if gate.get(key) is not None:
-            said = _limit(name, task, key, measured, gate[key], judge, word, confidence,
-                          trials)  # fmt: skip
-            results.append(said)
+            how = {"judge": judge, "words": word, "confidence": confidence}
+            how |= {"limit": gate[key], "trials": trials}
+            results.append(_limit(name, task, key, measured, **how))
     if gate.get("min_gain") is not None:
-        results.append(_gain(metrics, name, task, gate["min_gain"], confidence, trials))
+        results.append(
+            _gain(
+                metrics, name, task, gate["min_gain"], confidence=confidence, trials=trials
+            )
+        )
     if not results:
         results.append(missing(name, task, "a limit", "the gate names no limit"))
     return results
 
 
-def _limit(name, task, key, estimate, limit, judge, words, confidence, trials) -> dict:
+def _limit(name, task, key, estimate, *, limit, judge, words, confidence, trials) -> dict:
     rule = f"{key} {limit:g}"
     if isinstance(estimate, dict):
         return _undefined(name, task, rule, estimate)
     ruling = judge(estimate, limit, confidence, trials)
-    said = result(name, task, rule, estimate.value, limit, ruling)
+    said = result(name, task, rule, estimate.value, limit=limit, ruling=ruling)
     kept = estimate.value >= limit if key == "min" else estimate.value <= limit
     plain = f"{estimate.value:.4f} is {words[0] if kept else words[1]} {limit:g}"
     return {**said, "reason": explain(ruling, plain)}
 
 
-def _gain(metrics, name: str, task: str, least: float, confidence, trials) -> dict:
+def _gain(metrics, name: str, task: str, least: float, *, confidence, trials) -> dict:
     """A gain is always judged with its scatter, paired with the baseline's."""
     rule = f"min_gain {least:g}"
     if not metrics.get("baseline"):
@@ -110,7 +116,7 @@ def _gain(metrics, name: str, task: str, least: float, confidence, trials) -> di
     found = (metrics["tasks"][task].get("gain") or {}).get(name) or {}
     estimate = Estimate(difference, found.get("error"), ours.groups, ours.rows)
     ruling = at_least(estimate, least, confidence or CONFIDENCE, trials)
-    said = result(name, task, rule, difference, least, ruling)
+    said = result(name, task, rule, difference, limit=least, ruling=ruling)
     word = "at least" if difference >= least else "below"
     said["against"] = f"baseline {theirs.value:.4f}"
     plain = f"gain {difference:.4f} is {word} {least:g}"
@@ -122,10 +128,10 @@ def lacking(task: str) -> str:
     return f"the baseline has no task {task!r}: give one that has, or remove the limit"
 
 
-def _calibration(metrics, task: str, gate: Mapping, confidence, trials) -> list[dict]:
+def _calibration(metrics, task: str, gate: Mapping, confidence, *, trials) -> list[dict]:
     results = []
     if gate.get("min") is not None and gate.get("max") is not None:
-        results.append(_band(metrics, task, gate, confidence, trials))
+        results.append(_band(metrics, task, gate, confidence, trials=trials))
     if gate.get("deciles"):
         results.append(_deciles(metrics, task, gate["deciles"]["max_error"], confidence))
     if not results:
@@ -133,15 +139,17 @@ def _calibration(metrics, task: str, gate: Mapping, confidence, trials) -> list[
     return results
 
 
-def _band(metrics, task: str, gate: Mapping, confidence, trials) -> dict:
+def _band(metrics, task: str, gate: Mapping, confidence, *, trials) -> dict:
     low, high = gate["min"], gate["max"]
     rule = f"{low:g} to {high:g}"
     estimate = _estimate(metrics, task, "calibration")
     if isinstance(estimate, dict):
         return _undefined("calibration", task, rule, estimate)
-    ruling = between(estimate, low, high, confidence, trials)
+    ruling = between(estimate, low, high, confidence, trials=trials)
     value = estimate.value
-    said = result("calibration", task, rule, value, low if value < low else high, ruling)
+    said = result(
+        "calibration", task, rule, value, limit=low if value < low else high, ruling=ruling
+    )
     word = "within" if low <= value <= high else "outside of"
     plain = f"predicted over observed is {value:.4f}, {word} {rule}"
     return {**said, "reason": explain(ruling, plain)}
@@ -163,15 +171,17 @@ def _deciles(metrics, task: str, most: float, confidence) -> dict:
             continue
         error = error if is_number(error) else None
         estimate = Estimate(ratio, error, found.get("groups", 0), rows)
-        bounds = (estimate, 1 - most, 1 + most, confidence or CONFIDENCE, len(tenths))
-        rulings.append(between(*bounds))
+        sure, trials = confidence or CONFIDENCE, len(tenths)
+        rulings.append(between(estimate, 1 - most, 1 + most, sure, trials=trials))
     verdict = worst(ruling.verdict for ruling in rulings)
     gaps = [abs(r - 1) if is_number(r) else -1.0 for r, _, _ in tenths]
     told = max(
         (i for i in range(len(tenths)) if rulings[i].verdict == verdict),
         key=lambda i: gaps[i],
     )
-    return _told_decile(task, rule, most, told, deciles["ratio"][told], rulings[told])
+    return _told_decile(
+        task, rule, most, told, ratio=deciles["ratio"][told], ruling=rulings[told]
+    )
 
 
 def _nothing_observed(found: Mapping, rows: int) -> Ruling:
@@ -181,9 +191,9 @@ def _nothing_observed(found: Mapping, rows: int) -> Ruling:
     return Ruling(HOLD, None, needed, why)
 
 
-def _told_decile(task, rule, most, number: int, ratio, ruling: Ruling) -> dict:
+def _told_decile(task, rule, most, number: int, *, ratio, ruling: Ruling) -> dict:
     gap = abs(ratio - 1) if is_number(ratio) else None
-    said = result("calibration", task, rule, gap, most, ruling)
+    said = result("calibration", task, rule, gap, limit=most, ruling=ruling)
     shown = "not defined" if gap is None else f"{ratio:.4f}"
     plain = f"tenth {number + 1} of the predictions: predicted over observed is {shown}"
     return {**said, "reason": explain(ruling, plain)}
@@ -198,7 +208,9 @@ def _undefined(name: str, task: str, rule: str, found: dict) -> dict:
     kind = "positive" if positives == 0 else "negative"
     needed = 10 * rows
     why = f"none of {rows:,} rows is {kind}; more than {needed:,} rows would be needed"
-    said = result(name, task, rule, None, None, Ruling(HOLD, None, needed, why))
+    said = result(
+        name, task, rule, None, limit=None, ruling=Ruling(HOLD, None, needed, why)
+    )
     return {**said, "reason": why}
 
 

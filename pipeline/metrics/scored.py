@@ -68,8 +68,9 @@ class Scored:
     def measure(self, tasks: Iterable[Task], curves: bool = True) -> dict[str, dict]:
         """Metrics of every task that was predicted: an export may have left some out."""
         tasks = [task for task in tasks if task.name in self.outputs]
-        columns = (self.labels, self.masks, self.outputs, self.groups, self.truths)
-        return measure(tasks, *columns, curves=curves, score=self.outputs.get("score"))
+        further = {"groups": self.groups, "truths": self.truths, "curves": curves}
+        further["score"] = self.outputs.get("score")
+        return measure(tasks, self.labels, self.masks, self.outputs, **further)
 
 
 def score_split(
@@ -122,6 +123,7 @@ def compare(
     baseline: Scored | None,
     tasks: Iterable[Task],
     gates: Gates,
+    *,
     curves: bool = True,
 ) -> tuple[dict, dict | None, Samples]:
     """Measure a model, and a baseline on the same rows, with their scatter.
@@ -144,7 +146,7 @@ def compare(
         [task for task in tasks if task.name in results],
         vars(model),
         None if baseline is None else baseline.outputs,
-        base,
+        baseline_results=base,
         repetitions=gates.repetitions,
     )
     return results, base, Samples(drawn, {task: model.drawn_from(task) for task in drawn})
@@ -170,7 +172,7 @@ def measure_slices(
                 "by": rule.by,
                 "min_rows": rule.min_rows,
                 "judged": [
-                    _measure_slice(part, model, baseline, examples, rule, gates)
+                    _measure_slice(part, model, baseline, examples, rule=rule, gates=gates)
                     for part in large
                 ],
                 "small": summary_of(found[len(large) :]),
@@ -180,7 +182,7 @@ def measure_slices(
 
 
 def _measure_slice(
-    part: Slice, model: Scored, baseline: Scored | None, examples, rule: SliceGate, gates
+    part: Slice, model: Scored, baseline: Scored | None, examples, *, rule: SliceGate, gates
 ) -> dict:
     wanted = {*rule.auc, *rule.calibration}
     tasks = [task for task in examples.schema.tasks if task.name in wanted]

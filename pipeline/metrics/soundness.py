@@ -74,7 +74,9 @@ def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dic
     if not len(label):
         return found | nothing
     weights = mask[inside] * np.where(label > 0.5, 1.0, 1 / task.negative_rate)
-    losses = _losses(task, label, output, mean, mask[inside], weights)
+    losses = _losses(
+        task, label, output, mean, sample_weights=mask[inside], weights=weights
+    )
     sums = [np.bincount(numbers, weights * loss, len(keys)) for loss in losses]
     sums = np.stack([*sums, np.bincount(numbers, weights, len(keys))], 1)
     ours, constant, total = sums.sum(0)
@@ -82,11 +84,11 @@ def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dic
     found |= {"loss": float(ours / total), "constant_loss": float(constant / total)}
     return found | {
         "gain": gain,
-        **_scatter(sums, keys, gain, found["groups"], repetitions),
+        **_scatter(sums, keys, gain, found["groups"], repetitions=repetitions),
     }
 
 
-def _losses(task: Task, label, output, mean, sample_weights, weights):
+def _losses(task: Task, label, output, mean, *, sample_weights, weights):
     """Each row's loss, and what it would be under the constant."""
     if task.kind == "binary":
         if task.sample_weight:
@@ -101,7 +103,7 @@ def _losses(task: Task, label, output, mean, sample_weights, weights):
     return [((label - each) / task.std) ** 2 for each in (output, mean)]
 
 
-def _scatter(sums: np.ndarray, keys, gain: float, groups: int, repetitions: int) -> dict:
+def _scatter(sums: np.ndarray, keys, gain: float, groups: int, *, repetitions: int) -> dict:
     """``error`` and ``interval`` of a gain, from its sums over groups ``[groups, 3]``."""
     totals = [
         weights.astype(float) @ sums

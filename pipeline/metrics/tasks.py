@@ -18,6 +18,7 @@ def measure(
     labels: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
     outputs: Mapping[str, np.ndarray],
+    *,
     groups: np.ndarray | None = None,
     truths: Mapping[str, np.ndarray] | None = None,
     curves: bool = False,

@@ -74,8 +74,8 @@ def add_scatter(
     tasks: Iterable[Task],
     columns: Mapping[str, Mapping],
     baseline: Mapping[str, np.ndarray] | None = None,
-    baseline_results: Mapping[str, dict] | None = None,
     *,
+    baseline_results: Mapping[str, dict] | None = None,
     repetitions: int = bootstrap.REPETITIONS,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Add to each task's metrics how far they would scatter on other users.
@@ -116,15 +116,19 @@ def add_scatter(
         ordered = result.get("score_gauc") is not None
         score = [model["score"][inside] for model in models] if ordered else []
         settings = {"negative_rate": task.negative_rate, "repetitions": repetitions}
-        drawn = _add(result, base, label, outputs, group, score, settings)
+        drawn = _add(
+            result, base, label, outputs, group=group, score=score, settings=settings
+        )
         truth = (columns.get("truths") or {}).get(task.name)
         if truth is not None and result.get("reachable_auc") is not None:
-            _add_reachable(result, label, truth[inside], group, drawn["auc"], settings)
+            _add_reachable(
+                result, label, truth[inside], group, drawn=drawn["auc"], settings=settings
+            )
         samples[task.name] = drawn
     return samples
 
 
-def _add(result, base, label, outputs, group, score, settings: dict) -> dict:
+def _add(result, base, label, outputs, *, group, score, settings: dict) -> dict:
     binary = result["kind"] == "binary"
     drawn = bootstrap.resample(
         label, outputs, group, binary=binary, score=score, **settings
@@ -146,7 +150,7 @@ def _add(result, base, label, outputs, group, score, settings: dict) -> dict:
         error = error_of(drawn["score_ndcg"][0] - chance[0], groups)
         result["over_chance"] = difference_of(lift, error, groups)
     stands = np.where(label > 0.5, 1.0, 1 / settings["negative_rate"])
-    result["deciles"] = _deciles(label, outputs[0], stands, deciles[0], groups)
+    result["deciles"] = _deciles(label, outputs[0], stands, deciles[0], groups=groups)
     return {name: values[0] for name, values in known.items()}
 
 
@@ -160,7 +164,7 @@ def _add_errors(result: dict, drawn: Mapping, number: int) -> None:
     }
 
 
-def _add_reachable(result, label, truth, group, drawn, settings: dict) -> None:
+def _add_reachable(result, label, truth, group, *, drawn, settings: dict) -> None:
     """Of the AUC of the true probabilities, and the model's share of its lift."""
     groups, truth = result["groups"], np.asarray(truth, float)
     reached = bootstrap.resample(label, [truth], group, **settings)["auc"][0]
@@ -192,7 +196,7 @@ def difference_of(difference: float, error: float | None, groups: int) -> dict:
     return {"difference": difference, "error": error, "interval": interval}
 
 
-def _deciles(label, output: np.ndarray, stands, drawn: np.ndarray, groups: int) -> dict:
+def _deciles(label, output: np.ndarray, stands, drawn: np.ndarray, *, groups: int) -> dict:
     """Predicted over observed in each tenth of the predictions, from low to high.
 
     A row stands for ``stands`` rows of the whole log.

@@ -304,6 +304,7 @@ def check_rejected(
     rejected: dict[str, int],
     read: int,
     unkeyed: int = 0,
+    *,
     outside: int = 0,
     samples: dict[str, dict] | None = None,
 ) -> None:

@@ -54,6 +54,7 @@ def keep_rows(
     typed: pa.Table,
     sides: list[pa.Table | None],
     plan: Plan,
+    *,
     name: str,
     create: Create,
 ) -> dict:
@@ -77,7 +78,7 @@ def keep_rows(
         if side is None:
             names = plan.side_columns(number)
             kind = plan.sides[number].schema.field(join.on).type
-            rows = carried_rows(raw, number, join.on, names, kind)
+            rows = carried_rows(raw, number, join.on, names, kind=kind)
         else:
             rows = side.take(rows_of_keys(raw[join.on], side[join.on]))
         written = write_table(rows, f"raw/{name}.join-{number}.parquet", create)

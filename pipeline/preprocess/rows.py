@@ -93,7 +93,7 @@ def key_rows(
         split = assign_split(data, ms, high, path in plan.held_out)
     window = assign_window(data, ms, len(table))
     shard = (low % np.uint64(plan.shards)).astype(np.int64)
-    return _partition(table, split, window, shard, data), rejected, counts
+    return _partition(table, split, window, shard, data=data), rejected, counts
 
 
 def _named_splits(table: pa.Table, plan: Plan) -> tuple[np.ndarray, pa.Table | None]:
@@ -112,7 +112,7 @@ def _one_spelling(groups: pa.Array) -> pa.Array:
     return without_zeros(groups) if is_text(groups.type) else groups
 
 
-def _partition(table, split, window, shard, data) -> dict[str, pa.Table]:
+def _partition(table, split, window, shard, *, data) -> dict[str, pa.Table]:
     """Cut a batch where (split, window, shard) changes, after sorting by them."""
     if not len(table):
         return {}
@@ -152,6 +152,7 @@ def settle_rows(
     sides: list[pa.Table | None],
     plan: Plan,
     columns: Sequence[str] = (),
+    *,
     found: Findings = NOTHING,
 ) -> Settled:
     """Make the rows of one shard final: in order, without duplicates, joined and typed.

@@ -47,7 +47,7 @@ class Settle(beam.DoFn):
         with BlockFile(f"{self.output}/{SPILL}") as file:
             store = Store(file)
             for tables in gather(parts):
-                settled = settle_rows(tables, self.sides, self.plan, columns, found)
+                settled = settle_rows(tables, self.sides, self.plan, columns, found=found)
                 for table in settled.rejected:
                     yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
                 counts.update(settled.counts)
@@ -61,7 +61,8 @@ class Settle(beam.DoFn):
         if columns:
             labels = typed.select([f"label/{task.name}" for task in self.plan.tasks])
             both, name = (in_their_order(raw), labels), file_name(key)
-            kept = keep_rows(*both, self.sides, self.plan, name, self._create)
+            how = {"name": name, "create": self._create}
+            kept = keep_rows(*both, self.sides, self.plan, **how)
             yield beam.pvalue.TaggedOutput("kept", kept)
         yield key, typed
 

@@ -54,7 +54,7 @@ def spreads_of(plan: Plan) -> tuple[Spread, ...]:
     )
 
 
-def carry(pipeline, parts, wanted, spreads: Sequence[Spread], plan: Plan, output: str):
+def carry(pipeline, parts, wanted, spreads: Sequence[Spread], *, plan: Plan, output: str):
     """Parts of the log with the columns of side tables beside them.
 
     Args:

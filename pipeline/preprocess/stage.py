@@ -149,7 +149,9 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         raise InputError(
             f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
         )
-    check_rejected(plan, rejected, read, unkeyed, outside, summary["samples"])
+    check_rejected(
+        plan, rejected, read, unkeyed, outside=outside, samples=summary["samples"]
+    )
     require_finite(plan.config, read_json(work / "statistics.json", "an example set"))
     if read != written + duplicates + sum(rejected.values()):
         raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")

@@ -25,7 +25,7 @@ def take_carried(table: pa.Table, number: int, prefix: str) -> tuple[pa.Table, i
     return table, table[carried_name(number, ROW)].null_count
 
 
-def carried_rows(table: pa.Table, number: int, on: str, names, kind: pa.DataType):
+def carried_rows(table: pa.Table, number: int, on: str, names, *, kind: pa.DataType):
     """The rows of such a side table that some rows of the log refer to, as it has them.
 
     Args:

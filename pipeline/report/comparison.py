@@ -189,7 +189,7 @@ def loss_figure(runs: list[dict]) -> dict | None:
     for index, run in enumerate(runs):
         x, y = values_of(run["log"], lambda line: line.get("loss"), "loss")
         if len(x):
-            trace = draw.curve(run["name"], *thin(x, smooth(y)), *draw.style(index))
+            trace = draw.curve(run["name"], thin(x, smooth(y)), *draw.style(index))
             traces.append(trace)
     return draw.drawing(traces, "step", "loss") if traces else None
 
@@ -207,7 +207,7 @@ def validation_figure(runs: list[dict], task: str) -> dict | None:
         if any(map(is_number, values)):
             in_phases = any("phase" in line for line in lines)
             x = [n["step"] if in_phases else n.get("epoch", 0) + 1 for n in lines]
-            trace = draw.curve(run["name"], x, clean(values), *draw.style(index))
+            trace = draw.curve(run["name"], (x, clean(values)), *draw.style(index))
             traces.append(trace | {"mode": "lines+markers"})
     axis = "step" if traces and in_phases else "epoch"
     drawn = draw.drawing(traces, axis, metric_of(runs, task)) if traces else None

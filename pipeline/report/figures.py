@@ -31,8 +31,8 @@ def loss_figure(steps: list[dict], divergence: dict) -> dict | None:
     x, y = series(steps, lambda line: line.get("loss"))
     if not len(x):
         return None
-    raw = curve("as measured", *thin(x, y), GREY) | {"opacity": 0.45}
-    smoothed = curve("smoothed", *thin(x, smooth(y)), COLOURS[0])
+    raw = curve("as measured", thin(x, y), GREY) | {"opacity": 0.45}
+    smoothed = curve("smoothed", thin(x, smooth(y)), COLOURS[0])
     marks = divergence_marks(divergence, float(np.nanmax(y)))
     return drawing([raw, smoothed, *marks], "step", "loss")
 
@@ -53,7 +53,7 @@ def task_loss_figure(steps: list[dict]) -> dict | None:
     traces = []
     for index, task in enumerate(names(steps, "losses")):
         x, y = series(steps, lambda line, task=task: line["losses"].get(task), "losses")
-        traces.append(curve(task, *thin(x, smooth(y)), *style(index)))
+        traces.append(curve(task, thin(x, smooth(y)), *style(index)))
     return drawing(traces, "step", "loss") if traces else None
 
 
@@ -64,7 +64,7 @@ def validation_figure(epochs: list[dict]) -> dict | None:
         values = [line["validation"].get(task, {}).get("auc") for line in epochs]
         if any(map(is_number, values)):
             x = [line.get("epoch", 0) + 1 for line in epochs]
-            trace = curve(task, x, clean(values), *style(index))
+            trace = curve(task, (x, clean(values)), *style(index))
             traces.append(trace | {"mode": "lines+markers"})
     figure = drawing(traces, "epoch", "AUC") if traces else None
     if figure:
@@ -80,7 +80,7 @@ def progressive_figure(windows: list[dict]) -> dict | None:
         values = [line["progressive"].get(task, {}).get("auc") for line in windows]
         if any(map(is_number, values)):
             x = [line.get("window") for line in windows]
-            trace = curve(task, x, clean(values), *style(index))
+            trace = curve(task, (x, clean(values)), *style(index))
             traces.append(trace | {"mode": "lines+markers"})
     return drawing(traces, "window", "AUC") if len(windows) > 1 and traces else None
 
@@ -95,7 +95,7 @@ def clipping_figure(steps: list[dict]) -> dict | None:
         logarithm = np.log(y, where=y > 0, out=np.full(len(y), np.nan))
         x, y = thin(x, np.exp(smooth(logarithm)))
         seen += filter(is_number, y)
-        traces.append(curve(layer["name"], x, y, *style(index)))
+        traces.append(curve(layer["name"], (x, y), *style(index)))
     figure = drawing(traces, "step", "factor") if seen else None
     if figure:
         figure["layout"]["yaxis"] |= logarithmic(seen)
@@ -109,7 +109,7 @@ def clipped_rows_figure(steps: list[dict]) -> dict | None:
         x, y = series(
             steps, lambda row, t=table: row["clipped_rows"].get(t), "clipped_rows"
         )
-        traces.append(curve(table, *thin(x, smooth(y)), *style(index)))
+        traces.append(curve(table, thin(x, smooth(y)), *style(index)))
     figure = drawing(traces, "step", "share of rows") if traces else None
     if figure:
         figure["layout"]["yaxis"] |= {"tickformat": "~%", "rangemode": "tozero"}
@@ -141,7 +141,7 @@ def roc_figure(tasks: dict) -> dict | None:
     for index, (name, task) in enumerate(tasks.items()):
         if roc := task.get("roc"):
             x, y = roc.get("false_positive_rate"), roc.get("true_positive_rate")
-            traces.append(curve(name, clean(x), clean(y), *style(index)))
+            traces.append(curve(name, (clean(x), clean(y)), *style(index)))
     axes = ("false positive rate", "true positive rate")
     return drawing(traces, *axes) if len(traces) > 1 else None
 
@@ -156,7 +156,7 @@ def calibration_figure(tasks: dict) -> dict | None:
         if pairs:
             x, y = map(list, zip(*pairs, strict=True))
             seen += x + y
-            trace = curve(name, x, y, *style(index))
+            trace = curve(name, (x, y), *style(index))
             traces.append(trace | {"mode": "lines+markers"})
     if not traces:
         return None
@@ -244,7 +244,7 @@ def distribution_figure(histogram: dict) -> dict | None:
     traces = []
     for key, colour in (("baseline", GREY), ("model", COLOURS[0])):
         shares = clean(histogram.get(key))
-        trace = curve(key, clean(edges), [*shares, shares[-1]], colour)
+        trace = curve(key, (clean(edges), [*shares, shares[-1]]), colour)
         trace["line"]["shape"] = "hv"
         traces.append(trace | {"fill": "tozeroy"})
     figure = drawing(traces, "prediction", "share of rows")
@@ -260,7 +260,9 @@ def style(index: int) -> tuple[str, str]:
     return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
 
 
-def curve(name: str, x: list, y: list, colour: str, dash: str = "solid") -> dict:
+def curve(name: str, points: tuple, colour: str, dash: str = "solid") -> dict:
+    """A line through points, all x and all y."""
+    x, y = points
     return {
         "type": "scatter",
         "mode": "lines" if len(x) > 1 else "markers",
@@ -284,7 +286,7 @@ def points(name: str, pairs: list[tuple], colour: str, symbol: str) -> dict:
 
 
 def diagonal(low: float, high: float) -> dict:
-    line = curve("", [low, high], [low, high], GREY, "dot")
+    line = curve("", ([low, high], [low, high]), GREY, "dot")
     return line | {"showlegend": False, "hoverinfo": "skip"}
 
 

@@ -137,7 +137,7 @@ def line(index: int, row: dict, axes: list[dict], found: dict) -> dict:
     colour, width = styles.get(row["trial"], (draw.GREY, 1.0))
     heights = [height(one, one["values"][index]) for one in axes]
     title = {found["own"]: "the config's own", found["best"]: "best"}.get(row["trial"])
-    trace = draw.curve(title or "", list(range(len(axes))), heights, colour)
+    trace = draw.curve(title or "", (list(range(len(axes))), heights), colour)
     trace["line"]["width"] = width
     trace["showlegend"] = title is not None
     said = f"trial {row['trial']}: {row['value']:.5f}"

@@ -89,7 +89,7 @@ class ScorePiece(beam.DoFn):
             source = pa.array([path] * len(batch.malformed))
             malformed = batch.malformed.append_column("source", source)
             rejected.append(malformed.append_column("value", malformed["text"]))
-        table, others = score_batch(batch, path, self.plan, self.sides, self.scorer)
+        table, others = score_batch(batch, path, self.plan, self.sides, scorer=self.scorer)
         return table, [*rejected, *others]
 
 

@@ -25,7 +25,7 @@ NOT_FINITE = "the model's score is not finite"
 
 
 def score_batch(
-    batch: Batch, path: str, plan: ScorePlan, sides: list[pa.Table], scorer: TableScorer
+    batch: Batch, path: str, plan: ScorePlan, sides: list[pa.Table], *, scorer: TableScorer
 ) -> tuple[pa.Table, list[pa.Table]]:
     """Score some rows.
 

@@ -122,6 +122,7 @@ class Prober:
         schema: Schema,
         examples: ExampleSet,
         windows: Sequence[str],
+        *,
         final: tuple[str, str | None] = ("validation", None),
         steps: int | None = None,
     ):
@@ -244,7 +245,7 @@ class Prober:
                 self.schema.tasks,
                 self.schema.score,
                 self.config.model.model_dump(),
-                seed,
+                seed=seed,
             )
             variables = [*fresh.dense_variables, *fresh.embedding_variables]
             self._weights[seed] = [variable.numpy() for variable in variables]

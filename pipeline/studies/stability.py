@@ -254,7 +254,7 @@ def stability(
         prober = Prober(config, schema, examples, names, steps=steps)
         probes: list[Probe] = []
         for method in by_name.values():
-            probes += climb(prober, method, config.train.seed, seeds, progress)
+            probes += climb(prober, method, config.train.seed, seeds, progress=progress)
         result = conclude(probes, list(by_name), prober.rate_in_use)
         result |= {"windows": names, "steps": steps, "fingerprint": schema.fingerprint}
         result["settings"] = probed_settings(config)
@@ -270,7 +270,9 @@ def own_method(config: Config) -> Method:
     return Method(name, dense.clip, dense.threshold)
 
 
-def climb(prober: Prober, method: Method, seed: int, seeds: int, progress) -> list[Probe]:
+def climb(
+    prober: Prober, method: Method, seed: int, seeds: int, *, progress
+) -> list[Probe]:
     """Probes of one method from below the rate in use, until one diverges above it."""
     probes: list[Probe] = []
     for rate in ladder(prober.rate_in_use):
@@ -334,7 +336,9 @@ def drawing(result: dict) -> dict | None:
         areas = areas_by_rate(own)
         seen += areas.values()
         colour, dash = figures.style(index)
-        line = figures.curve(row["method"], list(areas), list(areas.values()), colour, dash)
+        line = figures.curve(
+            row["method"], (list(areas), list(areas.values())), colour, dash
+        )
         lines.append(line | {"mode": "lines+markers"})
         lost = sorted({probe.rate for probe in own if probe.diverged})
         crosses.append((f"{row['method']} diverged", lost, colour))
@@ -346,7 +350,7 @@ def drawing(result: dict) -> dict | None:
         lines.append(figures.points(name, pairs, colour, "x") | {"showlegend": False})
     top = max(seen, default=1.0)
     in_use = [result["rate_in_use"]] * 2
-    mark = figures.curve("rate in use", in_use, [bottom, top], figures.GREY, "dot")
+    mark = figures.curve("rate in use", (in_use, [bottom, top]), figures.GREY, "dot")
     drawn = figures.drawing([*lines, mark], "learning rate of the dense weights", "AUC")
     drawn["layout"]["xaxis"] |= figures.logarithmic([probe.rate for probe in probes])
     return drawn

@@ -28,7 +28,7 @@ def plain(x, kernel, bias, gamma, beta, dilation):
 
 
 def fused(x, kernel, bias, gamma, beta, dilation):
-    z = convolution_norm_relu(to_rows(x), kernel, bias, gamma, beta, dilation * B)
+    z = convolution_norm_relu(to_rows(x), kernel, bias, gamma, beta=beta, back=dilation * B)
     return from_rows(z, B)
 
 

@@ -21,8 +21,8 @@ def example(rows=50, dim=4, scale=0.05):
 @pytest.mark.parametrize(("r", "zeta"), [(1.0, 1e-5), (0.3, 1e-5), (1.0, 0.05)])
 def test_equals_the_reference(r, zeta):
     g, w, counts = example()
-    got, mask = cow_clip(*map(tf.constant, (g, w, counts)), r, zeta)
-    expected, clipped = reference.cow_clip(g, w, counts, r, zeta)
+    got, mask = cow_clip(*map(tf.constant, (g, w, counts)), r, zeta=zeta)
+    expected, clipped = reference.cow_clip(g, w, counts, r, zeta=zeta)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     np.testing.assert_array_equal(mask, clipped)
     assert 0 < np.mean(mask) < 1
@@ -40,10 +40,10 @@ def test_reference_form():
     _, w, counts = map(tf.constant, example())
     paper = threshold(w, counts, 1.0, 2e-2 * np.sqrt(4))
     np.testing.assert_allclose(
-        threshold(w, counts, 1.0, 2e-2, "reference"), paper, rtol=1e-6
+        threshold(w, counts, 1.0, 2e-2, form="reference"), paper, rtol=1e-6
     )
     zero = tf.zeros([1, 4])  # r = 2 multiplies the floor twice: 2 * (2 * zeta * sqrt(4))
-    floor = threshold(zero, tf.ones([1]), 2.0, 0.5, "reference")
+    floor = threshold(zero, tf.ones([1]), 2.0, 0.5, form="reference")
     np.testing.assert_allclose(floor, [4.0])
     np.testing.assert_allclose(threshold(zero, tf.ones([1]), 2.0, 0.5), [0.5])
     with pytest.raises(ValueError, match="form must be one of .*Received: form='code'"):
@@ -75,7 +75,7 @@ def test_one_factor_for_a_group(count):
     groups = np.arange(len(g)) % count
     g[groups == 0] *= 100  # one group is far over its bound, the others are under it
     g[groups != 0] *= 1e-3
-    got, mask = group_clip(tf.constant(g), tf.constant(w), groups, count, 0.5)
+    got, mask = group_clip(tf.constant(g), tf.constant(w), groups, count, r=0.5)
     for group in range(count):
         inside = groups == group
         length, bound = np.linalg.norm(g[inside]), 0.5 * np.linalg.norm(w[inside])
@@ -91,9 +91,9 @@ def test_a_row_that_is_not_finite_changes_nothing_for_its_group(bad):
     """1e30 is finite, its square is not."""
     g, w, _ = example()
     groups = np.zeros(len(g), int)
-    usual, _ = group_clip(tf.constant(g[1:]), tf.constant(w[1:]), groups[1:], 1, 0.01)
+    usual, _ = group_clip(tf.constant(g[1:]), tf.constant(w[1:]), groups[1:], 1, r=0.01)
     g[0], w[0] = bad, 0
-    got, _ = group_clip(tf.constant(g), tf.constant(w), groups, 1, 0.01)
+    got, _ = group_clip(tf.constant(g), tf.constant(w), groups, 1, r=0.01)
     np.testing.assert_allclose(got[1:], usual, rtol=1e-6)
     assert np.linalg.norm(usual) < np.linalg.norm(g[1:])
 
@@ -107,8 +107,8 @@ def test_without_r_the_bound_does_not_adapt():
 def test_zero_gradients_are_safe():
     zero = tf.zeros([3, 2])
     for got, mask in (
-        cow_clip(zero, zero, tf.ones([3]), 1.0, 0.0),
-        group_clip(zero, zero, tf.constant([0, 0, 1]), 2, 1.0, 0.0),
+        cow_clip(zero, zero, tf.ones([3]), 1.0, zeta=0.0),
+        group_clip(zero, zero, tf.constant([0, 0, 1]), 2, r=1.0, zeta=0.0),
     ):
         np.testing.assert_array_equal(got, zero)
         assert not np.any(mask)

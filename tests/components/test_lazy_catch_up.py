@@ -18,7 +18,9 @@ FINITE = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)
 def adam(w, m, v, last, steps, rate, l2):
     """`absence.adam` for rows with one and the same history."""
     per_row = [np.full(len(w), x, np.float32) for x in (steps, rate * steps, last)]
-    got = absence.adam(*(x.astype(np.float32) for x in (w, m, v)), *per_row, l2, RULE)
+    gone = dict(zip(("rates", "last"), per_row[1:], strict=True))
+    rows = (x.astype(np.float32) for x in (w, m, v))
+    got = absence.adam(*rows, per_row[0], **gone, l2=l2, rule=RULE)
     return [x.numpy() for x in got]
 
 
@@ -47,10 +49,12 @@ def state(rate, l2, last, scale, seed=0, gap=7):
 )
 def test_no_step_changes_no_bit(w, m, v, last, l2):
     zero = tf.zeros([3])
-    rows = absence.adam(w, m, v, zero, zero, tf.fill([3], float(last)), l2, RULE)
+    rows = absence.adam(
+        w, m, v, zero, rates=zero, last=tf.fill([3], float(last)), l2=l2, rule=RULE
+    )
     for got, given_ in zip(rows, (w, m, v), strict=True):
         np.testing.assert_array_equal(got, given_)
-    got = absence.adagrad(tf.constant(w), tf.constant(v), zero, zero, l2, 1e-7)
+    got = absence.adagrad(tf.constant(w), tf.constant(v), zero, zero, l2=l2, epsilon=1e-7)
     np.testing.assert_array_equal(got[0], w)
     np.testing.assert_array_equal(got[1], v)
 
@@ -105,8 +109,8 @@ def test_adagrad(steps, row_wise):
         *(tf.constant(x, tf.float32) for x in (w, G)),
         np.full(50, steps, np.float32),
         rates,
-        1e-3,
-        1e-7,
+        l2=1e-3,
+        epsilon=1e-7,
     )
     expected = reference.absent_adagrad(w, G, steps, 0.05, 1e-3, row_wise)
     np.testing.assert_allclose(got[0], expected[0], rtol=2e-2)

@@ -68,26 +68,31 @@ def test_backoff_serialises():
     ],
 )
 def test_rules(rule, expected):
-    found = scale(rule, 16, 1e-4, 1e-5, 8e-4)
+    found = scale(rule, 16, 1e-4, 1e-5, dense_rate=8e-4)
     assert found[:3] == pytest.approx(expected)
     if rule not in ("sde", "momentum"):
         assert found.adam == {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 
 
 def test_moments_forget_per_example_under_sde():
-    adam = scale("sde", 16, 1e-4, 1e-5, 8e-4).adam
+    adam = scale("sde", 16, 1e-4, 1e-5, dense_rate=8e-4).adam
     assert adam["beta_1"] == pytest.approx(0.9**16)
     assert adam["beta_2"] == pytest.approx(0.999**16)
     assert adam["epsilon"] == pytest.approx(1e-7 / 4)
 
 
 def test_momentum_stays_as_long_as_what_scales_it_outlives_it():
-    adam = scale("momentum", 64, 1e-3, 0.0, 1e-3).adam
+    adam = scale("momentum", 64, 1e-3, 0.0, dense_rate=1e-3).adam
     assert adam == pytest.approx({"beta_1": 0.9, "beta_2": 0.999**64, "epsilon": 1e-7 / 8})
-    assert scale("momentum", 64, 1.0, 0.0, 1.0).dense_rate == 64
-    assert scale("momentum", 64, 1.0, 0.0, 1.0, "adagrad").dense_rate == 8
+    assert scale("momentum", 64, 1.0, 0.0, dense_rate=1.0).dense_rate == 64
+    assert (
+        scale(
+            "momentum", 64, 1.0, 0.0, dense_rate=1.0, dense_optimizer="adagrad"
+        ).dense_rate
+        == 8
+    )
     for s in (128, 1024):
-        adam = scale("momentum", s, 1e-3, 0.0, 1e-3).adam
+        adam = scale("momentum", s, 1e-3, 0.0, dense_rate=1e-3).adam
         assert adam["beta_1"] == adam["beta_2"] == pytest.approx(0.999**s)
         RowAdam(semantics="lazy", **adam)  # which refuses a momentum that outlives
 
@@ -98,7 +103,7 @@ def test_sde_keeps_the_path_of_a_noisy_weight(s):
     random, steps = np.random.default_rng(1), 4096
 
     def drift(s, rule):
-        rate, _, _, adam = scale(rule, s, 1e-3, 0.0, 0.0)
+        rate, _, _, adam = scale(rule, s, 1e-3, 0.0, dense_rate=0.0)
         w, m, v = (np.zeros(400) for _ in range(3))
         for t in range(1, steps // s + 1):
             g = 0.1 + random.normal(size=400) / np.sqrt(s)
@@ -114,13 +119,13 @@ def test_sde_keeps_the_path_of_a_noisy_weight(s):
 @pytest.mark.parametrize("rule", RULES)
 def test_scaling_by_one_changes_nothing(rule):
     adam = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
-    assert scale(rule, 1, 0.1, 0.2, 0.3) == (0.1, 0.2, 0.3, adam)
+    assert scale(rule, 1, 0.1, 0.2, dense_rate=0.3) == (0.1, 0.2, 0.3, adam)
 
 
 def test_errors():
     with pytest.raises(ValueError, match="Received: rule='cube'"):
-        scale("cube", 2, 0.1, 0.1, 0.1)
+        scale("cube", 2, 0.1, 0.1, dense_rate=0.1)
     with pytest.raises(ValueError, match="s must be positive. Received: s=0"):
-        scale("none", 0, 0.1, 0.1, 0.1)
+        scale("none", 0, 0.1, 0.1, dense_rate=0.1)
     with pytest.raises(ValueError, match="Received: steps=-1"):
         WarmUp(0.1, -1)

@@ -71,7 +71,7 @@ def naive_gradnorm(w, norms, ratios, alpha, rate):
 def test_gradnorm_equals_the_naive_one(tasks, alpha):
     w, norms, ratios = (np.array(column, np.float32) for column in zip(*tasks, strict=True))
     expected = naive_gradnorm(w.tolist(), norms.tolist(), ratios.tolist(), alpha, 0.05)
-    found = task_weights.gradnorm_step(w, norms, ratios, alpha, 0.05).numpy()
+    found = task_weights.gradnorm_step(w, norms, ratios, alpha, rate=0.05).numpy()
     assert found.sum() == pytest.approx(len(tasks), rel=1e-5)
     assert (found > 0).all()
     gaps = w * norms / np.mean(w * norms) - (ratios / ratios.mean()) ** alpha
@@ -83,14 +83,14 @@ def test_gradnorm_makes_norms_alike():
     w, norms = tf.ones(3), tf.constant([1.0, 4.0, 0.5])
     step = tf.function(task_weights.gradnorm_step, autograph=False)
     for _ in range(2000):
-        w = step(w, norms, tf.ones(3), 1.5, 0.005)
+        w = step(w, norms, tf.ones(3), 1.5, rate=0.005)
     balanced = w.numpy() * norms.numpy()
     np.testing.assert_allclose(balanced / balanced.mean(), 1, atol=0.06)
 
 
 def test_gradnorm_without_gradients_stays():
     w = vector(0.5, 1.5)
-    found = task_weights.gradnorm_step(w, vector(0, 0), vector(0, 0), 1.5, 0.1)
+    found = task_weights.gradnorm_step(w, vector(0, 0), vector(0, 0), 1.5, rate=0.1)
     np.testing.assert_allclose(found, w)
 
 

@@ -19,7 +19,7 @@ class Model(tf.keras.Model):
         initializer = tf.keras.initializers.RandomNormal(stddev=0.01, seed=1)
         poolings = [None, "mean"]
         self.embed = FusedEmbedding([50, 20], 4, poolings, initializer=initializer)
-        self.level = CGC(TASKS, 1, 1, [8, 1], False, activation="tanh", seed=1)
+        self.level = CGC(TASKS, 1, 1, [8, 1], shared_gate=False, activation="tanh", seed=1)
 
     def call(self, ids):
         x = tf.concat(self.embed(ids), axis=1)

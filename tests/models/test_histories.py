@@ -32,7 +32,7 @@ TRUNKS = {
 def build(trunk, encoder, blocks=None):
     settings = {**TRUNKS[trunk], "tower_units": [4]}
     settings["history"] = {"encoder": encoder, "blocks": blocks}
-    return build_model(FEATURES, TASKS, "click", settings, 3)
+    return build_model(FEATURES, TASKS, "click", settings, seed=3)
 
 
 def batch(seed=0):

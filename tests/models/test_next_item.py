@@ -80,7 +80,9 @@ def test_all_classes_as_the_sample_make_the_full_softmax():
     states, table = random.normal(size=[6, D]), random.normal(size=[V, D + 1])
     labels = random.integers(0, V, 6)
     none = np.zeros(6), np.zeros(V)
-    found = sampled_softmax(states, table[labels], table, labels, np.arange(V), none)
+    found = sampled_softmax(
+        states, table[labels], table, labels, ids=np.arange(V), log_expected=none
+    )
     logits = states @ table[:, :-1].T + table[:, -1]
     expected = np.log(np.exp(logits).sum(1)) - logits[np.arange(6), labels]
     np.testing.assert_allclose(found, expected, rtol=1e-9)
@@ -100,7 +102,12 @@ def test_sampled_softmax_equals_tensorflows():
     )  # fmt: skip
     log_q = np.log(q)
     found = sampled_softmax(
-        states, table[labels], table[ids], labels, ids, (log_q[:6], log_q[6:])
+        states,
+        table[labels],
+        table[ids],
+        labels,
+        ids=ids,
+        log_expected=(log_q[:6], log_q[6:]),
     )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 

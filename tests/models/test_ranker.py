@@ -45,7 +45,7 @@ SCORE = "click * (like + 0.5) ** 0.5 + log1p(watch)"
 
 
 def build(settings=PLE, seed=3, tasks=TASKS, clip="clippy"):
-    model = build_model(FEATURES, tasks, SCORE, settings, seed)
+    model = build_model(FEATURES, tasks, SCORE, settings, seed=seed)
     model.compile(DENSE_OPTIMIZERS["adagrad"](0.2, clip=clip), ROW_OPTIMIZERS["adam"](0.05))
     return model
 
@@ -250,7 +250,7 @@ def test_what_is_served_by_hand():
 
 
 def test_a_constant_score_is_given_for_every_row():
-    model = build_model(FEATURES, TASKS, "2", PLE, 1)
+    model = build_model(FEATURES, TASKS, "2", PLE, seed=1)
     features, _, _ = batch_of(7)
     np.testing.assert_array_equal(model.head.predict_tasks(features)["score"], [2.0] * 7)
 
@@ -289,7 +289,7 @@ SPECS = (
 
 def test_a_field_is_clipped_by_itself():
     """Every field moves as far as its own bound lets it: the model says where each ends."""
-    model = build_model(FEATURES, TASKS, SCORE, BOTTOM, 3)
+    model = build_model(FEATURES, TASKS, SCORE, BOTTOM, seed=3)
     slow = {"clip": "field", "r": 1e-6, "zeta": 0.0, "initial_accumulator": 1.0}
     model.compile(DENSE_OPTIMIZERS["adagrad"](0.2), ROW_OPTIMIZERS["adagrad"](10.0, **slow))
     table = model.inputs_layer.tables["4"].embeddings

@@ -12,7 +12,7 @@ STEPS = 5
 
 def build(spike_guard):
     """A model whose steps are as long as its gradients: plain sums in the tables too."""
-    model = build_model(FEATURES, TASKS, SCORE, BOTTOM, 3)
+    model = build_model(FEATURES, TASKS, SCORE, BOTTOM, seed=3)
     dense = DENSE_OPTIMIZERS["adagrad"](0.2, clip="none")
     rows = ROW_OPTIMIZERS["adagrad"](0.1, clip="none")
     model.compile(dense, rows, spike_guard=spike_guard)

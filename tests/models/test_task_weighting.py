@@ -31,7 +31,7 @@ EVERY = pytest.mark.parametrize("method", METHODS)
 
 def build(method, period=2, clip="clippy", tasks=TASKS):
     settings = {**BOTTOM, "front": "concatenation", "layer_norm": False}
-    model = build_model(FEATURES, tasks, "click", settings, 3)
+    model = build_model(FEATURES, tasks, "click", settings, seed=3)
     model.compile(
         DENSE_OPTIMIZERS["adagrad"](0.2, clip=clip),
         ROW_OPTIMIZERS["adam"](0.05),
@@ -118,7 +118,7 @@ def test_gradnorm_measures_the_trunk():
         norms.append(task.weight * total**0.5)
     model.train_step(batch)
     expected = task_weights.gradnorm_step(
-        tf.ones(3), np.array(norms, np.float32), tf.ones(3), 1.0, 0.1
+        tf.ones(3), np.array(norms, np.float32), tf.ones(3), 1.0, rate=0.1
     )
     own = [task.weight for task in TASKS]
     np.testing.assert_allclose(model.weighting.weights(), expected * own, rtol=1e-4)
@@ -173,7 +173,7 @@ def test_a_penalty_counts_once_however_many_replicas(two_replicas):
     settings["tower_units"] = []
 
     def make():
-        model = build_model(FEATURES, TASKS, "click", settings, 3)
+        model = build_model(FEATURES, TASKS, "click", settings, seed=3)
         model.compile(DENSE_OPTIMIZERS["adagrad"](0.2), ROW_OPTIMIZERS["adam"](0.05))
         return model
 
@@ -201,7 +201,7 @@ def test_a_penalty_moves_the_trunk_under_every_method(method):
     def trunk_after(penalty):
         settings = {"trunk": "sluice", "bottom_units": [8], "subspaces": 2}
         settings |= {"penalty": penalty, "tower_units": []}
-        model = build_model(FEATURES, TASKS, "click", settings, 3)
+        model = build_model(FEATURES, TASKS, "click", settings, seed=3)
         model.compile(
             DENSE_OPTIMIZERS["adagrad"](0.2, clip="none"),
             ROW_OPTIMIZERS["adam"](0.05),

@@ -59,7 +59,7 @@ def settle(config, folder) -> Settled:
     found = Findings.of(counts, data, data.time, plan.spelled)
     final = []
     for key, tables in keyed.items():
-        settled = settle_rows(tables, [], plan, (), found)
+        settled = settle_rows(tables, [], plan, (), found=found)
         rows, bad = settled.typed, settled.rejected
         split, window, _ = key.split("/")
         rows = rows.append_column("split", pa.repeat(split, len(rows)))

@@ -70,7 +70,7 @@ def test_rows_of_no_known_day_are_shared_out_over_all(
     plan = types.SimpleNamespace(config=config_on(DAYS[5], data__max_rejected=0.01))
     refuses = pytest.raises(InputError, match=said) if said else nullcontext()
     with refuses:
-        check_rejected(plan, rejected, read, unkeyed, outside)
+        check_rejected(plan, rejected, read, unkeyed, outside=outside)
 
 
 def test_rows_without_a_time_on_other_days_do_not_refuse_a_day(first, tmp_path, rows):

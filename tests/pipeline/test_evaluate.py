@@ -37,7 +37,7 @@ def offline(config, trained):
     document = json.loads((trained / "schema.json").read_text())
     schema = Schema.from_dict(document, trained)
     settings = config.model.model_dump()
-    model = build_model(schema.features, schema.tasks, schema.score, settings, 99)
+    model = build_model(schema.features, schema.tasks, schema.score, settings, seed=99)
     load_weights(model, trained / "best")
     return model
 

@@ -15,7 +15,7 @@ from tests.pipeline.test_report import HOSTILE, page_of, recorded
 
 
 def test_means_are_over_all_rows_whatever_the_batches():
-    model = build_model(FEATURES, TASKS, "click", PLE, 3)
+    model = build_model(FEATURES, TASKS, "click", PLE, seed=3)
     batches = [batch_of(rows, seed) for seed, rows in enumerate([7, 1, 20])]
     use = ExpertUse(model).measure(batches)
     assert len(use) == 2 * 3 + 1  # two levels of three tasks, and one shared gate
@@ -33,7 +33,7 @@ def test_means_are_over_all_rows_whatever_the_batches():
 
 
 def test_a_trunk_without_gates_has_no_experts():
-    model = build_model(FEATURES, TASKS, "click", BOTTOM, 3)
+    model = build_model(FEATURES, TASKS, "click", BOTTOM, seed=3)
     assert ExpertUse(model).measure([batch_of(5)]) == {}
     assert collapsed({}) == []
 
@@ -81,7 +81,7 @@ def test_the_report_shows_and_warns(tmp_path):
 
 
 def test_what_the_graph_gives_is_what_the_model_gives():
-    model = build_model(FEATURES, TASKS, "click", {**PLE, "levels": 1}, 3)
+    model = build_model(FEATURES, TASKS, "click", {**PLE, "levels": 1}, seed=3)
     features, _, _ = batch_of(9)
     labels, weights = model.gate_weights(features)["level_0/click"]
     found = ExpertUse(model).measure([(features,)])["level_0/click"]

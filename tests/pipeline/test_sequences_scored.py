@@ -68,7 +68,7 @@ def test_a_random_order_has_learned_nothing_however_few_items_it_leaves(left_out
     visible = np.full(400, 50 - left_out)
     for _ in range(60):
         ranks = random.integers(0, visible)
-        low, high = learned(ranks, visible, EACH[:400], 100, True)["interval"]
+        low, high = learned(ranks, visible, EACH[:400], 100, varies=True)["interval"]
         told += low > 0 or high < 0
     assert told <= 9  # one in twenty are 3; more than 9 happen once in 2,000 times
 

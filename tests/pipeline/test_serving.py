@@ -158,7 +158,7 @@ def test_every_trunk_takes_candidates(name, keeps):
     )
     settings = {"tower_units": [4], **SETTINGS[name]}
     tasks = (Task("click", mean=0.3), Task("like", mean=0.1))
-    model = build_model(features, tasks, "click * like", settings, 3)
+    model = build_model(features, tasks, "click * like", settings, seed=3)
     random = np.random.default_rng(0)
     batch = {
         "user": np.full(6, 4, np.int32),

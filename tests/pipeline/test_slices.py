@@ -108,9 +108,13 @@ def test_scatter_is_added_and_gains_are_positive_where_better():
     groups = np.arange(600) // 6
     outputs = {"click": good, "watch": value + 0.1, "never": good}
     others = {"click": bad, "watch": value, "never": bad}
-    ours, theirs = (measure(tasks, labels, masks, o, groups) for o in (outputs, others))
+    ours, theirs = (
+        measure(tasks, labels, masks, o, groups=groups) for o in (outputs, others)
+    )
     columns = {"labels": labels, "masks": masks, "outputs": outputs, "groups": groups}
-    scatter.add_scatter(ours, tasks, columns, others, theirs, repetitions=60)
+    scatter.add_scatter(
+        ours, tasks, columns, others, baseline_results=theirs, repetitions=60
+    )
     click = ours["click"]
     assert click["groups"] > 80
     gain = click["gain"]
@@ -120,7 +124,9 @@ def test_scatter_is_added_and_gains_are_positive_where_better():
         assert abs(found["difference"]) == pytest.approx(
             abs(click[name] - theirs["click"][name])
         )
-    scatter.add_scatter(ours, tasks, columns, outputs, ours, repetitions=60)
+    scatter.add_scatter(
+        ours, tasks, columns, outputs, baseline_results=ours, repetitions=60
+    )
     for name, found in ours["click"]["gain"].items():  # over itself, drawn together
         assert found["difference"] == found["error"] == 0 < click["errors"][name]
     low, high = click["intervals"]["auc"]

@@ -432,9 +432,9 @@ def with_workers(space, output, runs, monkeypatch, lease=1.0, died=None):
 
 
 def slow(fake):
-    def run(*arguments):
+    def run(*arguments, beat):
         time.sleep(0.05)
-        return fake(*arguments)
+        return fake(*arguments, beat)
 
     return run
 

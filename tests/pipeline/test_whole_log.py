@@ -38,12 +38,14 @@ def test_gauc_weighs_groups_by_the_rows_they_stand_for(rows, rate):
     label, output, groups = rows
     wanted = naive_gauc(label, output, groups, rate)
     columns = [{"t": v} for v in (label, np.ones(500), output)]
-    found = measure([Task("t", negative_rate=rate)], *columns, groups)["t"]
+    found = measure([Task("t", negative_rate=rate)], *columns, groups=groups)["t"]
     assert found["gauc"] == pytest.approx(wanted, abs=1e-12)
     drawn = bootstrap.Sums(label, output, groups, 60, negative_rate=rate)
     every = drawn.metrics(np.ones((1, 60), np.uint8))["gauc"][0]
     assert every == pytest.approx(wanted, abs=1e-12)
-    assert ranking("gauc", label, output, groups, rate) == pytest.approx(wanted, abs=1e-12)
+    assert ranking("gauc", label, output, groups, rate=rate) == pytest.approx(
+        wanted, abs=1e-12
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +75,11 @@ def test_precision_of_a_score_is_that_of_the_whole_log(rows):
     label, output, _ = rows
     times = np.where(label == 1, 1, 10).astype(int)
     wanted = grouped.pr_auc(np.repeat(label, times), np.repeat(output, times))
-    assert ranking("pr_auc", label, output, None, 0.1) == pytest.approx(wanted, abs=1e-12)
+    assert ranking("pr_auc", label, output, None, rate=0.1) == pytest.approx(
+        wanted, abs=1e-12
+    )
     area = grouped.auc(np.repeat(label, times), np.repeat(output, times))
-    assert ranking("auc", label, output, None, 0.1) == pytest.approx(area, abs=1e-12)
+    assert ranking("auc", label, output, None, rate=0.1) == pytest.approx(area, abs=1e-12)
 
 
 def test_drift_is_that_of_the_rows_that_the_kept_ones_stand_for(rows):

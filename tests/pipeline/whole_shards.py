@@ -41,7 +41,7 @@ def records(config, folder) -> tuple[dict[str, bytes], dict]:
     sides = [read_all(log, log.schema.names) for log in plan.sides]
     typed = {}
     for key, tables in keyed.items():
-        settled = settle_rows(tables, sides, plan, (), found)
+        settled = settle_rows(tables, sides, plan, (), found=found)
         if len(settled.typed):
             typed[key] = settled.typed
     training = [InMemory(table) for key, table in typed.items() if key[:5] == "train"]

@@ -62,8 +62,8 @@ def key_events(
             reasons[bad & (reasons == "")] = reason
             about[reason] = column
 
-    user = _known(raw[named.user], plan.user, "user", named.user, blame)
-    item = _known(raw[named.item], plan.item, "item", named.item, blame)
+    user = _known(raw[named.user], plan.user, "user", named.user, blame=blame)
+    item = _known(raw[named.item], plan.item, "item", named.item, blame=blame)
     ms, bad_time = read_times(raw[named.time], plan.config.data)
     blame(bad_time, f"{named.time}: no readable time", named.time)
     left_out = np.zeros(len(raw), bool)
@@ -98,7 +98,7 @@ def _taken(ms: np.ndarray, plan: SequencePlan) -> np.ndarray:
     return np.array([plan.addition.takes(n, plan.after) for n in names], bool)[which]
 
 
-def _known(column: pa.ChunkedArray, raw: str, what: str, name: str, blame) -> pa.Array:
+def _known(column: pa.ChunkedArray, raw: str, what: str, name: str, *, blame) -> pa.Array:
     """Typed values; the rows that have none are blamed."""
     values, bad = convert(column.combine_chunks(), raw, "")
     blame(bad, f"{what}: {unreadable(raw, column.type)}", name)

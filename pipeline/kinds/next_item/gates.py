@@ -26,10 +26,14 @@ def judge_sequences(metrics: Mapping, gates: Mapping) -> dict:
     for name, gate in gates["metrics"].items():
         limits = {key: gate[key] for key in ("min", "min_gain")}
         if any(limit is not None for limit in limits.values()):
-            results += metric_gate(metrics, name, TASK, limits, gates["confidence"])
+            results += metric_gate(
+                metrics, name, TASK, limits, confidence=gates["confidence"]
+            )
         for reference in REFERENCES:
             if gate[f"min_gain_over_{reference}"] is not None:
-                results += _over(reference, metrics, name, gate, gates["confidence"])
+                results += _over(
+                    reference, metrics, name, gate, confidence=gates["confidence"]
+                )
     return judge(metrics, gates, results)
 
 
@@ -57,20 +61,22 @@ def blame(config: SequenceConfig, result: dict, day: str, windows: tuple[str, ..
             said
             for name, least in limits.items()
             if least is not None
-            for said in metric_gate(metrics, name, TASK, {"min": least}, None)
+            for said in metric_gate(metrics, name, TASK, {"min": least}, confidence=None)
         ]
 
     return blamed(result, day, windows, by_rows=limits, judge=failing)
 
 
 def _over(
-    reference: str, metrics: Mapping, name: str, gate: Mapping, confidence
+    reference: str, metrics: Mapping, name: str, gate: Mapping, *, confidence
 ) -> list[dict]:
     """The gain over a ranking by training counts, which is always at hand."""
     found, key = metrics["tasks"][TASK], f"min_gain_over_{reference}"
     tasks = {TASK: {**found, "gain": found.get(f"gain_over_{reference}")}}
     paired = {"tasks": tasks, "baseline": {"tasks": {TASK: metrics[reference]}}}
-    (result,) = metric_gate(paired, name, TASK, {"min_gain": gate[key]}, confidence)
+    (result,) = metric_gate(
+        paired, name, TASK, {"min_gain": gate[key]}, confidence=confidence
+    )
     against = (result["against"] or "").replace("baseline", reference) or None
     rule = f"{key} {gate[key]:g}"
     reason = result["reason"].replace("gain ", f"gain over {reference} ", 1)

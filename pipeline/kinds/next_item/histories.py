@@ -76,7 +76,7 @@ def cut_histories(
         bounds = [1 - split.validation - split.test, 1 - split.test]
         which = np.searchsorted(bounds, drawn, side="right").astype(np.int8)
         return Cut(first, last, which, last - first), np.full(len(ms), -1, np.int8)
-    of_event = _splits_of_events(starts, ends, hashes, ms, data)
+    of_event = _splits_of_events(starts, ends, hashes, ms, data=data)
     held_out = np.flatnonzero(of_event != TRAIN)
     owner = np.searchsorted(starts, held_out, side="right") - 1
     before = np.maximum(starts[owner], held_out + 1 - length)
@@ -107,7 +107,7 @@ def last_of_each(starts: np.ndarray, wanted: np.ndarray, most: int) -> np.ndarra
     return place[ends - np.arange(len(place)) <= most]
 
 
-def _splits_of_events(starts, ends, hashes, ms, data: SequenceData) -> np.ndarray:
+def _splits_of_events(starts, ends, hashes, ms, *, data: SequenceData) -> np.ndarray:
     """int8 ``[E]``; within a user training comes first, and testing last."""
     split = data.split
     if split.within_test:

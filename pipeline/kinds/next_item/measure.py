@@ -82,7 +82,7 @@ def measure(
         validated.visible,
         users,
         config.gates.repetitions,
-        validated.varies,
+        varies=validated.varies,
     )
     found = {
         "finite": {

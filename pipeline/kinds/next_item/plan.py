@@ -69,6 +69,7 @@ def make_plan(
     folder: Path,
     addition: Addition = WHOLE_LOG,
     base: SequenceSet | None = None,
+    *,
     after: str = "",
 ) -> SequencePlan:
     """Look at every input file and check that it can serve.

@@ -97,7 +97,7 @@ def preprocess(
     if base:
         require_made_for(config, base.manifest, base.path, FREE | MOVES_ON)
     after = last_window(base, config.data) if base else ""
-    plan = make_plan(config, folder, addition, base, after)
+    plan = make_plan(config, folder, addition, base, after=after)
     require_room(Path(output), size_of(plan), EXAMPLES)
     with publish(output, overwrite) as work:
         loads = loads_of(plan.pieces, plan.log.rows)
@@ -271,7 +271,9 @@ def _manifest(
         raise InputError(
             f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
         )
-    check_rejected(plan, rejected, read, unkeyed, outside, summary["samples"])
+    check_rejected(
+        plan, rejected, read, unkeyed, outside=outside, samples=summary["samples"]
+    )
     lost = sum(rejected.values()) + sum(dropped.values())
     if read != written + duplicates + lost:
         raise RuntimeError(

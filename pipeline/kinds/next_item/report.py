@@ -80,7 +80,7 @@ def validation_figure(log: list[dict]) -> dict | None:
         own = [line for line in lines if line["phase"] == phase]
         values = clean([line["validation"][TASK][DRAWN] for line in own])
         steps = [line["step"] for line in own]
-        trace = draw.curve(f"phase {phase + 1}", steps, values, *draw.style(index))
+        trace = draw.curve(f"phase {phase + 1}", (steps, values), *draw.style(index))
         traces.append(trace | {"mode": "lines+markers"})
     return draw.drawing(traces, "step", "NDCG@10") if traces else None
 

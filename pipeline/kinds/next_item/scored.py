@@ -108,6 +108,7 @@ def learned(
     visible: np.ndarray,
     groups: np.ndarray,
     repetitions: int,
+    *,
     varies: bool,
 ) -> dict:
     """How far the MRR@20 lies above that of a random order of the visible items.

@@ -49,7 +49,7 @@ class RankingLearner(Learner):
                 f"{settings.epochs} epochs. Received: {settings.warmup}."
             )
         begin = self.start.steps if self.start else 0
-        self.model = compiled_model(self.config, self.schema, backoff, steps, begin)
+        self.model = compiled_model(self.config, self.schema, backoff, steps, begin=begin)
         self._predict = BatchFunction(self.model.head.predict_tasks)
         self._expert_use = ExpertUse(self.model)
 
@@ -91,7 +91,7 @@ class RankingLearner(Learner):
         if split == "validation" and window is None:
             with self.strategy.scope():
                 outputs = self.model.smear(labels, masks, outputs)
-        return measure(self.schema.tasks, labels, masks, outputs, extra.get("group"))
+        return measure(self.schema.tasks, labels, masks, outputs, groups=extra.get("group"))
 
     def look(self) -> tuple[dict, list[str]]:
         """How the gates use the experts; a collapse is said aloud."""

@@ -20,6 +20,7 @@ def compiled_model(
     schema: Schema,
     backoff=1.0,
     steps: int | None = None,
+    *,
     begin: int = 0,
 ) -> RankingModel:
     """Build a model and its two optimizers, rates scaled to the batch size.
@@ -41,8 +42,8 @@ def compiled_model(
         settings.batch_scale,
         embedding.learning_rate,
         embedding.l2,
-        dense.learning_rate,
-        dense.optimizer,
+        dense_rate=dense.learning_rate,
+        dense_optimizer=dense.optimizer,
     )
 
     def rate(value: float, warms_up: bool) -> Backoff:
@@ -55,7 +56,7 @@ def compiled_model(
         schema.tasks,
         schema.score,
         config.model.model_dump(),
-        settings.seed,
+        seed=settings.seed,
     )
     rates = rates._replace(
         dense_rate=rate(rates.dense_rate, True),
@@ -74,7 +75,7 @@ def best_model(config: Config, schema: Schema, trained: Path) -> RankingModel:
         schema.tasks,
         schema.score,
         config.model.model_dump(),
-        config.train.seed,
+        seed=config.train.seed,
     )
     load_weights(model, trained / "best")
     return model

@@ -178,10 +178,19 @@ def sweep(
     with contextlib.nullcontext() if role == "worker" else alone(output):
         if role != "worker":
             _prepare(output, space, resume, overwrite)
-        return _sweep(space, output, role, command, workers, progress, run, lease)
+        return _sweep(
+            space,
+            output,
+            role,
+            command,
+            workers=workers,
+            progress=progress,
+            run=run,
+            lease=lease,
+        )
 
 
-def _sweep(space, output, role, command, workers, progress, run, lease) -> dict | None:
+def _sweep(space, output, role, command, *, workers, progress, run, lease) -> dict | None:
     settings, first = space.sweep, space.own()
     oracle = make_oracle(settings, space.hyperparameters(), first and space.encode(first))
     with _environment(output, workers if role == "alone" else 0):
@@ -199,7 +208,7 @@ def _sweep(space, output, role, command, workers, progress, run, lease) -> dict 
             _search(tuner)
         else:
             started = _start_workers(command, workers if role == "alone" else 0, output)
-            serve(oracle, output, started, look, lease)
+            serve(oracle, output, started, look, lease=lease)
         look()
     return _conclude(space, Results.of(oracle, tuner, first), run, output)
 
@@ -221,13 +230,13 @@ def _trial_function(space: Space, examples_path: Path, train: Path | None) -> Tr
         raise InputError("--train is for a sweep with a score; this one trains.")
     path = Path(examples_path).absolute()
 
-    def run(folder, values, epochs, source, beat):
+    def run(folder, values, epochs, source, *, beat):
         document = space.apply(values)
         if epochs is not None:
             document["train"] = {**document.get("train", {}), "epochs": epochs}
         config = parse_any_config(document, f"of {folder.name}")
         config = config.model_copy(update={"sweep": space.sweep})
-        return run_trial(folder, document, config, path, source, beat)
+        return run_trial(folder, document, config, path, source=source, beat=beat)
 
     return run
 
@@ -293,13 +302,13 @@ def _start_workers(command: Sequence, count: int, output: Path) -> list[Worker]:
 def _looking(run: TrialFunction, look: Callable[[], None]) -> TrialFunction:
     """A trial function that shows the table while it runs."""
 
-    def looking(folder, values, epochs, source, beat):
+    def looking(folder, values, epochs, source, *, beat):
         def both() -> None:
             beat()
             look()
 
         look()
-        return run(folder, values, epochs, source, both)
+        return run(folder, values, epochs, source, beat=both)
 
     return looking
 

@@ -98,6 +98,7 @@ def serve(
     output: Path,
     workers: Sequence[Worker] = (),
     look: Callable[[], None] = lambda: None,
+    *,
     lease: float = LEASE_SECONDS,
 ) -> None:
     """Answer workers until all trials have ended.

@@ -31,7 +31,7 @@ FUNCTIONS = {
 }
 
 
-def ranking(metric: str, label, score, groups, rate: float) -> float:
+def ranking(metric: str, label, score, groups, *, rate: float) -> float:
     """How well a score ranks rows, in the whole log.
 
     Args:
@@ -78,7 +78,7 @@ class ScoreTrials:
         self.metric, self.weights = objective.metric, weights_of(objective, kinds)
         self.rates = {task.name: task.negative_rate for task in config.tasks}
 
-    def __call__(self, folder: Path, values, epochs, source, beat: Beat) -> Outcome:
+    def __call__(self, folder: Path, values, epochs, source, *, beat: Beat) -> Outcome:
         """One trial; see ``TrialFunction``."""
         started = time.monotonic()
         found = self.areas(self.space.formula(values))
@@ -111,7 +111,7 @@ class ScoreTrials:
         groups = self.scored.groups
         groups = None if groups is None else groups[inside]
         label, rate = self.scored.labels[task][inside], self.rates[task]
-        return ranking(self.metric, label, score[inside], groups, rate)
+        return ranking(self.metric, label, score[inside], groups, rate=rate)
 
     @property
     def _rows(self) -> int:

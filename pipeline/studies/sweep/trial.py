@@ -69,6 +69,7 @@ def run_trial(
     document: dict,
     config: AnyConfig,
     examples: Path,
+    *,
     source: Path | None = None,
     beat: Beat = lambda: None,
 ) -> Outcome:
@@ -115,7 +116,7 @@ def run_trial(
     if not math.isfinite(value):
         said = f"{sweep.objective.metric} is not defined on the validation split"
         return Outcome("refused", None, said, metrics, seconds)
-    why = broken(folder, path, examples, config, beat)
+    why = broken(folder, path, examples, config, beat=beat)
     seconds = round(time.monotonic() - started, 1)
     return Outcome("refused" if why else COMPLETED, value, why, metrics, seconds)
 
@@ -226,7 +227,9 @@ def objective_value(metrics: Mapping[str, Mapping], objective: Objective) -> flo
     return total / sum(weights.values())
 
 
-def broken(folder: Path, config_path: Path, examples, config: AnyConfig, beat: Beat) -> str:
+def broken(
+    folder: Path, config_path: Path, examples, config: AnyConfig, *, beat: Beat
+) -> str:
     """Which part of the constraint a trained trial does not keep; "": it keeps all."""
     limits: Constraint = config.sweep.constraint
     found = read_json(folder / "train" / "train.json", "a trained model", Trained)

@@ -19,7 +19,7 @@ from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.publish import write_json
 from steadyrank.pipeline.studies.sweep.oracles import NAME
 from steadyrank.pipeline.studies.sweep.space import Space
-from steadyrank.pipeline.studies.sweep.trial import COMPLETED, Beat, Outcome, read_outcome
+from steadyrank.pipeline.studies.sweep.trial import COMPLETED, Outcome, read_outcome
 
 keras_tuner_config.DEBUG = False  # no traceback for every trial that diverges
 
@@ -31,7 +31,8 @@ FROM = "tuner/trial_id"  # Hyperband's: the trial that this one continues
 EPOCHS = "tuner/epochs"
 
 # folder, values, epochs or None, folder to continue from or None, beat -> outcome
-TrialFunction = Callable[[Path, dict, int | None, Path | None, Beat], Outcome]
+# of a folder, values, epochs and the trial to go on from, and by keyword ``beat``
+TrialFunction = Callable[..., Outcome]
 
 
 class SweepTuner(BaseTuner):
@@ -95,7 +96,11 @@ class SweepTuner(BaseTuner):
         if outcome is None:
             try:
                 outcome = self.run(
-                    folder, values, drawn.get(EPOCHS), source, lambda: self._beat(trial)
+                    folder,
+                    values,
+                    drawn.get(EPOCHS),
+                    source,
+                    beat=lambda: self._beat(trial),
                 )
             except grpc.RpcError:
                 raise  # the chief is gone; what was trained stays for --resume
