@@ -32,19 +32,28 @@ class Keep(Section):
     """Which events count: those with a number that is large enough."""
 
     column: str
+    """A column of numbers."""
     at_least: float
+    """Events with less are left out, and counted."""
 
 
 class Sequences(Section):
     """How events become sequences: by user, in the order of time."""
 
-    user: str  # the column that says whose event it is
-    item: str  # the column of what is to be foretold
+    user: str
+    """The column that says whose event it is."""
+    item: str
+    """The column of what is to be foretold."""
     time: str
-    length: Annotated[int, Field(ge=2)]  # items of a sequence, the last of them foretold
-    min_length: Annotated[int, Field(ge=2)] = 2  # shorter ones are left out, and counted
-    min_count: Size = 1  # items seen less often in training are one unknown item
-    keep: Keep | None = None  # null: every event
+    """The column that orders a user's events."""
+    length: Annotated[int, Field(ge=2)]
+    """Items of a sequence at most, the last of them foretold."""
+    min_length: Annotated[int, Field(ge=2)] = 2
+    """Items of a sequence at least; events of shorter ones are left out, and counted."""
+    min_count: Size = 1
+    """Training events that an item must be in to be known; all others are one."""
+    keep: Keep | None = None
+    """Which events count; null: every one."""
 
     @model_validator(mode="after")
     def _lengths(self):
@@ -71,6 +80,8 @@ class SequenceSplit(Moments):
     """
 
     leave_last_out: bool = False
+    """Each user's last event tests, the one before validates; said as one word, `split:
+    leave_last_out`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -112,9 +123,13 @@ class SequenceSplit(Moments):
 class SequenceData(Log):
     """Where the log is, what its sequences are, and how they are split."""
 
-    window: str | None = None  # of training, which a set grows by; null: all is one
+    window: str | None = None
+    """Length of a window of training, a count of m, h or d, by which a set grows; null: all
+    is one."""
     sequences: Sequences
+    """How events become sequences."""
     split: SequenceSplit
+    """Which events, or sequences, validate and test."""
 
     @property
     def time(self) -> str:
@@ -126,18 +141,27 @@ class NextItem(Section):
     """Item embedding, blocks, a softmax over the catalogue."""
 
     kind: Literal["next_item"]
+    """A next-item model."""
     block: Literal["nextitnet", "sasrec"] = "nextitnet"
+    """Of the encoder: dilated convolutions, or self-attention."""
     dim: Size = 64
-    # each block's residual weight is learned, from 1, in blocks that are grown from 0; or 1
+    """Width of an item's vector."""
     alpha: bool = True
-    heads: Size = 1  # of sasrec's attention; it divides dim
+    """Whether each block's residual weight is learned, from 1, in blocks that are grown
+    from 0; else it is 1."""
+    heads: Size = 1
+    """Of sasrec's attention; it divides `dim`."""
     softmax: Literal["full", "sampled"] = "full"
-    # whether the softmax reads the items' vectors, in place of a table of its own; null:
-    # of sasrec with a full one
+    """Of training: over the catalogue, or over a part that is drawn anew."""
     tied: bool | None = None
-    sample: Annotated[float, Field(gt=0, le=1)] | None = None  # of sampled; null: 0.2
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # of sasrec; null: 0.2
-    normalize_first: bool = False  # of sasrec: blocks are the identity at alpha 0
+    """Whether the softmax reads the items' vectors, in place of a table of its own; null:
+    of sasrec with a full one."""
+    sample: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the catalogue in a sampled softmax; null: 0.2."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Rate, of sasrec; null: 0.2."""
+    normalize_first: bool = False
+    """Of sasrec: blocks are the identity at alpha 0, which growth unchanged needs."""
 
     @model_validator(mode="after")
     def _fits(self):
@@ -178,12 +202,18 @@ class Phase(Section):
     """A depth, and how long to train at it; the best weights go on to the next phase."""
 
     blocks: Size
-    # how a deeper phase starts from the one before; null: it is as deep
+    """Depth of the encoder."""
     grow: Literal["adjacent", "cross", "unchanged"] | None = None
+    """How a deeper phase starts from the one before; null: it is as deep."""
     epochs: Size | None = None
+    """Passes over its sequences, at most; null: no limit."""
     steps: Size | None = None
-    patience: Size | None = None  # evaluations without gain: until converged
-    data_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # nested: of 20 % are in 80 %
+    """At most; null: no limit."""
+    patience: Size | None = None
+    """Evaluations without gain of `train.monitor`, after which it ends; null: it does
+    not."""
+    data_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training sequences; smaller ones are part of larger ones."""
 
     @model_validator(mode="after")
     def _ends(self):
@@ -196,38 +226,58 @@ class SequenceTrain(Section):
     """Phases of training, and how fast to train."""
 
     phases: Annotated[list[Phase], Field(min_length=1)]
-    start_from: str | None = None  # what `train` wrote: blocks and known items' vectors
+    """Each begins with the best weights of the one before."""
+    start_from: str | None = None
+    """Local folder of a trained model, whose blocks and shared items' vectors are taken;
+    null: none."""
     batch_size: Size = 256
+    """Sequences of a step, over all replicas."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    """Of weights, order and draws: the same gives the same model."""
     dense: DenseOptimizer = DenseOptimizer(optimizer="adam", learning_rate=1e-3)
+    """How the dense weights are updated."""
     embedding: RowOptimizer = RowOptimizer()
-    monitor: Metric = "ndcg@10"  # on the validation split, ranked as it is served
-    evaluate_every: Size | None = None  # steps; null: after each epoch
-    checkpoint_every: Size = 1000  # steps, beside one after each evaluation
-    xla: bool = False  # on a CPU it pays with SASRec alone; compiles for each depth
-    # a step whose gradient is longer than so many times the usual is shortened to that,
-    # dense weights and tables alike: one bad batch; null: none is
+    """How the tables are updated."""
+    monitor: Metric = "ndcg@10"
+    """What is to gain on the validation split, ranked as it is served."""
+    evaluate_every: Size | None = None
+    """Steps between evaluations; null: one after each epoch."""
+    checkpoint_every: Size = 1000
+    """Steps between checkpoints, beside one after each evaluation."""
+    xla: bool = False
+    """Whether XLA compiles steps: on a CPU it pays with sasrec alone; compiles for each
+    depth."""
     spike_guard: Annotated[float, Field(gt=1)] | None = 3.0
+    """A step whose gradient is longer than so many times the usual is shortened to that,
+    dense weights and tables alike: one bad batch. null: none is."""
     on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
+    """What to do where the loss diverges."""
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
-    rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rates, each time
+    """Rollbacks, after which training ends with status 3."""
+    rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Of the rates, at each rollback."""
 
 
 class SequenceServing(Section):
     """What the export answers; it is measured by the same."""
 
-    k: Size = 20  # items of an answer
-    exclude_seen: bool = False  # whether items of the history are left out of it
+    k: Size = 20
+    """Items of an answer."""
+    exclude_seen: bool = False
+    """Whether items of the history are left out of answers, in what is measured, too."""
 
 
 class MetricGate(Section):
     """Of a metric over the whole catalogue."""
 
     min: Annotated[float, Field(ge=0, le=1)] | None = None
-    min_gain: float | None = None  # over the baseline, on the same rows
-    min_gain_over_popularity: float | None = None  # over a ranking by training counts
-    # over the items that most often came right after the newest one, in training
+    """Of the metric itself."""
+    min_gain: float | None = None
+    """Over the baseline, on the same sequences."""
+    min_gain_over_popularity: float | None = None
+    """Over a ranking by training counts."""
     min_gain_over_transitions: float | None = None
+    """Over the items that most often came right after the newest one, in training."""
 
     @model_validator(mode="after")
     def _threshold(self):
@@ -240,13 +290,21 @@ class MetricGate(Section):
 class SequenceGates(Section):
     """What a model must pass; gains are judged with their scatter over users."""
 
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None  # null: 0.95 of gains
-    repetitions: Annotated[int, Field(ge=50)] = 200  # of the bootstrap over users
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    """Of each verdict on a metric; null: 0.95 of gains, and limits compare the number
+    itself."""
+    repetitions: Annotated[int, Field(ge=50)] = 200
+    """Samples of the bootstrap over users."""
     divergence: DivergenceGate | None = None
+    """Of the loss in training."""
     metrics: dict[Metric, MetricGate] = {}
+    """By metric: mrr, hr and ndcg at 5, 10 and 20, over the whole catalogue."""
     skew: SkewGate | None = None
+    """Between the export's signatures."""
     size: SizeGate | None = None
+    """Of the export."""
     latency: LatencyGate | None = None
+    """Of requests to the export."""
 
     @model_validator(mode="before")
     @classmethod
@@ -258,12 +316,19 @@ class SequenceConfig(Section):
     """A whole run of a next-item model."""
 
     data: SequenceData
+    """Where the log is, what its sequences are, and how they are split."""
     model: NextItem
+    """Item embedding, blocks, a softmax over the catalogue."""
     train: SequenceTrain
+    """Phases of training, and how fast to train."""
     serving: SequenceServing = SequenceServing()
+    """What the export answers."""
     gates: SequenceGates = SequenceGates()
+    """What a model must pass to be released."""
     sweep: Sweep | None = None
+    """Which settings `sweep` tries; see [sweeps](sweeps.md). null: none."""
     nightly: Nightly = Nightly()
+    """What nights train on; see [nights](nightly.md)."""
 
     @model_validator(mode="after")
     def _phases(self):

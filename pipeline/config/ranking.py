@@ -32,16 +32,27 @@ class Config(Section):
     """A whole run."""
 
     data: Data
+    """Where the log is, and how it is ordered and split."""
     features: Annotated[list[FeatureConfig], Field(min_length=1)]
+    """What is known before the engagement."""
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
-    score: str = ""  # "": the product of the binary tasks' probabilities
+    """What is to be foretold."""
+    score: str = ""
+    """A formula over tasks and numeric features; empty: the product of the binary tasks."""
     model: Annotated[AnyTrunk, Field(discriminator="trunk")]
+    """The network, by its `trunk`."""
     train: Train = Train()
+    """How long and how fast to train."""
     serving: Serving = Serving()
+    """How the export is called."""
     export: Export = Export()
+    """How the export is stored."""
     gates: Gates = Gates()
+    """What a model must pass to be released; see [gates](gates.md)."""
     sweep: Sweep | None = None
+    """Which settings `sweep` tries; see [sweeps](sweeps.md). null: none."""
     nightly: Nightly = Nightly()
+    """What nights train on; see [nights](nightly.md)."""
 
     @model_validator(mode="after")
     def _names(self):

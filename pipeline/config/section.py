@@ -10,7 +10,12 @@ Positive = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """Unknown keys are refused, values do not change, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 def renamed(value, old: str, new: str):

@@ -20,15 +20,21 @@ class Join(Section):
     """A side table, joined to every row: the row stays where the key is unknown."""
 
     input: str
+    """Path or pattern of the side table, as in `data.input`."""
     on: str
-    prefix: str = ""  # put before the side table's column names
+    """The column of both that holds the key; in the side table it differs from row to
+    row."""
+    prefix: str = ""
+    """Put before the side table's column names."""
 
 
 class Moments(Section):
     """Two splits by the moments from which they begin, or by fractions."""
 
     validation: float | datetime.datetime | datetime.date | None = None
+    """First moment of the validation split (a date or a time), or a fraction."""
     test: float | datetime.datetime | datetime.date | None = None
+    """First moment of the test split (a date or a time), or a fraction of the rows."""
 
     @property
     def by_fraction(self) -> bool:
@@ -75,9 +81,13 @@ class Split(Moments):
     the rows from there on; the others of them test.
     """
 
-    files: list[str] = []  # names or patterns, as in data.input
-    column: str = ""  # its values: train, validation (valid, val, dev, eval), test
-    by: Literal["row", "group"] = "row"  # what fractions are of
+    files: list[str] = []
+    """Names or patterns of input files, whose rows the two fractions share; all others
+    train."""
+    column: str = ""
+    """A column that says of each row: train, validation (valid, val, dev, eval) or test."""
+    by: Literal["row", "group"] = "row"
+    """What fractions are of; group keeps all rows of a group in one split."""
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -124,23 +134,43 @@ class Log(Section):
     """Which files a log is, how they and their times are read, what may be wrong."""
 
     input: Annotated[list[str], Field(min_length=1)]
-    delimiter: Annotated[str, Field(min_length=1, max_length=8)] = ","  # of CSV files
-    quote: Character | None = '"'  # null: none
-    escape: Character | None = None  # before a quote in quotes: \\ in files of Spark
-    encoding: str | None = None  # null: UTF-8
-    null_values: list[str] = ["\\N"]  # texts that are missing values, as the empty one
-    decimal: Literal[".", ","] = "."  # before the fraction of numbers in texts
-    thousands: Annotated[str, Field(max_length=1)] = ""  # between groups of their digits
-    multiline: bool = False  # whether values in quotes may hold line breaks
-    columns: list[str] = []  # names of the log's columns, where CSV has no header line
-    time_unit: Literal["s", "ms", "us", "ns"] = "ms"  # of an integer time column
-    time_format: str = ""  # of times in texts, such as %d/%m/%Y %H:%M; "": ISO
-    timezone: str = "UTC"  # windows and split moments are read in it
-    window: str | None = "1d"  # null: one window
-    drop_duplicates: bool = True  # rows that are equal in every column of the log
-    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.01  # fraction of the rows
-    # days without a row, beyond which the fewer rows are rejected as out of time; null: any
+    """Paths and patterns of the log; a folder is all files in it. The format goes by the
+    ending."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=8)] = ","
+    """Between the values of a line of CSV."""
+    quote: Character | None = '"'
+    """Around values of CSV that hold delimiters; null: none."""
+    escape: Character | None = None
+    """Before a quote in quotes, in CSV; `\\\\` in files of Spark. null: quotes are
+    doubled."""
+    encoding: str | None = None
+    """Of files of text, such as utf-16 or latin-1; null: UTF-8."""
+    null_values: list[str] = ["\\N"]
+    """Texts that are missing values, as the empty one is, in files of every format."""
+    decimal: Literal[".", ","] = "."
+    """Before the fraction of numbers in texts."""
+    thousands: Annotated[str, Field(max_length=1)] = ""
+    """Between groups of the digits of numbers in texts; empty: nothing."""
+    multiline: bool = False
+    """Whether values of CSV in quotes may hold line breaks."""
+    columns: list[str] = []
+    """Names of the log's columns, where CSV has no header line."""
+    time_unit: Literal["s", "ms", "us", "ns"] = "ms"
+    """Of a time column of whole numbers, counted from 1970."""
+    time_format: str = ""
+    """Of times in texts, such as %d/%m/%Y %H:%M; empty: ISO."""
+    timezone: str = "UTC"
+    """Name of the zone in which windows and the split's moments are read."""
+    window: str | None = "1d"
+    """Length of a window, a count of m, h or d: training visits windows from old to new, a
+    set grows by them; null: all is one."""
+    drop_duplicates: bool = True
+    """Whether rows that are equal in every column of the log count once."""
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Fraction of the rows that may be rejected before preprocessing fails."""
     max_gap_days: Annotated[int, Field(ge=1)] | None = 1000
+    """Days without a row, beyond which the fewer rows are rejected as out of time; null:
+    any."""
 
     @field_validator("delimiter")
     @classmethod
@@ -215,12 +245,18 @@ class Data(Log):
     """Where the log is, and how it is ordered and split."""
 
     join: list[Join] = []
-    time: str | None = None  # the column that orders training
+    """Side tables: each row of the log stays, unmatched ones get missing values."""
+    time: str | None = None
+    """The column that orders training; null: rows have no order."""
     split: Split
-    group: str | None = None  # for GAUC, mostly the user
-    # what a row is known by; none: time, group and the log's own columns of single ids
+    """Which rows validate, and which test."""
+    group: str | None = None
+    """The column to average GAUC over, mostly the user; null: there is none."""
     key: list[str] = []
-    keep_columns: list[str] = []  # further columns, for baselines that read them
+    """Columns that a row is known by in comparisons; none: time, group and the log's own
+    single ids."""
+    keep_columns: list[str] = []
+    """Further columns that evaluation rows keep, for baselines that read them."""
 
     @model_validator(mode="after")
     def _time_and_split(self):
@@ -248,15 +284,25 @@ class CategoricalFeature(Section):
     """An id, or several, looked up in a vocabulary and embedded."""
 
     name: Name
+    """What the model, the export and the report call it."""
     column: str = ""
+    """Of the log or a side table; empty: the name."""
     kind: Literal["categorical"]
-    dim: Annotated[int, Field(ge=1)] | None = None  # null: model.embedding_dim
+    """An id, or several, looked up in a vocabulary and embedded."""
+    dim: Annotated[int, Field(ge=1)] | None = None
+    """Width of its embedding; null: `model.embedding_dim`."""
     min_count: Annotated[int, Field(ge=1)] = 1
+    """Training rows that a value must be in to be known."""
     oov_buckets: Annotated[int, Field(ge=1)] = 1
+    """Rows of the table that unknown values share, by a hash."""
     separator: str = ""
+    """Between the values of a text that holds several."""
     max_values: Annotated[int, Field(ge=0)] = 0
+    """Values of a row that are kept, the first ones; 0: a row holds one value."""
     pooling: Literal["mean", "sum"] = "mean"
-    table: str = ""  # the feature whose vocabulary and embeddings this one shares
+    """How the vectors of several values become one."""
+    table: str = ""
+    """The feature whose vocabulary and embeddings this one shares; empty: its own."""
 
     @model_validator(mode="after")
     def _several(self):
@@ -272,11 +318,18 @@ class SequenceFeature(Section):
     """
 
     name: Name
+    """What the model, the export and the report call it."""
     column: str = ""
+    """A list column, or one of texts with a separator; empty: the name."""
     kind: Literal["sequence"]
-    of: str  # the categorical feature whose vocabulary and embeddings it shares
+    """What came before, oldest first: values of a categorical feature, encoded by
+    `model.history`."""
+    of: str
+    """The categorical feature of one value whose vocabulary and embeddings it shares."""
     length: Annotated[int, Field(ge=1)]
+    """Values that are kept, the last ones."""
     separator: str = ""
+    """Between the values of a text."""
 
     @property
     def table(self) -> str:
@@ -291,13 +344,21 @@ class NumericFeature(Section):
     """A number: transformed and scaled in the model, or bucketized and embedded."""
 
     name: Name
+    """What the model, the export and the report call it."""
     column: str = ""
+    """Of the log or a side table; empty: the name."""
     kind: Literal["numeric"]
+    """A number: transformed and scaled in the model, or bucketized and embedded."""
     transform: Literal["identity", "log1p"] = "identity"
-    # minmax: the training split's lowest value becomes 0, its highest 1
+    """Before it is scaled."""
     scale: Literal["standard", "minmax"] = "standard"
-    buckets: Annotated[int, Field(ge=0)] = 0  # quantiles of the training split
-    dim: Annotated[int, Field(ge=1)] | None = None  # of the buckets' embedding
+    """By the training split: mean and deviation, or its lowest value to 0 and its highest
+    to 1."""
+    buckets: Annotated[int, Field(ge=0)] = 0
+    """Quantiles of the training split that are embedded instead; 0: the number itself is
+    read."""
+    dim: Annotated[int, Field(ge=1)] | None = None
+    """Width of the buckets' embedding; null: `model.embedding_dim`."""
 
     @model_validator(mode="after")
     def _bucketized(self):
@@ -317,18 +378,28 @@ class TaskConfig(Section):
     """One label to predict."""
 
     name: Name
+    """What outputs, metrics and gates call it."""
     column: str = ""
+    """The label's; a null label takes the row out of the task's sample space. Empty: the
+    name."""
     kind: Literal["binary", "regression"] = "binary"
+    """A probability, or a value."""
     given: str = ""
-    at_least: float | None = None  # a binary label from a number: 1 from here on
+    """The task that must be 1 for this one to exist; empty: it exists in all rows."""
+    at_least: float | None = None
+    """A binary label from a number: 1 from here on."""
     transform: Literal["identity", "log1p"] = "identity"
+    """Of a regression label, undone in what is served."""
     weight: Annotated[float, Field(ge=0)] = 1.0
-    truth: str = ""  # column with the true probability or value, where it is known
-    # of the negatives, the fraction that the log kept: the served probability undoes it
+    """Of the task in the loss."""
+    truth: str = ""
+    """Column with the true probability or value, where it is known."""
     negative_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
-    # how many negatives a positive counts for in the loss; likewise undone
+    """Fraction of its negatives that the log kept: served probabilities undo it."""
     positive_weight: Annotated[float, Field(gt=0)] = 1.0
-    sample_weight: str = ""  # column that says how much a row counts in the loss
+    """How many negatives a positive counts for in the loss; likewise undone."""
+    sample_weight: str = ""
+    """Column that says how much a row counts in the loss; empty: all alike."""
 
     @model_validator(mode="after")
     def _kind(self):
@@ -347,10 +418,12 @@ class DenseOptimizer(Section):
     """How the dense weights (everything but the embedding tables) are updated."""
 
     optimizer: Literal["adagrad", "adam"] = "adagrad"
+    """Of the dense weights: all but the embedding tables."""
     learning_rate: Positive = 0.2
+    """At `train.base_batch_size`, after the warm-up."""
     clip: Literal[
         "clippy",
-        "clippy_unit",  # one factor per output unit; thresholds 0.1 and 1e-3 did best
+        "clippy_unit",
         "none",
         "value",
         "norm",
@@ -359,9 +432,14 @@ class DenseOptimizer(Section):
         "agc_tensor",
         "lamb",
     ] = "clippy"
-    relative_threshold: Positive = 0.5  # Clippy's lambda_rel, the paper's
-    absolute_threshold: Positive = 1e-2  # Clippy's lambda_abs, the paper's
-    threshold: Positive | None = None  # of the other methods
+    """What limits an update; clippy_unit has one factor per output unit (thresholds 0.1 and
+    1e-3 did best)."""
+    relative_threshold: Positive = 0.5
+    """Clippy's lambda_rel, the paper's."""
+    absolute_threshold: Positive = 1e-2
+    """Clippy's lambda_abs, the paper's."""
+    threshold: Positive | None = None
+    """Of the other clips, which need it."""
 
     @model_validator(mode="after")
     def _threshold(self):
@@ -377,48 +455,72 @@ class RowOptimizer(Section):
     """How the rows of the embedding tables that a batch holds are updated."""
 
     optimizer: Literal["adam", "adagrad", "row_wise_adagrad"] = "adam"
+    """Of the embedding tables: all touch only the rows of the batch."""
     learning_rate: Positive = 1e-3
-    # field, global: one factor for rows of a field, or all, for comparison; clippy: by row
+    """At `train.base_batch_size`."""
     clip: Literal["cowclip", "field", "global", "clippy", "none"] = "cowclip"
-    r: Positive = 1.0  # of CowClip; Clippy's lambda_rel
-    zeta: Positive = 1e-5  # of CowClip; Clippy's lambda_abs
-    l2: Annotated[float, Field(ge=0)] = 0.0  # lambda of lambda ||w||^2
-    # rows that no batch holds: as a dense optimizer would, at their return or in every
-    # step; or not at all
+    """By id; or, for comparison, one factor for the rows of a field, or all; clippy: row by
+    row."""
+    r: Positive = 1.0
+    """Of CowClip; Clippy's lambda_rel."""
+    zeta: Positive = 1e-5
+    """Of CowClip; Clippy's lambda_abs."""
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    """lambda of lambda ||w||^2."""
     semantics: Literal["lazy", "dense", "touched"] = "lazy"
+    """Of rows that no batch holds: as a dense optimizer would, at their return or in every
+    step; or not at all."""
 
 
 class EmbeddingOptimizer(RowOptimizer):
     """The same where rates warm up."""
 
-    warmup: bool = False  # whether train.warmup_steps are of this rate, too
+    warmup: bool = False
+    """Whether `train.warmup_steps` are of this rate, too."""
 
 
 class Train(Section):
     """How long and how fast to train."""
 
     epochs: Annotated[int, Field(ge=1)] = 1
+    """Passes over the training split, at most."""
     batch_size: Annotated[int, Field(ge=1)] = 4096
+    """Rows of a step, over all replicas."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    """Of weights, order and draws: the same gives the same model."""
     dense: DenseOptimizer = DenseOptimizer()
+    """How the dense weights are updated."""
     embedding: EmbeddingOptimizer = EmbeddingOptimizer()
-    base_batch_size: Annotated[int, Field(ge=1)] | None = None  # the rates' batch size
+    """How the embedding tables are updated."""
+    base_batch_size: Annotated[int, Field(ge=1)] | None = None
+    """The batch size for which rates, L2 and warm-up are given; null: `batch_size`."""
     scaling: Literal[
         "none", "sqrt", "linear", "n2_lambda", "cowclip", "sde", "momentum"
     ] = "momentum"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0  # of the dense rate, at the base batch
-    decay: Literal["none", "linear"] = "none"  # of the rates, to 0 at the end of training
-    task_weights: TaskWeights = Fixed(method="fixed")  # beside the tasks' own
-    shuffle_rows: Annotated[int, Field(ge=1)] = 262_144  # mixed at once, in a window
-    patience: Annotated[int, Field(ge=0)] | None = None  # epochs without gain; null: all
-    monitor: str = "mean_auc"  # on the validation split; or one task's name
-    checkpoint_every: Annotated[int, Field(ge=1)] = 1000  # steps
-    # a step whose gradient is longer than so many times the usual is shortened to that,
-    # dense weights and tables alike: one bad batch; null: none is
+    """How rates, L2 and Adam's constants follow `batch_size` from `base_batch_size`."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps in which the dense rate rises from 0, at the base batch size."""
+    decay: Literal["none", "linear"] = "none"
+    """Of the rates, to 0 at the end of training."""
+    task_weights: TaskWeights = Fixed(method="fixed")
+    """How the tasks' weights change in training, beside their own."""
+    shuffle_rows: Annotated[int, Field(ge=1)] = 262_144
+    """Rows that are mixed at once, within a window."""
+    patience: Annotated[int, Field(ge=0)] | None = None
+    """Epochs without gain, after which training ends; null: all epochs."""
+    monitor: str = "mean_auc"
+    """What is to gain on the validation split: mean_auc, or one task's name."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 1000
+    """Steps between checkpoints, beside one after each evaluation."""
     spike_guard: Annotated[float, Field(gt=1)] | None = 3.0
+    """A step whose gradient is longer than so many times the usual is shortened to that,
+    dense weights and tables alike: one bad batch. null: none is."""
     on_divergence: Literal["stop", "rollback", "continue"] = "rollback"
+    """What to do where the loss diverges."""
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
-    rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # of the rates, each time
+    """Rollbacks, after which training ends with status 3."""
+    rollback_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Of the rates, at each rollback."""
 
     @property
     def batch_scale(self) -> float:
@@ -433,21 +535,23 @@ class Train(Section):
 class Serving(Section):
     """How the export is called."""
 
-    # features that all candidates of a request share: the user's and the moment's;
-    # with them the export has a signature that computes their part once
     shared: list[str] = []
+    """Features that all candidates of a request share; with them the export computes their
+    part once."""
 
 
 class Export(Section):
     """How the export is stored."""
 
     embedding_dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
+    """How the export stores its embedding tables."""
 
 
 class Nightly(Section):
     """What the nightly job trains on, after its first night."""
 
-    train_days: Annotated[int, Field(ge=1)] | None = 1  # at least; null: all
+    train_days: Annotated[int, Field(ge=1)] | None = 1
+    """Last days before the one that is judged, at least; null: all."""
 
 
 def column(item: FeatureConfig | TaskConfig) -> str:

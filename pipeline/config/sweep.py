@@ -16,19 +16,28 @@ class When(Section):
     """A parameter is tried only where another one has one of some values."""
 
     key: str
+    """Another parameter's, before this one in the space."""
     values: Annotated[list[Any], Field(min_length=1)]
+    """Of it, with which this one is tried."""
 
 
 class Parameter(Section):
     """A key of the config, and its choices or its range."""
 
     key: str
+    """Path of a key of the config, such as train.dense.learning_rate."""
     values: Annotated[list[Any], Field(min_length=1)] | None = None
-    low: int | float | None = None  # both whole: whole numbers are tried
+    """Choices; null: a range."""
+    low: int | float | None = None
+    """Of a range; both ends whole: whole numbers are tried."""
     high: int | float | None = None
+    """Of a range."""
     step: Annotated[int | float, Field(gt=0)] | None = None
+    """Between the numbers of a range; null: any."""
     scale: Literal["linear", "log"] = "linear"
+    """In which a range is drawn from."""
     when: When | None = None
+    """Tried only where another parameter has one of some values; null: always."""
 
     @model_validator(mode="after")
     def _choices_or_range(self):
@@ -78,7 +87,9 @@ class Objective(Section):
         "hr@10",
         "ndcg@10",
     ] = "auc"
-    tasks: dict[str, Positive] = {}  # weight by task; none: all that have the metric
+    """On the validation split: the weighted mean over tasks."""
+    tasks: dict[str, Positive] = {}
+    """Task -> its weight in the mean; none: all that have the metric, alike."""
 
     @property
     def of_kind(self) -> str:
@@ -96,27 +107,39 @@ class Objective(Section):
 class Constraint(Section):
     """What a trial must keep to count, whatever its objective."""
 
-    max_micro: Annotated[int, Field(ge=0)] | None = None  # jumps of the loss in training
-    # probes of ``steadyrank stability`` with the trial's settings; costs more training
+    max_micro: Annotated[int, Field(ge=0)] | None = None
+    """Jumps of the loss in training; null: any."""
     min_margin: Positive | None = None
+    """Of `stability` with the trial's settings, which costs more training; null: it is not
+    probed."""
     windows: Annotated[int, Field(ge=1)] = 1
+    """Windows that a probe trains on."""
     steps: Annotated[int, Field(ge=1)] = 50
+    """Steps of a probe."""
 
 
 class Sweep(Section):
     """A sweep: trials of settings, chosen by an objective."""
 
     method: Literal["random", "bayesian", "hyperband"] = "random"
-    trials: Annotated[int, Field(ge=1)] = 20  # of random and bayesian
-    max_epochs: Annotated[int, Field(ge=2)] | None = None  # of hyperband
-    factor: Annotated[int, Field(ge=2)] = 3  # hyperband keeps one in so many
+    """How trials are chosen."""
+    trials: Annotated[int, Field(ge=1)] = 20
+    """Of random and bayesian."""
+    max_epochs: Annotated[int, Field(ge=2)] | None = None
+    """Of hyperband, which needs it."""
+    factor: Annotated[int, Field(ge=2)] = 3
+    """Hyperband keeps one in so many."""
     seed: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    """Of what is drawn."""
     objective: Objective = Objective()
+    """By what trials are compared."""
     constraint: Constraint = Constraint()
-    # a formula with {names} for numbers: they are tried on one trained model's
-    # predictions, and the space has their names for keys
+    """What a trial must keep to count."""
     score: str = ""
+    """A formula with {names} for numbers, tried on one trained model's predictions; empty:
+    models are trained."""
     space: Annotated[list[Parameter], Field(min_length=1)]
+    """Keys of the config and what to try; with a score, the names in it."""
 
     @field_validator("space")
     @classmethod

@@ -17,30 +17,36 @@ class Decay(Section):
     """PLE's ``w * gamma ** t``, t in steps or epochs."""
 
     method: Literal["decay"]
-    gamma: Annotated[dict[str, Positive], Field(min_length=1)]  # by task; else 1
+    gamma: Annotated[dict[str, Positive], Field(min_length=1)]
+    """Task -> what its weight is multiplied with each time; else 1."""
     per: Literal["step", "epoch"] = "epoch"
+    """When it is multiplied."""
 
 
 class Uncertainty(Section):
     """Weights learned as variances (Kendall et al., CVPR'18)."""
 
     method: Literal["uncertainty"]
-    rate: Positive = 1e-2  # of the log variances
+    rate: Positive = 1e-2
+    """Learning rate of the log variances."""
 
 
 class GradNorm(Section):
     """Gradients of like norm, more for tasks that are slow (Chen et al., ICML'18)."""
 
     method: Literal["gradnorm"]
-    alpha: Annotated[float, Field(ge=0)] = 1.5  # the paper's range is 0.5 to 3
-    rate: Positive = 1e-2  # of the weights
+    alpha: Annotated[float, Field(ge=0)] = 1.5
+    """How much more slow tasks get; the paper's range is 0.5 to 3."""
+    rate: Positive = 1e-2
+    """Learning rate of the weights."""
 
 
 class Dwa(Section):
     """More for tasks whose loss falls slowly (Liu et al., CVPR'19)."""
 
     method: Literal["dwa"]
-    temperature: Positive = 2.0  # the paper's
+    temperature: Positive = 2.0
+    """Of the softmax over the losses' slopes; the paper's."""
 
 
 class PcGrad(Section):

@@ -14,7 +14,9 @@ class History(Section):
     """How the events of a ``sequence`` feature become one vector."""
 
     encoder: Literal["attention", "mean", "nextitnet", "sasrec"] = "attention"
-    blocks: Size | None = None  # of nextitnet and sasrec; null: 2
+    """How the events of a sequence feature become one vector."""
+    blocks: Size | None = None
+    """Of nextitnet and sasrec; null: 2."""
 
     @model_validator(mode="after")
     def _blocks(self):
@@ -27,11 +29,16 @@ class Model(Section):
     """What all of them have."""
 
     embedding_dim: Size = 16
+    """Width of embeddings that name none."""
     history: History = History()
-    # between the features' vectors and the trunk: nothing, DCN-v2, or dot products
+    """How sequence features are encoded."""
     front: Literal["concatenation", "cross", "dot"] = "concatenation"
-    front_layers: Size | None = None  # of the cross; null: 1
+    """Between the features' vectors and the trunk: nothing, DCN-v2, or dot products of all
+    pairs."""
+    front_layers: Size | None = None
+    """Of the cross; null: 1."""
     tower_units: list[Size] = [32]
+    """Widths of each task's tower."""
 
     @model_validator(mode="after")
     def _front(self):
@@ -44,8 +51,10 @@ class SharedBottom(Model):
     """One network for all tasks, and a tower each."""
 
     trunk: Literal["shared_bottom"]
-    layer_norm: bool = False  # of what the bottom reads
+    layer_norm: bool = False
+    """Whether what the bottom reads is normalised."""
     bottom_units: Units = [128, 64]
+    """Widths of each network's layers."""
 
     @model_validator(mode="before")
     @classmethod
@@ -58,6 +67,7 @@ class SingleTask(Model):
 
     trunk: Literal["single_task"]
     bottom_units: Units = [128, 64]
+    """Widths of each network's layers."""
 
 
 class Asymmetric(Model):
@@ -65,7 +75,9 @@ class Asymmetric(Model):
 
     trunk: Literal["asymmetric"]
     bottom_units: Units = [128, 64]
-    reads: dict[str, list[str]]  # task: the others that its tower reads
+    """Widths of each network's layers."""
+    reads: dict[str, list[str]]
+    """Task -> the others whose networks its tower reads: `{is_like: [is_click]}`."""
 
     @model_validator(mode="after")
     def _reads(self):
@@ -84,6 +96,7 @@ class Customized(Model):
 
     trunk: Literal["customized"]
     bottom_units: Units = [128, 64]
+    """Widths of each network's layers."""
 
 
 class CrossStitch(Model):
@@ -91,6 +104,7 @@ class CrossStitch(Model):
 
     trunk: Literal["cross_stitch"]
     bottom_units: Units = [128, 64]
+    """Widths of each network's layers."""
 
 
 class Sluice(Model):
@@ -98,8 +112,11 @@ class Sluice(Model):
 
     trunk: Literal["sluice"]
     bottom_units: Units = [128, 64]
+    """Widths of each network's layers."""
     subspaces: Annotated[int, Field(ge=2)] = 2
-    penalty: Annotated[float, Field(ge=0)] = 1e-4  # that keeps the subspaces apart
+    """Parts of each layer, which divide its width."""
+    penalty: Annotated[float, Field(ge=0)] = 1e-4
+    """Weight of what keeps the subspaces apart."""
 
     @model_validator(mode="after")
     def _divides(self):
@@ -116,7 +133,9 @@ class Omoe(Model):
 
     trunk: Literal["omoe"]
     experts: Size = 8
+    """How many there are."""
     expert_units: Units = [64]
+    """Widths of an expert's layers."""
 
 
 class Mmoe(Model):
@@ -124,7 +143,9 @@ class Mmoe(Model):
 
     trunk: Literal["mmoe"]
     experts: Size = 8
+    """How many there are."""
     expert_units: Units = [64]
+    """Widths of an expert's layers."""
 
 
 class MlMmoe(Model):
@@ -132,8 +153,11 @@ class MlMmoe(Model):
 
     trunk: Literal["ml_mmoe"]
     levels: Annotated[int, Field(ge=2)] = 2
+    """Layers of experts."""
     experts: Size = 8
+    """How many there are."""
     expert_units: Units = [64]
+    """Widths of an expert's layers."""
 
 
 class Cgc(Model):
@@ -141,8 +165,11 @@ class Cgc(Model):
 
     trunk: Literal["cgc"]
     shared_experts: Size = 2
+    """Experts that all tasks read, in each level."""
     task_experts: Size = 1
+    """Experts of each task, in each level."""
     expert_units: Units = [64]
+    """Widths of an expert's layers."""
 
 
 class Ple(Model):
@@ -150,9 +177,13 @@ class Ple(Model):
 
     trunk: Literal["ple"]
     levels: Size = 2
+    """Layers of experts."""
     shared_experts: Size = 2
+    """Experts that all tasks read, in each level."""
     task_experts: Size = 1
+    """Experts of each task, in each level."""
     expert_units: Units = [64]
+    """Widths of an expert's layers."""
 
 
 class LogisticRegression(Section):
@@ -171,7 +202,9 @@ class FactorizationMachine(Section):
 
     trunk: Literal["fm"]
     embedding_dim: Size = 10
+    """Width of all embeddings."""
     history: History = History()
+    """How sequence features are encoded."""
 
 
 class WideDeep(Model):
@@ -179,8 +212,11 @@ class WideDeep(Model):
 
     trunk: Literal["wide_deep"]
     embedding_dim: Size = 10
-    deep_units: Units = [400, 400, 400]  # CowClip's published runs
+    """Width of embeddings that name none."""
+    deep_units: Units = [400, 400, 400]
+    """Widths of the MLP's layers; CowClip's published runs."""
     tower_units: list[Size] = []
+    """Widths of each task's tower."""
 
 
 class DeepFM(WideDeep):
@@ -194,13 +230,15 @@ class Dcn(WideDeep):
 
     trunk: Literal["dcn"]
     cross_layers: Size = 3
+    """Crosses, one after the other."""
 
 
 class DcnV2(Dcn):
     """The same with matrices."""
 
     trunk: Literal["dcn_v2"]
-    rank: Size | None = None  # of the matrices; null: full
+    rank: Size | None = None
+    """Of the crosses' matrices; null: full."""
 
 
 AnyTrunk = (
