@@ -464,6 +464,7 @@ def test_a_sweeps_workers_see_its_config(form, tmp_path, monkeypatch):
         assert more.pop("train_path") == Path("t")
         taken.append((options["--config"], more))
         value = {"objective": "auc", "best_value": 0.7, "own_value": None}
+        value |= {"told": False, "verdict": "No trial is told from the first."}
         return value if output.name == "out" else None
 
     monkeypatch.setattr(stage, "sweep", sweep)

@@ -8,6 +8,7 @@ from steadyrank.pipeline.api.before import check, init
 from steadyrank.pipeline.api.results import (
     CheckResult,
     CompareResult,
+    ImportanceResult,
     InitResult,
     InspectResult,
     NightResult,
@@ -23,7 +24,7 @@ from steadyrank.pipeline.api.runs import nightly, release, run
 from steadyrank.pipeline.api.scores import score
 from steadyrank.pipeline.api.stages import evaluate, export, preprocess, synthesize, train
 from steadyrank.pipeline.api.studies import stability, sweep
-from steadyrank.pipeline.api.views import compare, inspect, replay, serve_check
+from steadyrank.pipeline.api.views import compare, importance, inspect, replay, serve_check
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
@@ -42,6 +43,7 @@ __all__ = [
     "DivergenceError",
     "EvaluateResult",
     "ExportResult",
+    "ImportanceResult",
     "InitResult",
     "InputError",
     "InspectResult",
@@ -63,6 +65,7 @@ __all__ = [
     "compare",
     "evaluate",
     "export",
+    "importance",
     "init",
     "inspect",
     "nightly",

@@ -128,20 +128,25 @@ class SweepResult:
     Attributes:
         output: The sweep's folder.
         objective: In words.
-        best_value: Of the objective, on the validation split.
+        told: Whether a trial is told from the first, by its 95 % interval.
+        verdict: That in words, and what to do where none is.
+        best_value: Of the objective, on the validation split: of the best of those that
+            are told from the first, else of the first.
         own_value: Of the config's own settings; None: they were not tried.
         results: All that ``results.json`` holds.
     """
 
     output: Place
     objective: str
+    told: bool
+    verdict: str
     best_value: float
     own_value: float | None
     results: Mapping[str, Any]
 
     @property
     def best(self) -> Place:
-        """The best settings as a config."""
+        """The best settings as a config; the first trial's where none is told from it."""
         return self.output / "best.yaml"
 
     @property
@@ -211,6 +216,29 @@ class ScoreResult:
     rejected: Mapping[str, int]
     samples: Mapping[str, dict[str, Any]]
     model_version: str
+
+
+@dataclass(frozen=True)
+class ImportanceResult:
+    """What each task loses where the values of a feature are exchanged among the rows.
+
+    Attributes:
+        model: The export.
+        split: Of the rows.
+        rows: That were looked at.
+        of: Rows that the split has.
+        tasks: Name -> ``metric``, ``value`` and ``interval`` of the model as it is.
+        units: The most important first: ``features``, those that were exchanged together,
+            and ``tasks``: name -> ``difference`` (AUC lost, or RMSE gained), ``error`` and
+            ``interval`` (paired, of 95 %).
+    """
+
+    model: str
+    split: str
+    rows: int
+    of: int
+    tasks: Mapping[str, dict[str, Any]]
+    units: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,8 @@ def sweep(
     return SweepResult(
         output=place,
         objective=found["objective"],
+        told=found["told"],
+        verdict=found["verdict"],
         best_value=found["best_value"],
         own_value=found["own_value"],
         results=found,

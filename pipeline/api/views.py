@@ -6,6 +6,7 @@ from typing import Any
 
 from steadyrank.pipeline.api.results import (
     CompareResult,
+    ImportanceResult,
     InspectResult,
     ReplayResult,
     ServeCheckResult,
@@ -56,6 +57,52 @@ def serve_check(
     if file is not None:
         write_json(file, result)
     return ServeCheckResult(**result)
+
+
+def importance(
+    *,
+    examples: GivenPlace,
+    model: GivenPlace,
+    split: str = "test",
+    rows: int = 10_000,
+    together: Iterable[str] | None = None,
+    output: GivenPlace | None = None,
+    progress: Progress = SILENT,
+) -> ImportanceResult:
+    """Exchange the values of each feature among rows, and say what each task loses.
+
+    Args:
+        examples: What ``preprocess`` wrote.
+        model: An export, or a folder of versions, of which the latest is taken.
+        split: ``"test"``, ``"validation"`` or ``"train"``.
+        rows: At most so many of its rows are looked at, evenly spread.
+        together: Features to exchange as one, with commas between them: ``"author,tag"``.
+        output: A local file for the result as JSON; None: none is written.
+        progress: Sees the work begin and end.
+
+    Returns:
+        The features, the most important first.
+
+    Raises:
+        InputError: Model and examples do not belong together, or a name is no feature.
+
+    Example:
+        ``steadyrank.importance(examples="examples", model="export").units[0]``
+    """
+    from steadyrank.pipeline.kinds import importance as stage
+
+    named = [together] if isinstance(together, str) else together or ()
+    units = [[name.strip() for name in unit.split(",")] for unit in named]
+    file = None if output is None else make_room(local_path(output))
+    with progress.stage("importance"), Staging() as staging:
+        folders = (
+            staging.read_examples(place_of(examples)),
+            staging.read_model(place_of(model)),
+        )
+        result = stage(*folders, split=split, rows=rows, together=units)
+    if file is not None:
+        write_json(file, result)
+    return ImportanceResult(**result)
 
 
 def compare(

@@ -6,7 +6,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from steadyrank.pipeline.api import ServeCheckResult
+from steadyrank.pipeline.api import ImportanceResult, ServeCheckResult
 from steadyrank.pipeline.metrics.uncertainty import not_told, straddles
 
 COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red"}
@@ -135,6 +135,25 @@ def differences_table(title: str, found: list[dict]) -> Table:
     return table
 
 
+MATTERING = 12  # of the features of a task, in the terminal; JSON and report have all
+
+
+def importance_table(result: ImportanceResult, task: str) -> Table:
+    """Of ``importance``: what one task loses without each feature."""
+    base, shown = result.tasks[task], f"{task}: {cell(result.tasks[task]['value'])}"
+    title = f"{shown} {base['metric'].upper()}"
+    lost = "AUC lost" if base["metric"] == "auc" else "RMSE gained"
+    table = _table(title, "exchanged", lost, "95 % interval")
+    units = [(unit["features"], unit["tasks"][task]) for unit in result.units]
+    units.sort(key=lambda pair: -pair[1]["difference"])
+    for names, found in units[:MATTERING]:
+        value, _, bounds = difference(found).partition("\n")
+        table.add_row(escape(" + ".join(names)), value, bounds)
+    notes = [f"{len(units) - MATTERING} more are in the report"] * (len(units) > MATTERING)
+    table.caption = "; ".join([*notes, "* not told from none"])
+    return table
+
+
 def latency_table(result: ServeCheckResult) -> Table:
     """Of ``serve-check``: how far each signature's scores are off, and its times."""
     title = f"{result.rows:,} raw rows, from NumPy to NumPy"
@@ -178,15 +197,20 @@ def trials_table(rows: list[dict]) -> Table:
     """Of ``sweep``: a trial a row."""
     keys = list(dict.fromkeys(key for row in rows for key in row["values"]))
     table = Table(title=f"{len(rows)} trials")
-    for name in ("trial", "outcome", "objective", "seconds"):
+    for name in ("trial", "outcome", "objective", "over the first", "seconds"):
         table.add_column(name, no_wrap=True)
     for name in _short_names(keys):
         table.add_column(name, overflow="fold")
     for row in rows:
         step = f", step {row['step']}" if row["step"] else ""
-        cells = [row["trial"], row["status"] + step, cell(row["value"])]
+        value, bounds = cell(row["value"]), row.get("interval")
+        value += f"\n{interval(bounds)}" if bounds else ""
+        over = {"difference": row.get("difference"), "interval": row.get("over_first")}
+        cells = [row["trial"], row["status"] + step, value, difference(over)]
         cells += [cell(row["seconds"]), *(_setting(row["values"].get(k)) for k in keys)]
         table.add_row(*[escape(each) for each in cells])
+    if any(row.get("interval") for row in rows):
+        table.caption = f"{INTERVALS}; * not told from the first"
     return table
 
 

@@ -33,6 +33,38 @@ def serve_check(
 
 
 @app.command()
+def importance(
+    *,
+    examples: Examples,
+    model: Model,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    rows: Annotated[
+        int, typer.Option(min=1, help="Of the split, at most; evenly spread.")
+    ] = 10_000,
+    together: Annotated[
+        list[str] | None,
+        typer.Option(help="Features to exchange as one: author,tag. Repeatable."),
+    ] = None,
+    output: place("Write the result as JSON.", kind=Path | None) = None,
+):
+    """Exchange the values of each feature among rows, and say what each task loses.
+
+    Example: `steadyrank importance --examples examples --model export`
+    """
+    tell(
+        api.importance(
+            examples=examples,
+            model=model,
+            split=split,
+            rows=rows,
+            together=together,
+            output=output,
+            progress=Shown(),
+        )
+    )
+
+
+@app.command()
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Folders that `run` wrote.")],
     output: place("The page.") = "compare.html",  # a text, as from the command line

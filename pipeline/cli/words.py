@@ -110,6 +110,9 @@ def _say_of_files(manifest: Mapping) -> None:
 @tell.register
 def _(result: api.TrainResult) -> None:
     value = "was not defined" if result.best is None else f"{result.best:.4f}"
+    if result.best_interval:
+        low, high = result.best_interval
+        value += f" (95 % interval {low:.4f} to {high:.4f})"
     say(
         f"{result.steps:,} steps, {result.epochs} epochs, best "
         f"{result.monitor} {value} on validation, in {result.output}"
@@ -172,10 +175,9 @@ def _(result: api.StabilityResult) -> None:
 
 @tell.register
 def _(result: api.SweepResult) -> None:
-    own = result.own_value
-    beside = "" if own is None else f"; the config's own settings {own:.5f}"
-    say(f"{result.objective}: best {result.best_value:.5f}{beside}")
-    say(f"best settings: {result.best}, report: {result.report}")
+    say(f"{result.objective}: {result.best_value:.5f}")
+    say(result.verdict)
+    say(f"settings: {result.best}, report: {result.report}")
 
 
 @tell.register
@@ -183,6 +185,13 @@ def _(result: api.ServeCheckResult) -> None:
     terminal.console.print(tables.latency_table(result))
     if not result.passed:
         say(f"scores differ from the encoded signature's by more than {result.limit}")
+
+
+@tell.register
+def _(result: api.ImportanceResult) -> None:
+    for task in result.tasks:
+        terminal.console.print(tables.importance_table(result, task))
+    say(f"{result.rows:,} of {result.of:,} rows of the {result.split} split")
 
 
 @tell.register

@@ -13,6 +13,7 @@ from steadyrank.pipeline.config.sections import (
     Data,
     Export,
     FeatureConfig,
+    Importance,
     Nightly,
     Serving,
     TaskConfig,
@@ -53,6 +54,8 @@ class Config(Section):
     """Which settings `sweep` tries; see [sweeps](sweeps.md). null: none."""
     nightly: Nightly = Nightly()
     """What nights train on; see [nights](nightly.md)."""
+    importance: Importance = Importance()
+    """How much each feature matters, in the report; see [gates](gates.md#importance)."""
 
     @model_validator(mode="after")
     def _names(self):
@@ -198,6 +201,16 @@ class Config(Section):
             task.kind == "binary" for task in self.tasks
         ):
             raise ValueError("train.monitor: mean_auc needs a binary task; name a task")
+        return self
+
+    @model_validator(mode="after")
+    def _together(self):
+        names = [feature.name for feature in self.features]
+        for name in (name for unit in self.importance.together for name in unit):
+            if name not in names:
+                raise ValueError(
+                    f"importance.together: {name!r} is no feature. {near(name, names)}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -557,3 +557,12 @@ class Nightly(Section):
 def column(item: FeatureConfig | TaskConfig) -> str:
     """The column of the log that a feature or a task reads."""
     return item.column or item.name
+
+
+class Importance(Section):
+    """How much each feature matters, in the report: see ``steadyrank importance``."""
+
+    rows: Annotated[int, Field(ge=0)] = 10_000
+    """Rows of the split that are looked at, at most; 0: importance is not measured."""
+    together: list[Annotated[list[str], Field(min_length=2)]] = []
+    """Features that are exchanged as one unit each, beside those that say the same."""

@@ -225,6 +225,8 @@ class Trained(Document):
     divergence: Divergence
     rollbacks: Count = 0
     parameters: Plain = {}
+    validation: dict[str, Plain] = {}
+    best_interval: list[float] | None = None
 
 
 class Phase(Document):
@@ -347,6 +349,9 @@ class TrialOutcome(Document):
     message: str
     metrics: dict[str, Plain]
     seconds: float
+    drawn: list[float | None] = []
+    drawn_from: str = ""
+    groups: Count = 0
 
 
 class Fatal(Document):

@@ -13,7 +13,7 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.export.card import read_card
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.kinds.protocol import RANKING, Kind
+from steadyrank.pipeline.kinds.protocol import RANKING, Kind, require
 
 # imported when asked for: a kind brings TensorFlow, or Beam, which others can do without
 KINDS = {
@@ -96,3 +96,12 @@ def serve_check(examples: Path, model: Path, **how) -> dict:
     from steadyrank.pipeline.evaluate.serve_check import serve_check as stage
 
     return stage(examples, model, kind=kind_of_export(model), **how)
+
+
+def importance(examples: Path, model: Path, **how) -> dict:
+    """See ``pipeline.evaluate.importance``."""
+    from steadyrank.pipeline.evaluate.importance import importance as stage
+
+    kind = kind_of_export(model)
+    require(kind.name, "importance")
+    return stage(examples, model, kind=kind, **how)

@@ -22,6 +22,8 @@ CANNOT = {
         "in train.start_from of a config with that phase, and train to another --output.",
         "stability": "stability, whose probes are of ranking models, is not for next-item "
         "models: leave --stability out.",
+        "importance": "importance exchanges values of features, of which a next-item model "
+        "has one: the items.",
         "hyperband": "sweep.method hyperband gives its trials more epochs, and a next-item "
         "model trains in phases: take random or bayesian.",
         "sweep.score": "sweep.score tries formulas over the outputs of several tasks, of "
@@ -128,6 +130,11 @@ class Learner(Protocol):
 
     def measure(self, split: str, window: str | None = None) -> dict:
         """Task -> metrics of the weights as they are."""
+
+    def sample(self) -> tuple[dict, Any] | None:
+        """Task -> metrics on the validation split with their intervals, and the
+        ``metrics.samples.Samples`` of them; None: the kind draws none."""
+        return None
 
     def look(self) -> tuple[dict, list[str]]:
         """What else is logged after an evaluation, and what is wrong, in sentences."""

@@ -86,6 +86,11 @@ class TrainResult:
             summary=summary,
         )
 
+    @property
+    def best_interval(self) -> list[float] | None:
+        """The 95 % interval of ``best``; None: it is not known."""
+        return self.summary.get("best_interval")
+
 
 @dataclass(frozen=True)
 class ExportResult:

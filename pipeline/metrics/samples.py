@@ -21,6 +21,7 @@ from steadyrank.pipeline.metrics.uncertainty import (
     LOWER,
     difference_of,
     error_of,
+    interval_of,
 )
 
 FILE = "samples.npz"
@@ -68,6 +69,33 @@ def read_samples(folder: Path) -> Samples:
         return Samples(by_task, said["drawn_from"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is corrupt: {error}. Evaluate again.") from None
+
+
+def monitored_interval(kind, results: Mapping, samples: Samples, monitor: str):
+    """The 95 % interval of what chooses the weights; None: it is not known.
+
+    Args:
+        kind: The model's, a ``kinds.protocol.Kind``.
+        results: Task -> metrics.
+        samples: Of them.
+        monitor: As ``kind.monitored`` takes it.
+    """
+    drawn = samples.values
+    tasks = [monitor] if monitor in results else [t for t in drawn if "auc" in drawn[t]]
+    tasks = [task for task in tasks or drawn if task in drawn]
+    if not tasks:
+        return None
+    kinds = {task: results[task]["kind"] for task in tasks}
+    values = [
+        kind.monitored(
+            {t: {"kind": kinds[t]} | {m: v[i] for m, v in drawn[t].items()} for t in tasks},
+            monitor,
+        )
+        for i in range(len(next(iter(drawn[tasks[0]].values()))))
+    ]
+    groups = min(results[task]["groups"] for task in tasks)
+    value = kind.monitored(results, monitor)
+    return interval_of(value, error_of(np.array(values, float), groups), groups)
 
 
 def fingerprint_of(label: np.ndarray, groups: np.ndarray | None) -> str:

@@ -22,7 +22,7 @@ from steadyrank.pipeline.report.sections import (
     skew,
     training,
 )
-from steadyrank.pipeline.report.slices import drift, slices
+from steadyrank.pipeline.report.slices import drift, importance, slices
 
 # Nothing may be fetched, whatever a name in the data holds.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -71,14 +71,22 @@ def ranking_sections(metrics: dict, log: list[dict], manifest: dict) -> dict[str
         "Clipping": clipping(log),
         "Experts": experts(log),
         "Ranking and calibration": curves(metrics.get("tasks") or {}),
-        "Slices": slices(metrics.get("slices") or []),
+        "Slices": slices(
+            metrics.get("slices") or [],
+            metrics.get("standard_slices") or [],
+            metrics.get("tasks") or {},
+        ),
+        "Importance": importance(metrics.get("importance") or {}),
         "Against the baseline": drift(metrics.get("drift") or {}),
         "Training and serving skew": skew(metrics.get("skew") or {}),
         "Data": data(manifest, metrics.get("data") or {}),
     }
-    for name, found in (("Slices", "slices"), ("Against the baseline", "drift")):
+    optional = {"Against the baseline": "drift", "Importance": "importance"}
+    for name, found in optional.items():
         if not metrics.get(found):
             del sections[name]
+    if not sections["Slices"]:
+        del sections["Slices"]
     if not sections["Experts"]:
         del sections["Experts"]
     return sections

@@ -207,32 +207,55 @@ def windows_figure(splits: dict) -> dict | None:
 
 def slices_figure(judged: list[dict], tasks: list[str], name) -> dict | None:
     """AUC of every slice with its interval, one row a slice, one colour a task."""
+    return rows_figure(judged, tasks, name, value=auc_of, half=of_auc, title="AUC")
+
+
+def importance_figure(units: list[dict], tasks: list[str], name) -> dict | None:
+    """What each task loses without a unit of features, one row a unit."""
+    return rows_figure(
+        units, tasks, name, value=lost_of, half=lost_within, title="AUC lost"
+    )
+
+
+def rows_figure(parts: list[dict], tasks, name, *, value, half, title) -> dict | None:
+    """A number of every part with its interval, one row a part, one colour a task."""
     traces = []
     for index, task in enumerate(tasks):
-        known = [part for part in judged if is_number(auc_of(part, task))]
+        known = [part for part in parts if is_number(value(part, task))]
         if not known:
             continue
         trace = points(task, [], COLOURS[index % len(COLOURS)], "circle")
         trace["name"] = html.escape(str(task), quote=False)
-        trace["x"] = [auc_of(part, task) for part in known]
+        trace["x"] = [value(part, task) for part in known]
         trace["y"] = [html.escape(name(part), quote=False) for part in known]
         trace["marker"]["size"] = 7
-        errors = [half_width(part["tasks"][task], "auc") for part in known]
+        errors = [half(part, task) for part in known]
         trace["error_x"] = {"type": "data", "array": errors, "thickness": 1}
         traces.append(trace)
-    figure = drawing(traces, "AUC", "") if traces else None
+    figure = drawing(traces, title, "") if traces else None
     if figure:
         figure["layout"]["yaxis"] |= {"type": "category", "autorange": "reversed"}
     return figure
+
+
+def of_auc(part: dict, task: str) -> float:
+    return half_width((part["tasks"][task].get("intervals") or {}).get("auc"))
+
+
+def lost_of(unit: dict, task: str) -> object:
+    return (unit["tasks"].get(task) or {}).get("difference")
+
+
+def lost_within(unit: dict, task: str) -> float:
+    return half_width(unit["tasks"][task].get("interval"))
 
 
 def auc_of(part: dict, task: str) -> object:
     return (part["tasks"].get(task) or {}).get("auc")
 
 
-def half_width(result: dict, name: str) -> float:
-    """How far the bounds of a metric's interval lie off; 0 where there is none."""
-    interval = (result.get("intervals") or {}).get(name)
+def half_width(interval: list | None) -> float:
+    """How far the bounds of an interval lie off; 0 where there is none."""
     return (interval[1] - interval[0]) / 2 if interval else 0.0
 
 

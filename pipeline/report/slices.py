@@ -1,8 +1,12 @@
 """The report's slices, and how far predictions moved from the baseline's."""
 
+from collections.abc import Mapping, Sequence
+
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.elements import (
+    CHANCE_NOTE,
     INTERVALS,
+    NOT_TOLD,
     Column,
     Markup,
     count,
@@ -13,17 +17,68 @@ from steadyrank.pipeline.report.elements import (
     number,
     paragraph,
     table,
+    text,
     with_interval,
 )
-from steadyrank.pipeline.report.metrics import spread
+from steadyrank.pipeline.report.metrics import gain_of, spread
 
 SHOWN = 16  # slices drawn, the largest ones; the rest stands in the table
 NAMED = 8  # of the slices that are too small
 
 
-def slices(found: list[dict]) -> Markup:
-    """Every rule's slices: AUC drawn, all of them in a table, the small ones named."""
-    return join([part for rule in found for part in of_rule(rule)])
+def slices(
+    found: list[dict], standard: Sequence[dict] = (), whole: Mapping | None = None
+) -> Markup:
+    """The standard slices; then each rule's: AUC drawn, a table, the small ones named.
+
+    Args:
+        found: Of the config's rules.
+        standard: New users, new items, weekdays.
+        whole: Task -> metrics of all rows, beside which these stand.
+    """
+    parts = standard_table(standard, whole or {}) if standard else []
+    return join([*parts, *(part for rule in found for part in of_rule(rule))])
+
+
+def standard_table(standard: Sequence[dict], whole: Mapping) -> list[Markup]:
+    """A row a slice, below all rows; what is too small is said to be."""
+    tasks = [task for part in standard for task in part.get("tasks") or {}]
+    tasks = list(dict.fromkeys(tasks)) or list(whole)
+    columns = [Column("Rows of", False), Column("Rows")]
+    columns += [
+        Column(f"{task}: {name}")
+        for task in tasks
+        for name in (LEADING.get((whole.get(task) or {}).get("kind"), "AUC"), "calibr.")
+    ]
+    every = [*whole.values()] or [{}]
+    rows = [
+        ["all rows", count(max((t.get("rows") or 0) for t in every)), *of(whole, tasks)]
+    ]
+    for part in standard:
+        row = [part["name"], count(part["rows"])]
+        if "why" in part:
+            row += [Markup(f'<span class="soft">{text(part["why"])}</span>')]
+            row += [""] * (2 * len(tasks) - 1)
+        else:
+            row += of(part["tasks"], tasks)
+        rows.append(row)
+    note = "New is an id that training did not see, or fewer times than min_count. "
+    note += f"{INTERVALS}{CHANCE_NOTE}"
+    title = heading("New users and items, weekdays")
+    return [title, table(columns, rows), paragraph(note, "note")]
+
+
+LEADING = {"regression": "RMSE"}  # else AUC
+
+
+def of(by_task: Mapping, tasks: list[str]) -> list[Markup]:
+    cells = []
+    for task in tasks:
+        result = by_task.get(task) or {}
+        leading = "rmse" if result.get("kind") == "regression" else "auc"
+        form = ",.4g" if leading == "rmse" else ".4f"
+        cells += [spread(result, leading, form), spread(result, "calibration", ".3f")]
+    return cells
 
 
 def of_rule(rule: dict) -> list[Markup]:
@@ -104,3 +159,34 @@ def tenth(tenths: dict, place: int) -> Markup:
     ratios, intervals = tenths.get("ratio") or [], tenths.get("intervals") or []
     value = number(ratios[place] if place < len(ratios) else None, ".2f")
     return with_interval(value, intervals[place] if intervals else None, form=".2f")
+
+
+def importance(found: dict) -> Markup:
+    """What each task loses where the values of a feature are exchanged."""
+    tasks, units = found.get("tasks") or {}, found.get("units") or []
+    columns = [Column("Exchanged", False)]
+    columns += [Column(f"{task}, {LOST[of['metric']]}") for task, of in tasks.items()]
+    rows = [
+        [unit_name(unit), *(gain_of(unit["tasks"].get(task)) for task in tasks)]
+        for unit in units
+    ]
+    said = f"On {count(found.get('rows'))} of {count(found.get('of'))} rows, the values of "
+    said += "a feature change places and the rows are scored again. Features that say the "
+    said += (
+        f"same change together. {INTERVALS}{NOT_TOLD} Not told from nothing. It says what "
+    )
+    said += "this model uses, not what another one could do without."
+    ranked = [task for task, of in tasks.items() if of["metric"] == "auc"]
+    drawn = draw.importance_figure(units[:SHOWN], ranked, unit_name)
+    parts = [paragraph(said, "note"), table(columns, rows)]
+    if drawn:
+        note = "The most important features, each with its 95 % interval."
+        parts.insert(1, figure("AUC lost", drawn, note, "tall"))
+    return join(parts)
+
+
+LOST = {"auc": "AUC lost", "rmse": "RMSE gained"}
+
+
+def unit_name(unit: dict) -> str:
+    return " + ".join(map(str, unit.get("features") or []))

@@ -5,10 +5,13 @@ import json
 import math
 from pathlib import Path
 
+from steadyrank.pipeline.metrics.uncertainty import straddles
 from steadyrank.pipeline.report import document, write_page
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.curves import clean
 from steadyrank.pipeline.report.elements import (
+    INTERVALS,
+    NOT_TOLD,
     Column,
     Markup,
     code,
@@ -18,6 +21,7 @@ from steadyrank.pipeline.report.elements import (
     number,
     paragraph,
     table,
+    with_interval,
 )
 
 TITLE = "steadyrank sweep"
@@ -50,30 +54,40 @@ def sentence(found: dict) -> str:
     """What was looked for, and what was found."""
     counts = ", ".join(f"{count} {status}" for status, count in found["counts"].items())
     said = f"{found['objective']} on validation, {found['method']}: {counts}. "
-    if found["best"] is None:
-        return said + "No trial was completed."
-    said += f"Best: trial {found['best']}, {found['best_value']:.5f}."
-    if is_number(found["own_value"]):
-        said += f" The config's own settings: {found['own_value']:.5f}."
-    return said
+    return said + found["verdict"]
 
 
 def trials(found: dict) -> Markup:
     """A row a trial, the best first."""
     columns = [Column("Trial", False), Column("Outcome", False), Column("Objective")]
-    columns += [Column("Seconds"), *(Column(key) for key in found["keys"])]
+    columns += [Column("Over the first"), Column("Seconds")]
+    columns += [*(Column(key) for key in found["keys"])]
     if any(row["epochs"] for row in found["trials"]):
         columns += [Column("Epochs"), Column("Goes on from", False)]
     columns.append(Column("Why", False))
     rows = []
     for row in ranked(found):
-        cells = [name(row, found), outcome(row), number(row["value"], ".5f")]
-        cells += [number(row["seconds"], ".1f")]
+        value = number(row["value"], ".5f")
+        cells = [name(row, found), outcome(row), with_interval(value, row.get("interval"))]
+        cells += [over(row), number(row["seconds"], ".1f")]
         cells += [shown(row["values"].get(key)) for key in found["keys"]]
         if len(columns) > len(cells) + 1:
             cells += [shown(row["epochs"]), row["from"]]
         rows.append([*cells, row["message"]])
-    return table(columns, rows)
+    return join([table(columns, rows), paragraph(NOTE, "note")])
+
+
+NOTE = (
+    f"{INTERVALS}What lies over the first trial is drawn together with it, and its "
+    f"intervals hold for all trials at once; {NOT_TOLD} not told from the first."
+)
+
+
+def over(row: dict) -> Markup:
+    """How far a trial lies off the first one."""
+    interval = row.get("over_first")
+    value = number(row.get("difference"), "+.5f")
+    return with_interval(value, interval, straddles(interval, 0.0), "+.5f")
 
 
 def ranked(found: dict) -> list[dict]:
@@ -88,8 +102,8 @@ def ranked(found: dict) -> list[dict]:
 
 
 def name(row: dict, found: dict) -> Markup:
-    """A trial's number, and whether it is the best or the config's own."""
-    notes = {"best": "best", "own": "the config's own"}
+    """A trial's number, and whether it is the config's own, or told to be the best."""
+    notes = {"own": "the config's own"} | ({"best": "best"} if found["told"] else {})
     said = [note for key, note in notes.items() if found[key] == row["trial"]]
     return join([code(row["trial"]), *map(Markup, said)], " ")
 
@@ -133,15 +147,22 @@ def coordinates(found: dict) -> dict | None:
 
 def line(index: int, row: dict, axes: list[dict], found: dict) -> dict:
     """A trial's line; the best one and the config's own stand out."""
-    styles = {found["own"]: (draw.COLOURS[2], 2.4), found["best"]: (draw.COLOURS[1], 3.0)}
+    styles = {found["highest"]: (draw.COLOURS[1], 3.0)}
+    styles |= {found["own"]: (draw.COLOURS[2], 2.4)}
     colour, width = styles.get(row["trial"], (draw.GREY, 1.0))
     heights = [height(one, one["values"][index]) for one in axes]
-    title = {found["own"]: "the config's own", found["best"]: "best"}.get(row["trial"])
+    titles = {found["highest"]: top(found), found["own"]: "the config's own"}
+    title = titles.get(row["trial"])
     trace = draw.curve(title or "", (list(range(len(axes))), heights), colour)
     trace["line"]["width"] = width
     trace["showlegend"] = title is not None
     said = f"trial {row['trial']}: {row['value']:.5f}"
     return trace | {"hoverinfo": "text", "text": [html.escape(said)] * len(axes)}
+
+
+def top(found: dict) -> str:
+    """What the trial of the best objective is called."""
+    return "best" if found["told"] else "highest"
 
 
 def height(one: dict, value: float) -> float:
@@ -217,9 +238,9 @@ def against(found: dict, key: str) -> dict | None:
 
 
 def groups(found: dict):
-    """Which trials share a colour: the best, the config's own, the others."""
-    special = {found["best"], found["own"]}
+    """Which trials share a colour: the highest, the config's own, the others."""
+    special = {found["highest"], found["own"]}
     yield "trials", lambda row: row["trial"] not in special
-    yield "best", lambda row: row["trial"] == found["best"]
-    own = found["own"] if found["own"] != found["best"] else None
-    yield "the config's own", lambda row: row["trial"] == own
+    highest = found["highest"] if found["highest"] != found["own"] else None
+    yield top(found), lambda row: row["trial"] == highest
+    yield "the config's own", lambda row: row["trial"] == found["own"]

@@ -31,6 +31,7 @@ from steadyrank.pipeline.files.publish import (
 from steadyrank.pipeline.files.shapes import Sealed, Trained
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.protocol import Kind, Setting, require
+from steadyrank.pipeline.metrics.samples import monitored_interval
 from steadyrank.pipeline.train.log import merged
 from steadyrank.pipeline.train.run import Progress, TrainingRun
 from steadyrank.pipeline.train.strategy import make_strategy
@@ -39,6 +40,7 @@ from steadyrank.pipeline.train.warm_start import (
     WarmStart,
     require_ancestor,
 )
+from steadyrank.pipeline.train.weights import load_weights
 
 DONE = "done.json"  # in the folder of a phase that has ended
 OF_THE_RUN = ("monitor", "parameters", "divergence")  # not of each phase
@@ -105,22 +107,41 @@ def train(
 def _train_phases(kind: Kind, setting: Setting, **told: Callable | None) -> dict:
     """Train phase after phase; what ``train.json`` holds."""
     ended: list[dict] = []
-    for phase in kind.phases(setting):
+    sampled: dict = {}
+    phases = kind.phases(setting)
+    for phase in phases:
         done = phase.folder / DONE
         if not done.exists():
             offset = sum(each["steps"] for each in ended)
             run = TrainingRun(kind, setting, phase, offset=offset, **told)
             ended.append({**run.train(), "monitor": run.monitor})
+            sampled = _sampled(kind, run, setting.work) if phase is phases[-1] else {}
             if phase.number is not None:
                 write_json(done, ended[-1])
         else:
             ended.append(read_json(done, "an interrupted run", Trained))
     if phase.number is None:
-        return _summary(setting, ended)
+        return {**_summary(setting, ended), **sampled}
     shutil.rmtree(setting.work / "best", ignore_errors=True)
     shutil.copytree(phase.folder / "best", setting.work / "best")
     own = [{n: v for n, v in each.items() if n not in OF_THE_RUN} for each in ended]
-    return {**_summary(setting, ended), "phases": own}
+    return {**_summary(setting, ended), **sampled, "phases": own}
+
+
+def _sampled(kind: Kind, run: TrainingRun, work: Path) -> dict:
+    """How sure the metrics of the weights that were kept are, on validation.
+
+    What was drawn of them stays beside the weights: a sweep compares its trials by it.
+    """
+    with run.strategy.scope():
+        load_weights(run.model, run.phase.folder / "best")
+    found = run.learner.sample()
+    if found is None:
+        return {}
+    results, samples = found
+    samples.write(work)
+    interval = monitored_interval(kind, results, samples, run.monitor)
+    return {"best_interval": interval, "validation": results}
 
 
 def _summary(setting: Setting, ended: list[dict]) -> dict:

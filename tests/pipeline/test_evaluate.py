@@ -24,6 +24,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.gates.judge import judge
 from steadyrank.pipeline.kinds import evaluate, export, preprocess
 from steadyrank.pipeline.kinds.ranking import measure
+from steadyrank.pipeline.metrics.samples import read_samples
 from steadyrank.pipeline.train.weights import load_weights
 from tests.pipeline import naive, tiny
 
@@ -194,6 +195,30 @@ def test_rows_are_those_of_the_manifest(evaluation, examples):
     assert set(metrics["skew"]["outputs"]) == OUTPUTS
     assert evaluation[1]["verdict"] == "PASS"
     assert (evaluation[0] / "report.html").stat().st_size > 1000
+
+
+def test_how_sure_it_is_and_what_matters_is_measured_without_being_asked(
+    evaluation, examples
+):
+    metrics = json.loads((evaluation[0] / "metrics.json").read_text())
+    click = metrics["tasks"]["click"]
+    figures = ("auc", "gauc", "pr_auc", "log_loss", "normalized_entropy", "calibration")
+    for name in (*figures, "score_gauc", "score_ndcg"):
+        low, high = click["intervals"][name]
+        assert low < click[name] < high, name
+    assert metrics["score"] == "click * like"
+    samples = read_samples(evaluation[0])
+    assert set(figures) < set(samples.values["click"])
+    error = np.std(samples.values["click"]["auc"], ddof=1)
+    assert error == pytest.approx(click["errors"]["auc"])
+    parts = {part["name"]: part for part in metrics["standard_slices"]}
+    assert set(parts) == {"new user", "Wednesday"}  # the one day; 40 items are not many
+    assert parts["Wednesday"] == {"name": "Wednesday", "rows": 100,
+                                  "why": "these are all rows"}  # fmt: skip
+    found = metrics["importance"]
+    assert found["rows"] == found["of"] == 100
+    assert found["units"][0]["features"] == ["price"]
+    assert evaluation[1]["metrics"]["importance"]["units"] == found["units"]
 
 
 def test_a_baseline_is_measured_on_the_same_rows(examples, exported, tmp_path):

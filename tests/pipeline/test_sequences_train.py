@@ -472,7 +472,7 @@ def test_a_phase_ends_after_so_many_evaluations_without_a_gain(
     folder, tmp_path, monkeypatch
 ):
     measured = iter([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.9])  # the first before any step
-    monkeypatch.setattr(NextItem, "monitored", lambda *_: next(measured))
+    monkeypatch.setattr(NextItem, "monitored", lambda *_: next(measured, 0.0))
     settings = {"train__phases": [{"blocks": 1, "patience": 2}], "train__batch_size": 99}
     summary = train(parsed(**settings), folder / "examples", tmp_path / "train")
     assert summary["epochs"] == 5 and summary["best"] == 0.3
@@ -552,7 +552,10 @@ def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
         "mean ndcg@10"
     )
     values = [row["value"] for row in found["trials"]]
-    assert found["best_value"] == max(values) > min(values)
+    assert max(values) > min(values)
+    highest = max(found["trials"], key=lambda row: row["value"])
+    assert found["highest"] == highest["trial"] and highest["interval"][0] < max(values)
+    assert found["best_value"] == (max(values) if found["told"] else found["first_value"])
     (best,) = (tmp_path / "sweep" / "trials").glob(f"*{found['best']}/train")
     summary = json.loads((best / "train.json").read_text())
     assert summary["best"] == found["best_value"]

@@ -9,9 +9,11 @@ import time
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from steadyrank.components.metrics.bootstrap import quantile
 from steadyrank.pipeline import cli
 from steadyrank.pipeline.config import load_config, parse_config, read_document
 from steadyrank.pipeline.config.sections import Split
@@ -78,7 +80,16 @@ class Fake:
             raise fail
         if fail:
             return Outcome(fail, message="<script>")
-        return Outcome("completed", score_of(values), "", {}, 0.1)
+        return told(score_of(values))
+
+
+LUCK = np.random.default_rng(1).normal(size=200) / 50
+
+
+def told(value, own=0.0, groups=50, rows="rows") -> Outcome:
+    """A trial whose objective scatters with those of all others, and a bit by itself."""
+    drawn = value + LUCK + own * np.random.default_rng(int(1e6 * value)).normal(size=200)
+    return Outcome("completed", value, "", {}, 0.1, drawn.tolist(), rows, groups)
 
 
 def score_of(values) -> float:
@@ -261,6 +272,80 @@ def test_the_best_is_written_as_a_config_that_run_takes(tmp_path):
     assert config.train.dense.learning_rate == best[1]["train.dense.learning_rate"]
     expected = make_space().checked(best[1])
     assert config == expected and config.sweep is None
+
+
+def noisy(own, rows=None, groups=50):
+    """A trial function of trials that scatter each by itself, too."""
+
+    def run(folder, values, epochs, source, beat):
+        return told(score_of(values), own, groups, rows or folder.name)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "crowned"),
+    [
+        (noisy(0.001, "rows"), True),
+        (noisy(0.3, "rows"), False),  # not told
+        (noisy(0.001), False),  # each drawn from other rows
+        (noisy(0.001, "rows", groups=5), False),
+        (lambda *_, **__: Outcome("completed", score_of(_[1])), False),  # nothing was drawn
+    ],
+)
+def test_no_trial_is_crowned_that_is_not_told_from_the_first(tmp_path, run, crowned):
+    found = sweep(make_space(), None, tmp_path / "out", run=run)
+    first, *others = found["trials"]
+    assert found["first"] == found["own"] == first["trial"] and "difference" not in first
+    assert found["highest"] == max(others, key=lambda row: row["value"])["trial"]
+    assert found["told"] is crowned
+    assert found["best"] == (found["highest"] if crowned else "0")
+    text = (tmp_path / "out" / "best.yaml").read_text()
+    assert found["verdict"] in text and found["verdict"].startswith(
+        f"trial {found['highest']} is told"
+        if crowned
+        else "No trial is told from the first"
+    )
+    best = next(row for row in found["trials"] if row["trial"] == found["best"])
+    config = load_config(tmp_path / "out" / "best.yaml")
+    assert config == make_space().checked(best["values"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert ("best</td>" in page) is crowned and ("best.yaml keeps" in page) is not crowned
+
+
+def test_intervals_of_trials_are_paired_and_hold_all_together(tmp_path):
+    found = sweep(make_space(), None, tmp_path / "out", run=noisy(0.01, "rows"))
+    first, *others = found["trials"]
+    far = quantile(1 - 0.025 / 5, 50)  # of five trials, by Bonferroni
+    drawn = {
+        row["trial"]: np.array(
+            json.loads(
+                (tmp_path / "out" / "trials" / f"trial_{row['trial']}" / "outcome.json")
+                .read_text()
+            )["drawn"]
+        )
+        for row in found["trials"]
+    }  # fmt: skip
+    for row in others:
+        error = np.std(drawn[row["trial"]] - drawn["0"], ddof=1)
+        gap = row["value"] - first["value"]
+        assert row["difference"] == pytest.approx(gap)
+        assert row["over_first"] == pytest.approx([gap - far * error, gap + far * error])
+        low, high = row["interval"]
+        own = quantile(0.975, 50) * np.std(drawn[row["trial"]], ddof=1)
+        assert (high - low) / 2 == pytest.approx(own)
+        assert "drawn" not in row
+
+
+def reversed_score(folder, values, *_, **__):
+    return told(1 - score_of(values))
+
+
+def test_where_less_is_better_a_lower_trial_is_told(tmp_path):
+    space = make_space(objective={"metric": "rmse"})
+    found = sweep(space, None, tmp_path / "out", run=reversed_score)
+    assert found["told"] and found["best"] == found["highest"]
+    assert found["best_value"] < found["first_value"]
 
 
 def test_the_report_shows_every_trial_and_escapes(tmp_path):
@@ -558,6 +643,20 @@ def test_a_real_sweep(swept):
     mean = (areas["click"]["auc"] + areas["like"]["auc"]) / 2
     assert found["best_value"] == found["own_value"] == pytest.approx(mean)
     assert areas["click"]["gauc"] is not None
+    assert found["told"] is False and found["best"] == "0"
+    trained = swept / "trials" / "trial_0" / "train"
+    summary = json.loads((trained / "train.json").read_text())
+    click = summary["validation"]["click"]
+    assert click["auc"] == pytest.approx(areas["click"]["auc"])
+    assert click["intervals"]["auc"][0] < click["auc"] < click["intervals"]["auc"][1]
+    objective = Objective(tasks={"click": 1})
+    drawn = trial.drawn_objective(trained, objective)
+    error = np.std(drawn["drawn"], ddof=1)
+    assert error == pytest.approx(click["errors"]["auc"])
+    assert drawn["groups"] == click["groups"] >= 10
+    # of the rows with a like there are too few for the mean of both to be known
+    assert summary["validation"]["like"]["groups"] < 10
+    assert summary["best_interval"] is found["trials"][0]["interval"] is None
     best = load_config(swept / "best.yaml")
     assert best.train.dense.learning_rate == 0.2
     assert best.train.on_divergence == "rollback"  # a trial's own way was to stop
@@ -687,7 +786,11 @@ def test_a_score_is_ranked_on_the_predictions_of_one_model(swept, examples, tmp_
     found = sweep(space, examples, tmp_path / "out", train_path=trained)
     assert found["counts"] == {"completed": 5} and found["best_value"] > 0.3
     config = load_config(tmp_path / "out" / "best.yaml")
-    assert config.score.startswith("click ** ") and "{" not in config.score
+    own = found["first"] is None and found["first_value"] == found["own_value"]
+    assert own and "the config's own score" in found["verdict"]
+    assert config.score.startswith("click ** ") is found["told"] and "{" not in config.score
+    gaps = [row["value"] - found["first_value"] for row in found["trials"]]
+    assert [row["difference"] for row in found["trials"]] == pytest.approx(gaps)
     trials = ScoreTrials(space, ExampleSet.open(examples), trained)
     scored = trials.scored
     score = 2 * scored.outputs["click"].astype(float) + scored.outputs["like"]
@@ -695,6 +798,10 @@ def test_a_score_is_ranked_on_the_predictions_of_one_model(swept, examples, tmp_
         inside = scored.masks[task] > 0
         columns = scored.labels[task][inside], score[inside], scored.groups[inside]
         assert area == pytest.approx(naive_gauc(*columns))
+    drawn = trials.drawn("2 * click + like")
+    middle = np.nanmean(np.array(drawn["drawn"], float))
+    value = trials.mean(trials.areas("2 * click + like"))
+    assert middle == pytest.approx(value, abs=0.05) and drawn["groups"] > 0
     mean = trials.mean({"click": 0.7, "like": 0.5})
     assert mean == pytest.approx((3 * 0.7 + 0.5) / 4)
 

@@ -17,9 +17,10 @@ from steadyrank.pipeline.kinds.next_item.model import (
     shared_rows,
     start,
 )
-from steadyrank.pipeline.kinds.next_item.scored import CUTOFFS
+from steadyrank.pipeline.kinds.next_item.scored import CUTOFFS, samples_of, summarise
 from steadyrank.pipeline.kinds.next_item.serving import visible
 from steadyrank.pipeline.kinds.protocol import Learner, Phase, Setting
+from steadyrank.pipeline.metrics.samples import Samples
 from steadyrank.pipeline.train.warm_start import (
     WARM_START_FILE,
     WarmStart,
@@ -90,16 +91,27 @@ class NextItemLearner(Learner):
 
     def measure(self, split: str, window: str | None = None) -> dict:
         """How the last item of each sequence ranks, as it is served."""
-        rows, found = self.examples.read(split)[0], [np.zeros(0, np.int32)]
+        ranks = self._ranked(split)[0]
+        result = {"kind": TASK, "rows": len(ranks)}
+        for k in CUTOFFS:
+            metrics = TopKMetrics(k)
+            metrics.update(ranks)
+            result |= metrics.result()
+        return {TASK: result}
+
+    def _ranked(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ranks of a split's last items, and their users."""
+        (rows, groups), found = self.examples.read(split), [np.zeros(0, np.int32)]
         size = max(1, EVALUATION_CELLS // self.schema.unknown)
         for first in range(0, len(rows), size):
             found.append(self._ranks(tf.constant(rows[first : first + size])).numpy())
-        result = {"kind": TASK, "rows": len(rows)}
-        for k in CUTOFFS:
-            metrics = TopKMetrics(k)
-            metrics.update(np.concatenate(found))
-            result |= metrics.result()
-        return {TASK: result}
+        return np.concatenate(found), groups
+
+    def sample(self) -> tuple[dict, Samples]:
+        """The same of the validation split."""
+        ranked = self._ranked("validation")
+        how = {"repetitions": self.config.gates.repetitions}
+        return {TASK: summarise(*ranked, {}, **how)}, samples_of(*ranked, **how)
 
     def diagnose(self, epoch: int, batch: int) -> dict:
         """See ``kinds.next_item.diagnosis``."""

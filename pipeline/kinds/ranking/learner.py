@@ -15,6 +15,8 @@ from steadyrank.pipeline.kinds.ranking.model import compiled_model, shared_rows
 from steadyrank.pipeline.metrics.collapsed_experts import collapsed
 from steadyrank.pipeline.metrics.expert_use import ExpertUse
 from steadyrank.pipeline.metrics.predict import predict
+from steadyrank.pipeline.metrics.samples import Samples
+from steadyrank.pipeline.metrics.scored import Scored, compare
 from steadyrank.pipeline.metrics.tasks import measure
 from steadyrank.pipeline.train.warm_start import WARM_START_FILE, WarmStart, continue_from
 
@@ -78,6 +80,14 @@ class RankingLearner(Learner):
 
     def measure(self, split: str, window: str | None = None) -> dict:
         """Every metric of every task."""
+        labels, masks, outputs, groups = self._predictions(split, window)
+        if split == "validation" and window is None:
+            with self.strategy.scope():
+                outputs = self.model.smear(labels, masks, outputs)
+        return measure(self.schema.tasks, labels, masks, outputs, groups=groups)
+
+    def _predictions(self, split: str, window: str | None = None) -> tuple:
+        """Labels, masks, outputs and groups of a split's rows."""
         with_group = split == "validation" and self.examples.schema.group
         dataset = evaluation_dataset(
             self.examples,
@@ -88,10 +98,15 @@ class RankingLearner(Learner):
         )
         with naming_damage(self.examples):
             labels, masks, outputs, extra = predict(self._predict, dataset)
-        if split == "validation" and window is None:
-            with self.strategy.scope():
-                outputs = self.model.smear(labels, masks, outputs)
-        return measure(self.schema.tasks, labels, masks, outputs, groups=extra.get("group"))
+        return labels, masks, outputs, extra.get("group")
+
+    def sample(self) -> tuple[dict, Samples]:
+        """Of every task."""
+        rows = Scored(*self._predictions("validation"), {}, {})
+        results, _, samples = compare(
+            rows, None, self.schema.tasks, self.config.gates, curves=False
+        )
+        return results, samples
 
     def look(self) -> tuple[dict, list[str]]:
         """How the gates use the experts; a collapse is said aloud."""

@@ -11,6 +11,7 @@ from steadyrank.pipeline.evaluate.baseline import (
     require_baseline,
     score_baseline,
 )
+from steadyrank.pipeline.evaluate.importance import importance_of
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
@@ -26,6 +27,11 @@ from steadyrank.pipeline.metrics.soundness import (
     count_nonfinite,
     measure_learned,
     varies,
+)
+from steadyrank.pipeline.metrics.standard_slices import (
+    id_features,
+    measure_standard_slices,
+    weekdays_of,
 )
 
 VALIDATION = "validation"
@@ -56,8 +62,10 @@ def measure(
     config: Config, examples: ExampleSet, export: Export, *, baseline, split: str
 ) -> dict:
     """All that is measured on the rows of the split, of the model and the baseline."""
-    tasks, wanted = export.schema.tasks, sliced_features(config.gates)
-    ours = score_split(export.encoded, examples, split, wanted)
+    tasks, by_name = export.schema.tasks, {f.name: f for f in export.schema.features}
+    ids = id_features(export.schema.features, export.columns, config.data.group)
+    sliced = list(dict.fromkeys([*sliced_features(config.gates), *ids]))
+    ours = score_split(export.encoded, examples, split, sliced)
     validation = ours
     if split != VALIDATION:
         validation = score_split(export.encoded, examples, VALIDATION)
@@ -87,6 +95,20 @@ def measure(
     learned = measure_learned(tasks, vars(validation), means, repetitions)
     found["learned"] = {"where": examples.span(VALIDATION), "tasks": learned}
     found["slices"] = measure_slices(ours, theirs, examples, config.gates)
+    standard = ([by_name[name] for name in ids], weekdays_of(config, examples, split))
+    found["standard_slices"] = measure_standard_slices(
+        ours, theirs, *standard, gates=config.gates, tasks=tasks
+    )
+    wanted = config.importance
+    if wanted.rows and found["rows"]:
+        found["importance"] = importance_of(
+            export,
+            examples,
+            split,
+            rows=wanted.rows,
+            together=wanted.together,
+            repetitions=repetitions,
+        )
     if theirs is not None:
         found["baseline"] = {
             "model": original(baseline.path),

@@ -210,7 +210,9 @@ def _sweep(space, output, role, command, *, workers, progress, run, lease) -> di
             started = _start_workers(command, workers if role == "alone" else 0, output)
             serve(oracle, output, started, look, lease=lease)
         look()
-    return _conclude(space, Results.of(oracle, tuner, first), run, output)
+    reference = run.of_config() if space.sweep.score else None
+    results = Results.of(oracle, tuner, first, reference)
+    return _conclude(space, results, output)
 
 
 def _trial_function(space: Space, examples_path: Path, train: Path | None) -> TrialFunction:
@@ -332,13 +334,12 @@ def _work(tuner: SweepTuner) -> None:
         raise InputError(f"the chief at {where} does not answer: {error.code()}") from None
 
 
-def _conclude(space: Space, results: Results, run, output: Path) -> dict:
+def _conclude(space: Space, results: Results, output: Path) -> dict:
     """Write what the sweep found."""
-    reference = run.of_config() if space.sweep.score else None
-    found = results.document(space.sweep, reference)
+    found = results.document(space.sweep)
     write_json(output / "results.json", found)
     write_sweep_report(output / "report.html", found)
-    if results.best is None:
+    if results.highest is None:
         (output / BEST).unlink(missing_ok=True)
         counts = ", ".join(f"{n} {what}" for what, n in results.counts().items())
         message = f"no trial of {output} was completed: {counts}. trials/ has their logs."
@@ -348,8 +349,9 @@ def _conclude(space: Space, results: Results, run, output: Path) -> dict:
     text = yaml.safe_dump(
         best_document(space, results.best), sort_keys=False, allow_unicode=True
     )
-    said = f"# Trial {results.best['trial']} of a sweep: {found['objective']} "
-    said += f"{results.best['value']:.5f} on validation.\n"
+    which = f"Trial {results.best['trial']}" if results.best else "The config's own score"
+    said = f"# {which} of a sweep: {found['objective']} {found['best_value']:.5f} on "
+    said += f"validation.\n# {found['verdict']}\n"
     (output / BEST).write_text(said + text, encoding="utf-8")
     return found
 

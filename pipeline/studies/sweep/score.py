@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyrank.components.batch_function import BatchFunction
-from steadyrank.components.metrics import grouped
+from steadyrank.components.metrics import bootstrap, grouped
 from steadyrank.models.score import evaluate_score, names_in, parse_score, score_names
 from steadyrank.models.score_numbers import raw_mean
 from steadyrank.pipeline.config import load_config
@@ -84,34 +84,57 @@ class ScoreTrials:
         found = self.areas(self.space.formula(values))
         value, seconds = self.mean(found), round(time.monotonic() - started, 3)
         measured = {task: {self.metric: area} for task, area in found.items()}
+        drawn = self.drawn(self.space.formula(values))
         if not np.isfinite(value):
             said = f"{self.metric} of the score is not defined"
             return Outcome("refused", None, said, measured, seconds)
-        return Outcome(COMPLETED, value, "", measured, seconds)
+        return Outcome(COMPLETED, value, "", measured, seconds, **drawn)
 
-    def of_config(self) -> float:
-        """The objective of the config's own score."""
-        return self.mean(self.areas(self.space.config.score_formula))
+    def of_config(self) -> Outcome:
+        """Of the config's own score."""
+        formula = self.space.config.score_formula
+        found = self.areas(formula)
+        return Outcome(COMPLETED, self.mean(found), **self.drawn(formula))
 
-    def mean(self, areas: dict[str, float]) -> float:
-        """Weighted mean over tasks."""
+    def drawn(self, formula: str) -> dict:
+        """What an outcome holds of the samples of a formula's objective."""
+        score, drawn, groups = self._score(formula), {}, []
+        if not np.isfinite(score).all():
+            return {}
+        for task in self.weights:
+            label, own, group = self._inside(task, score)
+            how = {"negative_rate": self.rates[task]}
+            drawn[task] = bootstrap.resample(label, [own], group, **how)[self.metric][0]
+            groups.append(bootstrap.scarcest(label, group))
+        origin = " ".join(self.scored.drawn_from(task) for task in self.weights)
+        values = {"drawn": self.mean(drawn).tolist(), "drawn_from": origin}
+        return {**values, "groups": min(groups)}
+
+    def mean(self, areas: dict):
+        """Weighted mean over tasks, of numbers or of arrays."""
         total = sum(weight * areas[task] for task, weight in self.weights.items())
-        return float(total / sum(self.weights.values()))
+        return total / sum(self.weights.values())
 
     def areas(self, formula: str) -> dict[str, float]:
         """Task -> metric of a formula's score."""
-        tree = parse_score(formula, self.names)
-        with np.errstate(all="ignore"):  # what is not finite is not defined, below
-            score = evaluate_score(tree, self._columns(names_in(tree)), FUNCTIONS)
-        score = np.broadcast_to(np.asarray(score, np.float64), (self._rows,))
+        score = self._score(formula)
         return {task: self._area(task, score) for task in self.weights}
 
+    def _score(self, formula: str) -> np.ndarray:
+        tree = parse_score(formula, self.names)
+        with np.errstate(all="ignore"):  # what is not finite is not defined
+            score = evaluate_score(tree, self._columns(names_in(tree)), FUNCTIONS)
+        return np.broadcast_to(np.asarray(score, np.float64), (self._rows,))
+
     def _area(self, task: str, score: np.ndarray) -> float:
-        inside = self.scored.masks[task] > 0
-        groups = self.scored.groups
+        label, own, groups = self._inside(task, score)
+        return ranking(self.metric, label, own, groups, rate=self.rates[task])
+
+    def _inside(self, task: str, score: np.ndarray) -> tuple:
+        """Labels, scores and groups of a task's sample space."""
+        inside, groups = self.scored.masks[task] > 0, self.scored.groups
         groups = None if groups is None else groups[inside]
-        label, rate = self.scored.labels[task][inside], self.rates[task]
-        return ranking(self.metric, label, score[inside], groups, rate=rate)
+        return self.scored.labels[task][inside], score[inside], groups
 
     @property
     def _rows(self) -> int:

@@ -10,11 +10,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from steadyrank.pipeline.config import Config, SequenceConfig
@@ -24,6 +25,7 @@ from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.files.shapes import Margin, Trained, TrialOutcome
 from steadyrank.pipeline.kinds import kind_of
+from steadyrank.pipeline.metrics.samples import read_samples
 from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
 OUTCOME = "outcome.json"
@@ -44,6 +46,9 @@ class Outcome:
         message: Why it is not completed.
         metrics: Task -> metrics on the validation split, of the weights that were kept.
         seconds: From start to end.
+        drawn: The objective in drawn samples of the validation rows ``[repetitions]``.
+        drawn_from: What these are samples of, see ``metrics.samples``.
+        groups: How many groups tell.
     """
 
     status: str
@@ -51,6 +56,9 @@ class Outcome:
     message: str = ""
     metrics: Mapping = field(default_factory=dict)
     seconds: float = 0.0
+    drawn: Sequence[float] = ()
+    drawn_from: str = ""
+    groups: int = 0
 
     def write(self, folder: Path) -> None:
         """Leave it in the trial's folder."""
@@ -118,7 +126,28 @@ def run_trial(
         return Outcome("refused", None, said, metrics, seconds)
     why = broken(folder, path, examples, config, beat=beat)
     seconds = round(time.monotonic() - started, 1)
-    return Outcome("refused" if why else COMPLETED, value, why, metrics, seconds)
+    status = "refused" if why else COMPLETED
+    drawn = drawn_objective(folder / "train", sweep.objective)
+    return Outcome(status, value, why, metrics, seconds, **drawn)
+
+
+def drawn_objective(train: Path, objective: Objective) -> dict:
+    """What an outcome holds of the samples that training drew of its metrics."""
+    found = (
+        read_json(train / "train.json", "a trained model", Trained).get("validation") or {}
+    )
+    samples, metric = read_samples(train), objective.metric
+    if not found or not samples.values:
+        return {}
+    weights = weights_of(objective, {task: each["kind"] for task, each in found.items()})
+    if any(metric not in samples.values.get(task, ()) for task in weights):
+        return {}
+    parts = [weight * samples.values[task][metric] for task, weight in weights.items()]
+    return {
+        "drawn": (np.sum(parts, axis=0) / sum(weights.values())).tolist(),
+        "drawn_from": " ".join(samples.drawn_from[task] for task in weights),
+        "groups": min(found[task]["groups"] for task in weights),
+    }
 
 
 def write_config(path: Path, document: dict) -> Path:
