@@ -17,13 +17,14 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, Layout
+from steadyrank.pipeline.files.checksum import READ_AT_ONCE
 from steadyrank.pipeline.files.documents import require
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.object_store import stream_with_tensorflow
@@ -123,7 +124,7 @@ class Schema:
             raise InputError(f"{source} is corrupt: {error}") from None
 
 
-Vocabularies = Callable[[str], bytes]  # feature -> what is in its file
+Vocabularies = Callable[[str], Iterable[bytes]]  # feature -> what is in its file
 
 
 def seal(schema, vocabularies: Vocabularies, base=None):
@@ -146,7 +147,13 @@ def seal(schema, vocabularies: Vocabularies, base=None):
 
 def vocabularies_in(vocab: Path) -> Vocabularies:
     """Those that stand in a folder."""
-    return lambda feature: vocab_path(vocab, feature).read_bytes()
+
+    def chunks(feature: str) -> Iterator[bytes]:
+        with vocab_path(vocab, feature).open("rb") as file:
+            while chunk := file.read(READ_AT_ONCE):
+                yield chunk
+
+    return chunks
 
 
 def compute_fingerprint(schema, vocabularies: Vocabularies) -> str:
@@ -154,7 +161,8 @@ def compute_fingerprint(schema, vocabularies: Vocabularies) -> str:
     document = {**schema.to_dict(), "fingerprint": ""}
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for name in schema.vocabularies:
-        digest.update(vocabularies(name))
+        for chunk in vocabularies(name):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -8,11 +8,10 @@ goes on training must find its inputs as it left them.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from steadyrank.models.features import Feature
 from steadyrank.pipeline.config.sections import Log
@@ -29,7 +28,6 @@ from steadyrank.pipeline.examples.example_set import (
     FORMAT,
     ExampleSet,
     Schema,
-    counts_path,
     seal,
 )
 from steadyrank.pipeline.files.documents import require
@@ -37,6 +35,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import link_or_copy, read_json
 from steadyrank.pipeline.files.shapes import GrowingManifest, MomentsOfNumbers, Statistics
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.counts import Counted
 from steadyrank.pipeline.preprocess.overflow import overflows
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.vocabulary import (
@@ -167,35 +166,32 @@ def _statistics(base: Path, plan: Plan) -> tuple[dict, dict]:
 
 
 def accumulate(analysis: Analysis, plan: Plan) -> Analysis:
-    """Add what the base's training rows amounted to."""
+    """Add what the numbers of the base's training rows amounted to."""
     base = plan.addition.base
     if base is None:
         return analysis
     numbers, labels = _statistics(base, plan)
     before = Analysis(
-        counts={
-            f.name: pq.read_table(counts_path(base, f.name))
-            for f in plan.features
-            if f.kind != "numeric"
-        },
         numbers={name: (found,) for name, found in numbers.items()},
         labels={name: (found,) for name, found in labels.items()},
     )
     return vocab.merge([before, analysis])
 
 
-def learn(analysis: Analysis, plan: Plan) -> Learned:
+def learn(
+    analysis: Analysis, counted: Mapping[str, Counted], plan: Plan, folder: str
+) -> Learned:
     """What encoding needs; see ``vocab.learn``. With a base, its ids and scales stay."""
     base = plan.addition.base
     if base is None:
-        return _sealed(vocab.learn(analysis, plan), plan, None)
+        return _sealed(vocab.learn(analysis, plan, counted, folder), plan, None)
     schema = ExampleSet.read_schema(base)
     old = {
         f.name: read_values(base, f.name, f.raw)
         for f in schema.features
         if f.kind != "numeric"
     }
-    learned = vocab.learn(analysis, plan, old)
+    learned = vocab.learn(analysis, plan, counted, folder, old)
     features = [
         dataclasses.replace(was, vocabulary_size=now.vocabulary_size)
         for was, now in zip(schema.features, learned.features, strict=True)
@@ -211,7 +207,7 @@ def _sealed(learned: Learned, plan: Plan, base: Schema | None) -> Learned:
     formula, group = config.score_formula, config.data.group is not None
     schema = Schema(learned.features, learned.tasks, formula, truths, group)
     said = overflows(config, learned.statistics)
-    schema = seal(schema, learned.text, base)
+    schema = seal(schema, learned.lines, base)
     return dataclasses.replace(learned, schema=schema, overflows=said)
 
 
@@ -228,7 +224,7 @@ def earlier_ids(before: Feature, now: Feature, path: Path) -> np.ndarray:
     """
     ids = np.arange(now.rows, dtype=np.int32)
     new = read_values(path, now.name, now.raw)[before.vocabulary_size :]
-    ids[before.rows :] = vocab.look_up(new, pa.array([], new.type), before)
+    ids[before.rows :] = vocab.unknown_ids(new, before)
     return ids
 
 

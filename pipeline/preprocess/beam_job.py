@@ -8,10 +8,7 @@
 Arrow tables go from end to end, by file: Beam carries where rows stand, not rows.
 """
 
-import contextlib
 import json
-import os
-import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,12 +20,12 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from steadyrank.pipeline.examples.example_set import counts_path
-from steadyrank.pipeline.files.checksum import Checksummed
 from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.preprocess import counts, known
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.blocks import Stored, from_bytes, to_bytes
 from steadyrank.pipeline.preprocess.engines import options_of
+from steadyrank.pipeline.preprocess.files import UNFINISHED, create_file
 from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool
 from steadyrank.pipeline.preprocess.spill import SPILL, Spill, Spread
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
@@ -36,7 +33,6 @@ from steadyrank.pipeline.raw_log.rejected import explained, samples
 
 RAW_ROWS = 1000  # sequences of each evaluation file, kept raw to compare signatures on
 SIDE_OUTPUTS = ("rejected", "counts", "failed", "kept")
-UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 MERGED = 4  # analyses that wait to be added up
 SAMPLES = "rejected/samples.json"  # of each reason, its first row
 
@@ -51,8 +47,11 @@ class Steps:
         settle: A shard's key and ``Part``s, and the counts of all files, to
             ``(<split>/..., final rows, stored)``; with outputs ``rejected``, ``counts`` and
             ``kept`` (what is to be said of raw rows), too.
-        analyse: Training rows to what vocabularies are learned from; these are merged.
-        learn: That to what encoding needs.
+        analyse: Training rows to what is learned from numbers; these are merged.
+        values: Training rows to values, or lists of them, that are counted, by name.
+        counted: These names, and how values are held: ``"string"`` or ``"integer"``.
+        base: The set that is added to: its counts are, too.
+        learn: Merged analysis and what was ``Counted`` by name, to what encoding needs.
         write_learned: Called with what was learned; gives the schema.
         encode: Final rows and what was learned to a file; gives what is to be said of it.
         spreads: Joins that are made by bucket; ``carry`` makes them, see ``side_join``.
@@ -62,10 +61,13 @@ class Steps:
     key: Callable[[Batch, str], tuple[dict, list, dict]]
     settle: beam.DoFn
     analyse: Callable[[Stored], vocab.Analysis]
-    learn: Callable[[vocab.Analysis], Any]
+    values: Callable[[Stored], dict[str, Iterator]]
+    counted: dict[str, str]
+    learn: Callable[[vocab.Analysis, dict[str, counts.Counted]], Any]
     write_learned: Callable[[Any], dict]
     encode: beam.DoFn
     accumulate: Callable[[vocab.Analysis], vocab.Analysis] | None = None
+    base: Path | None = None
     spreads: Sequence[Spread] = ()
     carry: Callable | None = None
 
@@ -110,6 +112,7 @@ def run_job(
 
 def _clear(output: Path) -> None:
     """Remove what steps left for one another, and what tries left that did not end."""
+    known.close()
     shutil.rmtree(output / SPILL, ignore_errors=True)
     for path in output.rglob(f"*{UNFINISHED}"):
         path.unlink()
@@ -130,23 +133,25 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
     if steps.carry:
         rows, more = steps.carry(pipeline, rows, read.wanted, steps.spreads)
         failed += more
-    known = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
-    settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(known))
+    of_files = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
+    settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(of_files))
     settled = (
         rows
         | "by shard" >> beam.GroupByKey()
         | "settle" >> settle.with_outputs(*SIDE_OUTPUTS, main="rows")
     )
+    training = settled.rows | "training" >> beam.Filter(
+        lambda item: item[0].startswith("train/")
+    )
     analysed = (
-        settled.rows
-        | "training" >> beam.Filter(lambda item: item[0].startswith("train/"))
+        training
         | "analyse" >> beam.MapTuple(lambda _, rows: analyse(rows))
         | "merge" >> beam.CombineGlobally(MergeAnalyses())
     )
     if steps.accumulate:
         analysed = analysed | "accumulate" >> beam.Map(steps.accumulate)
-    learned = analysed | "learn" >> beam.Map(steps.learn)
-    counted = analysed | "write counts" >> beam.Map(write_counts, output)
+    counted = _count(pipeline, training, steps, output)
+    learned = analysed | "learn" >> beam.Map(steps.learn, beam.pvalue.AsDict(counted))
     written = learned | "write learned" >> beam.Map(steps.write_learned)
     files = settled.rows | "encode" >> beam.ParDo(
         steps.encode, beam.pvalue.AsSingleton(learned)
@@ -158,7 +163,7 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
         | "gather rejected" >> beam.GroupByKey()
         | "write rejected" >> beam.MapTuple(lambda _, t: write_rejected(t, output))
     )
-    counts = (
+    total = (
         (read.counts, settled.counts, rejected)
         | "all counts" >> beam.Flatten()
         | "add counts" >> beam.CombineGlobally(add_counts)
@@ -170,13 +175,29 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
         >> beam.Map(
             write_summary,
             output,
-            counts=beam.pvalue.AsSingleton(counts),
+            counts=beam.pvalue.AsSingleton(total),
             files=beam.pvalue.AsList(files),
             kept=beam.pvalue.AsList(settled.kept),
             failed=beam.pvalue.AsList(failed | "all failed" >> beam.Flatten()),
             schema=beam.pvalue.AsSingleton(written),
-            counted=beam.pvalue.AsSingleton(counted),
         )
+    )
+
+
+def _count(pipeline: beam.Pipeline, training, steps: Steps, output: str):
+    """Names and what was ``Counted``."""
+    base, raws = steps.base, dict(steps.counted)
+    seeds = (
+        pipeline
+        | "names" >> beam.Create(list(raws))
+        | "seed" >> beam.FlatMap(counts.seed, base, output)
+    )
+    found = training | "count" >> beam.ParDo(counts.Count(steps.values, output))
+    return (
+        (seeds, found)
+        | "all parts" >> beam.Flatten()
+        | "by name" >> beam.GroupByKey()
+        | "add up" >> beam.Map(counts.add_up, raws, output)
     )
 
 
@@ -251,16 +272,7 @@ def write_rejected(tables: Iterable[bytes], output: str) -> dict[str, int]:
     return {f"rejected/{reason}": sample["rows"] for reason, sample in found.items()}
 
 
-def write_counts(analysis: vocab.Analysis, output: str) -> int:
-    """Write how often each value was seen, for the set to grow from."""
-    for name, table in analysis.counts.items():
-        order = [("count", "descending"), ("value", "ascending")]
-        with create_file(str(counts_path(Path(output), name))) as file:
-            pq.write_table(table.sort_by(order), file, compression="zstd")
-    return len(analysis.counts)
-
-
-def write_summary(_, output: str, counted, **found) -> None:
+def write_summary(_, output: str, **found) -> None:
     """Leave for the launcher, which may be another machine, what the workers found."""
     with create_file(f"{output}/summary.json") as file:
         file.write(json.dumps(found).encode())
@@ -272,26 +284,6 @@ def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     for some in counts:
         total.update(some)
     return dict(total)
-
-
-@contextlib.contextmanager
-def create_file(path: str) -> Iterator:
-    """Open a file to write; under another name until it is whole.
-
-    A step that is tried again replaces a file by the same bytes.
-    """
-    own = f"{path}.{secrets.token_hex(8)}{UNFINISHED}"
-    Path(own).parent.mkdir(parents=True, exist_ok=True)
-    with open(own, "xb") as file:
-        yield file
-    os.replace(own, path)
-
-
-@contextlib.contextmanager
-def create_checked(path: str) -> Iterator[Checksummed]:
-    """The same, for files of which the manifest says size and checksum."""
-    with create_file(path) as file:
-        yield Checksummed(file)
 
 
 def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from steadyrank.models.features import sample_space
 from steadyrank.pipeline.examples.records import encode_blocks, write_records
 from steadyrank.pipeline.preprocess import vocabulary as vocab
-from steadyrank.pipeline.preprocess.beam_job import create_checked
+from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.memory import give_back_memory
 from steadyrank.pipeline.preprocess.settle import file_name
 from steadyrank.pipeline.raw_log.columns import is_list

@@ -5,8 +5,8 @@ from collections import Counter
 import apache_beam as beam
 import pyarrow as pa
 
-from steadyrank.pipeline.preprocess.beam_job import create_checked
 from steadyrank.pipeline.preprocess.blocks import BlockFile, Store, to_bytes
+from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
 from steadyrank.pipeline.preprocess.memory import give_back_memory
 from steadyrank.pipeline.preprocess.plan import Plan

@@ -162,13 +162,17 @@ def by_bucket(table: pa.Table, number: np.ndarray) -> Iterator[tuple[int, pa.Tab
         start += rows
 
 
-def by_range(table: pa.Table) -> Iterator[tuple[int, int, pa.Table]]:
+def by_range(table: pa.Table, rows: int = 0) -> Iterator[tuple[int, int, pa.Table]]:
     """Rows cut by the first bits of their fingerprints: as many as leave enough in each.
+
+    Args:
+        table: With ``HIGH``.
+        rows: How many are enough; 0: ``PART_ROWS``.
 
     Yields:
         First range, how many there are, and their rows, some.
     """
-    bits = max(0, min(RANGE_BITS, (len(table) // PART_ROWS).bit_length() - 1))
+    bits = max(0, min(RANGE_BITS, (len(table) // (rows or PART_ROWS)).bit_length() - 1))
     width = 1 << (RANGE_BITS - bits)
     if not bits:
         yield 0, width, table

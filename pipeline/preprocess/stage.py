@@ -40,17 +40,18 @@ from steadyrank.pipeline.preprocess.beam_job import (
     Steps,
     check_rejected,
     counts_under,
-    create_file,
     run_job,
 )
+from steadyrank.pipeline.preprocess.blocks import Stored
 from steadyrank.pipeline.preprocess.encode import Encode, add_by_name
+from steadyrank.pipeline.preprocess.files import create_file
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import BEYOND, key_rows
 from steadyrank.pipeline.preprocess.settle import Settle
 from steadyrank.pipeline.preprocess.side_join import carry, spreads_of
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
-from steadyrank.pipeline.preprocess.spill import loads_of
+from steadyrank.pipeline.preprocess.spill import SPILL, loads_of
 from steadyrank.pipeline.raw_log.findings import (
     spellings,
 )
@@ -105,17 +106,26 @@ def preprocess(
 
 def _steps(plan: Plan, output: Path) -> Steps:
     spreads = spreads_of(plan)
+    raws = {f.name: f.raw for f in plan.features if f.kind != "numeric"}
     return Steps(
         key=partial(key_taken, plan=plan),
         settle=Settle(plan, str(output)),
         analyse=partial(vocab.analyse, plan=plan),
-        learn=partial(append.learn, plan=plan),
+        values=partial(values_of, names=tuple(raws)),
+        counted=raws,
+        learn=partial(append.learn, plan=plan, folder=f"{output}/{SPILL}"),
         write_learned=partial(write_learned, output=str(output)),
         encode=Encode(str(output)),
         accumulate=partial(append.accumulate, plan=plan),
+        base=plan.addition.base,
         spreads=spreads,
         carry=partial(carry, plan=plan, output=str(output)) if spreads else None,
     )
+
+
+def values_of(rows: Stored, names: tuple[str, ...]) -> dict:
+    """Values that vocabularies are learned from, by feature."""
+    return {name: rows.arrays(f"feature/{name}") for name in names}
 
 
 def key_taken(batch: Batch, path: str, plan: Plan):
@@ -131,7 +141,7 @@ def write_learned(learned: vocab.Learned, output: str) -> dict:
     """Write vocabularies and statistics; give the schema back."""
     for name in learned.vocabularies:
         with create_file(str(vocab_path(Path(output) / "vocab", name))) as file:
-            file.write(learned.text(name))
+            file.writelines(learned.lines(name))
     with create_file(f"{output}/statistics.json") as file:
         found = finite(learned.statistics)  # of no rows there is no range
         file.write(json.dumps(found, indent=1, default=str).encode())

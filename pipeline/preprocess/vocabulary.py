@@ -5,7 +5,7 @@ the sum into features and tasks that know their vocabulary, mean and boundaries.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from steadyrank.models.features import Feature, Task, sample_space, transform_nu
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.preprocess.blocks import Stored
+from steadyrank.pipeline.preprocess.counts import Counted
+from steadyrank.pipeline.preprocess.known import Known, KnownWriter
 from steadyrank.pipeline.preprocess.overflow import describe_weights
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import LOW
-from steadyrank.pipeline.raw_log.columns import is_list
 
 QUANTILE_ROWS = 500_000  # about so many rows of the whole log are drawn for quantiles
-COUNTED = 4  # blocks that are counted before their counts are added up
 FLOAT32_EPSILON = 1.2e-7  # a spread below this share of the mean is one of rounding
 
 
@@ -72,7 +72,6 @@ class Analysis:
     """Sums over rows of the training split.
 
     Attributes:
-        counts: Feature -> table of ``value`` and ``count``.
         numbers: Numeric feature -> moments of its transformed values, of each shard.
         drawn: Bucketized feature -> a uniform sample of its values.
         labels: Task -> moments of its transformed label over its sample space, of each
@@ -80,7 +79,6 @@ class Analysis:
         weights: Task with sample weights -> a uniform sample of them, and the largest.
     """
 
-    counts: dict[str, pa.Table] = field(default_factory=dict)
     numbers: dict[str, tuple[Moments, ...]] = field(default_factory=dict)
     drawn: dict[str, np.ndarray] = field(default_factory=dict)
     labels: dict[str, tuple[Moments, ...]] = field(default_factory=dict)
@@ -94,7 +92,7 @@ class Learned:
     Attributes:
         features: With vocabulary sizes, means, deviations and boundaries.
         tasks: With the means and deviations of their labels.
-        vocabularies: Categorical feature -> its known values, in the order of their ids.
+        vocabularies: Categorical feature -> its known values.
         statistics: For people: what ``statistics.json`` holds.
         schema: All of it with its fingerprint; None until it is sealed.
         overflows: Why no row is to be encoded; see ``preprocess.overflow``.
@@ -102,20 +100,14 @@ class Learned:
 
     features: tuple[Feature, ...]
     tasks: tuple[Task, ...]
-    vocabularies: dict[str, pa.Array]
+    vocabularies: dict[str, Known]
     statistics: dict
     schema: Schema | None = None
     overflows: tuple[str, ...] = ()
 
-    def text(self, feature: str) -> bytes:
+    def lines(self, feature: str) -> Iterator[bytes]:
         """What stands in the vocabulary file of a feature: one value a line."""
-        return lines_of(self.vocabularies[feature])
-
-
-def lines_of(known: pa.Array) -> bytes:
-    """What stands in the file of a vocabulary: one value a line."""
-    lines = known.cast(pa.string()).to_pylist()
-    return "".join(f"{line}\n" for line in lines).encode()
+        return self.vocabularies[feature].lines()
 
 
 def read_values(examples: Path, feature: str, raw: str) -> pa.Array:
@@ -133,11 +125,9 @@ def analyse(rows: Stored, plan: Plan) -> Analysis:
     low = np.concatenate([array.to_numpy() for array in rows.arrays(LOW)])
     drawn = (low >> np.uint64(32)) % np.uint64(rate) == 0
     for feature, item in zip(plan.features, plan.config.features, strict=True):
-        name = f"feature/{feature.name}"
         if feature.kind != "numeric":
-            result.counts[feature.name] = count_values(rows.arrays(name))
             continue
-        numbers = _numbers(rows, name)
+        numbers = _numbers(rows, f"feature/{feature.name}")
         known = numbers[~np.isnan(numbers)].astype(np.float64)
         missing = len(numbers) - len(known)
         moments = Moments.of(transform_numbers(feature.transform, known, np), missing)
@@ -171,29 +161,32 @@ def merge(analyses: list[Analysis]) -> Analysis:
     for name in {name for analysis in analyses for name in analysis.drawn}:
         parts = [a.drawn[name] for a in analyses if name in a.drawn]
         result.drawn[name] = np.concatenate(parts)
-    for name in {name for analysis in analyses for name in analysis.counts}:
-        parts = [a.counts[name] for a in analyses if name in a.counts]
-        result.counts[name] = _added(parts)
     return result
 
 
 def learn(
-    analysis: Analysis, plan: Plan, old: Mapping[str, pa.Array] | None = None
+    analysis: Analysis,
+    plan: Plan,
+    counted: Mapping[str, Counted],
+    folder: str,
+    old: Mapping[str, pa.Array] | None = None,
 ) -> Learned:
     """Fix vocabularies, standardisation and buckets.
 
     Args:
         analysis: The sum over the training split.
         plan: The plan.
+        counted: Categorical feature -> how often its values were seen there.
+        folder: Of the files of known values.
         old: Categorical feature -> known values that must keep their ids: new ones
             come after them.
     """
     features, vocabularies, statistics = [], {}, {}
     for feature, item in zip(plan.features, plan.config.features, strict=True):
         if feature.kind != "numeric":
-            counts = analysis.counts.get(feature.name)
             least, kept = plan.config.owner(item).min_count, (old or {}).get(feature.name)
-            known, summary = known_values(counts, least, feature.raw, kept)
+            seen = counted[feature.name]
+            known, summary = known_values(seen, least, feature.raw, folder, kept)
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
         else:
@@ -238,27 +231,29 @@ def _sharing(feature: Feature, features, vocabularies, statistics) -> Feature:
     return dataclasses.replace(feature, vocabulary_size=owner.vocabulary_size)
 
 
-def look_up(values: pa.Array, vocabulary: pa.Array, feature: Feature) -> np.ndarray:
+def look_up(values: pa.Array, known: Known, feature: Feature) -> np.ndarray:
     """Ids of values: 0 missing, then out-of-vocabulary buckets, then known values.
 
     Args:
         values: Strings or integers, null where missing; not lists.
-        vocabulary: The known values, in the order of their ids.
+        known: The known values.
         feature: The learned feature.
 
     Returns:
         int32 ``[values]``.
     """
-    index = pc.index_in(values, value_set=vocabulary, skip_nulls=True)
-    known = index.is_valid().to_numpy(zero_copy_only=False)
-    ids = feature.ids.of_line(pc.fill_null(index, 0).to_numpy(zero_copy_only=False))
-    unknown = ~known & values.is_valid().to_numpy(zero_copy_only=False)
-    ids[~known] = MISSING_ID
-    ids[unknown] = feature.ids.of_bucket(0)
-    if feature.oov_buckets > 1 and unknown.any():
-        buckets = _oov_bucket(values.filter(pa.array(unknown)), feature)
-        ids[unknown] = feature.ids.of_bucket(buckets)
+    places = known.find(values)
+    ids = np.where(places >= 0, feature.ids.of_line(places), MISSING_ID)
+    unknown = (places < 0) & values.is_valid().to_numpy(zero_copy_only=False)
+    ids[unknown] = unknown_ids(values.filter(pa.array(unknown)), feature)
     return ids.astype(np.int32)
+
+
+def unknown_ids(values: pa.Array, feature: Feature) -> np.ndarray:
+    """Ids of values that are not known, none of them null: of out-of-vocabulary buckets."""
+    if feature.oov_buckets > 1 and len(values):
+        return feature.ids.of_bucket(_oov_bucket(values, feature))
+    return np.full(len(values), feature.ids.of_bucket(0))
 
 
 def _oov_bucket(values: pa.Array, feature: Feature) -> np.ndarray:
@@ -280,55 +275,55 @@ def _numbers(rows: Stored, name: str) -> np.ndarray:
     return np.concatenate([as_float32(array) for array in rows.arrays(name)])
 
 
-def count_values(arrays: Iterable[pa.Array]) -> pa.Table:
-    """Each value, and how often it is there: ``value`` and ``count``.
+def known_values(
+    counted: Counted,
+    min_count: int,
+    raw: str,
+    folder: str,
+    old: pa.Array | None = None,
+) -> tuple[Known, dict]:
+    """Values seen often enough, the most frequent first, ties by value; after old ones.
 
     Args:
-        arrays: Values, or lists of them, one after another.
+        counted: How often each was seen.
+        min_count: How often is enough.
+        raw: How they are held: ``"string"`` or ``"integer"``.
+        folder: Where the files of known values are to stand.
+        old: Known values that keep their ids.
+
+    Returns:
+        The known values, and what statistics say of them.
     """
-    held: list[pa.Table] = []
-    for values in arrays:
-        if is_list(values.type):
-            values = values.flatten()
-        counts = values.drop_null().value_counts()
-        both = {"value": counts.field("values"), "count": counts.field("counts")}
-        held.append(pa.table(both))
-        if len(held) == COUNTED:
-            held = [_added(held)]
-    return held[0] if len(held) == 1 else _added(held)
-
-
-def _added(parts: list[pa.Table]) -> pa.Table:
-    grouped = pa.concat_tables(parts).group_by("value").aggregate([("count", "sum")])
-    return grouped.rename_columns(["value", "count"])
-
-
-def known_values(
-    counts: pa.Table | None, min_count: int, raw: str, old: pa.Array | None = None
-):
-    """Values seen often enough, the most frequent first, ties by value; after old ones."""
-    kind = pa.int64() if raw == "integer" else pa.string()
-    if counts is None:
-        counts = pa.table({"value": pa.array([], kind), "count": pa.array([], pa.int64())})
-    seen, values = int(pc.sum(counts["count"]).as_py() or 0), len(counts)
-    counts = counts.filter(pc.greater_equal(counts["count"], min_count))
-    if kind == pa.string():  # a vocabulary file holds one value a line
-        counts = counts.filter(
-            pc.invert(pc.match_substring_regex(counts["value"], r"[\r\n]"))
-        )
-    counts = counts.sort_by([("count", "descending"), ("value", "ascending")])
-    known, total = counts["value"].combine_chunks(), pc.sum(counts["count"]).as_py()
-    if old is not None:
-        new = pc.invert(pc.is_in(known, value_set=old))
-        known = pa.concat_arrays([old, known.filter(new)])
-    summary = {
-        "values_seen": seen,
-        "distinct": values,
+    total, first = 0, []
+    before = _all_known(old, raw, folder) if old is not None else None
+    with KnownWriter(folder, raw) as writer:
+        if old is not None:
+            writer.add(old)
+        for table in counted.rows.blocks():
+            table = table.filter(pc.greater_equal(table["count"], min_count))
+            if raw == "string":  # a vocabulary file holds one value a line
+                broken = pc.match_substring_regex(table["value"], r"[\r\n]")
+                table = table.filter(pc.invert(broken))
+            total += pc.sum(table["count"]).as_py() or 0
+            values = table["value"].combine_chunks()
+            first += values[: 5 - len(first)].to_pylist()
+            if before is not None:
+                values = values.filter(pa.array(before.find(values) < 0))
+            writer.add(values)
+        known = writer.finish()
+    return known, {
+        "values_seen": counted.seen,
+        "distinct": len(counted.rows),
         "vocabulary": len(known),
-        "out_of_vocabulary": seen - int(total or 0),
-        "most_frequent": [str(v) for v in counts["value"][:5].to_pylist()],
+        "out_of_vocabulary": counted.seen - total,
+        "most_frequent": [str(value) for value in first],
     }
-    return known, summary
+
+
+def _all_known(values: pa.Array, raw: str, folder: str) -> Known:
+    with KnownWriter(folder, raw) as writer:
+        writer.add(values)
+        return writer.finish()
 
 
 def _boundaries(sample: np.ndarray, buckets: int) -> tuple[float, ...]:

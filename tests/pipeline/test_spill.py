@@ -62,7 +62,7 @@ def test_shards_that_are_settled_by_ranges_give_the_bytes_of_whole_ones(
     groups = settled_groups(monkeypatch)
     config = log_of(tmp_path, dirty_rows())
     preprocess(config, tmp_path, tmp_path / "out")
-    files, statistics = whole_shards.records(config, tmp_path)
+    files, statistics = whole_shards.records(config, tmp_path, tmp_path / "scratch")
     assert records(tmp_path / "out") == files
     found = json.loads((tmp_path / "out" / "statistics.json").read_text())
     assert found == json.loads(json.dumps(statistics, default=str))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import tempfile
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from steadyrank.models.score_numbers import score_numbers
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.export.signatures import ServingModule
+from steadyrank.pipeline.preprocess.known import KnownWriter
 from steadyrank.pipeline.preprocess.plan import Plan, _task
 from steadyrank.pipeline.preprocess.rows import LOW
 from steadyrank.pipeline.preprocess.vocabulary import (
@@ -27,7 +29,7 @@ from steadyrank.pipeline.preprocess.vocabulary import (
     merge,
 )
 from tests.pipeline.tiny import config_document
-from tests.pipeline.whole_shards import InMemory
+from tests.pipeline.whole_shards import InMemory, counted, values_of
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6, allow_nan=False, width=32), min_size=1, max_size=60)
 
@@ -65,7 +67,25 @@ def typed(labels=None, **features) -> pa.Table:
 
 
 def learned(plan, *tables):
-    return learn(merge([analyse(InMemory(table), plan) for table in tables]), plan)
+    some = [InMemory(table) for table in tables]
+    analysis = merge([analyse(table, plan) for table in some])
+    with tempfile.TemporaryDirectory() as folder:
+        found = learn(analysis, plan, counted(some, plan.features, folder), folder)
+        for known in found.vocabularies.values():
+            list(known.arrays())  # its files stay open
+    return found
+
+
+@pytest.fixture
+def known(tmp_path):
+    def make(values, kind=None):
+        values = pa.array(values, kind)
+        raw = "integer" if pa.types.is_integer(values.type) else "string"
+        with KnownWriter(str(tmp_path), raw) as writer:
+            writer.add(values)
+            return writer.finish()
+
+    return make
 
 
 def categorical(**keys):
@@ -76,7 +96,7 @@ def test_frequent_values_come_first_and_ties_by_value():
     plan = categorical(min_count=2)
     values = ["b", "c", "a", "c", "b", "a", "c", "once", None]
     result = learned(plan, typed(f=pa.array(values)))
-    assert result.vocabularies["f"].to_pylist() == ["c", "a", "b"]
+    assert values_of(result, "f") == ["c", "a", "b"]
     assert result.features[0].vocabulary_size == 3
     summary = result.statistics["features"]["f"]
     assert (summary["values_seen"], summary["distinct"]) == (8, 4)
@@ -87,47 +107,47 @@ def test_min_count_counts_over_all_shards():
     plan = categorical(min_count=3)
     parts = [["x", "y"], ["x", "y"], ["x"]]
     tables = [typed(f=pa.array(part)) for part in parts]
-    assert learned(plan, *tables).vocabularies["f"].to_pylist() == ["x"]
+    assert values_of(learned(plan, *tables), "f") == ["x"]
 
 
 def test_integers_are_ordered_as_numbers():
     plan = plan_of([{"name": "f", "kind": "categorical"}], ["integer"])
     result = learned(plan, typed(f=pa.array([10, 9, -1, 10, 9, -1], pa.int64())))
-    assert result.vocabularies["f"].to_pylist() == [-1, 9, 10]
+    assert values_of(result, "f") == [-1, 9, 10]
 
 
 def test_values_within_lists_are_counted():
     plan = categorical(max_values=1)
     table = typed(f=pa.array([["a", "b"], ["b"], [], None]))
-    assert learned(plan, table).vocabularies["f"].to_pylist() == ["b", "a"]
+    assert values_of(learned(plan, table), "f") == ["b", "a"]
 
 
 def test_a_value_that_a_vocabulary_line_cannot_hold_is_left_out():
     result = learned(categorical(), typed(f=pa.array(["a\nb", "c\r", "d", "d"])))
-    assert result.vocabularies["f"].to_pylist() == ["d"]
+    assert values_of(result, "f") == ["d"]
 
 
 def test_nothing_seen_gives_an_empty_vocabulary():
     result = learned(categorical(), typed(f=pa.array([None, None], pa.string())))
-    assert result.vocabularies["f"].to_pylist() == []
+    assert values_of(result, "f") == []
     assert result.features[0].rows == 2
 
 
-def test_ids_by_hand():
+def test_ids_by_hand(known):
     feature = Feature("f", "categorical", raw="string", oov_buckets=1)
     values = pa.array(["b", None, "zzz", "a", "b"])
-    ids = look_up(values, pa.array(["a", "b"]), feature)
+    ids = look_up(values, known(["a", "b"]), feature)
     assert ids.dtype == np.int32
     assert ids.tolist() == [3, 0, 1, 2, 3]
     wide = dataclasses.replace(feature, oov_buckets=5)
-    ids = look_up(values, pa.array(["a", "b"]), wide)
+    ids = look_up(values, known(["a", "b"]), wide)
     assert ids[[0, 1, 3, 4]].tolist() == [7, 0, 6, 7]
     assert 1 <= ids[2] <= 5
 
 
-def test_unknown_values_spread_over_their_buckets():
+def test_unknown_values_spread_over_their_buckets(known):
     feature = Feature("f", "categorical", raw="integer", oov_buckets=4)
-    ids = look_up(pa.array(range(4000)), pa.array([], pa.int64()), feature)
+    ids = look_up(pa.array(range(4000)), known([], pa.int64()), feature)
     counts = np.bincount(ids, minlength=6)
     assert counts[0] == counts[5] == 0
     assert counts[1:5].min() > 800
@@ -137,6 +157,7 @@ class _Nothing(tf.Module):
     """A model without weights that gives its inputs back."""
 
     dense_variables = embedding_variables = ()
+    smears: dict = {}
 
     @property
     def head(self):
@@ -165,7 +186,9 @@ def test_the_export_looks_up_as_preprocessing_does(tmp_path, raw, buckets):
     missing = "" if raw == "string" else -(2**63)
     raw_values = tf.constant(values.fill_null(missing).to_pylist())
     served = module.encode({feature.name: raw_values})[feature.name]
-    expected = look_up(values, pa.array(known, kind), feature)
+    with KnownWriter(str(tmp_path), raw) as writer:
+        writer.add(pa.array(known, kind))
+        expected = look_up(values, writer.finish(), feature)
     assert served.numpy().tolist() == expected.tolist()
     assert expected[: len(known)].tolist() == list(
         range(1 + buckets, 1 + buckets + len(known))
@@ -273,12 +296,12 @@ def test_the_order_of_the_shards_changes_no_bit():
         for n in (3, 50, 17, 400, 1)
     ]
     parts = [analyse(InMemory(table), plan) for table in tables]
-    expected = learn(merge(parts), plan)
+    expected = learn(merge(parts), plan, {}, "")
     for _ in range(20):
         order = random.permutation(len(parts))
         cut = random.integers(1, len(parts))
         shuffled = [parts[i] for i in order]
         halves = [merge(shuffled[:cut]), merge(shuffled[cut:])]
-        again = learn(merge(halves), plan)
+        again = learn(merge(halves), plan, {}, "")
         assert again.features == expected.features
         assert again.tasks == expected.tasks

@@ -17,7 +17,7 @@ since is cut into sequences that go on from them.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from steadyrank.pipeline.examples.compatibility import (
     read_by_preprocessing,
     require_made_for,
 )
-from steadyrank.pipeline.examples.example_set import counts_path, seal, vocab_path
+from steadyrank.pipeline.examples.example_set import seal, vocab_path
 from steadyrank.pipeline.examples.identity import identify, union
 from steadyrank.pipeline.examples.records import write_records
 from steadyrank.pipeline.files.errors import InputError
@@ -56,8 +56,6 @@ from steadyrank.pipeline.preprocess.beam_job import (
     Steps,
     check_rejected,
     counts_under,
-    create_checked,
-    create_file,
     run_job,
 )
 from steadyrank.pipeline.preprocess.blocks import (
@@ -66,6 +64,9 @@ from steadyrank.pipeline.preprocess.blocks import (
     Stored,
     to_bytes,
 )
+from steadyrank.pipeline.preprocess.counts import Counted
+from steadyrank.pipeline.preprocess.files import create_checked, create_file
+from steadyrank.pipeline.preprocess.known import Known
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition
 from steadyrank.pipeline.preprocess.settle import file_name
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
@@ -111,11 +112,13 @@ def _steps(plan: SequencePlan, output: Path) -> Steps:
     return Steps(
         key=partial(key_events, plan=plan),
         settle=Settle(plan, str(output)),
-        analyse=count_items,
-        learn=partial(learn, plan=plan),
+        analyse=no_numbers,
+        values=items_of,
+        counted={ITEM: plan.item},
+        learn=partial(learn, plan=plan, folder=f"{output}/{SPILL}"),
         write_learned=partial(write_learned, output=str(output)),
         encode=Encode(str(output), plan),
-        accumulate=partial(accumulate, base=plan.addition.base),
+        base=plan.addition.base,
     )
 
 
@@ -149,15 +152,19 @@ class Settle(beam.DoFn):
 class Learned:
     """What encoding needs: the items, the most frequent first, and the schema."""
 
-    known: pa.Array
+    known: Known
     statistics: dict
     schema: SequenceSchema
 
 
-def count_items(sequences: Stored) -> vocab.Analysis:
-    """How often each item is in some training sequences, of which it is their own."""
-    own = (own_items(table) for table in sequences.blocks())
-    return vocab.Analysis({ITEM: vocab.count_values(own)})
+def no_numbers(_: Stored) -> vocab.Analysis:
+    """Sequences hold none that something is learned from."""
+    return vocab.Analysis()
+
+
+def items_of(sequences: Stored) -> dict:
+    """The items of some training sequences, each where it is their own."""
+    return {ITEM: (own_items(table) for table in sequences.blocks())}
 
 
 def own_items(table: pa.Table) -> pa.Array:
@@ -168,30 +175,22 @@ def own_items(table: pa.Table) -> pa.Array:
     return lists.flatten().filter(pa.array(place >= -np.repeat(own, lengths)))
 
 
-def accumulate(analysis: vocab.Analysis, base: Path | None) -> vocab.Analysis:
-    """Add how often the base saw each item."""
-    if base is None:
-        return analysis
-    before = vocab.Analysis({ITEM: pq.read_table(counts_path(base, ITEM))})
-    return vocab.merge([before, analysis])
-
-
-def learn(analysis: vocab.Analysis, plan: SequencePlan) -> Learned:
+def learn(_, counted: Mapping[str, Counted], plan: SequencePlan, folder: str) -> Learned:
     """The known items; those of a base keep their places."""
     sequences, base = plan.config.data.sequences, plan.addition.base
-    least, counts = sequences.min_count, analysis.counts.get(ITEM)
+    least = sequences.min_count
     before = base and SequenceSet.read_schema(base)
     old = before and vocab.read_values(base, ITEM, before.raw)
-    known, statistics = vocab.known_values(counts, least, plan.item, old)
+    known, statistics = vocab.known_values(counted[ITEM], least, plan.item, folder, old)
     schema = SequenceSchema(len(known), plan.item, sequences.length)
-    schema = seal(schema, lambda _: vocab.lines_of(known), before)
+    schema = seal(schema, lambda _: known.lines(), before)
     return Learned(known, statistics, schema)
 
 
 def write_learned(learned: Learned, output: str) -> dict:
     """Write vocabulary and statistics; give the schema back."""
     with create_file(str(vocab_path(Path(output) / "vocab", ITEM))) as file:
-        file.write(vocab.lines_of(learned.known))
+        file.writelines(learned.known.lines())
     with create_file(f"{output}/statistics.json") as file:
         file.write(json.dumps({"items": learned.statistics}, indent=1).encode())
     return learned.schema.to_dict()
@@ -252,10 +251,10 @@ class Encode(beam.DoFn):
         return identify(keys, {NEXT_ITEM: (label, np.ones(len(label), bool))})
 
 
-def look_up(items: pa.Array, known: pa.Array) -> np.ndarray:
+def look_up(items: pa.Array, known: Known) -> np.ndarray:
     """Ids of raw items, int32: 1 to V by their place among the known, V + 1 elsewhere."""
-    places = pc.fill_null(pc.index_in(items, value_set=known), len(known))
-    return places.to_numpy(zero_copy_only=False).astype(np.int32) + 1
+    places = known.find(items)
+    return np.where(places < 0, len(known), places).astype(np.int32) + np.int32(1)
 
 
 def _manifest(

@@ -1,0 +1,183 @@
+"""How often each value was seen: counted by shard, carried by file, added up by hash.
+
+training rows ─ count, a table a feature ─ by feature ─ add up by ranges of the hash ┐
+                                                        └ most frequent first ───────┘
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from steadyrank.pipeline.examples.example_set import counts_path
+from steadyrank.pipeline.preprocess.blocks import BlockFile, Store, Stored
+from steadyrank.pipeline.preprocess.files import create_file
+from steadyrank.pipeline.preprocess.rows import HIGH
+from steadyrank.pipeline.preprocess.spill import SPILL, Part, by_range, gather
+from steadyrank.pipeline.raw_log.columns import in_one_piece, is_list
+from steadyrank.pipeline.raw_log.fingerprint import hash_values
+
+ORDER = [("count", "descending"), ("value", "ascending")]
+PART_VALUES = 65_536  # at least, in each part of a table that is cut by hash
+ADDED_VALUES = 1_000_000  # at least, that are added up at a time
+COUNTED = 4  # blocks that are counted before their counts are added up
+ROW_GROUP = 1 << 20
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How often each value of a feature was seen.
+
+    Attributes:
+        rows: ``value`` and ``count``, the most frequent first, ties by value.
+        seen: All values.
+    """
+
+    rows: Stored
+    seen: int
+
+
+class Count(beam.DoFn):
+    """Training rows to their values' counts: name and ``Part``.
+
+    Args:
+        values: Called with the rows: name -> the values, or lists of them, to be counted.
+        output: The folder of the job's output.
+    """
+
+    def __init__(self, values: Callable[[Stored], dict[str, Iterator]], output: str):
+        self.values, self.folder = values, f"{output}/{SPILL}"
+
+    def process(self, item):
+        found = []
+        with BlockFile(self.folder) as file:
+            for name, arrays in self.values(item[1]).items():
+                found += [(name, part) for part in _parts(count_values(arrays), file)]
+        yield from found
+
+
+def seed(name: str, base: Path | None, output: str):
+    """A name that is there though no row may have a value of it, and the base's counts."""
+    yield name, None
+    if base is not None:
+        with BlockFile(f"{output}/{SPILL}") as file:
+            held = pq.ParquetFile(counts_path(base, name))
+            found = [
+                part
+                for batch in held.iter_batches(ROW_GROUP)
+                for part in _parts(pa.table(batch), file)
+            ]
+        for part in found:
+            yield name, part
+
+
+def _parts(counts: pa.Table, file: BlockFile) -> list[Part]:
+    hashed = hash_values(in_one_piece(counts["value"]))
+    table = counts.append_column(HIGH, pa.array(hashed))
+    return [
+        Part(first, width, file.append(some))
+        for first, width, some in by_range(table, PART_VALUES)
+    ]
+
+
+def count_values(arrays: Iterable[pa.Array]) -> pa.Table:
+    """Each value, and how often it is there: ``value`` and ``count``.
+
+    Args:
+        arrays: Values, or lists of them, one after another.
+    """
+    held: list[pa.Table] = []
+    for values in arrays:
+        if is_list(values.type):
+            values = values.flatten()
+        counts = values.drop_null().value_counts()
+        both = {"value": counts.field("values"), "count": counts.field("counts")}
+        held.append(pa.table(both))
+        if len(held) == COUNTED:
+            held = [_added(held)]
+    return held[0] if len(held) == 1 else _added(held)
+
+
+def _added(parts: list[pa.Table]) -> pa.Table:
+    grouped = pa.concat_tables(parts).group_by("value").aggregate([("count", "sum")])
+    return grouped.rename_columns(["value", "count"])
+
+
+def add_up(item, raws: dict[str, str], output: str) -> tuple[str, Counted]:
+    """All counts of one name, written for the set to grow from.
+
+    Args:
+        item: The name and its parts, None among them.
+        raws: Name -> how its values are held: ``"string"`` or ``"integer"``.
+        output: The folder of the job's output.
+    """
+    name, parts = item
+    parts, folder, runs = [part for part in parts if part], f"{output}/{SPILL}", []
+    with BlockFile(folder) as file:
+        for tables in gather(parts, ADDED_VALUES):
+            store = Store(file)
+            added = _added([table.select(["value", "count"]) for table in tables])
+            store.add(added.sort_by(ORDER))
+            runs.append(store.finish())
+    if len(runs) != 1:
+        with BlockFile(folder) as file:
+            store = Store(file)
+            store.add(_nothing(raws[name]))
+            for table in in_order(runs):
+                store.add(table)
+            runs = [store.finish()]
+    (rows,) = runs
+    return name, Counted(rows, _write(name, rows, _nothing(raws[name]), output))
+
+
+def _nothing(raw: str) -> pa.Table:
+    kind = pa.int64() if raw == "integer" else pa.string()
+    return pa.schema([("value", kind), ("count", pa.int64())]).empty_table()
+
+
+def _write(name: str, rows: Stored, nothing: pa.Table, output: str) -> int:
+    """Write the counts; how many values were seen."""
+    seen, held = 0, [nothing]
+    with create_file(str(counts_path(Path(output), name))) as file:
+        with pq.ParquetWriter(file, nothing.schema, compression="zstd") as writer:
+            for table in rows.blocks():
+                seen += pc.sum(table["count"]).as_py() or 0
+                held.append(table)
+                if sum(map(len, held)) >= ROW_GROUP:
+                    writer.write_table(pa.concat_tables(held).combine_chunks())
+                    held = [nothing]
+            if len(held) > 1 or not seen:
+                writer.write_table(pa.concat_tables(held).combine_chunks())
+    return seen
+
+
+def in_order(runs: list[Stored]) -> Iterator[pa.Table]:
+    """Tables that are in order each, as one that is: some rows of each at a time."""
+    blocks = [run.blocks() for run in runs]
+    heads = [next(each, None) for each in blocks]
+    while any(head is not None for head in heads):
+        lasts = [(-h["count"][-1].as_py(), h["value"][-1].as_py()) for h in heads if h]
+        least, value = min(lasts)
+        ready = []
+        for number, head in enumerate(heads):
+            if head is None:
+                continue
+            upto = _before(head, -least, value)
+            ready.append(head.slice(0, upto))
+            rest = head.slice(upto)
+            heads[number] = rest if len(rest) else next(blocks[number], None)
+        yield pa.concat_tables(ready).sort_by(ORDER)
+
+
+def _before(table: pa.Table, count: int, value) -> int:
+    """How many rows of a table in order come no later than a count and a value."""
+    falling = -table["count"].to_numpy()
+    start, end = np.searchsorted(falling, -count), np.searchsorted(falling, -count, "right")
+    equal = table["value"].slice(start, end - start)
+    same = pc.less_equal(equal, pa.scalar(value, equal.type))
+    return int(start) + (pc.sum(same).as_py() or 0)
