@@ -26,7 +26,7 @@ from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.blocks import Stored, from_bytes, to_bytes
 from steadyrank.pipeline.preprocess.engines import options_of
 from steadyrank.pipeline.preprocess.files import UNFINISHED, create_file
-from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool
+from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool, trim
 from steadyrank.pipeline.preprocess.spill import SPILL, Spill, Spread
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
 from steadyrank.pipeline.raw_log.rejected import explained, samples
@@ -219,6 +219,7 @@ class Read(beam.DoFn):
             except (InputError, PassingError) as error:
                 failed = type(error).__name__, str(error)
                 yield beam.pvalue.TaggedOutput("failed", failed)
+        trim()
         yield from spill.parts
         for item in spill.wanted:
             yield beam.pvalue.TaggedOutput("wanted", item)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-BLOCK_ROWS = 65_536  # that a step holds at once
+BLOCK_ROWS = 32_768  # that a step holds at once: a multiple of those of a record
 
 
 class Block(NamedTuple):

@@ -11,7 +11,7 @@ from steadyrank.models.features import sample_space
 from steadyrank.pipeline.examples.records import encode_blocks, write_records
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.files import create_checked
-from steadyrank.pipeline.preprocess.memory import give_back_memory
+from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
 from steadyrank.pipeline.preprocess.settle import file_name
 from steadyrank.pipeline.raw_log.columns import is_list
 
@@ -39,6 +39,7 @@ class Encode(beam.DoFn):
                 write_records(file, encode_blocks(matrices, encoding))
                 tasks.append(count_labels(arrays, learned.tasks))
                 unknown.append(strangers)
+        trim()
         yield {
             "path": path,
             "split": split,

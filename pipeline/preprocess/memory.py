@@ -46,6 +46,13 @@ def give_back_memory() -> None:
     _tell_malloc(M_ARENA_MAX, 1)
 
 
+def trim() -> None:
+    """Give back what lies free between what is held; after a load, or a shard."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if malloc_trim:
+        malloc_trim(0)
+
+
 def _tell_malloc(option: int, value: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc
     if mallopt:

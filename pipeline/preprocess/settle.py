@@ -8,7 +8,7 @@ import pyarrow as pa
 from steadyrank.pipeline.preprocess.blocks import BlockFile, Store, to_bytes
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
-from steadyrank.pipeline.preprocess.memory import give_back_memory
+from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import settle_rows
 from steadyrank.pipeline.preprocess.spill import SPILL, gather
@@ -56,6 +56,7 @@ class Settle(beam.DoFn):
                 rows += len(settled.typed)
             typed = store.finish()
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
+        trim()
         if not rows:
             return
         if columns:
@@ -64,6 +65,8 @@ class Settle(beam.DoFn):
             how = {"name": name, "create": self._create}
             kept = keep_rows(*both, self.sides, self.plan, **how)
             yield beam.pvalue.TaggedOutput("kept", kept)
+            del both, raw
+            trim()
         yield key, typed
 
     def _create(self, path: str):

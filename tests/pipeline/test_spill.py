@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.records import BLOCK_ROWS
 from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.preprocess import blocks, memory, spill
 from steadyrank.pipeline.preprocess.blocks import Block, BlockFile, Store, read_block
@@ -166,6 +167,10 @@ def test_blocks_of_several_types_lie_in_one_file(tmp_path):
         first, second = file.append(some), file.append(others)
     assert read_block(first) == some and read_block(second) == others
     assert first.path == second.path and second.start == first.bytes
+
+
+def test_blocks_are_cut_as_records_are():
+    assert blocks.BLOCK_ROWS % BLOCK_ROWS == 0
 
 
 def test_nothing_to_write_leaves_no_file(tmp_path):
