@@ -119,6 +119,8 @@ def test_rows_that_workers_lose_or_double_publish_nothing(tmp_path, monkeypatch,
     counts = {"read": 12, "duplicates": 2, "rejected/no time": 1}
     summary = {"counts": counts, "samples": {}, "files": [{"rows": n} for n in files]}
     monkeypatch.setattr(stage, "run_job", lambda *_: summary)
+    monkeypatch.setattr(stage, "read_json", lambda *_: {})  # nothing was learned
+    monkeypatch.setattr(stage, "require_finite", lambda *_: None)
     tiny.write_log(tmp_path)
     with pytest.raises(RuntimeError, match=f"rows were lost: read=12 written={sum(files)}"):
         preprocess(parse_config(tiny.config_document(), "c"), tmp_path, tmp_path / "out")
