@@ -2,24 +2,28 @@
 
     POLARS_PYTHON=polars/bin/python python -m benchmarks.scale [--quick]
 
-The demo's config, side tables and ``truth`` of a row an impression included, on a
-synthetic log of 1 M rows and one of 20 M (``--quick``: 0.5 M and 10 M).  The larger log is
-the smaller one's part many times over, with other moments and impressions: users and items
-stay, so that rows alone grow.
+The demo's config, side tables and ``truth`` of a row an impression included, on synthetic
+logs of 1, 4 and 20 M rows (``--quick``: 0.5, 2 and 10 M).  Each is a part of the smallest
+many times over, with other moments and impressions: users and items stay, so that rows
+alone grow.  ``sizes`` says of each what it took, and how much lay on disk: the log and
+what it is joined with, what steps left for one another (``spilled_mb``, looked at once a
+second), and the output.
 
 ``memory_ratio_20x``: the peak of the large log over that of the small one; a peak is that
 of the whole tree of processes, pages that several share counted in each, looked at 20
 times a second.  ``cpu_s_per_million``: of all processes, start included, of the large log;
 beside it that of a plain Polars script of the same encoding (``polars_preprocess.py``,
-2 M rows, all in memory; ``POLARS_PYTHON`` is an interpreter that has Polars 2.1), and their
-``ratio``.  Then both local parallel modes take a log of 1 M rows (4 M) with two workers:
-``engines`` says of each whether every record file and vocabulary is the one of one
-process, to the byte, and its rows a second; ``lost_rows`` is what they did not account for.
+the middle log, all in memory; ``POLARS_PYTHON`` is an interpreter that has Polars 2.1), and
+their ``ratio``, on that log.  Then both local parallel modes take a log of 1 M rows (4 M)
+with two workers: ``engines`` says of each whether every record file and vocabulary is the
+one of one process, to the byte, and its rows a second; ``lost_rows`` is what no run of all
+these accounted for.
 
 The last line is a JSON object.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -41,10 +45,9 @@ from steadyrank.pipeline.config.sections import column
 from steadyrank.pipeline.synthetic import synthesize
 
 ROOT = Path(__file__).resolve().parents[1]
-TIMES = 20
+SIZES = (1, 4, 20)
 OWN_ROWS = 250_000  # of the log that is written many times over
 USERS, ITEMS = 100_000, 50_000
-POLARS_ROWS = 2_000_000
 MODES = ("multi_threading", "multi_processing")
 LOOKS = 20  # a second
 
@@ -56,6 +59,7 @@ class Run:
     seconds: float
     cpu_s: float
     peak_mb: float
+    spilled_mb: float
     said: str
 
 
@@ -74,31 +78,38 @@ def main(arguments: list[str] | None = None) -> None:
 
 def measure(folder: Path, rows: int, polars: str, quick: bool) -> dict:
     """See the module; its last line."""
-    found = {}
-    for count in (rows, TIMES * rows):
-        log = write_log(count, folder)
-        found[count] = preprocess(log, folder / "out", count)
+    sizes, beside = [], {}
+    for times in SIZES:
+        log = write_log(times * rows, folder)
+        found = preprocess(log, folder / "out", times * rows)
+        found |= {"log_mb": size_mb(log), "output_mb": size_mb(folder / "out")}
+        sizes.append(found)
+        if polars and times == SIZES[1]:
+            beside = polars_beside(folder, log, polars, found)
         shutil.rmtree(folder / "out")
         shutil.rmtree(log)
-    small, large = found.values()
-    beside = (
-        {} if not polars else polars_beside(folder, polars, min(POLARS_ROWS, TIMES * rows))
-    )
+    small, _, large = sizes
     engines, lost = compare_engines(folder, rows * (2 if quick else 4))
-    ours = large["cpu_s"] / (TIMES * rows / 1e6)
-    ratio = {"ratio": ours / beside["polars_cpu_s_per_million"]} if beside else {}
     return {
-        "rows": [rows, TIMES * rows],
+        "rows": [found["rows"] for found in sizes],
         "memory_ratio_20x": large["peak_mb"] / small["peak_mb"],
         "peak_memory_mb": large["peak_mb"],
-        "peak_memory_mb_small": small["peak_mb"],
-        "rows_per_s": TIMES * rows / large["seconds"],
-        "cpu_s_per_million": ours,
+        "rows_per_s": large["rows"] / large["seconds"],
+        "cpu_s_per_million": large["cpu_s"] / large["rows"] * 1e6,
         **beside,
-        **ratio,
-        "lost_rows": lost + small["lost"] + large["lost"],
+        "lost_rows": lost + sum(found["lost"] for found in sizes),
         "engines": engines,
+        "sizes": sizes,
     }
+
+
+def size_mb(folder: Path) -> float:
+    """Bytes of all files, in MB; those that go while it looks count nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total / 1e6
 
 
 def write_log(rows: int, folder: Path) -> Path:
@@ -132,14 +143,16 @@ def preprocess(log: Path, output: Path, rows: int, *flags: str) -> dict:
     """Preprocess a log, in a process of its own."""
     command = [sys.executable, "-m", "steadyrank", "preprocess", "--config", str(CONFIG)]
     command += ["--data", str(log), "--output", str(output)]
-    done = watched([*command, *(["--", *flags] if flags else [])])
+    done = watched([*command, *(["--", *flags] if flags else [])], output)
     counts = json.loads((output / "manifest.json").read_text(encoding="utf-8"))["rows"]
     kept = counts["written"] + counts["duplicates"] + sum(counts["rejected"].values())
     show(" ".join(flags) or "one process", rows, done)
     return {
+        "rows": rows,
         "seconds": done.seconds,
         "cpu_s": done.cpu_s,
         "peak_mb": done.peak_mb,
+        "spilled_mb": done.spilled_mb,
         "lost": rows - kept,
     }
 
@@ -150,17 +163,26 @@ def show(name: str, rows: int, done: Run) -> None:
     print(f"{rows:12,} rows {took}  {name}", flush=True)
 
 
-def watched(command: list[str]) -> Run:
+def watched(command: list[str], output: Path | None = None) -> Run:
     """Run a command to its end.
+
+    Args:
+        command: What is run.
+        output: Where preprocessing writes, if that is what it does.
 
     Raises:
         subprocess.CalledProcessError: It failed.
     """
-    start, before, peak = time.perf_counter(), os.times(), 0
+    start, before, peak, spilled = time.perf_counter(), os.times(), 0, 0.0
+    looks = 0
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, cwd=ROOT, stdout=said)
         while process.poll() is None:
             peak = max(peak, sum(map(resident_kb, tree_of(process.pid))))
+            looks += 1
+            if output and looks % LOOKS == 0:
+                found = output.parent.glob(f".{output.name}.partial-*/spill")
+                spilled = max(spilled, sum(map(size_mb, found)))
             time.sleep(1 / LOOKS)
         seconds, after = time.perf_counter() - start, os.times()
         if process.returncode:
@@ -169,7 +191,7 @@ def watched(command: list[str]) -> Run:
         text = said.read()
     cpu = after.children_user + after.children_system
     cpu -= before.children_user + before.children_system
-    return Run(seconds, cpu, peak / 1024, text)
+    return Run(seconds, cpu, peak / 1024, spilled, text)
 
 
 def tree_of(pid: int) -> list[int]:
@@ -193,33 +215,26 @@ def resident_kb(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
 
 
-def polars_beside(folder: Path, python: str, rows: int) -> dict:
+def polars_beside(folder: Path, log: Path, python: str, ours: dict) -> dict:
     """CPU seconds of the Polars script; its rows and vocabularies must be ours."""
-    log = write_log(rows, folder)
     spec = folder / "spec.json"
     spec.write_text(json.dumps(spec_of(log, folder / "polars")), encoding="utf-8")
     done = watched([python, "-m", "benchmarks.polars_preprocess", str(spec)])
-    found = json.loads(done.said.splitlines()[-1])
-    ours = folder / "ours"
-    preprocess(log, ours, rows)
-    manifest = json.loads((ours / "manifest.json").read_text(encoding="utf-8"))
+    found, output = json.loads(done.said.splitlines()[-1]), folder / "out"
+    manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
     splits = {name: split["rows"] for name, split in manifest["splits"].items()}
     sizes = {
-        name: len((ours / "vocab" / f"{name}.txt").read_bytes().splitlines())
+        name: len((output / "vocab" / f"{name}.txt").read_bytes().splitlines())
         for name in found["vocabularies"]
     }
     if (splits, sizes) != (found["rows"], found["vocabularies"]):
         raise RuntimeError(f"not the same work: {splits}, {sizes} and {found}")
-    for path in (ours, log, folder / "polars"):
-        shutil.rmtree(path)
-    print(
-        f"Polars {rows:12,} rows {done.cpu_s:7.1f} CPU s {done.peak_mb:7,.0f} MB",
-        flush=True,
-    )
+    shutil.rmtree(folder / "polars")
+    show("Polars", ours["rows"], done)
     return {
-        "polars_cpu_s_per_million": done.cpu_s / (rows / 1e6),
+        "polars_cpu_s_per_million": done.cpu_s / ours["rows"] * 1e6,
         "polars_peak_memory_mb": done.peak_mb,
-        "polars_rows": rows,
+        "ratio": ours["cpu_s"] / done.cpu_s,
     }
 
 

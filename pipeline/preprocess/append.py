@@ -191,7 +191,7 @@ def learn(
         for f in schema.features
         if f.kind != "numeric"
     }
-    learned = vocab.learn(analysis, plan, counted, folder, old)
+    learned = vocab.learn(analysis, plan, counted, folder, old=old)
     features = [
         dataclasses.replace(was, vocabulary_size=now.vocabulary_size)
         for was, now in zip(schema.features, learned.features, strict=True)

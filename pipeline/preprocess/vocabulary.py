@@ -169,6 +169,7 @@ def learn(
     plan: Plan,
     counted: Mapping[str, Counted],
     folder: str,
+    *,
     old: Mapping[str, pa.Array] | None = None,
 ) -> Learned:
     """Fix vocabularies, standardisation and buckets.
@@ -186,7 +187,7 @@ def learn(
         if feature.kind != "numeric":
             least, kept = plan.config.owner(item).min_count, (old or {}).get(feature.name)
             seen = counted[feature.name]
-            known, summary = known_values(seen, least, feature.raw, folder, kept)
+            known, summary = known_values(seen, least, feature.raw, folder, old=kept)
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
         else:
@@ -280,6 +281,7 @@ def known_values(
     min_count: int,
     raw: str,
     folder: str,
+    *,
     old: pa.Array | None = None,
 ) -> tuple[Known, dict]:
     """Values seen often enough, the most frequent first, ties by value; after old ones.

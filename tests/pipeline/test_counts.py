@@ -158,7 +158,7 @@ def test_values_that_are_seen_too_seldom_or_break_a_line_are_not_known(
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 2)
     values = ["x", "x", "x", "y", "y", "n\nl", "n\nl", "z", "z", "q"]
     found = add_up([pa.array(values)], "string", tmp_path)
-    new, said = known_values(found, 2, "string", str(tmp_path), pa.array(["z", "old"]))
+    new, said = known_values(found, 2, "string", str(tmp_path), old=pa.array(["z", "old"]))
     assert [v for a in new.arrays() for v in a.to_pylist()] == ["z", "old", "x", "y"]
     assert said == {
         "values_seen": 10,

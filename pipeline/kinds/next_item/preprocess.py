@@ -181,7 +181,7 @@ def learn(_, counted: Mapping[str, Counted], plan: SequencePlan, folder: str) ->
     least = sequences.min_count
     before = base and SequenceSet.read_schema(base)
     old = before and vocab.read_values(base, ITEM, before.raw)
-    known, statistics = vocab.known_values(counted[ITEM], least, plan.item, folder, old)
+    known, statistics = vocab.known_values(counted[ITEM], least, plan.item, folder, old=old)
     schema = SequenceSchema(len(known), plan.item, sequences.length)
     schema = seal(schema, lambda _: known.lines(), before)
     return Learned(known, statistics, schema)
