@@ -12,6 +12,8 @@ from steadyrank.pipeline.gates.rules import HOLD, PASS, REFUSE, Ruling
 FEW_STEPS = 300  # of training, in which hardly any model learns much
 FEWEST_ROWS = 30  # of the scarcer class, below which a task is told of, not judged
 FINITE, LEARNED, ROWS, SERVED = "finite", "learned", "rows", "served"
+STEPS = "steps"
+FEWEST_STEPS = 10  # of training: in fewer no divergence can be told from a start
 MOST_APART = 0.01  # of a signature's answers from those that are judged; see ``skew``
 DEFINED = ("auc", "pr_auc", "log_loss", "normalized_entropy", "calibration")
 DEFINED_VALUES = ("mse", "rmse", "mae")
@@ -20,6 +22,7 @@ RULE_DEFINED = "every metric is a number"
 RULE_LEARNED = "better than always predicting the mean"
 RULE_SCORE = "rows have different scores"
 RULE_ROWS = "a task with rows that can tell"
+RULE_STEPS = f"at least {FEWEST_STEPS} steps of training"
 RULE_SERVED = f"every signature answers as the judged one, within {MOST_APART:g}"
 
 
@@ -30,7 +33,7 @@ def soundness_gates(metrics: Mapping) -> list[dict]:
         metrics: As ``metrics.json`` has them, with ``finite`` and ``learned``.
 
     Returns:
-        The results; of rows, signatures and the score only what does not pass.
+        The results; of rows, signatures, steps and the score only what does not pass.
     """
     return [
         *_finite(metrics),
@@ -38,6 +41,7 @@ def soundness_gates(metrics: Mapping) -> list[dict]:
         *_rows(metrics),
         *_served(metrics),
         *_score(metrics.get("finite") or {}),
+        *_steps(metrics),
         *_learned(metrics),
     ]
 
@@ -135,6 +139,21 @@ def _score(finite: Mapping) -> list[dict]:
         for place, tells in (finite.get("score_varies") or {}).items()
         if not tells and finite["rows"][place] > 1
     ]
+
+
+def _steps(metrics: Mapping) -> list[dict]:
+    """A HOLD of what was hardly trained; where no log says so, others refuse."""
+    found = metrics.get("divergence") or {}
+    steps = max(found.get("trained") or 0, found.get("steps") or 0)
+    if not steps or steps >= FEWEST_STEPS:
+        return []
+    held = result(STEPS, None, RULE_STEPS, steps, FEWEST_STEPS, Ruling(HOLD))
+    reason = (
+        f"training on {metrics.get('trained_on')} took {steps} steps, and in fewer than "
+        f"{FEWEST_STEPS} nothing can be told of its divergence: raise train.epochs, or "
+        "lower train.batch_size"
+    )
+    return [{**held, "reason": reason}]
 
 
 def _served(metrics: Mapping) -> list[dict]:

@@ -67,6 +67,7 @@ def sound():
     yield {"tasks": {"watch": {"kind": "regression", "rows": 9, "mse": math.inf}}}
     yield {"tasks": {"click": task | {"positives": 0}, "like": {"rows": 0}}}
     yield {"finite": finite | {"score_varies": {WHERE: False}}}
+    yield {"divergence": {"steps": 3}}
     for gap in (0.5, by_hand.NAN):
         yield {"skew": {"rows": 9, "signatures": {"candidates": gap}}}
     for change in (
@@ -148,6 +149,7 @@ def test_every_reason_names_its_metric_and_its_task(walked):
 def test_every_reason_names_the_rows_and_their_days(walked):
     places = {
         "divergence": (TRAINED,),
+        "steps": (TRAINED,),
         LEARNED: (HELD_OUT, WHERE),
         FINITE: (WHERE, HELD_OUT),
     }

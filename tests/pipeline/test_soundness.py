@@ -176,7 +176,15 @@ def test_what_learned_nothing_is_told_what_to_do(interval):
     )
     long = judged({"interval": interval}, divergence={"steps": 3000})
     assert "Train on more rows or for longer" in reasons(long)
-    assert "Train" not in judged(divergence={"steps": 3})["gates"][-1]["reason"]
+    assert "Train" not in judged(divergence={"steps": 30})["gates"][-1]["reason"]
+
+
+def test_fewer_than_ten_steps_are_held():
+    for steps, trained, verdict in ((9, 9, "HOLD"), (10, 10, "PASS"), (1, 10, "PASS")):
+        found = judged(divergence={"steps": steps, "trained": trained})
+        assert found["verdict"] == verdict
+    said = reasons(judged(divergence={"steps": 3}, trained_on="train (2024-03-01)"))
+    assert "training on train (2024-03-01) took 3 steps, and in fewer than 10" in said
 
 
 def test_one_task_that_learned_is_enough_unless_another_is_worse_than_its_mean():
