@@ -80,6 +80,8 @@ def _predictions(base: Base) -> Iterator[Case]:
         "every task is its mean, but in one row", partial(base.judge, answers(_but_ones))
     )
     yield Case("a score of 0 in all rows", partial(base.judge, answers(_no_score)))
+    case = partial(base.judge, answers(_score_turned))
+    yield Case("score upside down", case, "score orders each user's rows")
     for signature in served:
         change = answers(_no_score, signature)
         word = f"a score of 0 in all rows of signature {signature}"
@@ -107,6 +109,10 @@ def _but_ones(found: dict) -> dict:
     """The mean of each task, which one row alone does not have."""
     return {n: np.append(v[:1], np.full(len(v) - 1, v.mean())).astype(v.dtype)
             for n, v in found.items()}  # fmt: skip
+
+
+def _score_turned(found: dict) -> dict:
+    return {**found, "score": -found["score"]}
 
 
 def _no_score(found: dict) -> dict:
@@ -278,6 +284,9 @@ def _formulas(base: Base) -> Iterator[Case]:
     for score in ("(is_click - is_click) / (long_view - long_view)", "1 / (is_click * 0)",
                   "(0 - is_click) ** 0.5", "is_click * 1e38 * 1e38"):  # fmt: skip
         yield Case(f"score {score}", partial(_exported, base, score))
+    turned = partial(_exported, base, "1 - is_click * long_view")
+    said = "score orders each user's rows"
+    yield Case("score 1 - is_click * long_view", turned, said)
 
 
 def _exported(base: Base, score: str) -> dict:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from steadyrank.pipeline.gates.result import is_number, missing, result, simple
 from steadyrank.pipeline.gates.rules import HOLD, PASS, REFUSE, Ruling
 
+CHANCE = 0.5  # of a GAUC
 FEW_STEPS = 300  # of training, in which hardly any model learns much
 FEWEST_ROWS = 30  # of the scarcer class, below which a task is told of, not judged
 FINITE, LEARNED, ROWS, SERVED = "finite", "learned", "rows", "served"
@@ -21,6 +22,7 @@ RULE_FINITE = "every prediction is a number"
 RULE_DEFINED = "every metric is a number"
 RULE_LEARNED = "better than always predicting the mean"
 RULE_SCORE = "rows have different scores"
+RULE_ORDER = "the score is not told to be against all tasks"
 RULE_ROWS = "a task with rows that can tell"
 RULE_STEPS = f"at least {FEWEST_STEPS} steps of training"
 RULE_SERVED = f"every signature answers as the judged one, within {MOST_APART:g}"
@@ -40,7 +42,7 @@ def soundness_gates(metrics: Mapping) -> list[dict]:
         *_defined(metrics),
         *_rows(metrics),
         *_served(metrics),
-        *_score(metrics.get("finite") or {}),
+        *_score(metrics),
         *_steps(metrics),
         *_learned(metrics),
     ]
@@ -132,13 +134,38 @@ def _lacking(task: str, found: Mapping) -> str:
     return f"all {rows:,} rows of {task} are {kind}"
 
 
-def _score(finite: Mapping) -> list[dict]:
-    """A refusal of a score that ranks nothing; of one row nothing can be said."""
-    return [
+def _score(metrics: Mapping) -> list[dict]:
+    """A refusal of a score that ranks nothing, or everything upside down."""
+    finite = metrics.get("finite") or {}
+    results = [
         missing(LEARNED, "score", RULE_SCORE, f"score is the same for all rows of {place}")
         for place, tells in (finite.get("score_varies") or {}).items()
-        if not tells and finite["rows"][place] > 1
+        if not tells and finite["rows"][place] > 1  # of one row nothing can be said
     ]
+    return results + _upside_down(metrics)
+
+
+def _upside_down(metrics: Mapping) -> list[dict]:
+    """Where each user's rows are ordered against some task, and for the sake of none.
+
+    A score may well stand against a task, such as a complaint, if it is for another.
+    """
+    by_task = {
+        task: (found["score_gauc"], found["intervals"]["score_gauc"])
+        for task, found in (metrics.get("tasks") or {}).items()
+        if (found.get("intervals") or {}).get("score_gauc")
+    }
+    against = [(t, *of) for t, of in by_task.items() if of[1][1] < CHANCE]
+    if not against or any(of[1][0] > CHANCE for of in by_task.values()):
+        return []
+    task, value, (low, high) = against[0]
+    said = simple(LEARNED, "score", RULE_ORDER, value, CHANCE, False)
+    reason = (
+        f"score orders each user's rows of {metrics.get('where')} against {task} and for "
+        f"the sake of no task: the GAUC of {task} under it is {value:.4f} (95 % interval "
+        f"{low:.4f} to {high:.4f}), below the {CHANCE:g} of chance. Look at the formula"
+    )
+    return [{**said, "reason": reason}]
 
 
 def _steps(metrics: Mapping) -> list[dict]:

@@ -67,6 +67,8 @@ def sound():
     yield {"tasks": {"watch": {"kind": "regression", "rows": 9, "mse": math.inf}}}
     yield {"tasks": {"click": task | {"positives": 0}, "like": {"rows": 0}}}
     yield {"finite": finite | {"score_varies": {WHERE: False}}}
+    order = {"score_gauc": 0.4, "intervals": {"score_gauc": [0.3, 0.45]}}
+    yield {"tasks": {"click": task | order}}
     yield {"divergence": {"steps": 3}}
     for gap in (0.5, by_hand.NAN):
         yield {"skew": {"rows": 9, "signatures": {"candidates": gap}}}

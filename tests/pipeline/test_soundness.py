@@ -141,6 +141,30 @@ def test_a_score_that_ranks_nothing_refuses():
     assert not varies(np.full(9, 0.1)) and varies(np.array([0.1, 0.1001]))
 
 
+@pytest.mark.parametrize(
+    ("click", "like", "verdict"),
+    [
+        ([0.40, 0.48], [0.3, 0.7], "REFUSE"),
+        ([0.40, 0.48], [0.45, 0.49], "REFUSE"),
+        ([0.40, 0.48], [0.51, 0.6], "PASS"),  # against a complaint, say
+        ([0.40, 0.51], [0.3, 0.7], "PASS"),
+        ([0.40, 0.48], None, "REFUSE"),
+        (None, None, "PASS"),
+    ],
+)
+def test_a_score_that_is_against_all_tasks_refuses(click, like, verdict):
+    def found(interval):
+        intervals = {} if interval is None else {"score_gauc": interval}
+        task = {**SOUND["tasks"]["click"], "score_gauc": 0.44, "intervals": intervals}
+        return task
+
+    said = judged(tasks={"click": found(click), "like": found(like)}, where=PLACE)
+    assert said["verdict"] == verdict
+    if verdict == "REFUSE":
+        assert f"score orders each user's rows of {PLACE} against click" in reasons(said)
+        assert "0.4400 (95 % interval 0.4000 to 0.4800)" in reasons(said)
+
+
 def test_what_is_served_must_be_what_was_judged():
     def skew(gap):
         return {"rows": 9, "signatures": {"serving_default": 0.0, "candidates": gap}}
