@@ -44,10 +44,10 @@ def gated(base: Base) -> Iterator[Case]:
         yield Case(f"{name} constant at serving", partial(judge, change), apart)
     for name in MATTER:
         moved = partial(_moved_rows, base, judge, name)
-        yield Case(f"{name}: vectors moved by one, for every signature", moved, " of is_")
+        yield Case(f"{name}: vectors moved by one, for every signature", moved, "AUC of ")
         change = inputs(partial(_constant, name))
         yield Case(
-            f"{name} constant for every signature", partial(judge, change), " of is_"
+            f"{name} constant for every signature", partial(judge, change), "AUC of "
         )
     for name in NUMBERS:
         for word, factor in (("1000", 1000.0), ("0.001", 0.001)):
