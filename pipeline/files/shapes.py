@@ -267,6 +267,9 @@ class Card(Document):
     schema_: Plain = Field(alias="schema")
     config: CardConfig
     training: Training
+    kind: str = ""
+    signatures: list[str] = []
+    content: str = ""
 
 
 class Gate(Document):

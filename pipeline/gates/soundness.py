@@ -159,7 +159,7 @@ def _upside_down(metrics: Mapping) -> list[dict]:
     if not against or any(of[1][0] > CHANCE for of in by_task.values()):
         return []
     task, value, (low, high) = against[0]
-    said = simple(LEARNED, "score", RULE_ORDER, value, CHANCE, False)
+    said = simple(LEARNED, "score", RULE_ORDER, value, limit=CHANCE, passed=False)
     reason = (
         f"score orders each user's rows of {metrics.get('where')} against {task} and for "
         f"the sake of no task: the GAUC of {task} under it is {value:.4f} (95 % interval "
@@ -174,7 +174,7 @@ def _steps(metrics: Mapping) -> list[dict]:
     steps = max(found.get("trained") or 0, found.get("steps") or 0)
     if not steps or steps >= FEWEST_STEPS:
         return []
-    held = result(STEPS, None, RULE_STEPS, steps, FEWEST_STEPS, Ruling(HOLD))
+    held = result(STEPS, None, RULE_STEPS, steps, limit=FEWEST_STEPS, ruling=Ruling(HOLD))
     reason = (
         f"training on {metrics.get('trained_on')} took {steps} steps, and in fewer than "
         f"{FEWEST_STEPS} nothing can be told of its divergence: raise train.epochs, or "

@@ -111,7 +111,8 @@ def card(folder, kind="ranking", **changes):
     extra.mkdir(parents=True, exist_ok=True)
     (folder / "1" / "saved_model.pb").touch()
     schema = Schema((), (Task("click"),), "click", (), False)
-    found = {"kind": kind, "schema": schema.to_dict(), "config": {}} | changes
+    found = {"kind": kind, "schema": schema.to_dict(), "config": {}}
+    found |= {"training": {"steps": 1}} | changes
     (extra / "card.json").write_text(json.dumps(found))
     return folder
 
