@@ -112,7 +112,7 @@ def card(folder, kind="ranking", **changes):
     (folder / "1" / "saved_model.pb").touch()
     schema = Schema((), (Task("click"),), "click", (), False)
     found = {"kind": kind, "schema": schema.to_dict(), "config": {}}
-    found |= {"training": {"steps": 1}} | changes
+    found |= {"training": {"steps": 1, "versions": {}}} | changes
     (extra / "card.json").write_text(json.dumps(found))
     return folder
 
