@@ -65,7 +65,9 @@ JOBS = {
     "next_item": Job(
         "sequence_cl.yaml",
         "movielens_small",
-        quick=("train.phases=[{blocks: 1, steps: 40}, {blocks: 2, steps: 40}]",),
+        quick=(
+            "train.phases=[{blocks: 1, steps: 40}, {blocks: 2, grow: unchanged, steps: 40}]",
+        ),
     ),
 }
 
