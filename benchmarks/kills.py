@@ -8,7 +8,7 @@ so many new checkpoints, and goes on with ``--resume``; a checkpoint is taken ev
 and each kill comes at another moment after one.
 
 The last line is JSON: ``kills``, after which steps they came, how many ``checkpoints``
-were compared, and ``equal``.  Exit status 1: a tensor differs.
+were compared (of each folder the newest), and ``equal``.  Exit status 1: a tensor differs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from benchmarks.parts import ROOT
-from benchmarks.same_results import DATA, JOBS, files_of, same_tensors
+from benchmarks.same_results import DATA, JOBS, same_tensors
 
 EVERY = "train.checkpoint_every=7"
 
@@ -47,6 +47,15 @@ def checkpoints_of(output: Path) -> set:
         except FileNotFoundError:  # it was the oldest
             pass
     return found
+
+
+def newest_of(trained: Path) -> dict[str, Path]:
+    """Of each folder of weights, or checkpoints, the newest: kills shift their numbers."""
+    found: dict[str, Path] = {}
+    paths = trained.rglob("*.index")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+        found[str(path.parent.relative_to(trained))] = path
+    return dict(sorted(found.items()))
 
 
 def kill_after_a_checkpoint(words: list[str], output: Path, wait: float) -> int | None:
@@ -94,18 +103,16 @@ def main(arguments: list[str] | None = None) -> None:
             killed.append(at)
             print(f"killed after step {at}", flush=True)
         subprocess.run(command(*train, output, "--resume"), check=True)
-        names = files_of(folder / "whole", "**/*.index")
-        if names != files_of(output, "**/*.index"):
-            raise SystemExit(
-                f"Checkpoints of one alone: {names ^ files_of(output, '**/*.index')}"
-            )
+        whole, again = newest_of(folder / "whole"), newest_of(output)
+        if [*whole] != [*again]:
+            raise SystemExit(f"Folders of one alone: {sorted({*whole} ^ {*again})}")
         unlike = [
             f"{name}: {tensor}"
-            for name in sorted(names)
-            for tensor in same_tensors(folder / "whole" / name, output / name)
+            for name in whole
+            for tensor in same_tensors(whole[name], again[name])
         ]
     result = {"job": options.job, "kills": len(killed), "after_steps": killed}
-    result |= {"checkpoints": len(names), "equal": not unlike, "different": unlike[:9]}
+    result |= {"checkpoints": len(whole), "equal": not unlike, "different": unlike[:9]}
     print(json.dumps(result))
     sys.exit(bool(unlike))
 

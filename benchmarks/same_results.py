@@ -66,7 +66,8 @@ JOBS = {
         "sequence_cl.yaml",
         "movielens_small",
         quick=(
-            "train.phases=[{blocks: 1, steps: 40}, {blocks: 2, grow: unchanged, steps: 40}]",
+            "train.phases=[{blocks: 1, steps: 40}, "
+            "{blocks: 2, grow: unchanged, steps: 40}]",
         ),
     ),
 }

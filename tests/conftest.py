@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from steadyrank.pipeline.config import parse_config
 from tests.pipeline import tiny
+from tests.pipeline.read_keys import recorded
 
 _CPU = tf.config.list_physical_devices("CPU")[0]
 _DEVICE = tf.config.LogicalDeviceConfiguration()
@@ -91,25 +92,34 @@ def log_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def examples(config, log_folder):
+def ranking_keys_read():
+    """Keys of configs that the stages below read while they run."""
+    return set()
+
+
+@pytest.fixture(scope="session")
+def examples(config, log_folder, ranking_keys_read):
     from steadyrank.pipeline.kinds import preprocess
 
     output = log_folder.parent / "examples"
-    preprocess(config, log_folder, output)
+    with recorded(ranking_keys_read):
+        preprocess(config, log_folder, output)
     return output
 
 
 @pytest.fixture(scope="session")
-def trained(examples):
+def trained(examples, ranking_keys_read):
     from steadyrank.pipeline.kinds import train
 
     output, document = examples.parent / "train", tiny.config_document(**tiny.LONG_ENOUGH)
-    train(parse_config(document, "tiny.yaml"), examples, output)
+    with recorded(ranking_keys_read):
+        train(parse_config(document, "tiny.yaml"), examples, output)
     return output
 
 
 @pytest.fixture(scope="session")
-def exported(config, trained):
+def exported(config, trained, ranking_keys_read):
     from steadyrank.pipeline.kinds import export
 
-    return export(config, trained, trained.parent / "export")
+    with recorded(ranking_keys_read):
+        return export(config, trained, trained.parent / "export")

@@ -10,12 +10,13 @@ from steadyrank.pipeline.config.section import Section
 
 
 @contextlib.contextmanager
-def recorded():
+def recorded(found=None):
     """A set that fills with ``(section, key)``; what a section checks of itself is no use.
 
     A section that is turned into plain values (not into JSON, for a file) is read whole.
     """
-    found, plain = set(), Section.model_dump
+    found = set() if found is None else found
+    plain, before = Section.model_dump, Section.__dict__.get("__getattribute__")
 
     def look(self, name):
         if name in type(self).model_fields:
@@ -34,7 +35,10 @@ def recorded():
     try:
         yield found
     finally:
-        del Section.__getattribute__
+        if before is None:
+            del Section.__getattribute__
+        else:
+            Section.__getattribute__ = before
         Section.model_dump = plain
 
 
