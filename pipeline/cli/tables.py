@@ -40,8 +40,7 @@ def score_table(metrics: Mapping) -> Table | None:
 
 def _figures(title: str, results: Mapping, names: Mapping[str, str]) -> Table:
     """A task a row, a metric a column."""
-    frame = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
-    table = Table(title=title, padding=0, **frame)
+    table = _framed(title)
     table.add_column("task", no_wrap=True)
     for said in names.values():
         table.add_column(said, justify="right", overflow="fold")
@@ -68,7 +67,7 @@ def _with_interval(result: Mapping, name: str) -> str:
 def interval(bounds: Sequence[float], sign: str = "") -> str:
     """The bounds of an interval, as short as tells them apart."""
     digits = 3 if bounds[1] - bounds[0] >= 0.01 else 5
-    form = f"{sign},.0f" if max(map(abs, bounds)) >= 1000 else f"{sign}.{digits}f"
+    form = f"{sign},.0f" if max(map(abs, bounds)) >= 100 else f"{sign}.{digits}f"
     if sign:
         return " to ".join(format(bound, form) for bound in bounds)
     return "–".join(format(bound, form).removeprefix("0") for bound in bounds)
@@ -115,7 +114,7 @@ def difference(found: Mapping, digits: int = 4) -> str:
     value, bounds = found.get("difference"), found.get("interval")
     if value is None or value != value:
         return ""
-    said = f"{value:+.{digits}f}"
+    said = format(value, "+,.0f" if abs(value) >= 100 else f"+.{digits}f")
     if not bounds:
         return said
     return f"{said}{'*' * straddles(bounds, 0.0)}\n{interval(bounds, '+')}"
@@ -124,15 +123,26 @@ def difference(found: Mapping, digits: int = 4) -> str:
 TOLD = ("auc", "gauc", "rmse", "score_ndcg", "ndcg@10", "hr@20")  # the rest is on the page
 
 
-def differences_table(title: str, found: list[dict]) -> Table:
-    """Of ``compare``: what a run's figures are more than the first one's."""
-    table = _table(title, "task", "metric", "first", "other", "difference", "verdict")
+def differences_table(first: str, name: str, found: list[dict]) -> Table:
+    """Of ``compare``: how a run's figures differ from the first one's."""
+    table = _framed(f"{name} against {first}")
+    table.add_column("task", no_wrap=True)
+    table.add_column("metric")
+    for said in (first, name, "difference"):
+        table.add_column(escape(said), justify="right", overflow="fold")
+    table.add_column("verdict")
     for each in (each for each in found if each["metric"] in TOLD):
         cells = [cell(each["first"]), cell(each["other"]), difference(each)]
-        name = each["metric"].replace("_", " ")
-        table.add_row(escape(each["task"]), name, *cells, each["verdict"])
+        metric = each["metric"].replace("_", " ")
+        table.add_row(escape(each["task"]), metric, *cells, each["verdict"])
     table.caption = f"{INTERVALS}, paired; * not told from none"
     return table
+
+
+def _framed(title: str) -> Table:
+    """A table of many columns: without lines between them."""
+    frame = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+    return Table(title=escape(title), padding=0, **frame)
 
 
 MATTERING = 12  # of the features of a task, in the terminal; JSON and report have all

@@ -200,8 +200,8 @@ def _(result: api.CompareResult) -> None:
         say(said)
         found = result.differences[name]
         if found:
-            title = f"{name} against {result.runs[0]}"
-            terminal.console.print(tables.differences_table(title, found))
+            first = result.runs[0]
+            terminal.console.print(tables.differences_table(first, name, found))
     say(f"{len(result.runs)} runs in {result.output}")
 
 

@@ -75,17 +75,19 @@ def importance_of(
 def sample_rows(
     examples: ExampleSet, split: str, rows: int, features: Sequence[str]
 ) -> dict:
-    """Every k-th row of a split, so that all of its days are there.
+    """So many rows of a split, evenly spread, so that all of its days are there.
 
     Returns:
         ``labels``, ``masks`` and ``features`` by name, and ``groups`` or None.
     """
-    step, seen = max(1, -(-examples.rows(split) // rows)), 0
+    every, seen = examples.rows(split), 0
+    wanted_rows = min(rows, every)
     parts: list[list[dict]] = [[], [], [], []]
     with naming_damage(examples):
         for batch in evaluation_dataset(examples, split, BATCH_ROWS, extra=True):
             size = len(next(iter(batch[1].values())))
-            kept = np.arange(-seen % step, size, step)
+            numbers = np.arange(seen, seen + size + 1) * wanted_rows // every
+            kept = np.flatnonzero(np.diff(numbers))
             seen += size
             wanted = ({n: batch[0][n] for n in features}, *batch[1:])
             for part, columns in zip(parts, wanted, strict=True):

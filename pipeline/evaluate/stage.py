@@ -9,7 +9,7 @@ others.
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadyrank.pipeline.evaluate.margin import read_margin
@@ -21,6 +21,7 @@ from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.protocol import Kind, require
 from steadyrank.pipeline.metrics.samples import Samples
+from steadyrank.pipeline.metrics.uncertainty import SCORE, not_told
 from steadyrank.pipeline.raw_log.split import SPLITS
 from steadyrank.pipeline.report import write_report
 from steadyrank.pipeline.train.log import LOG_FILE, divergence_of, read_lines
@@ -102,6 +103,8 @@ def evaluate(
     }
     samples = metrics.pop("samples", Samples())
     verdict = {**kind.judge(metrics, gates), "forced": forced_record(force)}
+    if found := under_score(metrics["tasks"]):
+        verdict["under_score"] = found
     with publish(output, overwrite) as partial:
         samples.write(partial)
         write_json(partial / "metrics.json", metrics)
@@ -117,6 +120,21 @@ def evaluate(
             sections=kind.sections,
         )
     return {**verdict, "metrics": metrics}
+
+
+def under_score(tasks: Mapping[str, Mapping]) -> dict:
+    """What is served orders the rows so: task -> metric -> its value and 95 % interval."""
+    said: dict = {}
+    for task, found in tasks.items():
+        if found.get("score_gauc") is None:
+            continue
+        said[task] = {}
+        for name in SCORE:
+            interval = (found.get("intervals") or {}).get(name)
+            told = interval is not None and not not_told(found, name)
+            figure = {"value": found[name], "interval": interval, "told_from_chance": told}
+            said[task][name.removeprefix("score_")] = figure
+    return said
 
 
 def forced_record(reason: str | None) -> dict | None:

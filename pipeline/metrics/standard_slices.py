@@ -88,8 +88,8 @@ def measure_standard_slices(
     for name, rows in parts:
         entry: dict = {"name": name, "rows": len(rows)}
         if len(rows) < FEWEST_ROWS:
-            few = f"only {len(rows):,} rows" if len(rows) else "no row"
-            entry["why"] = f"{few}; {FEWEST_ROWS} are the fewest to measure"
+            few = f"only {len(rows):,} rows; {FEWEST_ROWS} are the fewest to measure"
+            entry["why"] = few if len(rows) else "there is none"
         elif len(rows) == model.rows:
             entry["why"] = "these are all rows"
         else:

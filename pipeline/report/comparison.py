@@ -86,7 +86,7 @@ def better_or_worse(runs: list[dict]) -> Markup:
         columns += [Column(run["name"]), Column("Difference"), Column("Verdict", False)]
         rows = [
             [each["task"], SHOWN.get(each["metric"], each["metric"])]
-            + [number(each["first"]), number(each["other"]), changed(each), word(each)]
+            + [large(each["first"]), large(each["other"]), changed(each), word(each)]
             for each in found
         ]
         parts.append(table(columns, rows))
@@ -103,9 +103,15 @@ DIFFERENCES = (
 
 def changed(found: dict) -> Markup:
     """A difference over its interval; marked where none is told."""
-    interval = found["interval"]
-    value = number(found["difference"], "+.4f")
-    return with_interval(value, interval, straddles(interval, 0.0), "+.4f")
+    interval, difference = found["interval"], found["difference"]
+    form = "+,.0f" if abs(difference) >= 100 else "+.4f"
+    marked = straddles(interval, 0.0)
+    return with_interval(number(difference, form), interval, marked, form)
+
+
+def large(value: float) -> Markup:
+    """A figure; one in a unit of its own with as many digits as one can use."""
+    return number(value, ",.0f" if abs(value) >= 1000 else ".4f")
 
 
 def word(found: dict) -> Markup:

@@ -207,6 +207,11 @@ def test_how_sure_it_is_and_what_matters_is_measured_without_being_asked(
         low, high = click["intervals"][name]
         assert low < click[name] < high, name
     assert metrics["score"] == "click * like"
+    verdict = json.loads((evaluation[0] / "verdict.json").read_text())
+    ndcg = verdict["under_score"]["click"]["ndcg"]
+    assert ndcg["value"] == click["score_ndcg"]
+    assert ndcg["interval"] == click["intervals"]["score_ndcg"]
+    assert "watch" not in verdict["under_score"]
     samples = read_samples(evaluation[0])
     assert set(figures) < set(samples.values["click"])
     error = np.std(samples.values["click"]["auc"], ddof=1)

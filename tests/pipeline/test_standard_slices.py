@@ -77,7 +77,7 @@ def test_all_rows_are_no_slice_and_none_is_said():
         model, None, ids, sunday, gates=Gates(), tasks=[Task("click")]
     )
     assert [part["why"] for part in found] == [
-        *["no row; 100 are the fewest to measure"] * 2, "these are all rows"
+        *["there is none"] * 2, "these are all rows"
     ]  # fmt: skip
 
 
