@@ -117,6 +117,11 @@ def _(result: api.TrainResult) -> None:
         f"{result.steps:,} steps, {result.epochs} epochs, best "
         f"{result.monitor} {value} on validation, in {result.output}"
     )
+    if result.summary.get("still_rising"):
+        say(
+            f"warning: {result.monitor} was highest at the last evaluation: more epochs "
+            "(train.epochs, with --resume) or higher rates may do better"
+        )
 
 
 @tell.register

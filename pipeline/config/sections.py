@@ -414,13 +414,16 @@ class TaskConfig(Section):
         return self
 
 
+RATES = {"adam": 1e-3, "adagrad": 0.2}  # of the dense weights, where none is given
+
+
 class DenseOptimizer(Section):
     """How the dense weights (everything but the embedding tables) are updated."""
 
-    optimizer: Literal["adagrad", "adam"] = "adagrad"
+    optimizer: Literal["adagrad", "adam"] = "adam"
     """Of the dense weights: all but the embedding tables."""
-    learning_rate: Positive = 0.2
-    """At `train.base_batch_size`, after the warm-up."""
+    learning_rate: Positive = RATES["adam"]
+    """At `train.base_batch_size`, after the warm-up; of adagrad 0.2, where none is given."""
     clip: Literal[
         "clippy",
         "clippy_unit",
@@ -441,6 +444,15 @@ class DenseOptimizer(Section):
     threshold: Positive | None = None
     """Of the other clips, which need it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rate(cls, value):
+        """Where none is given, the rate goes with the optimizer."""
+        if not isinstance(value, dict) or "learning_rate" in value:
+            return value
+        rate = RATES.get(value.get("optimizer"))
+        return value if rate is None else {**value, "learning_rate": rate}
+
     @model_validator(mode="after")
     def _threshold(self):
         needs = self.clip not in ("clippy", "clippy_unit", "none")
@@ -456,7 +468,7 @@ class RowOptimizer(Section):
 
     optimizer: Literal["adam", "adagrad", "row_wise_adagrad"] = "adam"
     """Of the embedding tables: all touch only the rows of the batch."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 2e-3
     """At `train.base_batch_size`."""
     clip: Literal["cowclip", "field", "global", "clippy", "none"] = "cowclip"
     """By id; or, for comparison, one factor for the rows of a field, or all; clippy: row by
@@ -482,9 +494,9 @@ class EmbeddingOptimizer(RowOptimizer):
 class Train(Section):
     """How long and how fast to train."""
 
-    epochs: Annotated[int, Field(ge=1)] = 1
-    """Passes over the training split, at most."""
-    batch_size: Annotated[int, Field(ge=1)] = 4096
+    epochs: Annotated[int, Field(ge=1)] = 20
+    """Passes over the training split, at most: `patience` ends it before."""
+    batch_size: Annotated[int, Field(ge=1)] = 1024
     """Rows of a step, over all replicas."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     """Of weights, order and draws: the same gives the same model."""
@@ -506,7 +518,7 @@ class Train(Section):
     """How the tasks' weights change in training, beside their own."""
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144
     """Rows that are mixed at once, within a window."""
-    patience: Annotated[int, Field(ge=0)] | None = None
+    patience: Annotated[int, Field(ge=0)] | None = 1
     """Epochs without gain, after which training ends; null: all epochs."""
     monitor: str = "mean_auc"
     """What is to gain on the validation split: mean_auc, or one task's name."""

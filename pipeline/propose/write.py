@@ -45,7 +45,7 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
     several = len(choice.labels) > 1
     trunk = "ple, levels: 1" if several else "dcn_v2"
     lines.append(f"model: {{trunk: {trunk}}}")
-    lines.append(f"train: {{epochs: 1, batch_size: {_batch(sample)}}}")
+    lines.append(f"train: {{batch_size: {_batch(sample)}}}")
     lines += ["gates:  # what a release must have; see docs/gates.md"]
     lines += ["  divergence: {max_micro: 0}", "  skew: {max_difference: 1.0e-5}"]
     return "\n".join(lines) + "\n"
@@ -53,7 +53,7 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
 
 def _batch(sample: Sample) -> int:
     """Some hundred steps of a small log, and the usual size of a large one."""
-    return int(2 ** np.clip(np.floor(np.log2(max(sample.log.rows, 1) / 100)), 6, 12))
+    return int(2 ** np.clip(np.floor(np.log2(max(sample.log.rows, 1) / 100)), 6, 10))
 
 
 def _split(choice: Choice) -> str:

@@ -131,10 +131,16 @@ class TrainingRun:
             "epochs": int(self.place["epoch"]),
             "steps": int(self.place["step"]),
             "best": float(self.best),
+            "still_rising": self._ended_at_its_best(),
             "parameters": parameter_counts(self.model),
             "divergence": self.detector.summary(),
             "rollbacks": len(self.rollbacks),
         }
+
+    def _ended_at_its_best(self) -> bool:
+        """Whether the last evaluation was the best of several: more may be to be had."""
+        more = int(self.place["epoch"]) > 1 or bool(self.phase.evaluate_every)
+        return more and int(self.place["stale"]) == 0 and bool(np.isfinite(self.best))
 
     def _goes_on(self) -> bool:
         phase, place = self.phase, {n: int(value) for n, value in self.place.items()}

@@ -153,6 +153,7 @@ def _summary(setting: Setting, ended: list[dict]) -> dict:
         "batch_size": setting.config.train.batch_size,
         "monitor": last["monitor"],
         "best": last["best"],
+        "still_rising": last.get("still_rising", False),
         "parameters": last["parameters"],
         "replicas": setting.strategy.num_replicas_in_sync,
         "divergence": merged([each["divergence"] for each in ended]),

@@ -60,11 +60,18 @@ CONFIG = {
         "expert_units": [8],
         "tower_units": [4],
     },
-    "train": {"batch_size": 64, "shuffle_rows": 128},
+    "train": {
+        "epochs": 1,
+        "patience": None,
+        "batch_size": 64,
+        "shuffle_rows": 128,
+        "dense": {"optimizer": "adagrad"},
+        "embedding": {"learning_rate": 1e-3},
+    },
 }
 LONG_ENOUGH = {  # to learn
     "train__epochs": 3,
-    "train__dense": {"learning_rate": 0.5},
+    "train__dense": {"optimizer": "adagrad", "learning_rate": 0.5},
     "train__embedding": {"learning_rate": 0.02},
 }
 RECENT = {"name": "recent", "kind": "categorical", "max_values": 3}
