@@ -153,6 +153,7 @@ def movielens(data: Path, folder: Path) -> dict:
             "join": [{"input": "movies.parquet", "on": "movieId"}],
             "time": "timestamp",
             "time_unit": "s",
+            "window": "180d",
             "split": {"validation": moments[0], "test": moments[1]},
             "group": "userId",
         },
