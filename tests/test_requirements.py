@@ -136,7 +136,7 @@ def test_what_tests_and_benchmarks_import_is_declared(declared):
     undeclared = {
         name: files
         for name, files in imported("tests", "benchmarks", "docker").items()
-        if name not in ("steadyrank", "tests", "benchmarks")
+        if name not in ("steadyrank", "tests", "benchmarks", "tools")
         and not distributions(name) & known
         and canonicalize_name(name) not in others
     }

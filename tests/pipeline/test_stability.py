@@ -180,7 +180,8 @@ def small():
         },
         train={
             "batch_size": 8,
-            "dense": {"learning_rate": 50.0},
+            "dense": {"optimizer": "adagrad", "learning_rate": 50.0},
+            "embedding": {"learning_rate": 1e-3},
             "task_weights": {"method": "decay", "gamma": {"like": 0.99}, "per": "step"},
         },
     )
@@ -267,7 +268,9 @@ def test_a_name_is_probed_once_and_the_config_goes_first(examples, tmp_path, mon
             return outcome(rate, 0.6, seed, method.name)
 
     monkeypatch.setattr("steadyrank.pipeline.studies.stability.Prober", Fake)
-    document = tiny.config_document(train__dense={"optimizer": "adagrad", "clip": "clippy_unit"})
+    document = tiny.config_document(
+        train__dense={"optimizer": "adagrad", "clip": "clippy_unit"}
+    )
     wanted = [method_of(text) for text in ("clippy_unit", "agc", "agc=0.01", "agc=0.02")]
     config, out = parse_config(document, "c"), tmp_path / "out"
     found = stability(config, examples, out, wanted)["methods"]

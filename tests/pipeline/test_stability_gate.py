@@ -83,10 +83,22 @@ def test_a_ladder_of_other_examples_is_refused(config, examples, exported, ladde
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"train__dense": {"optimizer": "adagrad", "clip": "none"}}, ("train.dense.clip", "'none'", "'clippy'")),
-        ({"train__dense": {"optimizer": "adagrad", "learning_rate": 0.7}}, ("dense.learning_rate", "0.7", "0.2")),
-        ({"train__dense": {"optimizer": "adagrad", "relative_threshold": 0.1}}, ("relative_threshold", "0.1")),
-        ({"train__embedding": {"learning_rate": 1e-3, "l2": 0.25}}, ("train.embedding.l2", "0.25", "0.0")),
+        (
+            {"train__dense": {"optimizer": "adagrad", "clip": "none"}},
+            ("train.dense.clip", "'none'", "'clippy'"),
+        ),
+        (
+            {"train__dense": {"optimizer": "adagrad", "learning_rate": 0.7}},
+            ("dense.learning_rate", "0.7", "0.2"),
+        ),
+        (
+            {"train__dense": {"optimizer": "adagrad", "relative_threshold": 0.1}},
+            ("relative_threshold", "0.1"),
+        ),
+        (
+            {"train__embedding": {"learning_rate": 1e-3, "l2": 0.25}},
+            ("train.embedding.l2", "0.25", "0.0"),
+        ),
         ({"train__batch_size": 77}, ("train.batch_size", "77")),
         ({"train__task_weights": {"method": "pcgrad"}}, ("task_weights", "'pcgrad'")),
         ({"model__tower_units": [3, 3]}, ("model.tower_units", "[3, 3]")),
