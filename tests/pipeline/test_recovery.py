@@ -149,8 +149,8 @@ def jumping(monkeypatch):
     """A rate that turns wild after twenty steps, the loss being known by then."""
     original = learner.compiled_model
 
-    def compiled(*arguments):
-        model = original(*arguments)
+    def compiled(*arguments, **named):
+        model = original(*arguments, **named)
         backoff_schedule = model.dense_optimizer._learning_rate
         steady = backoff_schedule.schedule
         backoff_schedule.schedule = lambda step: (
