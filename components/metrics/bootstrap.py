@@ -112,7 +112,8 @@ class Sums:
 
     def metrics(self, weights):
         """Name -> `[r]`, and `deciles` -> `[r, 10]`, under weights `[r, groups]`."""
-        sums = (weights.astype(float) @ self._columns).T
+        with np.errstate(invalid="ignore", over="ignore"):  # of outputs without bounds
+            sums = (weights.astype(float) @ self._columns).T
         rows, observed, predicted = sums[:3]
         end = 3 + 2 * DECILES
         with np.errstate(invalid="ignore", divide="ignore"):
