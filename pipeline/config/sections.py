@@ -423,7 +423,7 @@ class DenseOptimizer(Section):
     optimizer: Literal["adagrad", "adam"] = "adam"
     """Of the dense weights: all but the embedding tables."""
     learning_rate: Positive = RATES["adam"]
-    """At `train.base_batch_size`, after the warm-up; of adagrad 0.2, where none is given."""
+    """At `train.base_batch_size`, after the warm-up; of adagrad 0.2 where none is given."""
     clip: Literal[
         "clippy",
         "clippy_unit",
