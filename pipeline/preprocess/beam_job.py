@@ -23,7 +23,14 @@ import pyarrow.parquet as pq
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.preprocess import counts, known
 from steadyrank.pipeline.preprocess import vocabulary as vocab
-from steadyrank.pipeline.preprocess.blocks import Stored, from_bytes, to_bytes
+from steadyrank.pipeline.preprocess.blocks import (
+    Block,
+    BlockFile,
+    Stored,
+    groups_of,
+    read_block,
+    schema_of,
+)
 from steadyrank.pipeline.preprocess.engines import options_of
 from steadyrank.pipeline.preprocess.files import UNFINISHED, create_file
 from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool, trim
@@ -212,20 +219,24 @@ class Read(beam.DoFn):
 
     def process(self, load: Sequence[Piece]):
         counts: Counter = Counter()
-        with Spill(self.folder, self.spreads) as spill:
+        rejected: list[Block] = []
+        with Spill(self.folder, self.spreads) as spill, BlockFile(self.folder) as file:
             try:
                 for piece in load:
-                    yield from self._read(piece, spill, counts)
+                    rejected += map(file.append, self._read(piece, spill, counts))
             except (InputError, PassingError) as error:
                 failed = type(error).__name__, str(error)
                 yield beam.pvalue.TaggedOutput("failed", failed)
         trim()
         yield from spill.parts
+        for block in rejected:
+            yield beam.pvalue.TaggedOutput("rejected", block)
         for item in spill.wanted:
             yield beam.pvalue.TaggedOutput("wanted", item)
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
 
-    def _read(self, piece: Piece, spill: Spill, counts: Counter):
+    def _read(self, piece: Piece, spill: Spill, counts: Counter) -> Iterator[pa.Table]:
+        """Add the rows of a piece; those that are rejected are given."""
         for batch in piece.batches():
             malformed = batch.malformed
             lines = 0 if malformed is None else len(malformed)
@@ -234,12 +245,11 @@ class Read(beam.DoFn):
                 source = pa.array([piece.path] * lines)
                 malformed = malformed.append_column("source", source)
                 malformed = malformed.append_column("value", malformed["text"])
-                yield beam.pvalue.TaggedOutput("rejected", to_bytes(malformed))
+                yield malformed
             keyed, rejected, counted = self.key(batch, piece.path)
             counts.update(counted)
             counts["unkeyed"] += lines + sum(map(len, rejected))
-            for part in rejected:
-                yield beam.pvalue.TaggedOutput("rejected", to_bytes(part))
+            yield from rejected
             spill.add(keyed)
 
 
@@ -262,12 +272,17 @@ class MergeAnalyses(beam.CombineFn):
         return analyses if len(analyses) <= most else [vocab.merge(analyses)]
 
 
-def write_rejected(tables: Iterable[bytes], output: str) -> dict[str, int]:
+def write_rejected(blocks: Iterable[Block], output: str) -> dict[str, int]:
     """Write rejected rows into one Parquet file, and count them by reason."""
-    table = pa.concat_tables(map(from_bytes, tables), promote_options="default")
+    blocks = sorted(blocks)
     with create_file(f"{output}/rejected/rows.parquet") as file:
-        pq.write_table(table, file)
-    found = samples(table)
+        schema = pa.unify_schemas([schema_of(block) for block in blocks])
+        with pq.ParquetWriter(file, schema) as writer:
+            for some in groups_of(blocks):
+                tables = [schema.empty_table(), *map(read_block, some)]
+                table = pa.concat_tables(tables, promote_options="default")
+                writer.write_table(table.combine_chunks())
+    found = samples(map(read_block, blocks))
     with create_file(f"{output}/{SAMPLES}") as file:
         file.write(json.dumps(found, indent=1).encode())
     return {f"rejected/{reason}": sample["rows"] for reason, sample in found.items()}

@@ -6,7 +6,7 @@ once it is closed, so that a step that is tried again disturbs nothing that was 
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +60,31 @@ def read_block(block: Block, columns: Sequence[int] | None = None) -> pa.Table:
         file.seek(block.start)
         data = file.read_buffer(block.bytes)
         return pa.ipc.open_stream(data, options=options).read_all()
+
+
+def schema_of(block: Block) -> pa.Schema:
+    """Names and types of a block's columns."""
+    with pa.memory_map(block.path) as file:
+        file.seek(block.start)
+        return pa.ipc.open_stream(file.read_buffer(block.bytes)).schema
+
+
+def groups_of(blocks: Iterable[Block], rows: int = 0) -> Iterator[list[Block]]:
+    """Blocks that follow one another, together as many rows as are asked for.
+
+    Args:
+        blocks: In order.
+        rows: How many at least; 0: ``BLOCK_ROWS``.
+    """
+    held, found = [], 0
+    for block in blocks:
+        held.append(block)
+        found += block.rows
+        if found >= (rows or BLOCK_ROWS):
+            yield held
+            held, found = [], 0
+    if held:
+        yield held
 
 
 @dataclass(frozen=True)
@@ -129,19 +154,7 @@ class Store:
         self._held, self._rows = [held.slice(rows)], self._rows - rows
 
 
-def to_bytes(table: pa.Table) -> bytes:
-    """A table in Arrow's stream format."""
-    sink = pa.BufferOutputStream()
-    _write(table.combine_chunks(), sink)
-    return sink.getvalue().to_pybytes()
-
-
 def _write(table: pa.Table, sink: pa.NativeFile) -> None:
     fast = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=True)
     with pa.ipc.new_stream(sink, table.schema, options=fast) as writer:
         writer.write_table(table)
-
-
-def from_bytes(data: bytes) -> pa.Table:
-    """The table that ``to_bytes`` took."""
-    return pa.ipc.open_stream(data).read_all()

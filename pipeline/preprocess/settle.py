@@ -5,7 +5,7 @@ from collections import Counter
 import apache_beam as beam
 import pyarrow as pa
 
-from steadyrank.pipeline.preprocess.blocks import BlockFile, Store, to_bytes
+from steadyrank.pipeline.preprocess.blocks import BlockFile, Store
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
@@ -43,18 +43,19 @@ class Settle(beam.DoFn):
         found = Findings.of(known, data, data.time, self.plan.spelled)
         columns = () if key.startswith("train/") else raw_columns(self.plan)
         counts: Counter = Counter()
-        raw, rows = [], 0
-        with BlockFile(f"{self.output}/{SPILL}") as file:
+        raw, rows, rejected, folder = [], 0, [], f"{self.output}/{SPILL}"
+        with BlockFile(folder) as file, BlockFile(folder) as others:
             store = Store(file)
             for tables in gather(parts):
                 settled = settle_rows(tables, self.sides, self.plan, columns, found=found)
-                for table in settled.rejected:
-                    yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
+                rejected += map(others.append, settled.rejected)
                 counts.update(settled.counts)
                 store.add(settled.typed)
                 raw += [(table, rows + numbers) for table, numbers in settled.raw]
                 rows += len(settled.typed)
             typed = store.finish()
+        for block in rejected:
+            yield beam.pvalue.TaggedOutput("rejected", block)
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
         trim()
         if not rows:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,6 +14,11 @@ from steadyrank.pipeline.raw_log.formats import rows_are_lines
 
 PLACE = "__place"  # of a row: the number of its file, and of its line there
 LINE_BITS = 40
+VALUE, WHERE = ("reason", "value"), ("source", "line")
+TALLIED = pa.schema(
+    [(name, pa.string()) for name in (*VALUE, "source")] + [("line", pa.int64())]
+)
+VALUES = 100_000  # of rejected rows, that are counted at a time
 SHOWN = 60  # characters of a value, in a message
 GROUPED = r"^-?\d{1,3}([,.' \u00a0\u202f])\d{3}(\1\d{3})*([,.]\d+)?$"
 
@@ -79,30 +85,59 @@ def _texts(values: pa.Array) -> pa.Array:
     )
 
 
-def samples(table: pa.Table) -> dict[str, dict]:
+def samples(tables: Iterable[pa.Table]) -> dict[str, dict]:
     """Of each reason: how many rows, the first of them, and the commonest value.
 
+    Where there are more than ``VALUES`` values, a commonest that is none may be told.
+
     Args:
-        table: Rejected rows, and malformed lines with ``text`` as their value.
+        tables: Rejected rows, and malformed lines with ``text`` as their value.
 
     Returns:
         Reason -> ``rows``, ``source``, ``line``, ``value``, and ``common`` with its
         ``count``.
     """
-    table = table.select(["reason", "source", "line", "value"])
-    order = [("source", "ascending"), ("line", "ascending")]
-    table, found = table.sort_by(order), {}
-    for reason in pc.unique(table["reason"]).to_pylist():
-        rows = table.filter(pc.equal(table["reason"], reason))
-        counts = rows["value"].combine_chunks().value_counts()
-        most = int(np.argmax(counts.field("counts").to_numpy()))
+    held, left_out = [], Counter()
+    for table in tables:
+        one = pa.array(np.ones(len(table), np.int64))
+        table = table.select(TALLIED.names).cast(TALLIED).append_column("rows", one)
+        held.append(_tally([table]))
+        if len(held) > 1:
+            held = [_commonest(_tally(held), left_out)]
+    found = {}
+    for reason in pc.unique(held[0]["reason"]).to_pylist() if held else ():
+        rows = held[0].filter(pc.equal(held[0]["reason"], reason))
+        most = int(np.argmax(rows["rows"].to_numpy()))
         found[reason] = {
-            "rows": len(rows),
+            "rows": pc.sum(rows["rows"]).as_py() + left_out[reason],
             **{name: rows[name][0].as_py() for name in ("source", "line", "value")},
-            "common": counts.field("values")[most].as_py(),
-            "count": counts.field("counts")[most].as_py(),
+            "common": rows["value"][most].as_py(),
+            "count": rows["rows"][most].as_py(),
         }
     return found
+
+
+def _tally(tables: list[pa.Table]) -> pa.Table:
+    """Each reason and value once, with its rows and its first place, in their order."""
+    order = [(name, "ascending") for name in WHERE]
+    table = pa.concat_tables(tables).sort_by(order)
+    wanted = [("rows", "sum"), *((name, "first") for name in WHERE)]
+    grouped = table.group_by(list(VALUE), use_threads=False).aggregate(wanted)
+    named = grouped.rename_columns([*VALUE, "rows", *WHERE])
+    return named.select([*VALUE, *WHERE, "rows"]).sort_by(order)
+
+
+def _commonest(table: pa.Table, left_out: Counter) -> pa.Table:
+    """Some of many values: the commonest, and the first of each reason."""
+    if len(table) <= VALUES:
+        return table
+    rows, reasons = table["rows"].to_numpy(), table["reason"].to_pylist()
+    kept = np.zeros(len(table), bool)
+    kept[np.argsort(-rows, kind="stable")[:VALUES]] = True
+    kept[[reasons.index(reason) for reason in dict.fromkeys(reasons)]] = True
+    for reason, count in zip(np.array(reasons)[~kept], rows[~kept].tolist(), strict=True):
+        left_out[str(reason)] += count
+    return table.filter(pa.array(kept))
 
 
 def explained(reason: str, sample: dict | None) -> str:

@@ -76,11 +76,10 @@ class ScorePiece(beam.DoFn):
                     others.write(rows)
                     if sum(map(len, found)) < SAMPLED:
                         found.append(rows.select(["reason", "source", "line", "value"]))
-        shown = pa.concat_tables(found, promote_options="permissive") if found else None
         return {
             "path": piece.path,
             "counts": dict(counts),
-            "samples": samples(shown) if shown is not None else {},
+            "samples": samples(found),
         }
 
     def _batch(self, batch: Batch, path: str) -> tuple[pa.Table, list[pa.Table]]:

@@ -67,7 +67,7 @@ def settle(config, folder) -> Settled:
         rejected += bad
     seen = {}
     if rejected:
-        seen = samples(pa.concat_tables(rejected, promote_options="default"))
+        seen = samples(rejected)
     return Settled(
         pa.concat_tables(final) if final else pa.table({}),
         {reason: sample["rows"] for reason, sample in seen.items()},

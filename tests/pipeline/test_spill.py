@@ -48,9 +48,9 @@ def settled_groups(monkeypatch) -> list[int]:
 
     found, plain = [], settle.settle_rows
 
-    def counting(tables, *rest):
+    def counting(tables, *rest, **named):
         found.append(sum(map(len, tables)))
-        return plain(tables, *rest)
+        return plain(tables, *rest, **named)
 
     monkeypatch.setattr(settle, "settle_rows", counting)
     return found
@@ -171,6 +171,12 @@ def test_blocks_of_several_types_lie_in_one_file(tmp_path):
 
 def test_blocks_are_cut_as_records_are():
     assert blocks.BLOCK_ROWS % BLOCK_ROWS == 0
+
+
+def test_blocks_are_grouped_by_their_rows():
+    some = [Block("", number, 0, 4) for number in range(7)]
+    groups = [[block.start for block in group] for group in blocks.groups_of(some, 8)]
+    assert groups == [[0, 1], [2, 3], [4, 5], [6]]
 
 
 def test_nothing_to_write_leaves_no_file(tmp_path):

@@ -62,7 +62,6 @@ from steadyrank.pipeline.preprocess.blocks import (
     BlockFile,
     Store,
     Stored,
-    to_bytes,
 )
 from steadyrank.pipeline.preprocess.counts import Counted
 from steadyrank.pipeline.preprocess.files import create_checked, create_file
@@ -131,8 +130,10 @@ class Settle(beam.DoFn):
     def process(self, item, known: dict):
         shard, parts = item
         settled = settle_events([part.read() for part in parts], self.plan, known)
-        for table in settled.rejected:
-            yield beam.pvalue.TaggedOutput("rejected", to_bytes(table))
+        with BlockFile(f"{self.output}/{SPILL}") as file:
+            rejected = list(map(file.append, settled.rejected))
+        for block in rejected:
+            yield beam.pvalue.TaggedOutput("rejected", block)
         yield beam.pvalue.TaggedOutput("counts", dict(settled.counts))
         if self.plan.grows:
             kept, path = settled.histories, f"{HISTORIES}/{shard:05d}.parquet"
