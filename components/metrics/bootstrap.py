@@ -283,6 +283,14 @@ def scarcest(labels, groups=None):
     return min(len(np.unique(groups[positive])), len(np.unique(groups[~positive])))
 
 
+def mixed(labels, groups=None):
+    """Groups that hold rows of both classes: those alone tell how a group is ordered."""
+    groups, keys = number_groups(groups, len(labels))
+    positive = np.bincount(groups, np.asarray(labels) > 0.5, len(keys))
+    rows = np.bincount(groups, minlength=len(keys))
+    return int(((positive > 0) & (positive < rows)).sum())
+
+
 def standard_error(values):
     """Standard deviation over drawn samples, along the first axis; NaN are left out."""
     values = np.asarray(values, float)

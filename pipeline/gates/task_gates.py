@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from steadyrank.pipeline.gates.result import explain, is_number, missing, result
 from steadyrank.pipeline.gates.rules import HOLD, Ruling, at_least, at_most, between, worst
-from steadyrank.pipeline.metrics.uncertainty import CONFIDENCE, Estimate
+from steadyrank.pipeline.metrics.uncertainty import CONFIDENCE, Estimate, groups_of
 
 METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "score_gauc", "score_ndcg")
 UNDEFINED = "it was not measured, or is not defined"
@@ -221,4 +221,4 @@ def _estimate(metrics: Mapping, task: str, name: str) -> Estimate | dict:
     if not found.get("rows") or not is_number(value):
         return found
     error = (found.get("errors") or {}).get(name)
-    return Estimate(value, error, found.get("groups", 0), found["rows"])
+    return Estimate(value, error, groups_of(found, name), found["rows"])

@@ -21,6 +21,7 @@ from steadyrank.pipeline.metrics.uncertainty import (
     LOWER,
     difference_of,
     error_of,
+    groups_of,
     interval_of,
 )
 
@@ -140,7 +141,8 @@ def differences(
             values = first.get(metric), other.get(metric)
             if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
                 continue
-            groups, error = min(first.get("groups", 0), other.get("groups", 0)), None
+            groups = min(groups_of(first, metric), groups_of(other, metric))
+            error = None
             if paired and metric in ours and metric in theirs:
                 if len(ours[metric]) == len(theirs[metric]):
                     error = error_of(theirs[metric] - ours[metric], groups)

@@ -15,6 +15,7 @@ SCORE = ("score_gauc", "score_ndcg")  # of a task's rows under the served score
 RANKS = tuple(f"{name}@{k}" for k in (5, 10, 20) for name in ("mrr", "hr", "ndcg"))
 HIGHER = ("auc", "gauc", "pr_auc", *SCORE, *RANKS)  # of which more is better; LOWER: less
 LOWER = ("log_loss", "normalized_entropy", "rmse", "mse", "mae")
+WITHIN = ("gauc", *SCORE)  # to which only groups with both classes have something to say
 CHANCE = {"auc": 0.5, "gauc": 0.5, "score_gauc": 0.5, "normalized_entropy": 1.0}
 
 
@@ -142,17 +143,20 @@ def _add(result, base, label, outputs, *, group, score, settings: dict) -> dict:
     else:
         groups = len(bootstrap.number_groups(group, len(label))[1])
     deciles, result["groups"] = drawn.pop("deciles"), groups
+    if binary:
+        result["mixed_groups"] = bootstrap.mixed(label, group)
     chance = drawn.pop("score_ndcg_chance", None)
     known = {name: v for name, v in drawn.items() if result.get(name) is not None}
     _add_errors(result, known, 0)
     if base is not None:
-        base["groups"] = groups
+        base |= {n: result[n] for n in ("groups", "mixed_groups") if n in result}
         _add_errors(base, known, 1)
-        result["gain"] = _gains(result, base, known, groups)
+        result["gain"] = _gains(result, base, known)
     if chance is not None:
         lift = result["score_ndcg"] - result["score_ndcg_chance"]
-        error = error_of(drawn["score_ndcg"][0] - chance[0], groups)
-        result["over_chance"] = difference_of(lift, error, groups)
+        told = groups_of(result, "score_ndcg")
+        error = error_of(drawn["score_ndcg"][0] - chance[0], told)
+        result["over_chance"] = difference_of(lift, error, told)
     stands = np.where(label > 0.5, 1.0, 1 / settings["negative_rate"])
     result["deciles"] = _deciles(label, outputs[0], stands, deciles[0], groups=groups)
     return {name: values[0] for name, values in known.items()}
@@ -160,11 +164,12 @@ def _add(result, base, label, outputs, *, group, score, settings: dict) -> dict:
 
 def _add_errors(result: dict, drawn: Mapping, number: int) -> None:
     """A model's errors and intervals, by its number among those that were drawn."""
-    groups = result["groups"]
-    errors = {name: error_of(values[number], groups) for name, values in drawn.items()}
+    told = {name: groups_of(result, name) for name in drawn}
+    errors = {name: error_of(values[number], told[name]) for name, values in drawn.items()}
     result["errors"] = errors
     result["intervals"] = {
-        name: interval_of(result.get(name), error, groups) for name, error in errors.items()
+        name: interval_of(result.get(name), error, told[name])
+        for name, error in errors.items()
     }
 
 
@@ -182,15 +187,23 @@ def _add_reachable(result, label, truth, group, *, drawn, settings: dict) -> Non
         result["intervals"][name] = interval_of(result[name], error, groups)
 
 
-def _gains(result: dict, base: dict, drawn: dict, groups: int) -> dict:
+def groups_of(result: Mapping, name: str) -> int:
+    """How many groups tell about a metric of a task."""
+    if name in WITHIN and "mixed_groups" in result:
+        return result["mixed_groups"]
+    return result.get("groups", 0)
+
+
+def _gains(result: dict, base: dict, drawn: dict) -> dict:
     gains = {}
     for name in drawn.keys() & {*HIGHER, *LOWER}:
         sign = 1 if name in HIGHER else -1
         if base.get(name) is None:
             continue
         difference = sign * (result[name] - base[name])
-        error = error_of(drawn[name][0] - drawn[name][1], groups)
-        gains[name] = difference_of(difference, error, groups)
+        told = groups_of(result, name)
+        error = error_of(drawn[name][0] - drawn[name][1], told)
+        gains[name] = difference_of(difference, error, told)
     return gains
 
 

@@ -319,6 +319,17 @@ def test_an_upper_limit_is_judged_by_the_other_bound():
     assert "its lower bound at 95 % confidence, 0.3665, breaks" in gate["reason"]
 
 
+def test_what_is_measured_within_users_hangs_on_those_that_tell():
+    """Many users have a click, and few of them a row without one, too."""
+    within = {"gauc": 0.7, "errors": {"gauc": None, "auc": 0.001}, "mixed_groups": 5}
+    found = metrics()
+    found["tasks"]["click"] |= within
+    gates = {"gauc": {"click": {"min": 0.6}}, "confidence": 0.95}
+    (gate,) = judge(found, gates)["gates"]
+    assert gate["verdict"] == "HOLD" and "only 5 users" in gate["reason"]
+    assert judge(found, {**auc(min=0.7), "confidence": 0.95})["verdict"] == "PASS"
+
+
 SCORED = {"score_gauc": 0.7, "score_ndcg": 0.6}
 
 

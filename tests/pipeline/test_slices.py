@@ -117,6 +117,9 @@ def test_scatter_is_added_and_gains_are_positive_where_better():
     )
     click = ours["click"]
     assert click["groups"] > 80
+    both = [0 < label[groups == g].sum() < 6 for g in range(100)]
+    assert click["mixed_groups"] == sum(both) < 100
+    assert theirs["click"]["mixed_groups"] == sum(both)
     gain = click["gain"]
     assert set(gain) == {"auc", "gauc", "pr_auc", "log_loss", "normalized_entropy"}
     for name, found in gain.items():
