@@ -41,7 +41,8 @@ def checkpoints_of(output: Path) -> set:
     """The checkpoints of an interrupted run, and when they were taken."""
     partial = output.with_name(output.name + ".partial")
     found = set()
-    for path in partial.rglob("ckpt-*.index"):
+    folders = [partial / "checkpoints", *partial.glob("phases/*/checkpoints")]
+    for path in (path for folder in folders for path in folder.glob("ckpt-*.index")):
         try:
             found.add((str(path), path.stat().st_mtime_ns))
         except FileNotFoundError:  # it was the oldest
