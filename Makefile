@@ -4,6 +4,7 @@
 #   make test-install   the wheel, in an environment of its own, without constraints
 #   make bench-peers   beside other libraries, in an environment of theirs; ARGS=--quick
 #   make types   the type checker              make docs    the site, in build/site
+#   make sbom    what is installed, as a bill of materials: build/sbom.json
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -14,8 +15,9 @@ PEERS := .venv-peers
 PEERS_NEED := benchmarks/peers-requirements.txt
 DOCS := .venv-docs
 TYPES := .venv-types
+SBOM := .venv-sbom
 
-.PHONY: demo test test-install lint clean bench-peers docs types
+.PHONY: demo test test-install lint clean bench-peers docs types sbom
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -42,11 +44,17 @@ docs: $(DOCS)/ready
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
 	@echo "The site: $(CURDIR)/build/site/index.html"
 
+sbom: $(READY) $(SBOM)/ready
+	@mkdir -p build
+	$(SBOM)/bin/cyclonedx-py environment --output-reproducible --of JSON \
+	    -o build/sbom.json "$(CURDIR)/$(BIN)/python"
+	@echo "The bill of materials: $(CURDIR)/build/sbom.json"
+
 bench-peers: $(READY) $(PEERS)/ready
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(DOCS) $(TYPES) $(DEMO) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
+	rm -rf $(VENV) $(PEERS) $(DOCS) $(TYPES) $(SBOM) $(DEMO) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was installed from, or the install runs again.
@@ -54,6 +62,11 @@ $(READY): setup.py constraints.txt
 	@VENV="$(VENV)" sh tools/venv.sh
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test]"
 	@touch $(READY)
+
+$(SBOM)/ready:
+	@VENV="$(SBOM)" sh tools/venv.sh
+	$(SBOM)/bin/python -m pip install --disable-pip-version-check cyclonedx-bom==7.5.0
+	@touch $(SBOM)/ready
 
 $(PEERS)/ready: $(PEERS_NEED)
 	@VENV="$(PEERS)" sh tools/venv.sh

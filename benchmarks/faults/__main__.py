@@ -19,15 +19,18 @@ unless all survived.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from benchmarks.faults import disk as disks
 from benchmarks.faults import store as stores
@@ -67,16 +70,31 @@ class Bench:
 
     def __init__(self, folder: Path):
         self.folder, self.disk, self.store, self.count = folder, Disk(), Store(), 0
+        self._prepared: dict[Case, tuple[Path, dict]] = {}
 
     def fresh(self, case: Case) -> Path:
         """A new place, as the case wants it."""
+        if case not in self._prepared:
+            self._prepared[case] = self._prepare(case)
+        template, objects = self._prepared[case]
+        root = self._folder()
+        shutil.copytree(template, root, dirs_exist_ok=True)
+        self.store.objects = dict(objects)
+        return root
+
+    def _folder(self) -> Path:
         self.count += 1
         root = self.folder / str(self.count)
         (root / "tmp").mkdir(parents=True)
         tempfile.tempdir = str(root / "tmp")
-        self.store.objects.clear()
-        case.prepare(root)
         return root
+
+    def _prepare(self, case: Case) -> tuple[Path, dict]:
+        template = self._folder()
+        self.store.objects = {}
+        case.prepare(template)
+        shutil.rmtree(template / "tmp")
+        return template, dict(self.store.objects)
 
     def listed(self, root: Path) -> set[str]:
         """All names, versions without their numbers; locks stay, and so do claims."""
@@ -87,32 +105,25 @@ class Bench:
 
     def act(self, case: Case, root: Path, on_disk: dict, on_store: dict) -> int | None:
         """Do it with a fault; gives the exit status, None where the process died."""
-        before = set(os.listdir("/proc/self/fd"))
         try:
             with self.disk.watching(root, **on_disk), self.store.watching(**on_store):
                 case.act(root)
+                if self.store.dead:  # in a thread of boto3, which catches that
+                    raise Killed
         except Killed:
-            self._let_go(root, before)
+            _let_go(root)
             return None
         except InputError:
             return BAD_INPUT
         except PassingError:
             return PASSING
-        except Exception as error:
+        except Exception as error:  # as the command line does
             told = foreseen(error)
             if told is None:
+                traceback.print_exc()
                 return BROKEN
             return PASSING if isinstance(told, PassingError) else BAD_INPUT
         return 0
-
-    def _let_go(self, root: Path, before: set[str]) -> None:
-        """What the kernel does where a process died: its files and locks are closed."""
-        for name in set(os.listdir("/proc/self/fd")) - before:
-            try:
-                if os.readlink(f"/proc/self/fd/{name}").startswith(str(root)):
-                    os.close(int(name))
-            except OSError:
-                pass
 
     def undisturbed(self, case: Case) -> tuple:
         """Operations on the disk and the store; the states; the names that are left."""
@@ -175,6 +186,14 @@ class Bench:
         return sum(map(len, found[0])), tried
 
 
+def _let_go(root: Path) -> None:
+    """What the kernel does where a process died: its files and locks are closed."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith(f"{root}/"):
+                os.close(int(name))
+
+
 def table(tried: list[Try]) -> list[dict]:
     """A row for each stage and fault."""
     rows: dict[tuple, Counter] = {}
@@ -198,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     temporary = tempfile.gettempdir()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         bench = Bench(Path(folder).resolve())
-        with bench.store.served():
+        with bench.store.served(), mock.patch("os.fsync"):
             for case in [*LOCAL, *on_the_store(bench.store)]:
                 if options.only in f"{case.stage}: {case.name}":
                     count, found = bench.all_of(case)

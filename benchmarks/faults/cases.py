@@ -256,13 +256,14 @@ LOCAL = [
 # on the store
 
 
-def _sent(word: str) -> Callable[[Path], None]:
-    def act(root: Path) -> None:
-        if not (root / word).exists():
-            _make(root / word, word)
-        send(root / word, URL)
+def _to_replace(root: Path) -> None:
+    for word in ("old", "new"):
+        _make(root / word, word)
+    send(root / "old", URL)
 
-    return act
+
+def _send(root: Path) -> None:
+    send(root / "new", URL)
 
 
 def _fetched(root: Path) -> object:
@@ -289,7 +290,7 @@ def _staged(root: Path) -> None:
 
 def _read(root: Path) -> None:
     with Staging() as staging:
-        shutil.copytree(staging.read(URL), root / "got", dirs_exist_ok=True)
+        staging.read(URL).rename(root / "got")
 
 
 def _snapshot(root: Path) -> None:
@@ -371,8 +372,8 @@ def on_the_store(store: Store) -> list[Case]:
         Case(
             "store",
             "a folder is sent",
-            _sent("old"),
-            _sent("new"),
+            _to_replace,
+            _send,
             _fetched,
             half=_is_refused,
             **there,
@@ -380,7 +381,7 @@ def on_the_store(store: Store) -> list[Case]:
         Case(
             "store",
             "a stage's output",
-            _sent("old"),
+            _to_replace,
             _staged,
             _fetched,
             half=_is_refused,
@@ -389,7 +390,7 @@ def on_the_store(store: Store) -> list[Case]:
         Case(
             "store",
             "a folder is fetched",
-            _sent("old"),
+            _to_replace,
             _read,
             lambda r: _content(r / "got"),
             half=lambda f: True,
@@ -398,7 +399,7 @@ def on_the_store(store: Store) -> list[Case]:
         Case(
             "store",
             "a folder is removed",
-            _sent("old"),
+            _to_replace,
             lambda root: remove(URL),
             _fetched,
             half=_is_refused,

@@ -13,10 +13,21 @@ numbers are not used again.
 
 import contextlib
 import datetime
+import getpass
+import hashlib
+import json
+import os
 import shutil
+import socket
 from pathlib import Path
 
-from steadyrank.pipeline.export.card import EXTRA, find_version, versions_of
+from steadyrank.pipeline.export.card import (
+    CARD,
+    EXTRA,
+    find_version,
+    read_card,
+    versions_of,
+)
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import hash_folder, publish, read_json, write_json
@@ -179,7 +190,9 @@ def _entry(version: int, model: Path, metrics: dict, verdict: dict) -> dict:
     return {
         "version": version,
         "time": now.isoformat(timespec="seconds"),
+        "by": _who(),
         "model": original(model.absolute()),
+        **_made_with(model),
         "fingerprint": metrics.get("fingerprint"),
         "content": metrics["content"],
         "verdict": verdict["verdict"],
@@ -189,6 +202,25 @@ def _entry(version: int, model: Path, metrics: dict, verdict: dict) -> dict:
             for task, found in metrics["tasks"].items()
         },
     }
+
+
+def _who() -> str:
+    """The user and the machine that release, by the names that they have here."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no name for this number
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _made_with(model: Path) -> dict:
+    """The revision and the config that an export was made with, by its card."""
+    if not (model / EXTRA / CARD).exists():
+        return {}
+    card = read_card(model)
+    text = json.dumps(card["config"], sort_keys=True)
+    config = hashlib.sha256(text.encode()).hexdigest()
+    return {"git_revision": card.get("git_revision"), "config": config}
 
 
 def _entries(to: Path) -> list[dict]:

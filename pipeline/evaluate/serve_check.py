@@ -10,6 +10,7 @@ Then every signature is timed at some sizes.
 
 from pathlib import Path
 
+from steadyrank.pipeline.export.card import require_unchanged
 from steadyrank.pipeline.export.latency import signatures_of, timed
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.protocol import Kind
@@ -48,6 +49,7 @@ def serve_check(
     """
     examples = kind.open_examples(examples_path)
     export = kind.open_model(model_path, examples)
+    require_unchanged(export.path, export.card, "model")
     requests_of = kind.requests(export, examples, split)
     found = kind.skew(export, examples, split)
     gaps, call = found["signatures"], signatures_of(export.path)

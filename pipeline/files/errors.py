@@ -3,6 +3,7 @@
 import difflib
 import errno
 import os
+import re
 from collections.abc import Iterable
 
 
@@ -55,6 +56,22 @@ MENDABLE = {
     errno.EPERM,
     errno.EROFS,
 }
+PASSING = {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EHOSTUNREACH,
+    errno.EINTR,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
 NO_MEMORY = {"MemoryError", "ResourceExhaustedError"}  # of Python and Arrow, TensorFlow
 
 
@@ -72,10 +89,15 @@ def foreseen(error: Exception) -> InputError | PassingError | None:
             f"no memory left ({said or 'MemoryError'}). Give it more, or lower "
             "train.batch_size."
         )
-    if not isinstance(error, OSError) or not isinstance(error.errno, int):
+    if not isinstance(error, OSError):
         return None
-    if error.errno in MENDABLE:
-        return InputError(f"cannot use {_shortened(error.filename)}: {error.strerror}.")
+    code = error.errno
+    if found := re.search(r"\[Errno (\d+)\]", said):  # shutil tells of several
+        code = int(found[1])
+    if not isinstance(code, int):
+        return None
+    if code in MENDABLE:
+        return InputError(f"cannot use {_shortened(error.filename)}: {os.strerror(code)}.")
     return PassingError(f"the system failed: {said}. Try again, or look at the disk.")
 
 
@@ -119,7 +141,7 @@ def fault(message: str, cause: Exception) -> InputError | PassingError:
 
 def passes(cause: Exception) -> bool:
     """Whether what a file system raised may be gone at the next try."""
-    if no_space(cause):
+    if no_space(cause) or getattr(cause, "errno", None) in PASSING:
         return True
     parts = getattr(cause, "exception_details", None)  # of Beam, by file
     if isinstance(parts, dict):

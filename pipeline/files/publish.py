@@ -12,7 +12,7 @@ from pathlib import Path
 from steadyrank.pipeline.files.checksum import checksum_of
 from steadyrank.pipeline.files.documents import Document, parse
 from steadyrank.pipeline.files.durable import exchange, sync, sync_tree
-from steadyrank.pipeline.files.errors import InputError, no_space, unwritable
+from steadyrank.pipeline.files.errors import InputError, fault, no_space, unwritable
 from steadyrank.pipeline.files.scratch import scratch
 
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
@@ -205,5 +205,5 @@ def read_json(path: Path, whole: str, shape: type[Document] = Document) -> dict:
             f"{path.parent} is not {whole}, or not a whole one: {path.name} is missing."
         ) from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+        raise fault(f"{path} cannot be read: {error.strerror}.", error) from None
     return parse(text, shape, path)

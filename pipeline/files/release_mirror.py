@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from steadyrank.pipeline.files.documents import parse
 from steadyrank.pipeline.files.errors import PassingError
 from steadyrank.pipeline.files.object_store import (
     ABSENT,
@@ -18,6 +19,7 @@ from steadyrank.pipeline.files.object_store import (
     sizes,
     write_bytes_if,
 )
+from steadyrank.pipeline.files.shapes import Blessed
 from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.files.whole_folders import move, send
 
@@ -42,7 +44,9 @@ def mirrored(place: Url, local: Path) -> Iterator[Path]:
         if path.name.isdigit() and path.name not in before:
             _claim(place, path.name)
             send(path, place / path.name)
-    if not write_bytes_if(place / BLESSED, (local / BLESSED).read_bytes(), tag):
+    content = (local / BLESSED).read_bytes()
+    parse(content, Blessed, local / BLESSED)  # what is read by half names nothing
+    if not write_bytes_if(place / BLESSED, content, tag):
         raise PassingError(
             f"{place}: another release or rollback came first, and nothing was named. Try "
             "again."

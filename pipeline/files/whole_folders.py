@@ -96,13 +96,17 @@ def fetch(url: Url, folder: Path, takes: Callable[[str], bool] = lambda name: Tr
 def _require_size(url: Url, received: int, wanted: int) -> None:
     if received != wanted:
         raise PassingError(
-            f"{url} holds {wanted} bytes, and {received} came. It was replaced, or cut off "
-            "on its way: try again."
+            f"{url} must hold {wanted} bytes, and {received} came. It was replaced, or cut "
+            "off on its way: try again."
         )
 
 
 def send(folder: Path, url: Url) -> None:
-    """Copy a finished folder to a URL, the marker last; what was there is removed."""
+    """Copy a finished folder to a URL, the marker last; what was there is removed.
+
+    Raises:
+        PassingError: Less came than was sent.
+    """
     remove(url)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
@@ -110,6 +114,9 @@ def send(folder: Path, url: Url) -> None:
         with path.open("rb") as source:
             write_from(source, url / name)
     marker = {"bytes": {name: path.stat().st_size for name, path in names.items()}}
+    held = sizes(url)
+    for name, size in marker["bytes"].items():
+        _require_size(url / name, held.get(name, 0), size)
     write_bytes(url / MARKER, json.dumps(marker, indent=1).encode())
 
 

@@ -1,8 +1,10 @@
 """Releases: only what passed, whole, under the next number; and back again."""
 
 import errno
+import hashlib
 import json
 import shutil
+import socket
 
 import pytest
 
@@ -13,6 +15,9 @@ from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import hash_folder
 
+TRAINING = {"steps": 1, "versions": {}}
+CARD = {"schema": {}, "config": {"features": []}, "training": TRAINING}
+CARD |= {"git_revision": "0123abc"}
 TASKS = {"click": {"kind": "binary", "rows": 10, "auc": 0.7, "roc": {}}}
 
 
@@ -23,6 +28,7 @@ def model(tmp_path):
     for name in ("saved_model.pb", "variables/variables.index", "assets.extra/card.json"):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(f"content of {name}")
+    (path / "assets.extra/card.json").write_text(json.dumps(CARD))
     return path
 
 
@@ -59,6 +65,11 @@ def test_what_passed_is_copied_under_the_next_number(model, evaluated, tmp_path)
     assert extra == {"card.json", "metrics.json", "verdict.json"}
     assert blessed(to)["metrics"] == {"click": {"rows": 10, "auc": 0.7}}
     assert blessed(to)["fingerprint"] == "f"
+    by, machine = blessed(to)["by"].split("@")
+    assert by and machine == socket.gethostname()
+    config = json.dumps(CARD["config"], sort_keys=True).encode()
+    assert blessed(to)["config"] == hashlib.sha256(config).hexdigest()
+    assert blessed(to)["git_revision"] == "0123abc"
     (to / "7").mkdir()  # put there by other hands
     assert release(model, evaluated(), to)["version"] == 8
     assert [item["version"] for item in blessed(to)["releases"]] == [1, 8]
@@ -105,7 +116,7 @@ def test_an_evaluation_of_another_export_is_refused(model, evaluated, tmp_path, 
 
 def test_the_card_may_change_after_the_evaluation(model, evaluated, tmp_path):
     evaluation = evaluated()
-    (model / "assets.extra" / "card.json").write_text("more about it")
+    (model / "assets.extra" / "card.json").write_text(json.dumps({**CARD, "more": 1}))
     assert release(model, evaluation, tmp_path / "served")["version"] == 1
 
 

@@ -1,0 +1,104 @@
+"""The simulator of crashes notices what is not whole, and finds nothing where all is."""
+
+import contextlib
+import os
+import tempfile
+from unittest import mock
+
+import pytest
+
+from benchmarks.faults.__main__ import Bench, table
+from benchmarks.faults.cases import LOCAL, Case, on_the_store
+from steadyrank.pipeline.files.object_store import write_bytes_if
+from steadyrank.pipeline.files.urls import Url
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    before = tempfile.tempdir
+    found = Bench(tmp_path_factory.mktemp("bench").resolve())
+    with found.store.served(), mock.patch("os.fsync"):
+        yield found
+    tempfile.tempdir = before
+
+
+def _read(root):
+    return (root / "a").read_text() if (root / "a").exists() else None
+
+
+def _before(root):
+    (root / "a").write_text("before")
+
+
+def _case(act, **changes):
+    told = {"stage": "x", "name": "y", "prepare": _before, "act": act, "state": _read}
+    return Case(**{**told, **changes})
+
+
+def test_a_file_that_is_written_in_place_is_noticed(bench):
+    _, tried = bench.all_of(_case(lambda root: (root / "a").write_text("afterwards")))
+    lost = {one.fault for one in tried if one.lost}
+    assert "torn write" in lost and not any(one.leftovers for one in tried)
+
+
+def test_what_no_next_command_sweeps_is_noticed(bench):
+    def act(root):
+        name = root / f"a-{os.urandom(4).hex()}"
+        name.write_text("afterwards")
+        name.replace(root / "a")
+
+    _, tried = bench.all_of(_case(act))
+    assert not any(one.lost for one in tried)
+    assert {one.fault for one in tried if one.leftovers} >= {"dies", "torn write"}
+
+
+def test_a_fault_that_is_passed_over_in_silence_is_noticed(bench):
+    def act(root):
+        with contextlib.suppress(OSError):
+            (root / "b").write_text("afterwards")
+            (root / "b").replace(root / "a")
+
+    _, tried = bench.all_of(_case(act))
+    assert {"ENOSPC", "EIO"} <= {one.fault for one in tried if "success" in one.lost}
+
+
+def test_a_fault_that_ends_in_a_traceback_is_noticed(bench, capsys):
+    def act(root):
+        try:
+            (root / "b").write_text("afterwards")
+        except OSError:
+            raise KeyError("b") from None
+        (root / "b").replace(root / "a")
+
+    _, tried = bench.all_of(_case(act))
+    assert {one.status for one in tried if one.wrong_status} == {70}
+    assert "KeyError" in capsys.readouterr().err
+
+
+def test_an_answer_that_was_lost_and_is_taken_for_no_is_noticed(bench):
+    url = Url("s3://bucket/place/claims/1")
+
+    def act(root):
+        if not write_bytes_if(url, os.urandom(4), "*"):
+            raise FileExistsError(17, "claimed", "x")
+
+    def again(root):
+        """By another, who finds it taken."""
+
+    there = _case(act, state=lambda root: len(bench.store.objects), recover=again)
+    _, tried = bench.all_of(there)
+    assert [one.survived for one in tried if one.fault == "lost"] == [True]
+
+
+@pytest.mark.parametrize("number", [0, 1, 5])
+def test_nothing_is_lost_of_ours(bench, number):
+    count, tried = bench.all_of(LOCAL[number])
+    assert count >= 5 and len(tried) > 2 * count
+    assert not [one for one in tried if not one.survived]
+    assert sum(row["tried"] for row in table(tried)) == len(tried)
+
+
+def test_nothing_is_lost_on_a_store(bench):
+    for case in (on_the_store(bench.store)[number] for number in (3, 5)):
+        _, tried = bench.all_of(case)
+        assert not [one for one in tried if not one.survived], case.name
