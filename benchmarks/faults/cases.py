@@ -290,7 +290,9 @@ def _staged(root: Path) -> None:
 
 def _read(root: Path) -> None:
     with Staging() as staging:
-        staging.read(URL).rename(root / "got")
+        found = staging.read(URL)
+        shutil.rmtree(root / "got", ignore_errors=True)
+        found.rename(root / "got")
 
 
 def _snapshot(root: Path) -> None:
