@@ -84,6 +84,8 @@ def _moved(name: str, export, given: dict) -> dict:
 
 
 def _constant(name: str, given: dict) -> dict:
+    if name not in given:  # rows that are serialized stay as they are
+        return given
     return {**given, name: np.repeat(given[name][:1], len(given[name]), 0)}
 
 
