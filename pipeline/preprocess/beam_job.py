@@ -34,6 +34,7 @@ from steadyrank.pipeline.preprocess.blocks import (
 from steadyrank.pipeline.preprocess.engines import options_of
 from steadyrank.pipeline.preprocess.files import UNFINISHED, create_file
 from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool, trim
+from steadyrank.pipeline.preprocess.pools import require_pool
 from steadyrank.pipeline.preprocess.spill import SPILL, Spill, Spread
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
 from steadyrank.pipeline.raw_log.rejected import explained, samples
@@ -98,9 +99,10 @@ def run_job(
 
     Raises:
         InputError: A file could not be read.
-        PassingError: The same, and the next try may do.
+        PassingError: The same, or no worker came up; the next try may do.
     """
     options = options_of(beam_flags)
+    require_pool(options)
     with system_pool(), beam.Pipeline(options=options) as pipeline:
         _build(pipeline, list(loads), steps, str(output))
     _clear(output)
