@@ -17,7 +17,7 @@ COMPARED = {
     "without_author_id": "without `author_id`",
     "mmoe": "MMoE in place of PLE",
 }
-MRR, HR = "mrr@5", "hr@20"
+MRR, HR, NDCG = "mrr@5", "hr@20", "ndcg@10"
 
 
 def ranking(kept: dict) -> str:
@@ -61,13 +61,18 @@ def sequences(kept: dict) -> str:
             f"{gain(one['difference'])} ({span(one['interval'])})"
             for one in (task["gain_over_popularity"][HR] for task in tasks)
         )
+        counted = listed(
+            f"{gain(one['difference'])} ({span(one['interval'])})"
+            for one in (task["gain_over_transitions"][NDCG] for task in tasks)
+        )
         rows.append([
             label, listed(share(task[MRR]) for task in tasks), share(popular[MRR]),
-            listed(share(task[HR]) for task in tasks), share(popular[HR]), over,
+            listed(share(task[HR]) for task in tasks), share(popular[HR]), over, counted,
             listed(run["verdict"] for run in runs),
         ])  # fmt: skip
     heads = ["", "test MRR@5", "popularity's", "HR@20", "popularity's"]
-    return markdown([*heads, "HR@20 less popularity's (95 % interval)", "verdict"], rows)
+    heads += ["HR@20 less popularity's (95 % interval)"]
+    return markdown([*heads, "NDCG@10 less counted transitions'", "verdict"], rows)
 
 
 def phases(kept: dict) -> str:
@@ -78,7 +83,7 @@ def phases(kept: dict) -> str:
             blocks, grow = phase["blocks"], phase["grow"] or ""
             rows.append([f"`{name}.yaml`", str(blocks), grow, f"{phase['sequences']:,}",
                          str(phase["steps"]), share(phase["best"])])  # fmt: skip
-    heads = ["", "blocks", "grown", "sequences", "steps", "best validation MRR@5"]
+    heads = ["", "blocks", "grown", "sequences", "steps", "best validation NDCG@10"]
     return markdown(heads, rows)
 
 

@@ -99,6 +99,7 @@ def evaluate(
         "skew": kind.skew(export, examples, split),
         "latency": measure_latency(export.path, gates["latency"], requests),
         "divergence": divergence_of(lines, export.card["training"]["steps"]),
+        "steps_before": export.card["training"].get("steps_before", 0),
         "stability": margin,
     }
     samples = metrics.pop("samples", Samples())

@@ -19,6 +19,7 @@ from steadyrank.pipeline.gates.soundness import (
     LEARNED,
     ROWS,
     SERVED,
+    STEPS,
     soundness_gates,
 )
 from steadyrank.pipeline.gates.task_gates import lacking, metric_gates, slice_gates
@@ -70,7 +71,7 @@ def judge(metrics: dict, gates: dict, further: Iterable[dict] = ()) -> dict:
 def named(said: dict, metrics: Mapping) -> dict:
     """A result whose reason says of what it is: metric, task, rows and limit."""
     gate, task = said["gate"], said["task"]
-    if gate in (FINITE, LEARNED, ROWS, SERVED):  # which say it themselves
+    if gate in (FINITE, LEARNED, ROWS, SERVED, STEPS):  # which say it themselves
         return said
     what = NAMES.get(gate.removeprefix("slice "), gate)
     place = metrics.get("trained_on" if gate == "divergence" else "where")

@@ -13,6 +13,8 @@ CHANCE = 0.5  # of a GAUC
 FEW_STEPS = 300  # of training, in which hardly any model learns much
 FEWEST_ROWS = 30  # of the scarcer class, below which a task is told of, not judged
 FINITE, LEARNED, ROWS, SERVED = "finite", "learned", "rows", "served"
+STEPS = "steps"
+FEWEST_STEPS = 10  # of training: in fewer no divergence can be told from a start
 MOST_APART = 0.01  # of a signature's answers from those that are judged; see ``skew``
 DEFINED = ("auc", "pr_auc", "log_loss", "normalized_entropy", "calibration")
 DEFINED_VALUES = ("mse", "rmse", "mae")
@@ -22,6 +24,7 @@ RULE_LEARNED = "better than always predicting the mean"
 RULE_SCORE = "rows have different scores"
 RULE_ORDER = "the score is not told to be against all tasks"
 RULE_ROWS = "a task with rows that can tell"
+RULE_STEPS = f"at least {FEWEST_STEPS} steps of training"
 RULE_SERVED = f"every signature answers as the judged one, within {MOST_APART:g}"
 
 
@@ -32,7 +35,7 @@ def soundness_gates(metrics: Mapping) -> list[dict]:
         metrics: As ``metrics.json`` has them, with ``finite`` and ``learned``.
 
     Returns:
-        The results; of rows, signatures and the score only what does not pass.
+        The results; of rows, signatures, steps and the score only what does not pass.
     """
     return [
         *_finite(metrics),
@@ -40,6 +43,7 @@ def soundness_gates(metrics: Mapping) -> list[dict]:
         *_rows(metrics),
         *_served(metrics),
         *_score(metrics),
+        *_steps(metrics),
         *_learned(metrics),
     ]
 
@@ -162,6 +166,22 @@ def _upside_down(metrics: Mapping) -> list[dict]:
         f"{low:.4f} to {high:.4f}), below the {CHANCE:g} of chance. Look at the formula"
     )
     return [{**said, "reason": reason}]
+
+
+def _steps(metrics: Mapping) -> list[dict]:
+    """A HOLD of what was hardly trained; where no log says so, others refuse."""
+    found = metrics.get("divergence") or {}
+    steps = max(found.get("trained") or 0, found.get("steps") or 0)
+    steps += metrics.get("steps_before") or 0 if steps else 0
+    if not steps or steps >= FEWEST_STEPS:
+        return []
+    held = result(STEPS, None, RULE_STEPS, steps, limit=FEWEST_STEPS, ruling=Ruling(HOLD))
+    reason = (
+        f"training on {metrics.get('trained_on')} took {steps} steps, and in fewer than "
+        f"{FEWEST_STEPS} nothing can be told of its divergence: raise train.epochs, or "
+        "lower train.batch_size"
+    )
+    return [{**held, "reason": reason}]
 
 
 def _served(metrics: Mapping) -> list[dict]:

@@ -145,8 +145,9 @@ def _sampled(kind: Kind, run: TrainingRun, work: Path) -> dict:
 
 
 def _summary(setting: Setting, ended: list[dict]) -> dict:
-    last = ended[-1]
+    last, start = ended[-1], WarmStart.read(setting.work)
     return {
+        "steps_before": start.steps if start else 0,  # of the run that it went on from
         "fingerprint": setting.schema.fingerprint,
         "epochs": sum(each["epochs"] for each in ended),
         "steps": sum(each["steps"] for each in ended),

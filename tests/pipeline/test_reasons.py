@@ -69,6 +69,7 @@ def sound():
     yield {"finite": finite | {"score_varies": {WHERE: False}}}
     order = {"score_gauc": 0.4, "intervals": {"score_gauc": [0.3, 0.45]}}
     yield {"tasks": {"click": task | order}}
+    yield {"divergence": {"steps": 3}}
     for gap in (0.5, by_hand.NAN):
         yield {"skew": {"rows": 9, "signatures": {"candidates": gap}}}
     for change in (
@@ -150,6 +151,7 @@ def test_every_reason_names_its_metric_and_its_task(walked):
 def test_every_reason_names_the_rows_and_their_days(walked):
     places = {
         "divergence": (TRAINED,),
+        "steps": (TRAINED,),
         LEARNED: (HELD_OUT, WHERE),
         FINITE: (WHERE, HELD_OUT),
     }

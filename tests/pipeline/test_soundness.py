@@ -203,6 +203,16 @@ def test_what_learned_nothing_is_told_what_to_do(interval):
     assert "Train" not in judged(divergence={"steps": 30})["gates"][-1]["reason"]
 
 
+def test_fewer_than_ten_steps_are_held():
+    for steps, trained, verdict in ((9, 9, "HOLD"), (10, 10, "PASS"), (1, 10, "PASS")):
+        found = judged(divergence={"steps": steps, "trained": trained})
+        assert found["verdict"] == verdict
+    warm = judged(divergence={"steps": 3, "trained": 3}, steps_before=7)
+    assert warm["verdict"] == "PASS"  # a night goes on from what was trained before
+    said = reasons(judged(divergence={"steps": 3}, trained_on="train (2024-03-01)"))
+    assert "training on train (2024-03-01) took 3 steps, and in fewer than 10" in said
+
+
 def test_one_task_that_learned_is_enough_unless_another_is_worse_than_its_mean():
     tasks = copy.deepcopy(SOUND["learned"]["tasks"])
     tasks["like"] = {**tasks["click"], "interval": [-0.01, 0.03]}
