@@ -49,7 +49,8 @@ class Sequences(Section):
     length: Annotated[int, Field(ge=2)]
     """Items of a sequence at most, the last of them foretold."""
     min_length: Annotated[int, Field(ge=2)] = 2
-    """Items of a sequence at least; events of shorter ones are left out, and counted."""
+    """Events of a user at least, with fractions of a piece; those of shorter ones are left
+    out, and counted."""
     min_count: Size = 1
     """Training events that an item must be in to be known; all others are one."""
     keep: Keep | None = None

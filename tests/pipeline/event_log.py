@@ -121,6 +121,13 @@ def naive_split(histories, split, length=6, shortest=3, moments=None):
     """
     found, lost = {"train": [], "validation": [], "test": []}, 0
     for history in histories.values():
+        if split != "pieces":  # of the whole history; a sequence needs two items
+            if len(history) < shortest:
+                lost += len(history)
+                continue
+            least = 2
+        else:
+            least = shortest
         items, ahead = [event["item"] for event in history], []
         for place in range(len(items)):
             part = "train"
@@ -136,13 +143,13 @@ def naive_split(histories, split, length=6, shortest=3, moments=None):
                 ahead.append(items[place])
                 continue
             sequence = items[: place + 1][-length:]
-            if len(sequence) < shortest:
+            if len(sequence) < least:
                 lost += 1
             else:
                 found[part].append(tuple(sequence))
         while ahead:
             ahead, piece = ahead[:-length], ahead[-length:]
-            if len(piece) < shortest:
+            if len(piece) < least:
                 lost += len(piece)
             else:
                 found["train"].append(tuple(piece))

@@ -32,6 +32,7 @@ from steadyrank.pipeline.raw_log.split import SPLITS, assign_window, window_name
 
 OLD = "__old"  # whether a base had the event
 TOO_SHORT = "in sequences shorter than min_length"
+ALONE = "alone in a sequence"  # nothing to foretell it from, or by it
 
 
 def key_events(
@@ -178,9 +179,11 @@ def settle_events(
     starts = np.flatnonzero(begins)
     old = np.add.reduceat(events[OLD].to_numpy(zero_copy_only=False), starts, dtype=int)
     cut, of_event = cut_histories(starts, hashes[starts], ms, data, old=old)
-    short = cut.size < data.sequences.min_length
+    short = _too_short(cut, np.append(starts, len(ms)), data)
+    alone = ~short & (cut.size < 2)
     counts[f"dropped/{TOO_SHORT}"] = int(cut.own[short].sum())
-    cut, sequences = cut.only(~short), {}
+    counts[f"dropped/{ALONE}"] = int(cut.own[alone].sum())
+    cut, sequences = cut.only(~short & ~alone), {}
     windows = assign_window(data, ms[cut.last - 1], len(cut.last))
     for number, window in np.unique(np.stack([cut.split, windows], axis=1), axis=0):
         own = cut.only((cut.split == number) & (windows == window))
@@ -189,6 +192,21 @@ def settle_events(
     last = last_of_each(starts, of_event == TRAIN, data.sequences.length - 1)
     histories = events.take(pa.array(last)).drop_columns([OLD])
     return Settled(sequences, rejected, counts, histories)
+
+
+def _too_short(cut: Cut, bounds: np.ndarray, data) -> np.ndarray:
+    """Sequences of too few events: of whole histories, before anything is held out of them;
+    of pieces, where these are drawn.
+
+    Args:
+        cut: The sequences.
+        bounds: Where each user's events begin, and the end of all.
+        data: The config's section.
+    """
+    if data.split.by_fraction:
+        return cut.size < data.sequences.min_length
+    owner = np.searchsorted(bounds, cut.first, side="right") - 1
+    return np.diff(bounds)[owner] < data.sequences.min_length
 
 
 def _first_of_equals(events: pa.Table) -> np.ndarray:
