@@ -113,7 +113,8 @@ def run_tests(tree: Path, tests: Iterable[str], limit: float | None = None):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["--hypothesis-seed=0", "--hypothesis-profile=any example"]
     command += ["-x"] * (limit is not None)
-    command += [f"tests/{test}" for test in dict.fromkeys(tests)]
+    # of one file together: what they share is made once
+    command += [f"tests/{test}" for test in sorted({*tests})]
     # a mutation's compiled file would outlive it
     settings = {"PYTHONDONTWRITEBYTECODE": "" if limit is None else "1"}
     settings["PYTHONPATH"] = str(tree / "src")
