@@ -131,6 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory(prefix="long-") as name:
         folder = Path(name)
+        (folder / "scratch").mkdir()
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "scratch")
         synthesize(output=folder / "log", rows=4000)
         found = {"nights": nights(folder, count), "minutes": training(folder, minutes)}
     result = {"nights": count, "minutes": minutes}
