@@ -103,8 +103,11 @@ def run_job(
     """
     options = options_of(beam_flags)
     require_pool(options)
-    with system_pool(), beam.Pipeline(options=options) as pipeline:
-        _build(pipeline, list(loads), steps, str(output))
+    try:
+        with system_pool(), beam.Pipeline(options=options) as pipeline:
+            _build(pipeline, list(loads), steps, str(output))
+    finally:
+        known.close()
     _clear(output)
     path, samples_path = output / "summary.json", output / SAMPLES
     summary = json.loads(path.read_text(encoding="utf-8"))
@@ -121,7 +124,6 @@ def run_job(
 
 def _clear(output: Path) -> None:
     """Remove what steps left for one another, and what tries left that did not end."""
-    known.close()
     shutil.rmtree(output / SPILL, ignore_errors=True)
     for path in output.rglob(f"*{UNFINISHED}"):
         path.unlink()

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.records import BLOCK_ROWS
 from steadyrank.pipeline.kinds import preprocess
-from steadyrank.pipeline.preprocess import blocks, memory, spill
+from steadyrank.pipeline.preprocess import beam_job, blocks, memory, spill
 from steadyrank.pipeline.preprocess.blocks import Block, BlockFile, Store, read_block
+from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.rows import HIGH
 from steadyrank.pipeline.preprocess.spill import Part, Spill, by_range, gather
 from tests.pipeline import tiny, whole_shards
@@ -171,6 +172,24 @@ def test_blocks_of_several_types_lie_in_one_file(tmp_path):
 
 def test_blocks_are_cut_as_records_are():
     assert blocks.BLOCK_ROWS % BLOCK_ROWS == 0
+
+
+def test_a_file_gets_its_name_when_it_is_whole_and_a_second_try_replaces_it(tmp_path):
+    path = tmp_path / "train" / "a.tfrecord"
+    with pytest.raises(OSError, match="full"):
+        with create_checked(str(path)) as file:
+            file.write(b"half")
+            raise OSError("the disk is full")
+    assert not path.exists()
+    for content in (b"whole", b"again"):
+        before = path.read_bytes() if path.exists() else None
+        with create_checked(str(path)) as file:
+            file.write(content)
+            assert (path.read_bytes() if path.exists() else None) == before
+        assert path.read_bytes() == content
+    assert len(list(path.parent.iterdir())) == 2  # what the first try left, to be cleared
+    beam_job._clear(tmp_path)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_blocks_are_grouped_by_their_rows():
