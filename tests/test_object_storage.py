@@ -152,7 +152,7 @@ def test_results_are_those_of_local_files(s3, done, examples, tmp_path):
         for p in (tmp_path / "train", trained)
     )
     keys = [k for k in theirs.get_variable_to_shape_map() if "VARIABLE_VALUE" in k]
-    assert len(keys) == 5  # a table, a kernel, three biases
+    assert len(keys) == 6  # a table, a kernel, three biases, a factor
     for key in keys:
         np.testing.assert_array_equal(ours.get_tensor(key), theirs.get_tensor(key))
     assert not sizes(s3 / "train.partial")

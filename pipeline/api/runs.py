@@ -164,6 +164,6 @@ def release(
         output=place,
         version=current["version"],
         verdict=current["verdict"],
-        forced=current["forced"] and current["forced"]["reason"],
+        forced=(current.get("forced") or {}).get("reason"),
         withdrawn=tuple(current["withdrawn"]),
     )

@@ -169,13 +169,13 @@ class Toy(Kind):
     def preprocess(self, config, folder, output, beam_flags=(), **how):
         with (folder / "log.csv").open() as file:
             rows = np.array([[int(v) for v in r.values()] for r in csv.DictReader(file)])
-        cut = np.split(rows, [len(rows) // 2, 3 * len(rows) // 4])
-        parts = dict(zip(SPLITS, cut, strict=True))
+        n = len(rows)
+        parts = dict(zip(SPLITS, np.split(rows, [n // 2, 3 * n // 4]), strict=True))
         seal = hashlib.sha256(rows.tobytes()).hexdigest()
-        schema = ToySchema(
-            int(rows[:, :2].max()) + 1, float(parts["train"][:, 2].mean()), seal
-        )
+        mean = float(parts["train"][:, 2].mean())
+        schema = ToySchema(int(rows[:, :2].max()) + 1, mean, seal)
         manifest = {"fingerprint": seal, "config": read_by_preprocessing(config)}
+        manifest["rows"] = {"read": n, "written": n, "duplicates": 0, "rejected": {}}
         with publish(output, how.get("overwrite", False)) as work:
             (work / "vocab").mkdir()
             for split, part in parts.items():
