@@ -4,6 +4,7 @@ B batch, T positions, oldest first, left-padded with 0; V items, their ids 1 to 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -90,7 +91,7 @@ class NextItemModel(TrainedModel):
         self._shared_items = StochasticSharedIds(items + 1, item_rate, seed)
         self._shared_users = StochasticSharedIds((users or 0) + 1, SHARED_USERS, seed + 2)
         width = dim * (2 if users else 1)
-        self.softmax_table = None if tied else self._softmax(items, width, seed + 3)
+        self.softmax_table: Any = None if tied else self._softmax(items, width, seed + 3)
         self({ITEMS: tf.zeros([1, 1], tf.int32), USER: tf.zeros([1], tf.int32)})  # builds
 
     def _table(self, name, rows, dim, number):

@@ -85,8 +85,8 @@ class TrainedModel(tf.keras.Model):
             rows: The batch's rows of the tables.
             of_rows: Table -> ``[N, D]``, this replica's gradients of what was gathered.
         """
-        pairs = zip(of_dense, self.dense_variables, strict=True)
-        pairs = [(g, v) for g, v in pairs if g is not None]
+        given = zip(of_dense, self.dense_variables, strict=True)
+        pairs = [(g, v) for g, v in given if g is not None]
         if pairs:
             pairs = self.dense_optimizer.aggregate_gradients(pairs)
         if pairs and self.spike_guard is not None:

@@ -20,7 +20,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, Layout
@@ -191,7 +191,7 @@ class ExampleSet:
     WHAT: ClassVar = "an example set"
     MANIFEST: ClassVar = RankingManifest
     path: Path
-    schema: Schema
+    schema: Any
     manifest: dict
     source: str = ""
 
@@ -226,7 +226,7 @@ class ExampleSet:
         return cls(path, schema, manifest, source)
 
     @classmethod
-    def read_schema(cls, path: Path) -> Schema:
+    def read_schema(cls, path: Path) -> Any:
         """The schema of an example set alone."""
         document = read_json(path / "schema.json", cls.WHAT)
         schema = cls.SCHEMA.from_dict(document, path / "schema.json")

@@ -1,7 +1,7 @@
 """An export as it is served: loaded with TensorFlow alone."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -33,7 +33,8 @@ class Export:
         self.path = find_version(path)
         self.card = read_card(self.path)
         self.columns = columns_of(self.card)
-        self.schema = self.SCHEMA.from_dict(self.card["schema"], self.path / EXTRA / CARD)
+        where = self.path / EXTRA / CARD
+        self.schema: Any = self.SCHEMA.from_dict(self.card["schema"], where)
         self.shared = self.card["config"].get("serving", {}).get("shared", [])
         self._ids: dict[str, tf.Tensor] = {}
         try:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -34,7 +34,7 @@ class BlockFile:
 
     def __init__(self, folder: str):
         self.path = f"{folder}/{secrets.token_hex(8)}.arrows"
-        self._file = None
+        self._file: Any = None
 
     def __enter__(self) -> "BlockFile":
         return self

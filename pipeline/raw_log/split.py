@@ -2,12 +2,12 @@
 
 import datetime
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.pipeline.config.sections import Log
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.columns import to_strings
 from steadyrank.pipeline.raw_log.zones import utc_offset_ms
@@ -32,7 +32,7 @@ def read_split(values: pa.Array) -> np.ndarray:
 
 
 def assign_split(
-    data: Log, ms: np.ndarray | None, hashed: np.ndarray, held_out: bool = False
+    data: Any, ms: np.ndarray | None, hashed: np.ndarray, held_out: bool = False
 ) -> np.ndarray:
     """Number of each row's split in ``SPLITS``.
 
@@ -65,14 +65,14 @@ def uniform(hashed: np.ndarray) -> np.ndarray:
     return (hashed >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
-def assign_window(data: Log, ms: np.ndarray | None, rows: int) -> np.ndarray:
+def assign_window(data: Any, ms: np.ndarray | None, rows: int) -> np.ndarray:
     """Number of each row's window: windows are counted in local time from 1970."""
     if ms is None or data.window_ms is None:
         return np.zeros(rows, np.int64)
     return (ms + utc_offset_ms(ms, data.timezone)) // data.window_ms
 
 
-def last_training_window(data: Log) -> str:
+def last_training_window(data: Any) -> str:
     """The window before the moment at which training rows end.
 
     Raises:
@@ -97,7 +97,7 @@ def last_training_window(data: Log) -> str:
     return window_name(data, int(assign_window(data, ends, 1)[0]) - 1)
 
 
-def window_name(data: Log, window: int) -> str:
+def window_name(data: Any, window: int) -> str:
     """A window's first moment; names sort as windows do."""
     if data.time is None or data.window_ms is None:
         return ALL

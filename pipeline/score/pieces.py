@@ -5,6 +5,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -102,7 +103,8 @@ class Part:
     """
 
     def __init__(self, path: Path):
-        self._path, self._writer = path, None
+        self._path = path
+        self._writer: Any = None
         self._partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
     def __enter__(self) -> "Part":

@@ -137,9 +137,9 @@ class Settle(beam.DoFn):
         yield beam.pvalue.TaggedOutput("counts", dict(settled.counts))
         if self.plan.grows:
             kept, path = settled.histories, f"{HISTORIES}/{shard:05d}.parquet"
-            with create_checked(f"{self.output}/{path}") as file:
-                pq.write_table(kept, file, row_group_size=max(len(kept), 1))
-            found = {"path": path, "bytes": file.bytes, "checksum": file.checksum}
+            with create_checked(f"{self.output}/{path}") as whole:
+                pq.write_table(kept, whole, row_group_size=max(len(kept), 1))
+            found = {"path": path, "bytes": whole.bytes, "checksum": whole.checksum}
             yield beam.pvalue.TaggedOutput("kept", found)
         for key, table in settled.sequences.items():
             with BlockFile(f"{self.output}/{SPILL}") as file:
