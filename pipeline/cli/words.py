@@ -119,8 +119,8 @@ def _(result: api.TrainResult) -> None:
     )
     if result.summary.get("still_rising"):
         say(
-            f"warning: {result.monitor} was highest at the last evaluation: more epochs "
-            "(train.epochs, with --resume) or higher rates may do better"
+            f"warning: {result.monitor} was highest at the last evaluation: training for "
+            "longer, or at higher rates, may do better"
         )
 
 

@@ -478,14 +478,14 @@ class RowOptimizer(Section):
     zeta: Positive = 1e-5
     """Of CowClip; Clippy's lambda_abs."""
     l2: Annotated[float, Field(ge=0)] = 0.0
-    """lambda of lambda ||w||^2."""
+    """lambda of lambda times the squared norm of a row."""
     semantics: Literal["lazy", "dense", "touched"] = "lazy"
     """Of rows that no batch holds: as a dense optimizer would, at their return or in every
     step; or not at all."""
 
 
 class EmbeddingOptimizer(RowOptimizer):
-    """The same where rates warm up."""
+    """How the rows of the embedding tables that a batch holds are updated."""
 
     warmup: bool = False
     """Whether `train.warmup_steps` are of this rate, too."""

@@ -134,19 +134,19 @@ def test_an_interrupted_scoring_goes_on(folder, exported, monkeypatch):
     whole = read(scored(folder, exported, "whole"))
     scores, seen = rows.score_batch, []
 
-    def dies(batch, path, *more):
+    def dies(batch, path, *more, **named):
         if path.endswith("b.parquet"):
             raise SystemError("killed")
-        return scores(batch, path, *more)
+        return scores(batch, path, *more, **named)
 
     monkeypatch.setattr(pieces, "score_batch", dies)
     with pytest.raises(Exception, match="killed"):
         scored(folder, exported, "again")
     assert not (folder / "again").exists()
 
-    def counted(batch, path, *more):
+    def counted(batch, path, *more, **named):
         seen.append(path)
-        return scores(batch, path, *more)
+        return scores(batch, path, *more, **named)
 
     monkeypatch.setattr(pieces, "score_batch", counted)
     with pytest.raises(steadyrank.InputError, match="begun with another kept"):
