@@ -53,11 +53,12 @@ def score(
         ``steadyrank.score(model="export", input="new/*.parquet", output="scores",
         keep=["user_id", "video_id"])``
     """
-    from steadyrank.pipeline.score.plan import plan_scores
+    from steadyrank.pipeline.score.plan import files_of, plan_scores
     from steadyrank.pipeline.score.stage import score as stage
 
     place, source = place_of(output), place_of(model)
-    keep_apart(place, source)
+    inputs, folder = as_inputs(input), local_path(data)
+    keep_apart(place, source, *map(place_of, inputs))
     if resume and isinstance(place, Url):
         raise InputError(
             f"{place}: a scoring that goes to object storage cannot be resumed. Leave out "
@@ -68,12 +69,13 @@ def score(
     with progress.stage("score"), Staging() as staging:
         plan = plan_scores(
             staging.read_model(source),
-            as_inputs(input),
-            local_path(data),
+            inputs,
+            folder,
             keep=kept,
             top=top,
             by=by,
         )
+        keep_apart(place, *map(place_of, files_of(plan)))
         found = stage(
             plan,
             staging.write(place, overwrite),

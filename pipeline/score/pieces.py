@@ -1,6 +1,5 @@
 """A piece of the log to a part of the scores: what a worker of Beam does."""
 
-import json
 import secrets
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyrank.pipeline.files.errors import InputError, PassingError
-from steadyrank.pipeline.files.publish import write_json
+from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.raw_log.columns import in_one_piece
 from steadyrank.pipeline.raw_log.findings import as_integers
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
@@ -36,9 +35,9 @@ class ScorePiece(beam.DoFn):
     """
 
     def __init__(self, plan: ScorePlan, work: str):
-        self.plan, self.work = plan, work
+        self.plan, self.work, self.scorer = plan, work, None
 
-    def setup(self):
+    def _load(self):
         from steadyrank.pipeline.export.loaded import Export
         from steadyrank.pipeline.export.table_scores import TableScorer
 
@@ -52,6 +51,8 @@ class ScorePiece(beam.DoFn):
         if note.exists():
             return
         try:
+            if self.scorer is None:  # here, where what is wrong with it can be said
+                self._load()
             write_json(note, self._score(number, piece))
         except (InputError, PassingError) as error:
             yield type(error).__name__, str(error)
@@ -156,4 +157,7 @@ def read_sides(plan: ScorePlan) -> list[pa.Table]:
 def notes_in(work: Path) -> Iterator[dict]:
     """What was noted of the pieces that are done."""
     for path in sorted((work / NOTES).glob("*.json")):
-        yield json.loads(path.read_text(encoding="utf-8"))
+        note = read_json(path, "an interrupted scoring")
+        if not isinstance(note, dict) or not {"counts", "samples"} <= {*note}:
+            raise InputError(f"{path} is damaged. Leave out --resume to start again.")
+        yield note

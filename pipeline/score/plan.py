@@ -1,14 +1,24 @@
 """What scoring a table will do, settled before it starts: files, columns, types."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from steadyrank.models.features import Feature
 from steadyrank.pipeline.config import Config, parse_config
 from steadyrank.pipeline.config.sections import Split
 from steadyrank.pipeline.examples.example_set import Schema
-from steadyrank.pipeline.export.card import CARD, EXTRA, columns_of, find_version, read_card
+from steadyrank.pipeline.export.card import (
+    CARD,
+    EXTRA,
+    columns_of,
+    find_version,
+    read_card,
+    require_unchanged,
+)
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import hash_folder
 from steadyrank.pipeline.preprocess.plan import Plan, make_plan
@@ -48,10 +58,25 @@ class ScorePlan:
         return {
             "model": hash_folder(Path(self.model)),
             "pieces": [[piece.path, piece.part] for piece in self.log.log.pieces],
+            "files": {path: _state(path) for path in files_of(self)},
             "kept": self.kept,
             "top": self.top,
             "by": self.by,
         }
+
+
+def files_of(plan: ScorePlan) -> list[str]:
+    """The files of the rows and of the side tables."""
+    logs = (plan.log.log, *plan.log.sides)
+    return [path for log in logs for path in log.files]
+
+
+def _state(path: str) -> list[int]:
+    """Size and time of a local file: another one has others."""
+    if "://" in path:
+        return []
+    found = os.stat(path)
+    return [found.st_size, found.st_mtime_ns]
 
 
 def plan_scores(
@@ -85,6 +110,7 @@ def plan_scores(
             f"{path}: score is for ranking models; a next-item model scores the whole "
             "catalogue after a history, which its serving signature gives."
         )
+    require_unchanged(path, card, "model")
     schema = Schema.from_dict(card["schema"], path / EXTRA / CARD)
     if (top is None) != (by is None):
         raise InputError("--top and --by go together: --top 100 --by user_id.")
@@ -101,8 +127,8 @@ def plan_scores(
     _require_apart(kept, [task.name for task in schema.tasks])
     if by is not None and by not in kept:
         by = next(name for name, column in kept.items() if column == by)
-    spelled = (card.get("data") or {}).get("spellings") or {}
-    whole = tuple(name for name, counts in spelled.items() if not counts[OTHER])
+    if by is not None:
+        _require_value(by, kept[by], plan)
     return ScorePlan(
         model=str(path),
         version=path.name,
@@ -110,7 +136,7 @@ def plan_scores(
         features=schema.features,
         columns=columns_of(card),
         kept=kept,
-        whole=whole,
+        whole=_whole(card, path),
         top=top,
         by=by,
     )
@@ -130,6 +156,30 @@ def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str])
     )
     bare = config.model_copy(update={"data": data, "tasks": []})
     return make_plan(bare, folder)
+
+
+def _whole(card: dict, path: Path) -> tuple[str, ...]:
+    """Columns of texts that were whole numbers, all of them, in training."""
+    data = card.get("data")
+    spelled = data.get("spellings") if isinstance(data, dict) else None
+    try:
+        return tuple(n for n, counts in (spelled or {}).items() if not counts[OTHER])
+    except (AttributeError, TypeError, KeyError):
+        raise InputError(
+            f"{path / EXTRA / CARD} is corrupt: data.spellings is not what preprocessing "
+            "wrote. Export the model again."
+        ) from None
+
+
+def _require_value(by: str, column: str, plan: Plan) -> None:
+    """Raise unless a column has one plain value a row."""
+    for schema in (plan.log.schema, *(side.schema for side in plan.sides)):
+        kind = schema.field(column).type if column in schema.names else pa.null()
+        if pa.types.is_nested(kind):
+            raise InputError(
+                f"--by {by}: column {column!r} is {kind}; it must hold one value a row, "
+                "such as the user's."
+            )
 
 
 def _named(keep: Iterable[str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ import apache_beam as beam
 from steadyrank.pipeline.files.errors import InputError, PassingError, unwritable
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import (
+    link_or_copy,
     read_json,
     refuse_existing,
     replace,
@@ -35,7 +36,8 @@ from steadyrank.pipeline.score.plan import ScorePlan
 from steadyrank.pipeline.score.top import merge_top
 
 SCORES, PLAN = "scores.json", "plan.json"
-FAILED, SPILL = "failed", "spill"
+FAILED, SPILL, FINAL = "failed", "spill", "final"
+PART = "part-*.parquet"
 LOOK_SECONDS = 1.0
 
 Progress = Callable[[int, int, str], None]
@@ -76,11 +78,21 @@ def score(
         with _watched(work, len(pieces), progress):
             _run(plan, pieces, work, beam_flags)
         found = _summary(plan, work)
+        final = _final(work)
         if plan.top is not None:
-            found["written"] = _best(plan, work)
-        _arrange(work)
-        write_json(work / SCORES, found)
-        replace(work, output, overwrite)
+            (final / SPILL).mkdir()
+            found["written"] = merge_top(
+                work / PARTS, final, spill=final / SPILL, by=plan.by, top=plan.top
+            )
+            (final / SPILL).rmdir()
+        else:
+            _link(work / PARTS, final)
+        if any((work / REJECTED).glob(PART)):
+            (final / REJECTED).mkdir()
+            _link(work / REJECTED, final / REJECTED)
+        write_json(final / SCORES, found)
+        replace(final, output, overwrite)
+        shutil.rmtree(work, ignore_errors=True)
     return found
 
 
@@ -94,10 +106,10 @@ def _work_folder(plan: ScorePlan, output: Path, resume: bool) -> Path:
     if resume:
         before = read_json(work / PLAN, "an interrupted scoring")
         other = [name for name, value in plan.same().items() if before.get(name) != value]
-        if other or (work / SPILL).exists():
+        if other:
             raise InputError(
-                f"{work} was begun with another {', '.join(other) or 'state'}: it cannot "
-                "be gone on with. Leave out --resume to start again."
+                f"{work} was begun with another {', '.join(other)}: it cannot be gone on "
+                "with. Leave out --resume to start again."
             )
         return work
     shutil.rmtree(work, ignore_errors=True)
@@ -184,19 +196,15 @@ def _summary(plan: ScorePlan, work: Path) -> dict:
     }
 
 
-def _best(plan: ScorePlan, work: Path) -> int:
-    (work / SPILL).mkdir()
-    left = merge_top(work / PARTS, work / SPILL, plan.by, plan.top)
-    (work / SPILL).rmdir()
-    return left
+def _final(work: Path) -> Path:
+    """An empty folder for what is to be published; what a try before left goes."""
+    final = work / FINAL
+    shutil.rmtree(final, ignore_errors=True)
+    final.mkdir()
+    return final
 
 
-def _arrange(work: Path) -> None:
-    """Parts side by side, and nothing of what went on."""
-    for path in (work / PARTS).glob("part-*.parquet"):
-        path.rename(work / path.name)
-    if not any((work / REJECTED).iterdir()):
-        (work / REJECTED).rmdir()
-    for name in (PARTS, NOTES):
-        shutil.rmtree(work / name)
-    (work / PLAN).unlink()
+def _link(source: Path, target: Path) -> None:
+    """Parts that are whole, under the same names elsewhere: the work stays as it is."""
+    for path in source.glob(PART):
+        link_or_copy(path, target / path.name)

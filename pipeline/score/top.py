@@ -19,11 +19,12 @@ from steadyrank.pipeline.score.rows import best_rows
 ROWS_AT_ONCE = 2_000_000
 
 
-def merge_top(parts: Path, spill: Path, by: str, top: int) -> int:
-    """Replace parts by those that hold the best rows of each value, the best first.
+def merge_top(parts: Path, final: Path, *, spill: Path, by: str, top: int) -> int:
+    """Write parts that hold the best rows of each value, the best first.
 
     Args:
-        parts: Their folder.
+        parts: The folder of those that hold the best of their batches.
+        final: Where the new ones shall stand.
         spill: A folder that is there, for what lies in between.
         by: The column whose values part the rows.
         top: Rows of each value.
@@ -47,12 +48,10 @@ def merge_top(parts: Path, spill: Path, by: str, top: int) -> int:
                         writers[bucket] = stack.enter_context(new)
                     writers[bucket].write_table(some)
     left = 0
-    for path in files:
-        path.unlink()
     for bucket in sorted(writers):
         with pa.memory_map(str(spill / f"{bucket:05d}")) as file:
             best = best_rows(pa.ipc.open_stream(file).read_all(), by, top)
-            with Part(parts / f"part-{bucket:05d}.parquet") as part:
+            with Part(final / f"part-{bucket:05d}.parquet") as part:
                 part.write(best)
             left += len(best)
         (spill / f"{bucket:05d}").unlink()

@@ -228,6 +228,8 @@ class TrainingRun:
             }
             for step, epoch, number, values in pending
         ]
+        if self.learner.batches_in_epoch == 1:  # which is whole, however small
+            lines = [{**line, "batch_size": line["examples"]} for line in lines]
         lines[-1] |= self.step.norms()
         train_log.append_lines(self.log, lines)
         self._summarise(lines)

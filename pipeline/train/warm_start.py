@@ -207,8 +207,10 @@ def _weights_first(path: str) -> tuple[bool, str]:
 
 
 def _plain(name: str) -> str:
-    """A variable's name without the numbers that Keras gives process by process."""
-    return re.sub(r"_\d+(?=/|$)", "", name.split(":")[0])
+    """A variable's name without the numbers that Keras gives process by process, and the
+    layers around it, which those of a grown model lack."""
+    name = re.sub(r"_\d+(?=/|$)", "", name.split(":")[0])
+    return re.sub(r"(next_item_model|sequence_encoder)/", "", name)
 
 
 def _require_shape(path: str, found, wanted) -> None:

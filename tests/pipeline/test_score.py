@@ -1,6 +1,7 @@
 """A table scored: equal to what is served, whole, in any format, resumed."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import steadyrank
-from steadyrank.pipeline.score import pieces, rows, top
+from steadyrank.pipeline.score import pieces, rows, stage, top
 from tests.pipeline import tiny
 
 KEPT = ["user", "number"]
@@ -154,6 +155,65 @@ def test_an_interrupted_scoring_goes_on(folder, exported, monkeypatch):
     result = scored(folder, exported, "again", resume=True)
     assert read(result).equals(whole)
     assert {path.rpartition("/")[2] for path in seen} == {"b.parquet"}
+
+
+def test_a_scoring_that_died_before_its_end_goes_on(folder, exported, monkeypatch):
+    """Killed once every piece was scored, with the best of each user made already."""
+    how = {"top": 3, "by": "user"}
+    whole = read(scored(folder, exported, "of_top", **how))
+
+    def dies(*_):
+        raise SystemError("killed")
+
+    monkeypatch.setattr(stage, "replace", dies)
+    with pytest.raises(SystemError):
+        scored(folder, exported, "at_the_end", **how)
+    monkeypatch.undo()
+    (folder / "at_the_end.partial" / "rejected" / ".part-00000.parquet.ab").write_text("x")
+    result = scored(folder, exported, "at_the_end", resume=True, **how)
+    assert read(result).equals(whole) and result.written == len(whole)
+    assert {path.suffix for path in result.output.iterdir()} == {".parquet", ".json"}
+    assert not (folder / "at_the_end.partial").exists()
+
+
+def test_other_rows_or_damaged_notes_are_not_gone_on_with(
+    tmp_path, folder, exported, monkeypatch
+):
+    new = tmp_path / "new.parquet"
+    new.write_bytes((folder / "b.parquet").read_bytes())
+    monkeypatch.setattr(stage, "replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        scored(folder, exported, "changed", input=new)
+    monkeypatch.undo()
+    (note,) = (folder / "changed.partial" / "notes").iterdir()
+    text = note.read_text()
+    note.write_text("[]")
+    with pytest.raises(steadyrank.InputError, match="corrupt|damaged"):
+        scored(folder, exported, "changed", input=new, resume=True)
+    note.write_text(text)
+    new.write_bytes((folder / "a.parquet").read_bytes())
+    with pytest.raises(steadyrank.InputError, match="begun with another .*files"):
+        scored(folder, exported, "changed", input=new, resume=True)
+
+
+def test_no_output_takes_the_place_of_what_is_read(tmp_path, folder, exported):
+    log = tmp_path / "log"
+    log.mkdir()
+    for name in ("a.parquet", "users.parquet"):
+        (log / name).write_bytes((folder / name).read_bytes())
+    (log / "manifest.json").write_text("{}")  # as if a stage had written it
+    for given in ({"input": log / "a.parquet"}, {"input": folder / "a.parquet"}):
+        how = {"keep": KEPT, "data": log, "overwrite": True, **given}
+        with pytest.raises(steadyrank.InputError, match="take the place of an input"):
+            steadyrank.score(model=exported, output=log, **how)
+    assert (log / "users.parquet").exists()
+
+
+def test_a_changed_export_scores_nothing(tmp_path, folder, exported):
+    copy = shutil.copytree(exported, tmp_path / "1")
+    (copy / "fingerprint.pb").write_bytes(b"other")
+    with pytest.raises(steadyrank.InputError, match="other files than"):
+        scored(folder, copy, "of_changed")
 
 
 def test_scores_that_are_not_finite_are_rejected(folder, exported, monkeypatch):

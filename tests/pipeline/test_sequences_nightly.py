@@ -239,7 +239,6 @@ def test_a_night_goes_on_from_the_blessed_one(store):
     first, second = (night_of(store, day) for day in NIGHTS)
     assert [n["verdict"] for n in (first, second)] == ["PASS"] * 2, second["reasons"]
     assert (first["base"], second["base"]) == (None, NIGHTS[0])
-    # of the first day no sequence was long enough
     assert (first["trained_on"], second["trained_on"]) == (DAYS[:5], DAYS[5:7])
     assert second["ndcg@10"]["next_item"] > 0.3 < second["base_ndcg@10"]["next_item"]
     path = store / "nights" / NIGHTS[1]
@@ -302,6 +301,24 @@ def test_weights_and_slots_of_a_base_keep_their_items(store):
     assert grown == 5  # the softmax and its two moments, the table and what its rows know
     own = slice(before + 1, now + 1)
     np.testing.assert_array_equal(learner.model.item_table.numpy()[own], fresh[own])
+
+
+def test_a_grown_sasrec_with_a_tied_softmax_goes_on(base, grown, folder):
+    """Its positions stand by themselves, and its softmax has no table."""
+    phases = [{"blocks": 1, "steps": 2}, {"blocks": 2, "grow": "unchanged", "steps": 2}]
+    model = {"kind": "next_item", "dim": 8, "block": "sasrec", "normalize_first": True}
+    first, second = (
+        config_on(day, model=model, train__phases=phases) for day in (DAYS[5], DAYS[7])
+    )
+    train(first, base.path, folder / "sasrec")
+    output, windows = folder / "sasrec_on", DAYS[5:7]
+    prepare_warm_start(second, grown.path, folder / "sasrec", output, windows=windows)
+    summary = train(second, grown.path, output, resume=True)
+    assert summary["steps_before"] == 2 and summary["steps"] > 0
+    start = {**first.train.model_dump(), "start_from": str(folder / "sasrec")}
+    start["phases"] = [{"blocks": 2, "steps": 1}]
+    again = config_on(DAYS[5], model=model, train=start)
+    assert train(again, base.path, folder / "sasrec_start")["steps"] == 1
 
 
 def test_the_blessed_one_is_scored_on_the_same_sequences(store):

@@ -113,7 +113,8 @@ def shared_rows(
         old, new = before.unknown - first, schema.unknown - first
         return [Stretch(0, 0, old, new), Stretch(old, new, 1, 1)]
 
-    return [(model.item_table, parts(0)), (model.softmax_table, parts(1))]
+    softmax = [] if model.tied else [(model.softmax_table, parts(1))]
+    return [(model.item_table, parts(0)), *softmax]
 
 
 def trained_before(
@@ -148,7 +149,9 @@ def trained_before(
             new[name].assign(old[name])
     if "positions" in new:  # counted from the newest
         shared = min(schema.history, before.history)
-        new["positions"][-shared:].assign(old["positions"][-shared:])
+        positions = new["positions"].numpy()
+        positions[-shared:] = old["positions"].numpy()[-shared:]
+        new["positions"].assign(positions)
     rows, places = _shared_items(vocab, folder / "vocab")
     vectors = new["item_embedding"].numpy()
     vectors[rows] = old["item_embedding"].numpy()[places]
