@@ -92,7 +92,30 @@ def _sequences(path: Path) -> dict[str, Rows]:
 
 def _trained(path: Path) -> dict[str, Rows]:
     summary = read_json(path / "train.json", "a trained model", Trained)
-    return {f"trained model {path}": list(summary.items())}
+    rows: Rows = [
+        (n, _rounded(v)) for n, v in summary.items() if not isinstance(v, dict | list)
+    ]
+    if interval := summary.get("best_interval"):
+        rows.append(("best, 95 % interval", " to ".join(map(str, map(_rounded, interval)))))
+    counts = (summary.get("parameters") or {}).items()
+    rows.append(("parameters", ", ".join(f"{name} {n:,}" for name, n in counts)))
+    divergence = summary.get("divergence") or {}
+    micro = len(divergence.get("micro") or [])
+    said = f"{divergence.get('steps', 0):,} steps judged, {micro} micro-divergences"
+    rows.append(("divergence", "diverged" if divergence.get("diverged") else said))
+    for task, found_of in (summary.get("validation") or {}).items():
+        rows.append((f"validation {task}", _figures(found_of)))
+    return {f"trained model {path}": rows}
+
+
+def _figures(found: dict) -> str:
+    """The numbers of a task in a line; what scatters stands in the report."""
+    numbers = ((n, v) for n, v in found.items() if isinstance(v, int | float))
+    return ", ".join(f"{name} {_rounded(value)}" for name, value in numbers)
+
+
+def _rounded(value):
+    return f"{value:.4f}" if isinstance(value, float) else value
 
 
 def _export(path: Path) -> dict[str, Rows]:
