@@ -43,6 +43,9 @@ def test_by_hand():
     assert guarded([2, 2, 2, 12])[3] == pytest.approx(0.5)
     assert guarded([2, 2, 2, 5.9])[3] == 1.0
     assert guarded([2, 2, 12]) == [1, 1, 1]  # too few to judge by
+    # what was held back to 6 counts as 6: .9 * 4 (1 - .9^3) + .1 * 36 = 4.5756, so that
+    # 3 sqrt(4.5756 / (1 - .9^4)) = 10.943 passes next
+    assert guarded([2, 2, 2, 12, 12])[4] == pytest.approx(10.943 / 12, rel=1e-4)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e25])
