@@ -15,6 +15,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
@@ -46,12 +47,18 @@ def outcomes(base: Base, only: str = "") -> dict[str, list[Outcome]]:
         HEALTHY: healthy,
     }
     return {
-        sort: [told(sort, settle(case)) for case in cases(base) if only in case.name]
+        sort: [
+            told(sort, settle(case), base.folder)
+            for case in cases(base)
+            if only in case.name
+        ]
         for sort, cases in sorts.items()
     }
 
 
-def told(sort: str, found: Outcome) -> Outcome:
+def told(sort: str, found: Outcome, folder: Path) -> Outcome:
+    """What came of a case, printed; places are told from the folder of all on."""
+    found = replace(found, reason=found.reason.replace(f"{folder}/", ""))
     print(f"{sort:8} {found.came_to:10} {found.name}: {found.reason[:160]}", flush=True)
     return found
 

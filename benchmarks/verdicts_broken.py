@@ -193,7 +193,8 @@ def _files(base: Base) -> Iterator[Case]:
     for pattern, said in OF_EXAMPLES.items():
         cut = partial(_cut_examples, base, pattern)
         yield Case(f"examples: {pattern} cut", cut, said)
-    yield Case("examples: statistics with NaN means", partial(_nan_means, base))
+    nan_means = partial(_nan_means, base)
+    yield Case("examples: statistics with NaN means", nan_means, "NaN is no number")
     for pattern, said in OF_EXPORT.items():
         cut = partial(_cut_export, base, pattern)
         yield Case(f"export: {pattern} cut", cut, said)

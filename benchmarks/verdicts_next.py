@@ -65,8 +65,11 @@ def parsed(**changes):
     return parse_sequence_config(document, "verdicts")
 
 
-def events(shuffled: bool = False) -> pa.Table:
-    """Events in which an item mostly is followed by the one after it; or no order."""
+def events(shuffled: bool = False, first: int = 0) -> pa.Table:
+    """Events in which an item mostly is followed by the one after it; or no order.
+
+    ``first`` is the number of the first item: of 1, ids mean other items.
+    """
     random = np.random.default_rng(7)
     item = np.zeros((USERS, EVENTS), int)
     item[:, 0] = random.integers(0, ITEMS, USERS)
@@ -78,7 +81,7 @@ def events(shuffled: bool = False) -> pa.Table:
         item[:, :-2] = random.permuted(item[:, :-2].ravel()).reshape(USERS, -1)
     at = 1_700_000_000 + np.arange(USERS)[:, None] * 100 + np.arange(EVENTS) * 60
     user = np.repeat(np.arange(USERS), EVENTS)
-    return pa.table({"user": user, "item": item.ravel(), "at": at.ravel()})
+    return pa.table({"user": user, "item": item.ravel() + first, "at": at.ravel()})
 
 
 class Altered(NextItem):
@@ -266,7 +269,7 @@ def _shuffled(own: NextBase) -> dict:
 
 
 def _foreign(own: NextBase) -> dict:
-    others = own.preprocessed(events(shuffled=True))
+    others = own.preprocessed(events(first=1))
     return own.judge(model=own.model, examples=others)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import io
 import os
+import pathlib
 import shutil
 import sys
 from collections.abc import Iterator
@@ -182,11 +183,17 @@ def _patched(disk: Disk) -> Iterator[None]:
         disk.operation("exchange", str(two))
         return exchange(one, two)
 
+    # Python 3.10's pathlib took its own name for it when it was imported
+    accessor = getattr(pathlib, "_NormalAccessor", None)
     before = shutil._USE_CP_SENDFILE
     builtins.open = io.open = open_file
+    if accessor:
+        accessor.open = staticmethod(open_file)
     os.fsync, publish.exchange, shutil._USE_CP_SENDFILE = sync, swap, False
     try:
         yield
     finally:
         builtins.open = io.open = opened
+        if accessor:
+            accessor.open = staticmethod(opened)
         os.fsync, publish.exchange, shutil._USE_CP_SENDFILE = fsync, exchange, before

@@ -172,8 +172,12 @@ def latency_table(result: ServeCheckResult) -> Table:
     for row in result.latency:
         gap = result.differences.get(row["signature"])
         cells = ["" if gap is None else f"{gap:.1e}", str(row["rows"])]
-        cells += [f"{row[key]:.2f}" for key in ("p50_ms", "p99_ms")]
+        for key in ("p50_ms", "p99_ms"):
+            bounds = (row.get("intervals") or {}).get(key)
+            said = f"\n{bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else ""
+            cells.append(f"{row[key]:.2f}{said}")
         table.add_row(row["signature"], *cells, f"{row['rows_per_second']:,.0f}")
+    table.caption = INTERVALS
     return table
 
 

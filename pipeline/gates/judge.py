@@ -124,9 +124,19 @@ def _drift(metrics: dict, gate: dict | None) -> list[dict]:
         result = simple("drift", task, rule, value, limit=most, passed=value <= most)
         result["against"] = "the baseline's predictions on the same rows"
         word = "at most" if value <= most else "above"
-        result["reason"] = f"population stability index {value:.4f} is {word} {most:g}"
+        reason = f"population stability index {value:.4f} is {word} {most:g}"
+        result["interval"] = found[task].get("interval")
+        result["reason"] = reason + _bounds(result["interval"], ".4f")
         results.append(result)
     return results or [missing("drift", None, rule, "no task was measured")]
+
+
+def _bounds(interval: list[float] | None, form: str) -> str:
+    """An interval for the end of a reason; the number itself was judged."""
+    if interval is None:
+        return ""
+    low, high = interval
+    return f" (95 % interval {low:{form}} to {high:{form}}; judged: the number itself)"
 
 
 def _size(found: float | None, gate: dict | None) -> list[dict]:
@@ -159,10 +169,11 @@ def _latency(found: dict | None, gate: dict | None) -> list[dict]:
             continue
         result = simple("latency", None, rule, value, limit=most, passed=value <= most)
         word = "at most" if value <= most else "above"
+        result["interval"] = (found.get("intervals") or {}).get(name)
         result["reason"] = (
             f"{found['requests']} requests of {found['rows']} rows to "
             f"{found['signature']}: {name.removesuffix('_ms')} {value:.2f} ms, "
-            f"{word} {most:g}"
+            f"{word} {most:g}{_bounds(result['interval'], '.2f')}"
         )
         results.append(result)
     if not results:

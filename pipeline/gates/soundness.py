@@ -277,15 +277,16 @@ def _learned_task(task: str, found: Mapping, where: str) -> dict:
         reason = f"{task} is dead: on {where} it predicts the same for all {rows:,} rows"
         return missing(LEARNED, task, RULE_LEARNED, reason)
     low, high = interval
-    verdict = PASS if low > 0 else REFUSE if high < 0 else HOLD
+    worse = found.get("worse", high < 0)
+    verdict = PASS if low > 0 else REFUSE if worse else HOLD
     needed = None
-    if verdict == HOLD:
+    if verdict == HOLD and high >= 0:
         times = (high - gain) / abs(gain) if gain else 1000.0
         needed = round(rows * min(times**2, 1000.0))
     ruling = Ruling(verdict, (low, high), needed)
     said = result(LEARNED, task, RULE_LEARNED, gain, limit=0.0, ruling=ruling)
-    measure, word, chance = _words(found, verdict)
-    by = "" if verdict == HOLD else f"{abs(gain):.4f} "
+    measure, word, chance = _words(found)
+    by = "" if low <= 0 <= high else f"{abs(gain):.4f} "
     said["reason"] = (
         f"{task} on {where}: {measure} is {by}{word} {chance} (95 % interval of the gain "
         f"{low:.4f} to {high:.4f})"
@@ -293,7 +294,7 @@ def _learned_task(task: str, found: Mapping, where: str) -> dict:
     return said
 
 
-def _words(found: Mapping, verdict: str) -> tuple[str, str, str]:
+def _words(found: Mapping) -> tuple[str, str, str]:
     """What was measured, how it lies to what a constant would have, and that."""
     better, worse = "below", "above"
     measure = f"its loss {found['loss']:.4f}"
@@ -301,5 +302,7 @@ def _words(found: Mapping, verdict: str) -> tuple[str, str, str]:
     if found["kind"] == "next_item":
         better, worse = worse, better
         measure = f"its MRR@20 {found['loss']:.4f}"
-        chance = f"that of a random order, {found['constant_loss']:.4f}"
-    return measure, {PASS: better, REFUSE: worse, HOLD: "not told from"}[verdict], chance
+        chance = f"that of {found['constant']}, {found['constant_loss']:.4f}"
+    low, high = found["interval"]
+    word = better if low > 0 else worse if high < 0 else "not told from"
+    return measure, word, chance

@@ -4,14 +4,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from steadyrank.components.metrics import bootstrap
+from steadyrank.pipeline.metrics.uncertainty import error_of, interval_of
+
 BINS = 10  # tenths of the baseline's predictions
 BARS = 40  # of the histogram in the report
 NOTHING: Mapping = {}
+DRIFT_SEED = 2
 FLOOR = 1e-6  # share of an empty bin, so that its logarithm exists
 
 
 def measure_drift(
-    outputs: Mapping, baseline: Mapping, weights: Mapping = NOTHING
+    outputs: Mapping,
+    baseline: Mapping,
+    weights: Mapping = NOTHING,
+    *,
+    groups: np.ndarray | None = None,
+    repetitions: int = bootstrap.REPETITIONS,
 ) -> dict[str, dict]:
     """Population stability index and histograms of every output.
 
@@ -19,19 +28,23 @@ def measure_drift(
         outputs: Output name -> predictions ``[rows]``.
         baseline: The same of the baseline.
         weights: Output name -> how many rows each row stands for; ones by default.
+        groups: int ``[rows]``, those that are drawn for the interval; each row by default.
+        repetitions: Samples drawn.
 
     Returns:
-        Output name -> ``psi`` and ``histogram`` with ``edges``, ``model`` and
-        ``baseline`` (shares of the rows).
+        Output name -> ``psi``, its ``interval`` of 95 % and ``histogram`` with ``edges``,
+        ``model`` and ``baseline`` (shares of the rows).
     """
-    return {
-        name: {
-            "psi": stability_index(values, baseline[name], weights.get(name)),
-            "histogram": histogram(values, baseline[name], weights.get(name)),
+    found = {}
+    for name, values in outputs.items():
+        if name not in baseline or not len(values):
+            continue
+        each, stands = (values, baseline[name]), weights.get(name)
+        found[name] = {
+            **_index_of(*each, stands, groups=groups, repetitions=repetitions),
+            "histogram": histogram(*each, stands),
         }
-        for name, values in outputs.items()
-        if name in baseline and len(values)
-    }
+    return found
 
 
 def stability_index(
@@ -51,16 +64,52 @@ def stability_index(
         The index; NaN where a value is not finite.
     """
     values, reference = np.asarray(values, float), np.asarray(reference, float)
-    if not (np.isfinite(values).all() and np.isfinite(reference).all()):
+    if not _finite(values, reference):
         return float("nan")
+    bins, count = _binned(values, reference, weights)
+    return float(_index(*(np.bincount(part, weights, count) for part in bins)))
+
+
+def _index_of(values, reference, weights, *, groups, repetitions: int) -> dict:
+    """``psi``, and how far it would scatter on other groups, the bins as they are."""
+    values, reference = np.asarray(values, float), np.asarray(reference, float)
+    psi = stability_index(values, reference, weights)
+    if not np.isfinite(psi):
+        return {"psi": psi, "interval": None}
+    users, keys = bootstrap.number_groups(groups, len(values))
+    bins, count = _binned(values, reference, weights)
+    cells = [
+        np.bincount(users * count + part, weights, len(keys) * count).reshape(-1, count)
+        for part in bins
+    ]
+    drawn = [
+        _index(*(weight.astype(float) @ each for each in cells))
+        for weight in bootstrap.draw(keys, repetitions, len(values) * count, DRIFT_SEED)
+    ]
+    error = error_of(np.concatenate(drawn), len(keys))
+    interval = interval_of(psi, error, len(keys))
+    return {"psi": psi, "interval": interval and [max(interval[0], 0.0), interval[1]]}
+
+
+def _finite(*columns: np.ndarray) -> bool:
+    return all(np.isfinite(column).all() for column in columns)
+
+
+def _binned(values, reference, weights) -> tuple[list[np.ndarray], int]:
+    """The bin of each value of both, and how many bins there are."""
     edges = np.unique(_quantiles(reference, weights))
-    shares = []
-    for part in (values, reference):
-        bins = np.searchsorted(edges, part, "left")
-        counts = np.bincount(bins, weights, len(edges) + 1)
-        shares.append(np.maximum(counts / counts.sum(), FLOOR))
-    p, q = shares
-    return float(np.sum((p - q) * np.log(p / q)))
+    bins = [np.searchsorted(edges, part, "left") for part in (values, reference)]
+    return bins, len(edges) + 1
+
+
+def _index(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """The index of rows in each bin ``[..., bins]``."""
+    with np.errstate(invalid="ignore"):
+        p, q = (
+            np.maximum(each / each.sum(-1, keepdims=True), FLOOR)
+            for each in (found, expected)
+        )
+    return np.sum((p - q) * np.log(p / q), axis=-1)
 
 
 def _quantiles(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -128,9 +128,12 @@ def slice_table(judged: list[dict], tasks: list[str]) -> Markup:
 def drift(found: dict) -> Markup:
     """Every output's predictions beside the baseline's."""
     columns = [Column("Output", False), Column("Population stability index")]
-    rows = [[name, number(output.get("psi"))] for name, output in found.items()]
+    rows = []
+    for name, output in found.items():
+        told = {**output, "intervals": {"psi": output.get("interval")}}
+        rows.append([name, spread(told, "psi")])
     note = "Both models on the same rows. By custom, an index below 0.1 is stable, and "
-    note += "above 0.25 the predictions are of another kind."
+    note += "above 0.25 the predictions are of another kind. " + INTERVALS
     parts = [table(columns, rows), paragraph(note, "note")]
     for name, output in found.items():
         drawn = draw.distribution_figure(output.get("histogram") or {})

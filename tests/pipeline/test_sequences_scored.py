@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from steadyrank.pipeline.gates.soundness import _learned_task
 from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
 from steadyrank.pipeline.kinds.next_item.learner import ranks_of
 from steadyrank.pipeline.kinds.next_item.measure import scored
@@ -68,9 +69,40 @@ def test_a_random_order_has_learned_nothing_however_few_items_it_leaves(left_out
     visible = np.full(400, 50 - left_out)
     for _ in range(60):
         ranks = random.integers(0, visible)
-        low, high = learned(ranks, visible, EACH[:400], 100, varies=True)["interval"]
-        told += low > 0 or high < 0
+        by_chance = random.integers(0, visible)
+        found = learned(ranks, by_chance, visible, EACH[:400], 100, varies=True)
+        told += found["interval"][0] > 0 or found["worse"]
     assert told <= 9  # one in twenty are 3; more than 9 happen once in 2,000 times
+
+
+def _judged(ranks, popular, items=1000):
+    visible = np.full(len(ranks), items)
+    found = learned(ranks, popular, visible, EACH[: len(ranks)], 100, varies=True)
+    return found, _learned_task("next_item", found, "validation")
+
+
+def test_the_order_by_popularity_is_no_more_than_the_mean_is_to_a_label(ranks):
+    """What idle steps give: better than chance, and nothing was learned."""
+    same, held = _judged(ranks, ranks)
+    assert same["constant"] == "popularity" and same["gain"] == 0
+    assert (
+        held["verdict"] == "HOLD" and "not told from that of popularity" in held["reason"]
+    )
+    better, passed = _judged(np.maximum(ranks - 9, 0), ranks)
+    by_hand = row_metrics(np.maximum(ranks - 9, 0))["mrr@20"] - row_metrics(ranks)["mrr@20"]
+    assert better["gain"] == pytest.approx(by_hand.mean()) and passed["verdict"] == "PASS"
+
+
+def test_below_popularity_holds_and_below_chance_is_refused(ranks):
+    below, held = _judged(ranks + 9, ranks)
+    assert below["interval"][1] < 0 and not below["worse"]
+    assert held["verdict"] == "HOLD" and held["rows_needed"] is None
+    assert "below that of popularity" in held["reason"]
+    _, refused = _judged(np.full(3000, 999), ranks)
+    assert refused["verdict"] == "REFUSE"
+    # where popularity hits less often than chance, beating it is no merit
+    chance, held = _judged(np.random.default_rng(5).integers(0, 1000, 3000), ranks + 999)
+    assert chance["constant"] == "a random order" and held["verdict"] == "HOLD"
 
 
 def test_items_that_are_left_out_are_no_items_to_rank_among():

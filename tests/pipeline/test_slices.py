@@ -76,6 +76,30 @@ def test_drift_of_equal_predictions_is_none_and_of_others_is_by_hand():
     assert sum(bars["baseline"]) == pytest.approx(1.0)
 
 
+def test_drift_scatters_as_rows_that_are_drawn_with_their_users():
+    """Against rows that are repeated as often as their user was drawn, one by one."""
+    random = np.random.default_rng(1)
+    base, users = random.uniform(size=600), random.integers(0, 80, 600)
+    moved = np.clip(base + 0.1 * random.normal(size=80)[users], 0, 1)
+    settings = {"groups": users, "repetitions": 40}
+    found = drift.measure_drift({"a": moved}, {"a": base}, **settings)["a"]
+    names, numbers = np.unique(users, return_inverse=True)
+    edges, drawn = np.quantile(base, np.arange(1, 10) / 10), []
+    for weights in np.concatenate(list(bootstrap.draw(names, 40, 6000, drift.DRIFT_SEED))):
+        rows = np.repeat(np.arange(600), weights[numbers])
+        p, q = (
+            np.array([np.mean(bins == bin) for bin in range(10)])
+            for bins in (np.searchsorted(edges, each[rows]) for each in (moved, base))
+        )
+        p, q = np.maximum(p, 1e-6), np.maximum(q, 1e-6)
+        drawn.append(np.sum((p - q) * np.log(p / q)))
+    far = bootstrap.quantile(0.975, 80) * np.std(drawn, ddof=1)
+    wanted = [max(found["psi"] - far, 0.0), found["psi"] + far]
+    assert found["interval"] == pytest.approx(wanted, rel=1e-9)
+    one = drift.measure_drift({"a": moved}, {"a": base}, groups=np.zeros(600, int))
+    assert one["a"]["interval"] is None  # a single user tells nothing
+
+
 def test_scatter_of_down_sampled_negatives_is_that_of_the_whole_log():
     """The drawn metrics lie around the measured ones, and tenths are of the whole log."""
     random = np.random.default_rng(3)

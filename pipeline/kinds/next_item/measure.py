@@ -77,8 +77,10 @@ def measure(
     ours = scored_by(export, rows)
     held, users = examples.read(VALIDATION)
     validated = scored_by(export, held)
+    popular = _served(by_counts["popularity"], hides)
     task = learned(
         validated.ranks,
+        scored(popular, held, examples.schema.items).ranks,
         validated.visible,
         users,
         config.gates.repetitions,

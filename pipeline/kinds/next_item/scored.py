@@ -105,16 +105,21 @@ def chance_of(visible: np.ndarray) -> np.ndarray:
 
 def learned(
     ranks: np.ndarray,
+    popular: np.ndarray,
     visible: np.ndarray,
     groups: np.ndarray,
     repetitions: int,
     *,
     varies: bool,
 ) -> dict:
-    """How far the MRR@20 lies above that of a random order of the visible items.
+    """How far the MRR@20 lies above that of an order which is the same for all histories.
+
+    Of two: a random order of the visible items, and that by popularity, which a model has
+    after a few idle steps.  The one that hits more often is the constant.
 
     Args:
         ranks: int ``[N]``.
+        popular: int ``[N]``, those of the order by popularity.
         visible: As ``chance_of`` takes it.
         groups: int ``[N]``, the users.
         repetitions: Samples drawn.
@@ -122,25 +127,36 @@ def learned(
 
     Returns:
         As ``pipeline.metrics.soundness.measure_learned``; ``loss`` and ``constant_loss``
-        are the two MRR@20, of which more is better.
+        are the two MRR@20, of which more is better; ``constant`` is the order's name,
+        and ``worse`` whether the model is told to be below even a random one.
     """
-    ours, name = row_metrics(ranks), f"mrr@{CUTOFFS[-1]}"
-    gains = {name: ours[name] - chance_of(visible)}
+    name = f"mrr@{CUTOFFS[-1]}"
+    ours, chance = row_metrics(ranks)[name], chance_of(visible)
+    constants = {"a random order": chance, "popularity": row_metrics(popular)[name]}
+    best = max(constants, key=lambda constant: _mean(constants[constant]))
     users, keys = bootstrap.number_groups(groups, len(ranks))
     judged = len(np.unique(users[visible > 0]))
-    drawn = _draw({"": gains}, users, keys, repetitions)["", name]
-    gain, error = _mean(gains[name]), error_of(drawn, judged)
+    gains = {constant: {name: ours - each} for constant, each in constants.items()}
+    drawn = _draw(gains, users, keys, repetitions)
+    spread = {constant: error_of(drawn[constant, name], judged) for constant in gains}
+    told = {
+        constant: interval_of(_mean(gains[constant][name]), spread[constant], judged)
+        for constant in gains
+    }
+    over_chance = told["a random order"]
     return {
         "kind": TASK,
         "rows": len(ranks),
         "scarcer": len(ranks),
         "groups": judged,
         "varies": varies,
-        "loss": _mean(ours[name]),
-        "constant_loss": _mean(chance_of(visible)),
-        "gain": gain,
-        "error": error,
-        "interval": interval_of(gain, error, judged),
+        "loss": _mean(ours),
+        "constant": best,
+        "constant_loss": _mean(constants[best]),
+        "gain": _mean(gains[best][name]),
+        "error": spread[best],
+        "interval": told[best],
+        "worse": over_chance is not None and over_chance[1] < 0,
     }
 
 

@@ -120,7 +120,8 @@ def measure(
         stands = {
             task.name: ours.stands_for(task) for task in tasks if task.negative_rate < 1
         }
-        found["drift"] = measure_drift(outputs, theirs.outputs, stands)
+        how = {"groups": ours.groups, "repetitions": repetitions}
+        found["drift"] = measure_drift(outputs, theirs.outputs, stands, **how)
     return found
 
 
