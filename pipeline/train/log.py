@@ -124,7 +124,7 @@ def watch(detector: DivergenceDetector, line: dict) -> dict | None:
         results = line.get(measured, {}).items()
         areas = {task: result["auc"] for task, result in results if _is_certain(result)}
         detector.observe_auc(line["step"], areas)
-    if "loss" not in line or 2 * line["examples"] < line["batch_size"]:
+    if "loss" not in line or not _is_judged(line):
         return None
     loss = float("nan") if line["loss"] is None else line["loss"]
     losses = {
@@ -132,6 +132,11 @@ def watch(detector: DivergenceDetector, line: dict) -> dict | None:
         for task, value in line["losses"].items()
     }
     return detector.update(line["step"], loss, losses)
+
+
+def _is_judged(line: Mapping) -> bool:
+    """Whether a step was of half a batch at least."""
+    return 2 * line.get("examples", 0) >= line.get("batch_size", 0)
 
 
 def _is_certain(result: dict) -> bool:
@@ -173,13 +178,14 @@ def divergence_of(lines: Sequence[dict], trained: int) -> dict:
 
     Returns:
         The detector's summary, ``rollbacks``, ``spikes`` (steps that the guard held
-        back), and the steps ``logged`` and ``trained``.
+        back; of such remainders those without a number), and the steps ``logged`` and ``trained``.
     """
     phases: dict[int, DivergenceDetector] = {}
     rollbacks, spikes, measured, logged = 0, 0, {}, len(set(steps_in(lines)))
     for line in lines:
         rollbacks += "rollback" in line
-        spikes += line.get("spike_factor", 1.0) < 1
+        factor = line.get("spike_factor", 1.0)
+        spikes += factor == 0 or (factor < 1 and _is_judged(line))
         watch(phases.setdefault(line.get("phase", 0), DivergenceDetector()), line)
         measured |= _last_aucs(line, measured)
     detectors = [*phases.values()] or [DivergenceDetector()]

@@ -98,3 +98,13 @@ def test_a_phase_that_diverged_stays_so_whatever_comes_after():
 def test_rollbacks_are_counted():
     found = divergence_of([*HEALTHY, {"step": 20, "rollback": {}}, line(31)], 31)
     assert found["rollbacks"] == 1 and found["steps"] == 31 and not found["diverged"]
+
+
+@pytest.mark.parametrize(
+    ("examples", "factor", "spikes"),
+    [(64, 0.3, 1), (32, 0.3, 1), (31, 0.3, 0), (31, 0.0, 1), (64, 1.0, 0)],
+)
+def test_the_gradient_of_a_handful_of_rows_is_no_spike(examples, factor, spikes):
+    """But one that is no number is, of however few rows."""
+    last = line(31, examples=examples, spike_factor=factor)
+    assert divergence_of([*HEALTHY, last], 31)["spikes"] == spikes
