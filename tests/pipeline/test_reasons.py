@@ -80,7 +80,7 @@ def sound():
         {"interval": None},
         {"scarcer": 3},
         {"kind": "regression", "scarcer": 3},
-        {"kind": "next_item"},
+        {"kind": "next_item", "constant": "popularity"},
         {"varies": False},
         {"gain": by_hand.NAN},
     ):
