@@ -178,7 +178,8 @@ def divergence_of(lines: Sequence[dict], trained: int) -> dict:
 
     Returns:
         The detector's summary, ``rollbacks``, ``spikes`` (steps that the guard held
-        back; of such remainders those without a number), and the steps ``logged`` and ``trained``.
+        back; of such remainders those without a number), and the steps ``logged`` and
+        ``trained``.
     """
     phases: dict[int, DivergenceDetector] = {}
     rollbacks, spikes, measured, logged = 0, 0, {}, len(set(steps_in(lines)))

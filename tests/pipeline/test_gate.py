@@ -96,7 +96,8 @@ STABLE_SCORES = {"click": {"psi": 0.1}, "like": {"psi": 0.0}}
 SIZE = {"size": {"max_mb": 20}}
 FAST = {"latency": {"signature": "encoded", "max_p50_ms": 5, "max_p99_ms": None}}
 FAST_P99 = {"latency": {"signature": "encoded", "max_p50_ms": None, "max_p99_ms": 9}}
-TIMED = {"signature": "encoded", "rows": 500, "requests": 300, "p50_ms": 5, "p99_ms": 9}
+TIMED = {"signature": "encoded", "rows": 500, "requests": 400, "p50_ms": 5, "p99_ms": 9,
+         "intervals": {"p50_ms": [4.9, 5.1], "p99_ms": None}}  # fmt: skip
 SKEW = {"skew": {"max_difference": 1e-6}}
 STABLE = {"divergence": {"max_micro": 1, "max_rollbacks": 1}}
 PASSES = [
@@ -148,7 +149,11 @@ REFUSED = [
     (*slices(part("a", auc=0.7), part("b", auc=NAN), min=0.65), "tab b: it was not"),
     (*slices(min=0.65), "no slice has 30 rows"),
     (metrics(), slices(min=0.1)[1], "no slice has 30 rows"),
-    (metrics(drift={"click": {"psi": 0.11}}), DRIFT, "0.1100 is above 0.1"),
+    (
+        metrics(drift={"click": {"psi": 0.11, "interval": [0.09, 0.13]}}),
+        DRIFT,
+        "0.1100 is above 0.1 (95 % interval 0.0900 to 0.1300; judged: the number itself)",
+    ),
     (metrics(drift={"click": {"psi": 0.05}}), DRIFT, "the baseline has no task"),
     (metrics(drift=STABLE_SCORES, baseline=None), DRIFT, "no baseline was given"),
     (metrics(drift={"click": {"psi": NAN}}), DRIFT, "not measured"),
