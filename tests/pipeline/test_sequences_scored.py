@@ -18,6 +18,7 @@ from steadyrank.pipeline.kinds.next_item.serving import visible
 from steadyrank.pipeline.train.log import divergence_of
 
 EACH = np.arange(3000)
+HOW = {"repetitions": 100, "varies": True}
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +71,14 @@ def test_a_random_order_has_learned_nothing_however_few_items_it_leaves(left_out
     for _ in range(60):
         ranks = random.integers(0, visible)
         by_chance = random.integers(0, visible)
-        found = learned(ranks, by_chance, visible, EACH[:400], 100, varies=True)
+        found = learned(ranks, by_chance, visible, EACH[:400], **HOW)
         told += found["interval"][0] > 0 or found["worse"]
     assert told <= 9  # one in twenty are 3; more than 9 happen once in 2,000 times
 
 
 def _judged(ranks, popular, items=1000):
     visible = np.full(len(ranks), items)
-    found = learned(ranks, popular, visible, EACH[: len(ranks)], 100, varies=True)
+    found = learned(ranks, popular, visible, EACH[: len(ranks)], **HOW)
     return found, _learned_task("next_item", found, "validation")
 
 

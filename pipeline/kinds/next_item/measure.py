@@ -83,7 +83,7 @@ def measure(
         scored(popular, held, examples.schema.items).ranks,
         validated.visible,
         users,
-        config.gates.repetitions,
+        repetitions=config.gates.repetitions,
         varies=validated.varies,
     )
     found = {

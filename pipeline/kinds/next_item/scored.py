@@ -108,8 +108,8 @@ def learned(
     popular: np.ndarray,
     visible: np.ndarray,
     groups: np.ndarray,
-    repetitions: int,
     *,
+    repetitions: int,
     varies: bool,
 ) -> dict:
     """How far the MRR@20 lies above that of an order which is the same for all histories.
