@@ -1,6 +1,7 @@
 # Every target does its own set-up: an interpreter of 3.10 to 3.12 is all it needs.
 #   make test    the test suite                make lint    style and format
 #   make demo    synthetic log to verdict      make clean   all that make made
+#   make test-benchmarks   that each benchmark and study runs, on a few rows
 #   make test-install   the wheel, in an environment of its own, without constraints
 #   make bench-peers   beside other libraries, in an environment of theirs; ARGS=--quick
 #   make types   the type checker              make docs    the site, in build/site
@@ -17,7 +18,7 @@ DOCS := .venv-docs
 TYPES := .venv-types
 SBOM := .venv-sbom
 
-.PHONY: demo test test-install lint clean bench-peers docs types sbom
+.PHONY: demo test test-benchmarks test-install lint clean bench-peers docs types sbom
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -28,6 +29,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-benchmarks: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/benchmarks
 
 test-install: $(READY)
 	$(BIN)/python -m pytest tests/install
