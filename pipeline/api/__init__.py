@@ -12,6 +12,7 @@ from steadyrank.pipeline.api.results import (
     InitResult,
     InspectResult,
     NightResult,
+    PruneResult,
     ReleaseResult,
     ReplayResult,
     ScoreResult,
@@ -20,7 +21,7 @@ from steadyrank.pipeline.api.results import (
     SweepResult,
     SynthesizeResult,
 )
-from steadyrank.pipeline.api.runs import nightly, release, run
+from steadyrank.pipeline.api.runs import nightly, prune, release, run
 from steadyrank.pipeline.api.scores import score
 from steadyrank.pipeline.api.stages import evaluate, export, preprocess, synthesize, train
 from steadyrank.pipeline.api.studies import stability, sweep
@@ -51,6 +52,7 @@ __all__ = [
     "PassingError",
     "PreprocessResult",
     "Progress",
+    "PruneResult",
     "ReleaseResult",
     "ReplayResult",
     "RunResult",
@@ -70,6 +72,7 @@ __all__ = [
     "inspect",
     "nightly",
     "preprocess",
+    "prune",
     "release",
     "replay",
     "run",

@@ -1,7 +1,11 @@
 """What a folder of any stage holds, in words."""
 
+import difflib
+from collections.abc import Callable
 from pathlib import Path
 
+from steadyrank.pipeline.api import describe_stores
+from steadyrank.pipeline.evaluate.release import BLESSED
 from steadyrank.pipeline.examples.example_set import SEQUENCES, ExampleSet
 from steadyrank.pipeline.export.card import CARD, EXTRA, find_version, versions_of
 from steadyrank.pipeline.files.documents import require
@@ -9,6 +13,7 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.shapes import (
     Card,
+    Margin,
     RankingSchema,
     SequenceSchemaFields,
     Trained,
@@ -16,12 +21,17 @@ from steadyrank.pipeline.files.shapes import (
 )
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSet
 from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
+from steadyrank.pipeline.store.records import NIGHTS, RECORD
+from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
 Rows = list[tuple[str, object]]
 
 
+STAGES = ("examples", "train", "train.partial", "export", "evaluation")  # of a run
+
+
 def describe(path: Path) -> dict[str, Rows]:
-    """Describe an example set, a trained model, an export, an evaluation or a run.
+    """Describe any folder that a command writes.
 
     Args:
         path: The folder.
@@ -30,24 +40,85 @@ def describe(path: Path) -> dict[str, Rows]:
         Title -> rows of name and value.
 
     Raises:
-        InputError: The folder is none of these, or is not whole.
+        InputError: The folder is missing, is none of these, or is not whole.
     """
     path = Path(path)
-    if (path / "manifest.json").exists():
-        return _examples(path)
-    if (path / "train.json").exists():
-        return _trained(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such folder.{_nearest(path)}")
+    if not path.is_dir():
+        raise InputError(f"{path} is a file: inspect the folder that it stands in.")
+    for marker, described in OF_MARKER.items():
+        if (path / marker).exists():
+            return {**described(path), **_stages(path)}
     if (path / "saved_model.pb").exists() or versions_of(path):
         return _export(find_version(path))
-    if (path / "verdict.json").exists():
-        return _evaluation(path)
-    stages = [path / s for s in ("examples", "train", "export", "evaluation")]
-    found = [stage for stage in stages if stage.exists()]
-    if not found:
-        raise InputError(
-            f"{path} holds no example set, trained model, export, evaluation or run."
-        )
+    if found := _stages(path):
+        return found
+    raise InputError(
+        f"{path} holds nothing that a command wrote: no examples, training, export, "
+        "evaluation, run, store of nights, release folder, scores, sweep, stability study "
+        "or synthetic log."
+    )
+
+
+def _nearest(path: Path) -> str:
+    """The name beside a missing one that was probably meant."""
+    beside = path.parent
+    names = [p.name for p in beside.iterdir() if p.is_dir()] if beside.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean {beside / close[0]}?" if close else ""
+
+
+def _stages(path: Path) -> dict[str, Rows]:
+    """The stages of a run, or of a night, that are there."""
+    found = [path / name for name in STAGES if (path / name).exists()]
+    found = [p for p in found if p.suffix != ".partial" or (p / LOG_FILE).exists()]
     return {title: rows for stage in found for title, rows in describe(stage).items()}
+
+
+def _partial(path: Path) -> dict[str, Rows]:
+    """A training that has not ended, or that diverged."""
+    lines = [line for line in read_lines(path / LOG_FILE) if "step" in line]
+    rows: Rows = [("state", "not ended: `train --resume` goes on with it")]
+    if lines:
+        last = lines[-1]
+        rows += [("steps", last["step"]), ("epoch", last.get("epoch", 0) + 1)]
+    diagnoses = sorted(each.name for each in path.glob("divergence-*.json"))
+    rows += [("diverged", ", ".join(diagnoses))] if diagnoses else []
+    return {f"interrupted training {path}": rows}
+
+
+def _scores(path: Path) -> dict[str, Rows]:
+    found = read_json(path / "scores.json", "scores")
+    plain = [(n, v) for n, v in found.items() if not isinstance(v, dict | list)]
+    rejected = (found.get("rejected") or {}).items()
+    return {f"scores {path}": plain + [(f"rejected: {why}", n) for why, n in rejected]}
+
+
+def _sweep(path: Path) -> dict[str, Rows]:
+    if not (path / "results.json").exists():
+        said = "not ended: `sweep --resume` goes on with it"
+        return {f"sweep {path}": [("state", said)]}
+    found = read_json(path / "results.json", "a sweep")
+    names = ("objective", "best_value", "own_value", "verdict")
+    rows: Rows = [(name.replace("_", " "), _rounded(found.get(name))) for name in names]
+    rows.append(("trials", len(found.get("trials") or [])))
+    return {f"sweep {path}": rows}
+
+
+def _stability(path: Path) -> dict[str, Rows]:
+    found = read_json(path / "stability.json", "a stability study", Margin)
+    rows: Rows = [("rate in use", found.get("rate_in_use")), ("margin", found["margin"])]
+    return {f"stability study {path}": [*rows, ("advice", found.get("advice"))]}
+
+
+def _synthetic(path: Path) -> dict[str, Rows]:
+    import pyarrow.parquet as pq  # for this alone
+
+    tables = ("log", "users", "items", "truth")
+    files = [path / f"{name}.parquet" for name in tables]
+    counted = [(f.stem, pq.read_metadata(f).num_rows) for f in files if f.exists()]
+    return {f"synthetic log {path}": [(name, f"{n:,} rows") for name, n in counted]}
 
 
 def _examples(path: Path) -> dict[str, Rows]:
@@ -149,3 +220,18 @@ def _evaluation(path: Path) -> dict[str, Rows]:
     if verdict.get("forced"):
         rows.append(("forced", verdict["forced"]["reason"]))
     return {f"evaluation {path}": rows}
+
+
+OF_MARKER: dict[str, Callable[[Path], dict[str, Rows]]] = {
+    "manifest.json": _examples,
+    "train.json": _trained,
+    "scores.json": _scores,
+    "stability.json": _stability,
+    "sweep.json": _sweep,
+    "truth.parquet": _synthetic,
+    "verdict.json": _evaluation,
+    RECORD: describe_stores.night,
+    BLESSED: describe_stores.served,
+    NIGHTS: describe_stores.store,
+    "log.jsonl": _partial,
+}

@@ -60,12 +60,14 @@ class NightResult:
         day: That it judged on.
         verdict: ``"PASS"``, ``"HOLD"`` or ``"REFUSE"``; what passed was released.
         record: All that ``night.json`` holds.
+        version: That its model was released as; None: it was not.
     """
 
     output: Place
     day: str
     verdict: str
     record: Mapping[str, Any]
+    version: int | None
 
     @property
     def accepted(self) -> bool:
@@ -95,6 +97,25 @@ class ReleaseResult:
     verdict: str
     forced: str | None
     withdrawn: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What went of a store.
+
+    Attributes:
+        output: The store.
+        nights: Days of which the record alone stays.
+        releases: Versions.
+        bytes: That were freed.
+        dry_run: Whether all of it is still there.
+    """
+
+    output: Place
+    nights: tuple[str, ...]
+    releases: tuple[int, ...]
+    bytes: int
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -262,6 +283,8 @@ class InspectResult:
 
     Attributes:
         parts: Title of a folder -> names and values.
+        nights: Of a store: a row a night, as ``store.table.Row`` has them.
     """
 
     parts: Mapping[str, list[tuple[str, object]]]
+    nights: tuple[Mapping[str, Any], ...] = ()

@@ -1,9 +1,10 @@
 """From a log to what is served: a whole run, a night, a release."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from steadyrank.pipeline import run as stages
-from steadyrank.pipeline.api.results import NightResult, ReleaseResult
+from steadyrank.pipeline.api.results import NightResult, PruneResult, ReleaseResult
 from steadyrank.pipeline.config.given import (
     GivenConfig,
     Inputs,
@@ -76,6 +77,7 @@ def nightly(
     data: GivenPlace | None = None,
     input: Inputs | None = None,
     set: Overrides | None = None,
+    give_up_after: str | None = None,
     beam_flags: Iterable[str] = (),
     progress: Progress = SILENT,
 ) -> NightResult:
@@ -88,6 +90,9 @@ def nightly(
         data: What the config's paths are relative to; None: as for ``preprocess``.
         input: Paths and patterns in place of the config's ``data.input``.
         set: Keys of the config to override.
+        give_up_after: How long after its end a day's files are waited for, ``"6h"``: until
+            then ``PassingError`` says that they have not come, and then the night is put
+            on hold; None: they are waited for, for ever.
         beam_flags: Passed to Beam.
         progress: Sees each step of training.
 
@@ -95,14 +100,17 @@ def nightly(
         What was trained on, and the verdict; of a night that was done, what it came to.
 
     Raises:
-        InputError: The day comes before one that was done, or the log does not hold it.
-        PassingError: Another night runs in this store, or the log cannot be read now.
+        InputError: The day comes before one that was done, or the night was done with
+            other settings.
+        PassingError: The day's files have not come, another night runs in this store, or
+            the log cannot be read now.
         DivergenceError: Training diverged, now or when the night was done.
 
     Example:
         ``steadyrank.nightly("c.yaml", day="2022-05-06", store="store").verdict``
     """
     from steadyrank.pipeline.nightly import nightly as stage
+    from steadyrank.pipeline.store.records import version_of
 
     place = local_path(store)
     loaded, folder = any_config(config, set, input), folder_of(config, data)
@@ -110,13 +118,20 @@ def nightly(
     require_output(place)
     with progress.stage("nightly"):
         night = stage(
-            loaded, folder, day, place, beam_flags=beam_flags, progress=progress.step
+            loaded,
+            folder,
+            day,
+            place,
+            beam_flags=beam_flags,
+            give_up_after=give_up_after,
+            progress=progress.step,
         )
     return NightResult(
         output=place / "nights" / night["day"],
         day=night["day"],
         verdict=night["verdict"],
         record=night,
+        version=version_of(place, night),
     )
 
 
@@ -126,6 +141,7 @@ def release(
     model: GivenPlace | None = None,
     evaluation: GivenPlace | None = None,
     rollback: bool = False,
+    reason: str = "",
 ) -> ReleaseResult:
     """Copy an export that passed its gates to where it is served from, or go back.
 
@@ -134,6 +150,7 @@ def release(
         model: An export, or a folder of versions, of which the latest is taken.
         evaluation: What ``evaluate`` wrote about it.
         rollback: Whether to go back to the version before; without the other two.
+        reason: Why to go back, for ``rollbacks`` of ``blessed.json``.
 
     Returns:
         The version that is served now.
@@ -147,23 +164,80 @@ def release(
         ``steadyrank.release(model="export", evaluation="evaluation", to="served")``
     """
     from steadyrank.pipeline.evaluate import release as stage
+    from steadyrank.pipeline.store.page import write_index
+    from steadyrank.pipeline.store.records import is_store
 
     if rollback and (model or evaluation):
         raise InputError("--rollback takes neither --model nor --evaluation.")
     if not rollback and (model is None or evaluation is None):
         raise InputError("release needs --model and --evaluation, or --rollback.")
+    if reason and not rollback:
+        raise InputError("--reason says why to go back: it goes with --rollback.")
     place = place_of(to)
     with Staging() as staging, staging.served(place) as local:
         if rollback:
-            current = stage.roll_back(local)
+            current = stage.roll_back(local, reason)
         else:
             exported = staging.read_model(place_of(model))
             judged = staging.read(place_of(evaluation))
             current = stage.release(exported, judged, local)
+    if isinstance(place, Path) and is_store(place.absolute().parent):
+        write_index(place.absolute().parent)
     return ReleaseResult(
         output=place,
         version=current["version"],
         verdict=current["verdict"],
         forced=(current.get("forced") or {}).get("reason"),
         withdrawn=tuple(current["withdrawn"]),
+    )
+
+
+def prune(
+    *,
+    store: GivenPlace,
+    nights: int | None = None,
+    releases: int | None = None,
+    dry_run: bool = False,
+) -> PruneResult:
+    """Remove old nights of a store, but for their records, and old releases.
+
+    Args:
+        store: What ``nightly`` wrote, a local folder.
+        nights: The last ones that stay whole; None: all. What a release that stays was
+            made of stays, too.
+        releases: The last ones that stay; None: all.
+        dry_run: Whether nothing is removed, only told.
+
+    Returns:
+        What went, or would go.
+
+    Raises:
+        InputError: The folder is no store, or a number is below 1.
+        PassingError: A night runs there.
+
+    Example:
+        ``steadyrank.prune(store="store", nights=60, dry_run=True).bytes``
+    """
+    from steadyrank.pipeline.files.lock import locked
+    from steadyrank.pipeline.store.page import write_index
+    from steadyrank.pipeline.store.prune import prune as stage
+    from steadyrank.pipeline.store.records import require_store
+
+    place, keep = local_path(store), {"nights": nights, "releases": releases}
+    require_store(place)
+    if all(number is None for number in keep.values()):
+        raise InputError("prune needs --nights, --releases, or both: how many stay.")
+    for name, number in keep.items():
+        if number is not None and number < 1:
+            raise InputError(f"--{name} must be 1 or more. Received: {number}.")
+    with locked(place / "lock"):
+        gone = stage(place, **keep, dry_run=dry_run)
+        if not dry_run:
+            write_index(place)
+    return PruneResult(
+        output=place,
+        nights=gone.nights,
+        releases=gone.releases,
+        bytes=gone.bytes,
+        dry_run=dry_run,
     )

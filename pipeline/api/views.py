@@ -182,23 +182,29 @@ def replay(
 
 
 def inspect(path: GivenPlace) -> InspectResult:
-    """Say what an example set, a trained model, an export or an evaluation holds.
+    """Say what a folder holds that a command wrote.
 
     Args:
-        path: A folder of any stage, or of a run.
+        path: The folder: of a stage, a run, nights, releases, scores, a study.
 
     Returns:
-        Names and values, under a title for each folder.
+        Names and values, under a title for each folder; of a store its nights, too.
 
     Raises:
-        InputError: The folder is none of these, or is not whole.
+        InputError: The folder is missing, is none of these, or is not whole.
 
     Example:
         ``steadyrank.inspect("examples").parts``
     """
     from steadyrank.pipeline.api.describe import describe
+    from steadyrank.pipeline.store.records import is_store
+    from steadyrank.pipeline.store.table import rows_of
 
     place = place_of(path)
     with Staging() as staging:
         whole = staging.read_examples(place) if exists(place) else None
-        return InspectResult(parts=describe(whole or staging.read_model(place)))
+        local = whole or staging.read_model(place)
+        nights = rows_of(local) if is_store(local) else []
+        return InspectResult(
+            parts=describe(local), nights=tuple(row.plain for row in nights)
+        )

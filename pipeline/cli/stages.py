@@ -241,6 +241,10 @@ def nightly(
     data: DataFolder = None,
     input: Inputs = None,
     settings: Settings = None,
+    give_up_after: Annotated[
+        str | None,
+        typer.Option(help="Wait for a day's files so long after its end: 6h, 2d."),
+    ] = None,
 ):
     """One more day: add it, train on from the last blessed model, release or refuse.
 
@@ -253,12 +257,27 @@ def nightly(
         data=data,
         input=input,
         set=settings,
+        give_up_after=give_up_after,
         beam_flags=context.args,
         progress=Shown(),
     )
     tell(result)
     if not result.accepted:
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def prune(
+    store: place("What `nightly` wrote."),
+    nights: Annotated[int | None, typer.Option(help="The last that stay whole.")] = None,
+    releases: Annotated[int | None, typer.Option(help="The last that stay.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say it.")] = False,
+):
+    """Remove old nights of a store, but for their records, and old releases.
+
+    Example: `steadyrank prune --store store --nights 60 --releases 10 --dry-run`
+    """
+    tell(api.prune(store=store, nights=nights, releases=releases, dry_run=dry_run))
 
 
 @app.command()
@@ -269,12 +288,15 @@ def release(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Go back to the version before.")
     ] = False,
+    reason: Annotated[str, typer.Option(help="Why to go back; it is recorded.")] = "",
 ):
     """Copy an export that passed its gates to where it is served from.
 
     Example: `steadyrank release --model export --evaluation evaluation --to served`
     """
-    result = api.release(to=to, model=model, evaluation=evaluation, rollback=rollback)
+    result = api.release(
+        to=to, model=model, evaluation=evaluation, rollback=rollback, reason=reason
+    )
     tell(result)
     if result.withdrawn:
         why = "" if rollback else ", which no release had named: it was interrupted"

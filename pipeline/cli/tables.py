@@ -9,7 +9,7 @@ from rich.table import Table
 from steadyrank.pipeline.api import ImportanceResult, ServeCheckResult
 from steadyrank.pipeline.metrics.uncertainty import not_told, straddles
 
-COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red"}
+COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red", "DIVERGED": "red"}
 
 
 def metrics_table(metrics: Mapping) -> Table:
@@ -107,6 +107,37 @@ def night_table(night: Mapping) -> Table:
     if intervals:
         table.caption = f"{INTERVALS}; * not told from chance, or from no gain"
     return table
+
+
+def nights_table(rows: Sequence[Mapping]) -> Table:
+    """Of a store: a night a row."""
+    table = _framed(f"{len(rows)} nights")
+    table.padding = (0, 1, 0, 0)
+    for name in ("day", "verdict", "version"):
+        table.add_column(name, no_wrap=True)
+    metric = rows[-1]["metric"].upper()
+    table.add_column(metric, overflow="fold")
+    for name in ("rows", "took", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why")
+    for row in rows:
+        figures = [_figure(task, found) for task, found in row["figures"].items()]
+        version = "" if row["version"] is None else f"{row['version']}\n{row['state']}"
+        mark = f"[{COLOURS[row['verdict']]}]{row['verdict']}[/]"
+        why = "; ".join(row["why"]) or f"from {row['base'] or 'fresh weights'}"
+        count = "" if row["rows"] is None else f"{row['rows']:,}"
+        size = f"{row['bytes'] / 1e6:,.1f} MB"
+        if row["pruned"]:
+            size += "\npruned"
+        cells = (row["day"], mark, version, escape("\n".join(figures)), count)
+        table.add_row(*cells, f"{row['seconds']:,.0f} s", size, escape(why))
+    return table
+
+
+def _figure(task: str, found: Mapping) -> str:
+    """A task's figure in a line, with its interval."""
+    value = f"{task} {cell(found['value'])}"
+    return f"{value} ({interval(found['interval'])})" if found["interval"] else value
 
 
 def difference(found: Mapping, digits: int = 4) -> str:

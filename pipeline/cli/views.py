@@ -109,7 +109,7 @@ def replay(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A folder of any stage.", parser=locate)],
+    path: Annotated[Path, typer.Argument(help="What any command wrote.", parser=locate)],
 ):
-    """Say what an example set, a trained model, an export or an evaluation holds."""
+    """Say what a folder holds that a command wrote: a run, nights, an export, scores."""
     tell(api.inspect(path))

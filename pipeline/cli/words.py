@@ -1,13 +1,15 @@
 """What the command line says of each result, in a few lines."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 
 from steadyrank.pipeline import api
 from steadyrank.pipeline.cli import tables, terminal
 from steadyrank.pipeline.cli.terminal import say
 from steadyrank.pipeline.files.publish import finite
+
+FEW_DAYS = 4  # that are said by name
 
 
 class Told(terminal.Shown):
@@ -149,7 +151,8 @@ def _(result: api.NightResult) -> None:
     base = night["base"] or "fresh weights"
     if night.get("fresh"):
         base = f"fresh weights, not those of {base}: {night['fresh']}"
-    say(f"trained on {', '.join(night['trained_on'])}, from {base}")
+    if night["trained_on"]:
+        say(f"trained on {_days(night['trained_on'])}, from {base}")
     for day in night.get("missing", ()):
         say(f"warning: no files of {day}; it is passed over")
     for reason in night["reasons"]:
@@ -158,8 +161,36 @@ def _(result: api.NightResult) -> None:
         because = night.get("left_out_because")
         why = f": {because}" if because else ""
         say(f"{night['left_out']} is left out of training from now on{why}")
+    if result.version is not None:
+        say(f"released as version {result.version}")
     terminal.verdict(result.verdict)
-    say(f"report: {result.report}")
+    if night["content"]:
+        say(f"report: {result.report}")
+
+
+def _days(windows: Sequence[str]) -> str:
+    """Windows, by the days that they begin on: few by name, many by the first and last."""
+    days = list(dict.fromkeys(window[: len("2026-11-28")] for window in windows))
+    if len(days) <= FEW_DAYS:
+        return ", ".join(days)
+    return f"{len(days)} days, {days[0]} to {days[-1]}"
+
+
+@tell.register
+def _(result: api.PruneResult) -> None:
+    would = "would go" if result.dry_run else "went"
+    if result.nights:
+        say(f"night {', '.join(result.nights)}: all but the record {would}")
+    if result.releases:
+        say(f"version {', '.join(map(str, result.releases))} {would}")
+    counts = f"{counted(len(result.nights), 'night')}, "
+    counts += counted(len(result.releases), "release")
+    say(f"{counts}: {result.bytes / 1e6:,.1f} MB")
+
+
+def counted(number: int, what: str) -> str:
+    """``1 night``, ``2 nights``."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 @tell.register
@@ -217,5 +248,7 @@ def _(result: api.ReplayResult) -> None:
 
 @tell.register
 def _(result: api.InspectResult) -> None:
+    if result.nights:
+        terminal.console.print(tables.nights_table(result.nights))
     for title, rows in result.parts.items():
         terminal.console.print(tables.part_table(title, rows))

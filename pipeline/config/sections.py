@@ -559,11 +559,22 @@ class Export(Section):
     """How the export stores its embedding tables."""
 
 
+class Keep(Section):
+    """What a store keeps; what is served, or can be again, always stays."""
+
+    nights: Annotated[int, Field(ge=1)] | None = None
+    """The last nights that stay whole; of older ones `night.json` does. null: all."""
+    releases: Annotated[int, Field(ge=1)] | None = None
+    """The last releases that a rollback can go back to; null: all."""
+
+
 class Nightly(Section):
-    """What the nightly job trains on, after its first night."""
+    """What the nightly job trains on, after its first night, and what it keeps."""
 
     train_days: Annotated[int, Field(ge=1)] | None = 1
     """Last days before the one that is judged, at least; null: all."""
+    keep: Keep = Keep()
+    """What stays after each night: `{nights: 60, releases: 10}`."""
 
 
 def column(item: FeatureConfig | TaskConfig) -> str:

@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from steadyrank.pipeline.export.card import (
@@ -81,7 +82,7 @@ def release(model_path: Path, evaluation_path: Path, to: Path) -> dict:
     return {**entry, "withdrawn": withdrawn}
 
 
-def roll_back(to: Path) -> dict:
+def roll_back(to: Path, reason: str = "") -> dict:
     """Withdraw the version that is served: the one that was released before it takes over.
 
     What is served is the highest version, whether its release came to name it or not.
@@ -90,6 +91,7 @@ def roll_back(to: Path) -> dict:
 
     Args:
         to: The folder that is served.
+        reason: Why, for ``rollbacks`` of ``blessed.json``.
 
     Returns:
         The entry of the version that is current now; ``withdrawn`` in it are those that
@@ -100,10 +102,10 @@ def roll_back(to: Path) -> dict:
     """
     to = Path(to)
     with locked(to / LOCK) if to.is_dir() else contextlib.nullcontext():
-        return _roll_back(to)
+        return _roll_back(to, reason)
 
 
-def _roll_back(to: Path) -> dict:
+def _roll_back(to: Path, reason: str) -> dict:
     entries, found = _entries(to), versions_of(to)
     served = max([*found, *(entry["version"] for entry in entries)], default=0)
     kept = [entry for entry in entries if entry["version"] < served]
@@ -116,7 +118,8 @@ def _roll_back(to: Path) -> dict:
     if before["version"] not in found:
         raise InputError(f"{to / str(before['version'])} is missing: cannot go back to it.")
     # named first: whatever interrupts what follows, the same command ends it
-    _write(to, kept)
+    rollback = {"time": _now(), "from": served, "to": before["version"]}
+    _write(to, kept, [{**rollback, "by": _who(), "reason": reason.strip()}])
     withdrawn = _withdraw(to, [v for v in found if v > before["version"]])
     return {**before, "withdrawn": withdrawn}
 
@@ -184,12 +187,11 @@ def _require_same(copy: Path, metrics: dict, model: Path, evaluation: Path) -> N
 
 
 def _entry(version: int, model: Path, metrics: dict, verdict: dict) -> dict:
-    now = datetime.datetime.now(datetime.timezone.utc)
     names = ("rows", "auc", "gauc", "log_loss", "rmse", "calibration")
     names += ("mrr@5", "hr@5", "ndcg@5", "hr@10", "ndcg@10")  # of next-item models
     return {
         "version": version,
-        "time": now.isoformat(timespec="seconds"),
+        "time": _now(),
         "by": _who(),
         "model": original(model.absolute()),
         **_made_with(model),
@@ -202,6 +204,11 @@ def _entry(version: int, model: Path, metrics: dict, verdict: dict) -> dict:
             for task, found in metrics["tasks"].items()
         },
     }
+
+
+def _now() -> str:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.isoformat(timespec="seconds")
 
 
 def _who() -> str:
@@ -230,8 +237,26 @@ def _entries(to: Path) -> list[dict]:
     return read_json(to / BLESSED, "a release folder", Blessed)["releases"]
 
 
-def _write(to: Path, entries: list[dict]) -> None:
-    current = entries[-1]
-    write_json(
-        to / BLESSED, {"current": current["version"], **current, "releases": entries}
-    )
+def forget_releases(to: Path, kept: list[dict]) -> None:
+    """Name some of the releases, the current one last; the caller holds the lock.
+
+    Args:
+        to: The folder that is served.
+        kept: Entries of ``blessed.json``.
+    """
+    _write(to, kept)
+
+
+def _write(to: Path, entries: list[dict], rollbacks: Sequence[dict] = ()) -> None:
+    """Name the last of the entries as the current one; rollbacks join those of before."""
+    current, before = entries[-1], []
+    if (to / BLESSED).exists():
+        found = read_json(to / BLESSED, "a release folder", Blessed)
+        before = [r for r in found.get("rollbacks", []) if not _same(r, rollbacks)]
+    content = {"current": current["version"], **current, "releases": entries}
+    write_json(to / BLESSED, {**content, "rollbacks": [*before, *rollbacks]})
+
+
+def _same(rollback: dict, others: Sequence[dict]) -> bool:
+    """Whether a rollback is one that was interrupted, and is done again."""
+    return any(all(rollback[n] == other[n] for n in ("from", "to")) for other in others)

@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class NoRowsError(InputError):
+    """The log holds no rows of what was asked for: of a day, or of a split."""
+
+
 class PassingError(RuntimeError):
     """A fault that may be gone at the next try: no answer, or another at work.
 

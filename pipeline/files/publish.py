@@ -168,9 +168,14 @@ def make_room(path: Path) -> Path:
 
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file through a temporary name; NaN and infinity become null."""
-    temporary = path.with_name(path.name + ".partial")
     text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file through a temporary name: what stands there is whole."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(text, encoding="utf-8")
     sync(temporary)
     temporary.replace(path)
     sync(path.parent)

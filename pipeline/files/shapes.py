@@ -312,12 +312,20 @@ class ReleaseEntry(Document):
     content: str
 
 
+class RolledBack(Document):
+    """A rollback of what is served."""
+
+    from_: int = Field(alias="from")
+    to: int
+
+
 class Blessed(Document):
     """``blessed.json``."""
 
     current: Annotated[int, Field(ge=1)]
     content: str
     releases: Annotated[list[ReleaseEntry], Field(min_length=1)]
+    rollbacks: list[RolledBack] = []
 
 
 class Night(Document):
@@ -327,6 +335,13 @@ class Night(Document):
     content: str | None
     left_out: str | None
     reasons: list[str]
+
+
+class Begun(Document):
+    """``begun.json`` of a night."""
+
+    config: Plain
+    missing: list[str] = []
 
 
 class Probe(Document):

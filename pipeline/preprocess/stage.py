@@ -24,7 +24,7 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.examples.identity import union
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, NoRowsError
 from steadyrank.pipeline.files.publish import (
     finite,
     publish,
@@ -156,7 +156,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     duplicates = counts.get("duplicates", 0)
     unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
     if not read or (outside and read == unkeyed):
-        raise InputError(
+        raise NoRowsError(
             f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
         )
     check_rejected(
@@ -249,7 +249,7 @@ def _check_splits(plan: Plan, splits: dict[str, dict]) -> None:
         if not counts["rows"]:
             found = {s: list(c["windows"]) for s, c in splits.items() if c["rows"]}
             spans = ", ".join(f"{s} {w[0]} to {w[-1]}" for s, w in found.items())
-            raise InputError(
+            raise (InputError if split == "train" else NoRowsError)(
                 f"the {split} split has no rows: data.split is "
                 f"{plan.config.data.split.model_dump(mode='json')}, the log holds {spans}."
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from steadyrank.pipeline.files.errors import InputError, near
+from steadyrank.pipeline.files.errors import InputError, NoRowsError, near
 from steadyrank.pipeline.raw_log.arrow_types import is_wide
 from steadyrank.pipeline.raw_log.columns import is_bytes, is_list, is_text
 from steadyrank.pipeline.raw_log.find import find, look_for, partitions
@@ -93,7 +93,7 @@ def open_log(
         pieces += its_pieces
         rows += its_rows
     if not pieces:
-        raise InputError(f"{', '.join(found.files)}: no rows.")
+        raise NoRowsError(f"{', '.join(found.files)}: no rows.")
     require_columns(files[0][0], list(types), needs)
     schema = pa.schema([(name, kind) for name, (_, kind) in types.items()])
     absent = {n: tuple(path for path, names in files if n not in names) for n in needs}

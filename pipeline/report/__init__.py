@@ -10,6 +10,7 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
+from steadyrank.pipeline.files.publish import write_text
 from steadyrank.pipeline.report.data import data
 from steadyrank.pipeline.report.elements import Markup, code, count, paragraph, text
 from steadyrank.pipeline.report.experts import experts
@@ -94,9 +95,7 @@ def ranking_sections(metrics: dict, log: list[dict], manifest: dict) -> dict[str
 
 def write_page(path: Path, page: str) -> None:
     """Write a page through a temporary name."""
-    partial = Path(path).with_name(Path(path).name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_text(Path(path), page)
 
 
 def document(
@@ -114,10 +113,17 @@ def document(
             top,
             contents(list(sections)),
             *(section(title, content) for title, content in sections.items()),
-            f"<script>{get_plotlyjs()}</script>",
-            f"<script>{resource('report.js')}</script>\n</body>\n</html>\n",
+            *_scripts(sections),
+            "</body>\n</html>\n",
         ]
     )
+
+
+def _scripts(sections: dict[str, Markup]) -> list[str]:
+    """What draws plots, where there are some."""
+    if not any('class="plot' in content for content in sections.values()):
+        return []
+    return [f"<script>{code}</script>" for code in (get_plotlyjs(), resource("report.js"))]
 
 
 def resource(name: str) -> str:

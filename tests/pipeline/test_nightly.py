@@ -14,6 +14,7 @@ import yaml
 from steadyrank.pipeline import cli
 from steadyrank.pipeline import nightly as module
 from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.config.sections import Nightly
 from steadyrank.pipeline.evaluate.release import BLESSED, roll_back
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
@@ -22,6 +23,9 @@ from steadyrank.pipeline.gates.nights import blame
 from steadyrank.pipeline.nightly import nightly
 from steadyrank.pipeline.preprocess.append import why_afresh
 from steadyrank.pipeline.preprocess.plan import Addition
+from steadyrank.pipeline.store import days as days_module
+from steadyrank.pipeline.store.begun import clear, settings_of, work_folder
+from steadyrank.pipeline.store.records import blessed, nights_of
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES
 
@@ -170,7 +174,7 @@ def test_no_day_since_the_base_is_passed_over(first, second, tmp_path, last, tra
     """Two days were added: the night between was refused, or never ran."""
     (tmp_path / "examples").symlink_to(first)
     settings = tiny.config_on(DATES[5], nightly={"train_days": last})
-    found = module._windows(settings, ExampleSet.open(second), tmp_path)
+    found = days_module.windows_of(settings, ExampleSet.open(second), tmp_path)
     assert found == tuple(trained_on)
 
 
@@ -181,7 +185,7 @@ def test_days_without_files_are_passed_over(first, tmp_path):
     for name in (f"{DATES[2]}.parquet", f"more-{DATES[4]}.csv", "all.parquet"):
         (tmp_path / name).touch()
     config = tiny.config_on(DATES[0], data__input=inputs)
-    settings, missing = module._on_day(config, tmp_path, DATES[5], addition)
+    settings, missing = days_module.on_day(config, tmp_path, DATES[5], addition)
     assert missing == [DATES[3]]
     read = {path for path in settings.data.input if DATES[3] in path}
     assert not read and "all.parquet" in settings.data.input
@@ -191,8 +195,92 @@ def test_days_without_files_are_passed_over(first, tmp_path):
 def test_days_go_forward(store, days, config):
     with pytest.raises(InputError, match="go from day to day"):
         nightly(config, days, DATES[1], store)
-    with pytest.raises(InputError, match="no such file"):
-        nightly(config, days, "2024-03-09", store)
+
+
+def test_a_day_that_has_not_come_is_tried_again_until_it_is_given_up(
+    store, days, config, tmp_path
+):
+    copy, late = shutil.copytree(store, tmp_path / "store"), "2024-03-07"
+    before = contents(copy)
+    with pytest.raises(PassingError, match=f"files of {late} have not come"):
+        nightly(config, days, late, copy)
+    with pytest.raises(PassingError, match="until 2[0-9]{3}-"):
+        nightly(config, days, late, copy, give_up_after="99999d")
+    assert contents(copy) == before
+    record = nightly(config, days, late, copy, give_up_after="6h")
+    assert record["verdict"] == "HOLD" and record["rows"] == 0
+    assert record["reasons"] == [f"no files of {late} came within 6h of its end: given up"]
+    assert night_of(copy, late) == record and current(copy) == current(store)
+    with pytest.raises(InputError, match="--give-up-after must be"):
+        nightly(config, days, late, copy, give_up_after="soon")
+
+
+def test_a_day_without_rows_is_on_hold_and_looked_at_again(store, days, config, tmp_path):
+    copy, day = shutil.copytree(store, tmp_path / "store"), DATES[5]
+    for name in DATES:
+        shutil.copy(days / f"{name}.parquet", tmp_path)
+    tiny.write_parquet(rows_of(4)[:1], tmp_path / f"{day}.parquet")  # of the day before
+    record = nightly(config, tmp_path, day, copy)
+    assert record["verdict"] == "HOLD" and record["base"] == DATES[4]
+    assert "no rows" in record["reasons"][0] and night_of(copy, day) == record
+    shutil.copy(days / f"{day}.parquet", tmp_path)
+    assert nightly(config, tmp_path, day, copy)["verdict"] == "PASS"
+
+
+def test_an_interrupted_night_goes_on_where_it_stopped(
+    store, days, config, tmp_path, monkeypatch
+):
+    copy, day = shutil.copytree(store, tmp_path / "store"), DATES[5]
+    done = []
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    for stage in ("train", "export", "evaluate"):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, stage, killed)
+            with pytest.raises(KeyboardInterrupt):
+                nightly(config, days, day, copy)
+    for stage in ("preprocess", "train", "export", "evaluate"):
+        real = getattr(module, stage)
+        monkeypatch.setattr(
+            module,
+            stage,
+            lambda *a, real=real, stage=stage, **k: done.append(stage) or real(*a, **k),
+        )
+    record = nightly(config, days, day, copy)
+    assert done == ["evaluate"] and record["verdict"] == "PASS"
+    assert not list((copy / "nights").glob(".*"))
+    metrics = (copy / "nights" / day / "evaluation" / "metrics.json").read_text()
+    assert str(copy / "nights" / day / "export") in metrics
+
+
+def test_with_another_setting_nothing_of_an_interrupted_night_is_taken_over(
+    tmp_path, config
+):
+    begun = {"config": settings_of(config)}
+    first = work_folder(tmp_path, DATES[1], begun)
+    (first / "examples").mkdir()
+    kept = config.model_copy(update={"nightly": Nightly(keep={"nights": 3})})
+    assert work_folder(tmp_path, DATES[1], {"config": settings_of(kept)}) == first
+    assert (first / "examples").exists()
+    train = config.train.model_copy(update={"seed": 7})
+    other = {"config": settings_of(config.model_copy(update={"train": train}))}
+    assert not list(work_folder(tmp_path, DATES[1], other).iterdir())
+    assert not first.exists()
+
+
+def test_a_night_that_is_done_says_so_and_is_not_done_with_other_settings(
+    store, days, config
+):
+    said = []
+    nightly(config, days, DATES[4], store, progress=lambda *told: said.append(told[-1]))
+    assert said == [
+        f"{DATES[4]} was judged at {night_of(store, DATES[4])['judged_at']}: nothing done"
+    ]
+    other = config.model_copy(update={"train": config.train.model_copy(update={"seed": 7})})
+    with pytest.raises(InputError, match=r"other settings: train.seed is 7, and was"):
+        nightly(other, days, DATES[4], store)
 
 
 def test_a_night_that_diverged_is_kept_with_its_diagnosis(
@@ -307,7 +395,7 @@ def test_a_night_that_died_leaves_no_trace(store, days, config, monkeypatch):
     roll_back(store / "served")
     nightly(config, days, day, store)
     assert current(store)["content"] == night_of(store, DATES[4])["content"]
-    assert module.blessed(store, module._nights(store)).name == DATES[4]
+    assert blessed(store, nights_of(store)).name == DATES[4]
 
 
 HOLD = """
@@ -338,7 +426,7 @@ def test_what_is_hidden_and_not_a_nights_own_stays(tmp_path):
     for name in ("served/.gitkeep", "served/.3.partial-7/x", "nights/.cache/x"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    module._clear(tmp_path)
+    clear(tmp_path)
     left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
     assert left == [".gitkeep", "x"] and not (tmp_path / "served/.3.partial-7").exists()
 

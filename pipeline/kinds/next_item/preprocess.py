@@ -37,7 +37,7 @@ from steadyrank.pipeline.examples.compatibility import (
 from steadyrank.pipeline.examples.example_set import seal, vocab_path
 from steadyrank.pipeline.examples.identity import identify, union
 from steadyrank.pipeline.examples.records import write_records
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, NoRowsError
 from steadyrank.pipeline.files.publish import publish, refuse_existing, write_json
 from steadyrank.pipeline.files.room import require_room
 from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
@@ -268,7 +268,7 @@ def _manifest(
     duplicates = counts.get("duplicates", 0)
     unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
     if not read or (outside and read == unkeyed):
-        raise InputError(
+        raise NoRowsError(
             f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
         )
     check_rejected(
@@ -335,7 +335,7 @@ def _check_splits(plan: SequencePlan, splits: dict, dropped: dict) -> None:
     for split, counts in splits.items():
         if not counts["sequences"]:
             found = {name: c["sequences"] for name, c in splits.items()}
-            raise InputError(
+            raise (InputError if split == "train" else NoRowsError)(
                 f"the {split} split has no sequences: data.split is "
                 f"{plan.config.data.split.model_dump(mode='json')}, sequences are {found}, "
                 f"left out were {dropped}. Move data.split, or lower "

@@ -9,7 +9,12 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from steadyrank.pipeline.files.errors import InputError, PassingError, fault
+from steadyrank.pipeline.files.errors import (
+    InputError,
+    NoRowsError,
+    PassingError,
+    fault,
+)
 from steadyrank.pipeline.files.object_store import open_object
 from steadyrank.pipeline.raw_log.columns import is_text, without_markers
 
@@ -165,7 +170,7 @@ def without_null_values(table: pa.Table, format: Format) -> pa.Table:
     return table
 
 
-class EmptyFile(InputError):
+class EmptyFile(NoRowsError):
     """A file without a row, or even a header: one of many may be so."""
 
     def __init__(self, path: str, why: str):
