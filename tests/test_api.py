@@ -514,7 +514,8 @@ def test_stability_takes_methods_as_text_or_one_by_one(examples, tmp_path, monke
 def test_a_night_from_python(tmp_path, monkeypatch):
     module = importlib.import_module("steadyrank.pipeline.nightly")
 
-    def nightly(config, folder, day, store, *, beam_flags, progress):
+    def nightly(config, folder, day, store, *, beam_flags, give_up_after, progress):
+        assert give_up_after == "6h"
         assert (folder, day, store) == (Path("log"), "2024-03-05", tmp_path)
         assert beam_flags == ["--x"] and config.train.seed == 5
         return {"day": day, "verdict": "HOLD", "left_out": None}
@@ -526,9 +527,10 @@ def test_a_night_from_python(tmp_path, monkeypatch):
         store=str(tmp_path),
         data="log",
         set={"train.seed": 5},
+        give_up_after="6h",
         beam_flags=["--x"],
     )
-    assert night.verdict == "HOLD" and not night.accepted
+    assert night.verdict == "HOLD" and night.version is None and not night.accepted
     assert night.output == tmp_path / "nights" / "2024-03-05"
     with pytest.raises(steadyrank.InputError, match="local folders only"):
         steadyrank.nightly(DOCUMENT, day="2024-03-05", store="s3://b/store")

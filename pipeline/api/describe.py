@@ -49,7 +49,8 @@ def describe(path: Path) -> dict[str, Rows]:
         raise InputError(f"{path} is a file: inspect the folder that it stands in.")
     for marker, described in OF_MARKER.items():
         if (path / marker).exists():
-            return {**described(path), **_stages(path)}
+            inside = _stages(path) if marker == RECORD else {}
+            return {**described(path), **inside}
     if (path / "saved_model.pb").exists() or versions_of(path):
         return _export(find_version(path))
     if found := _stages(path):

@@ -25,6 +25,9 @@ ELSEWHERE = {
     ("Config", "importance"): "test_importance",
     ("Importance", "rows"): "test_importance",
     ("Importance", "together"): "test_importance",
+    ("Keep", "nights"): "test_nightly: what is old goes after a night",
+    ("Keep", "releases"): "test_nightly: what is old goes after a night",
+    ("Nightly", "keep"): "test_nightly: what is old goes after a night",
     ("Nightly", "train_days"): "test_nightly: no day since the base is passed over",
     ("Train", "max_rollbacks"): "test_recovery: rollbacks end",
 }

@@ -227,6 +227,18 @@ def test_a_day_without_rows_is_on_hold_and_looked_at_again(store, days, config, 
     assert nightly(config, tmp_path, day, copy)["verdict"] == "PASS"
 
 
+def test_what_is_old_goes_after_a_night(store, days, config, tmp_path):
+    copy, keep = shutil.copytree(store, tmp_path / "store"), {"nights": 1, "releases": 1}
+    kept = config.model_copy(update={"nightly": Nightly(keep=keep)})
+    assert nightly(kept, days, DATES[5], copy)["verdict"] == "PASS"
+    nights = copy / "nights"
+    assert [d for d in DATES if (nights / d / "export").exists()] == [DATES[5]]
+    assert all((nights / d / "night.json").exists() for d in DATES[2:])
+    assert [entry["version"] for entry in current(copy)["releases"]] == [3]
+    assert f"nights/{DATES[5]}/evaluation/report.html" in (copy / "index.html").read_text()
+    assert 'verdict="PASS"} 1' in (copy / "metrics.prom").read_text()
+
+
 def test_an_interrupted_night_goes_on_where_it_stopped(
     store, days, config, tmp_path, monkeypatch
 ):

@@ -248,7 +248,8 @@ def test_inspect_knows_what_every_command_writes(store, tmp_path):
         "interrupted training": tmp_path / "train.partial",
     }
     (tmp_path / "train.partial").mkdir()
-    line = {"step": 7, "epoch": 1, "loss": 0.5}
+    line = {"step": 7, "epoch": 1, "loss": 0.5, "losses": {}, "examples": 64}
+    line["batch_size"] = 64
     (tmp_path / "train.partial" / "log.jsonl").write_text(json.dumps(line) + "\n")
     for title, folder in folders.items():
         assert f"{title} {folder}" in describe(folder), title
