@@ -282,6 +282,7 @@ def prune(
 
 @app.command()
 def release(
+    *,
     to: place("The folder that is served."),
     model: place("An export, or a folder of versions.", kind=Path | None) = None,
     evaluation: place("What `evaluate` wrote about it.", kind=Path | None) = None,
