@@ -5,7 +5,11 @@ an example without label is NaN going forward, so that a forgotten mask is seen 
 but its gradient is zero (`tf.where` before *and* after the formula).
 """
 
+import math
+
 import tensorflow as tf
+
+TINY = 1e-30  # of a probability whose logarithm is taken
 
 
 def masked_mean(values, mask, count):
@@ -53,6 +57,84 @@ def squared_error(labels, predictions):
     missing, known = _split(labels, predictions.dtype)
     loss = tf.square(known - predictions)
     return tf.where(missing, _nan(loss), loss)
+
+
+def tweedie(labels, z, rho):
+    """`-y e^((1 - rho) z) / (1 - rho) + e^((2 - rho) z) / (2 - rho)`, least at `e^z = E y`.
+
+    The part of a Tweedie distribution's negative log likelihood, of mean `e^z` and power
+    rho, that `z` moves: of values that are often 0 and have a long tail.
+
+    Reference: Jorgensen, The Theory of Dispersion Models (1997), chapter 4.
+
+    Args:
+        labels: float `[B]`, at least 0; NaN where there is none.
+        z: float `[B]`, logarithms of means.
+        rho: Above 1 and below 2: towards 1 more like Poisson's, towards 2 like gamma's.
+
+    Returns:
+        `[B]`, NaN (with zero gradient) where the label is.
+    """
+    missing, known = _split(labels, z.dtype)
+    loss = known * tf.exp((1 - rho) * z) / (rho - 1) + tf.exp((2 - rho) * z) / (2 - rho)
+    return tf.where(missing, _nan(loss), loss)
+
+
+def gamma(labels, z):
+    """`y e^-z + z`, least at `e^z = E y`: of values above 0 that spread with their size.
+
+    Args:
+        labels: float `[B]`, above 0; NaN where there is none.
+        z: float `[B]`, logarithms of means.
+
+    Returns:
+        `[B]`, NaN (with zero gradient) where the label is.
+    """
+    missing, known = _split(labels, z.dtype)
+    loss = known * tf.exp(-z) + z
+    return tf.where(missing, _nan(loss), loss)
+
+
+def weighted_logistic(labels, z):
+    """`-y log p - log(1 - p)` with `p = sigmoid(z)`, least at `p / (1 - p) = e^z = E y`.
+
+    Each row is a negative of weight 1 and a positive of weight y, so that the odds are the
+    mean itself, where the published form (positives of weight y, the others negatives)
+    has it but for the share of positives.
+
+    Reference: Covington et al. (RecSys 2016), section 4.2.
+
+    Args:
+        labels: float `[B]`, at least 0; NaN where there is none.
+        z: float `[B]`, log odds.
+
+    Returns:
+        `[B]`, NaN (with zero gradient) where the label is.
+    """
+    missing, known = _split(labels, z.dtype)
+    loss = known * tf.nn.softplus(-z) + tf.nn.softplus(z)
+    return tf.where(missing, _nan(loss), loss)
+
+
+def product_cross_entropy(labels, logits):
+    """`-y log p - (1 - y) log(1 - p)` with `p = prod_k sigmoid(logit_k)`.
+
+    Reference: Ma et al., ESMM (SIGIR 2018), equation 3: a click and a conversion, over all
+    impressions.
+
+    Args:
+        labels: float `[B]`, 1 where all of the chain came to be, else 0.
+        logits: float `[B, K]`, each one's given those before it.
+
+    Returns:
+        `[B]`, finite for any logits.
+    """
+    log_p = -tf.reduce_sum(tf.nn.softplus(-logits), axis=1)
+    near = log_p > -math.log(2.0)  # where 1 - p is small, and exact as -expm1
+    safe = tf.where(near, log_p, -1.0), tf.where(near, -1.0, log_p)
+    small = tf.maximum(-tf.math.expm1(safe[0]), TINY)
+    log_not = tf.where(near, tf.math.log(small), tf.math.log1p(-tf.exp(safe[1])))
+    return -labels * log_p - (1.0 - labels) * log_not
 
 
 def sampled_softmax(states, true, sampled, labels, *, ids, log_expected):

@@ -103,6 +103,11 @@ class Task:
             loss.  What is served is corrected to 1.
         sample_weight: The column that says how much each row counts in the task's loss;
             ``""``: all count alike.
+        loss: Of a regression task, one of ``LOSSES``.
+        tweedie_power: Of the loss ``"tweedie"``.
+        space: Of a task that is given another, which rows train it: ``"given"``: those of
+            its sample space; ``"all"``: those of the whole chain, by the probability of all
+            that it takes (ESMM).  What is served is the same: given that one.
     """
 
     name: str
@@ -115,6 +120,9 @@ class Task:
     negative_rate: float = 1.0
     positive_weight: float = 1.0
     sample_weight: str = ""
+    loss: str = "squared"
+    tweedie_power: float = 1.5
+    space: str = "given"
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Task":
@@ -123,11 +131,16 @@ class Task:
     def to_dict(self) -> dict:
         """Without what came later where it is not used: so do older examples read."""
         later = {"negative_rate": 1.0, "positive_weight": 1.0, "sample_weight": ""}
+        later |= {"loss": "squared", "tweedie_power": 1.5, "space": "given"}
         return {
             name: value
             for name, value in asdict(self).items()
             if name not in later or value != later[name]
         }
+
+
+# of a regression task; all but the first learn the logarithm of a mean above 0
+LOSSES = ("squared", "tweedie", "gamma", "weighted_logistic")
 
 
 def transform_numbers(transform: str, values, array):

@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from steadyrank.components.layers.experts import GateNotes
 from steadyrank.components.layers.mlp import MLP
-from steadyrank.components.losses import binary_cross_entropy, masked_mean, squared_error
+from steadyrank.components.losses import masked_mean
 from steadyrank.models.batch_rows import BatchRows
-from steadyrank.models.features import Feature, Task, transform_numbers
+from steadyrank.models.features import Feature, Task
 from steadyrank.models.inputs import LINEAR, FeatureInputs
-from steadyrank.models.serving_head import ServingHead
+from steadyrank.models.row_losses import row_losses
+from steadyrank.models.serving_head import ServingHead, is_bent
 from steadyrank.models.smearing import smear
 from steadyrank.models.task_weighting import TaskWeighting
 from steadyrank.models.trained import TrainedModel
@@ -25,8 +26,9 @@ class RankingModel(TrainedModel):
     """Feature inputs, a trunk, and a tower for each task.
 
     A binary task's tower gives a logit, a regression task's a standardised, transformed
-    value.  Each tower ends in a bias that starts at the task's mean in the training
-    split, so that the first steps do not go into finding it.
+    value, or the logarithm of a mean (``Task.loss``).  Each tower ends in a bias that
+    starts at the task's mean in the training split, so that the first steps do not go into
+    finding it.
 
     Args:
         features: Learned features.
@@ -98,7 +100,7 @@ class RankingModel(TrainedModel):
                 f"smear_{task.name}", shape=[], initializer="ones", trainable=False
             )
             for task in self.tasks
-            if task.kind == "regression" and task.transform != "identity"
+            if task.kind == "regression" and is_bent(task)
         }
 
     def compile(self, dense_optimizer, embedding_optimizer, weighting=None, **kwargs):
@@ -218,7 +220,7 @@ class RankingModel(TrainedModel):
         return notes.weights
 
     def task_losses(self, labels: Mapping, masks: Mapping, outputs: Mapping) -> dict:
-        """Mean loss of each task over its own sample space in the *global* batch.
+        """Mean loss of each task over the rows that train it in the *global* batch.
 
         A replica's result is its share: those of all replicas add up to the mean.  A
         task without an example in the batch has loss 0 and moves nothing.  Rows count by
@@ -233,18 +235,16 @@ class RankingModel(TrainedModel):
         Returns:
             Task name -> scalar.
         """
-        masks = {t.name: _weigh(t, labels[t.name], masks[t.name]) for t in self.tasks}
-        counts = tf.stack([tf.reduce_sum(masks[task.name]) for task in self.tasks])
+        found = row_losses(self.tasks, labels, masks, outputs)
+        counts = tf.stack([tf.reduce_sum(mask) for _, mask in found.values()])
         replica = tf.distribute.get_replica_context()
         if replica is not None and replica.num_replicas_in_sync > 1:
             counts = replica.all_reduce(tf.distribute.ReduceOp.SUM, counts)
         return {
-            task.name: masked_mean(
-                _loss(task, labels[task.name], outputs[task.name]),
-                masks[task.name],
-                count,
+            name: masked_mean(losses, mask, count)
+            for (name, (losses, mask)), count in zip(
+                found.items(), tf.unstack(counts), strict=True
             )
-            for task, count in zip(self.tasks, tf.unstack(counts), strict=True)
         }
 
     def train_step(self, data):
@@ -280,22 +280,9 @@ class RankingModel(TrainedModel):
         return tf.add_n(self.losses) / shares if self.losses else 0.0
 
 
-def _weigh(task: Task, labels, mask):
-    if task.positive_weight == 1:
-        return mask
-    return mask * tf.where(labels == 1.0, task.positive_weight, 1.0)
-
-
 def _start(task: Task) -> float:
     """The bias at which a task's first prediction is its mean."""
     if task.kind == "regression":
         return 0.0
     rate = min(max(task.mean, 1e-6), 1 - 1e-6)
     return math.log(rate / (1 - rate) * task.positive_weight)
-
-
-def _loss(task: Task, labels, outputs):
-    if task.kind == "binary":
-        return binary_cross_entropy(labels, outputs)
-    transformed = transform_numbers(task.transform, labels, tf.math)
-    return squared_error((transformed - task.mean) / task.std, outputs)

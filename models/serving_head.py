@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from steadyrank.components.layers.split_dense import KernelCuts
 from steadyrank.models.features import Task
+from steadyrank.models.row_losses import mean_of
 from steadyrank.models.score import evaluate_score, parse_score, score_names
 from steadyrank.models.score_numbers import score_numbers
 
@@ -87,11 +88,16 @@ class ServingHead:
         return {**outputs, SCORE: tf.broadcast_to(tf.cast(score, tf.float32), rows)}
 
 
+def is_bent(task: Task) -> bool:
+    """Whether a value is not learned as it is, so that the mean of a net may be off."""
+    return task.transform != "identity" or task.loss != "squared"
+
+
 def served(task: Task, raw, smear=1.0):
     """A task's probability, or value in raw units, from its logit or standardised value.
 
-    A value that was learned transformed is turned back and multiplied by ``smear``; see
-    ``models.smearing``.
+    A value that was learned transformed, or whose mean's logarithm was, is turned back
+    and multiplied by ``smear``; see ``models.smearing``.
 
     Where only a part of the negatives was kept (``Task.negative_rate``), the probability
     is that of the whole log: ``p / (p + (1 - p) / rate)``, He et al., ADKDD'14, section
@@ -102,6 +108,8 @@ def served(task: Task, raw, smear=1.0):
         # the positives
         shift = math.log(task.negative_rate) - math.log(task.positive_weight)
         return tf.sigmoid(raw + shift)
+    if task.loss != "squared":
+        return smear * mean_of(task) * tf.exp(raw)
     value = raw * task.std + task.mean
     if task.transform == "log1p":
         return smear * tf.sign(value) * tf.math.expm1(tf.abs(value))

@@ -41,7 +41,8 @@ class TaskWeighting(tf.Module):
         self.method, self.period = method, period
         self.settings = dict(settings or {})
         self._fixed = tf.constant([task.weight for task in tasks], tf.float32)
-        halves = [0.5 if task.kind == "regression" else 1.0 for task in tasks]
+        squared = [task.kind == "regression" and task.loss == "squared" for task in tasks]
+        halves = [0.5 if half else 1.0 for half in squared]
         self._halves = tf.constant(halves, tf.float32)
         gamma = self.settings.get("gamma", {})
         self._gamma = tf.constant([gamma.get(n, 1.0) for n in self.names], tf.float32)

@@ -187,6 +187,8 @@ class Config(Section):
                     raise ValueError(f"tasks.{task.name}.given: {given!r} is not binary")
                 chain.append(given)
                 given = tasks[given].given
+            if task.space == "all":
+                _require_plain([tasks[name] for name in chain])
         return self
 
     @model_validator(mode="after")
@@ -278,3 +280,18 @@ def _is_sliceable(feature: FeatureConfig) -> bool:
     if feature.kind == "numeric":
         return feature.buckets > 1
     return not feature.max_values
+
+
+def _require_plain(chain: list[TaskConfig]) -> None:
+    """Raise where a product of probabilities would not be that of the whole log."""
+    for task in chain:
+        for key, plain in (
+            ("negative_rate", 1),
+            ("positive_weight", 1),
+            ("sample_weight", ""),
+        ):
+            if getattr(task, key) != plain:
+                raise ValueError(
+                    f"tasks.{chain[0].name}.space: all takes {task.name} as it came to be "
+                    f"in the log; leave out tasks.{task.name}.{key}, or take space: given"
+                )

@@ -400,6 +400,27 @@ class TaskConfig(Section):
     """How many negatives a positive counts for in the loss; likewise undone."""
     sample_weight: str = ""
     """Column that says how much a row counts in the loss; empty: all alike."""
+    loss: Literal["squared", "tweedie", "gamma", "weighted_logistic"] = "squared"
+    """Of a regression: all but squared learn the logarithm of the mean of a value that is
+    never below 0 (watch time, say); tweedie of one that is often 0, gamma of one that
+    never is, weighted_logistic by its odds."""
+    tweedie_power: Annotated[float, Field(gt=1, lt=2)] = 1.5
+    """Of tweedie: towards 1 for counts, towards 2 for amounts."""
+    space: Literal["given", "all"] = "given"
+    """Which rows train a task that is `given` another: those where that one is 1, or all,
+    by the product of both probabilities (ESMM). What is served, and judged, is the same."""
+
+    @model_validator(mode="after")
+    def _loss(self):
+        if self.loss != "squared" and self.kind == "binary":
+            raise ValueError(f"loss {self.loss} is for regression tasks; set kind")
+        if self.loss != "squared" and self.transform != "identity":
+            raise ValueError(
+                f"loss {self.loss} learns the logarithm itself; leave transform out"
+            )
+        if self.space == "all" and (self.kind != "binary" or not self.given):
+            raise ValueError("space: all is for binary tasks that are given another")
+        return self
 
     @model_validator(mode="after")
     def _kind(self):

@@ -1,7 +1,7 @@
 """Where a config and an example set meet: what training may choose, what it may not."""
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from steadyrank.models.features import Feature, Task
@@ -11,13 +11,14 @@ from steadyrank.pipeline.files.errors import InputError
 
 SECTIONS = ("data", "features", "tasks")  # what preprocessing reads of a config
 READ_LATER = {"dim", "pooling", "weight", "positive_weight"}  # of them, in training
-# paths may be written otherwise, and what is kept of raw rows encodes none
+READ_LATER |= {"loss", "tweedie_power", "space"}
 # paths may be written otherwise, and what is kept of raw rows encodes none
 FREE = READ_LATER | {"input", "max_rejected", "key", "keep_columns"}
 FROM_DATA = {  # fixed when the log was preprocessed, as far as a schema says it
     "feature": ("kind", "separator", "max_values", "oov_buckets", "transform", "table"),
     "task": ("kind", "given", "transform", "sample_weight"),
 }
+CHOSEN = ("weight", "positive_weight", "loss", "tweedie_power", "space")  # of a task
 
 
 def agree(config: Config, schema: Schema) -> Schema:
@@ -186,6 +187,29 @@ def _by_name(value):
     return {item["name"]: item for item in value} if named else value
 
 
+def require_labels(tasks: Iterable[Task], lows: Mapping[str, float | None]) -> None:
+    """Raise where a task's loss does not take the labels that there are.
+
+    Args:
+        tasks: As the config has them.
+        lows: From ``ExampleSet.label_lows``.
+
+    Raises:
+        InputError: The loss takes the logarithm of a mean, and a label is below 0, or is
+            0 and the loss gamma, which knows no 0.
+    """
+    for task in tasks:
+        low = lows.get(task.name)
+        if task.loss == "squared" or low is None:
+            continue
+        if low < 0 or (low == 0 and task.loss == "gamma"):
+            takes = "above 0; tweedie takes 0 as well" if low == 0 else "not below 0"
+            raise InputError(
+                f"tasks.{task.name}.loss: {task.loss} takes values {takes}. Received: "
+                f"a label of {low:g} in training."
+            )
+
+
 def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:
     if item.name not in known:
         raise InputError(
@@ -209,6 +233,4 @@ def _feature(item, feature: Feature, config: Config) -> Feature:
 
 
 def _task(item, task: Task) -> Task:
-    return dataclasses.replace(
-        task, weight=item.weight, positive_weight=item.positive_weight
-    )
+    return dataclasses.replace(task, **{name: getattr(item, name) for name in CHOSEN})

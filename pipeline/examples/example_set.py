@@ -306,6 +306,12 @@ class ExampleSet:
         labels = read_json(path, "an example set", Statistics)["labels"]
         return {name: float(found["mean"]) for name, found in labels.items()}
 
+    def label_lows(self) -> dict[str, float | None]:
+        """Task -> the least label over its sample space in training; None: of no rows."""
+        path = self.path / "statistics.json"
+        labels = read_json(path, "an example set", Statistics)["labels"]
+        return {name: found.get("min") for name, found in labels.items()}
+
     def rows(self, split: str) -> int:
         return self.manifest["splits"][split]["rows"]
 

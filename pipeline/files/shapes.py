@@ -153,6 +153,9 @@ class TaskFields(Document):
     negative_rate: float = 1.0
     positive_weight: float = 1.0
     sample_weight: str = ""
+    loss: str = "squared"
+    tweedie_power: float = 1.5
+    space: str = "given"
 
 
 class RankingSchema(Document):

@@ -8,6 +8,7 @@ from steadyrank.components.metrics import bootstrap, grouped
 from steadyrank.models.features import Task, transform_numbers
 from steadyrank.pipeline.metrics.uncertainty import error_of, interval_of
 
+TINY = 1e-30  # of a mean whose logarithm is taken
 SAME = 1e-6  # of the largest prediction: what rounding makes of one that is always alike
 
 
@@ -30,9 +31,10 @@ def measure_learned(
 ) -> dict[str, dict]:
     """How much lower each task's loss is than that of always predicting its mean.
 
-    The loss is the one that was trained on: cross-entropy, or the squared error of the
-    transformed value in standard deviations.  Rows count as they do there, by their
-    sample weights, and a negative for as many rows of the whole log as it stands for.
+    The loss is the one that was trained on: cross-entropy, the squared error of the
+    transformed value in standard deviations, or another of ``Task.loss``.  Rows count as
+    they do there, by their sample weights, and a negative for as many rows of the whole
+    log as it stands for.
 
     Args:
         tasks: The tasks; one that was not predicted is left out.
@@ -97,10 +99,32 @@ def _losses(task: Task, label, output, mean, *, sample_weights, weights):
             mean = mean / (mean + (1 - mean) / task.negative_rate)
         constant = np.full(len(label), mean)
         return [grouped.row_log_loss(label, each) for each in (output, constant)]
+    if task.loss != "squared":
+        scale = mean if mean > 0 else 1.0
+        if task.sample_weight:
+            mean = np.average(label, weights=sample_weights)
+        each = (output, np.full(len(label), max(mean, TINY)))
+        return [value_loss(task, label / scale, by / scale) for by in each]
     label, output = (transform_numbers(task.transform, v, np) for v in (label, output))
     if task.sample_weight:
         mean = np.average(label, weights=sample_weights)
     return [((label - each) / task.std) ** 2 for each in (output, mean)]
+
+
+def value_loss(task: Task, label: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The loss of values whose mean's logarithm is learned, ``components.losses`` has it.
+
+    Args:
+        task: Of a loss other than the squared one.
+        label: float64 ``[n]``, at least 0.
+        mean: float64 ``[n]``, what was foretold.
+    """
+    mean, power = np.maximum(mean, TINY), task.tweedie_power
+    if task.loss == "tweedie":
+        return label * mean ** (1 - power) / (power - 1) + mean ** (2 - power) / (2 - power)
+    if task.loss == "gamma":
+        return label / mean + np.log(mean)
+    return label * np.log1p(1 / mean) + np.log1p(mean)
 
 
 def _scatter(sums: np.ndarray, keys, gain: float, groups: int, *, repetitions: int) -> dict:

@@ -322,7 +322,7 @@ def type_rows(
         blame(beyond, f"label {task.name}: {TOO_LARGE}", name)
         if item.at_least is not None:
             values = pc.greater_equal(values, item.at_least).cast(pa.float64())
-        blame(*_impossible(values, task), name)
+        blame(*_impossible(values, task, item.loss), name)
         columns[f"label/{task.name}"] = values
         if item.truth:
             values, bad, beyond = to_finite(in_one_piece(table[item.truth]), notation)
@@ -348,15 +348,17 @@ def type_rows(
     return pa.table(columns), reasons, about, infinite
 
 
-def _impossible(values: pa.Array, task) -> tuple[np.ndarray, str]:
+def _impossible(values: pa.Array, task, loss: str) -> tuple[np.ndarray, str]:
     """Where a label is none: but 0 and 1 for a binary task, below 0 for a logarithm."""
     numbers = values.to_numpy(zero_copy_only=False)
     if task.kind == "binary":
         return ~np.isnan(numbers) & (numbers != 0) & (numbers != 1), (
             f"label {task.name}: neither 0 nor 1"
         )
-    lowest = 0.0 if task.transform == "log1p" else -np.inf
-    return numbers < lowest, f"label {task.name}: below 0, which log1p does not take"
+    taker = "log1p" if task.transform == "log1p" else f"loss {loss}"
+    free = task.transform == "identity" and loss == "squared"
+    lowest = -np.inf if free else 0.0
+    return numbers < lowest, f"label {task.name}: below 0, which {taker} does not take"
 
 
 def group_numbers(values: pa.Array) -> pa.Array:

@@ -27,7 +27,7 @@ WARM_START_FILE = "warm_start.json"
 STEPS = "model/dense_optimizer/_iterations"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 # keys of features and tasks on which no variable hangs
-NO_WEIGHTS = {"weight", "positive_weight", "min_count", "column"}
+NO_WEIGHTS = {"weight", "positive_weight", "space", "min_count", "column"}
 PART_ROWS = 1 << 16  # of a table, copied at once
 
 

@@ -4,11 +4,30 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from steadyrank.components.losses import binary_cross_entropy, masked_mean, squared_error
+from steadyrank.components.losses import (
+    binary_cross_entropy,
+    gamma,
+    masked_mean,
+    product_cross_entropy,
+    squared_error,
+    tweedie,
+    weighted_logistic,
+)
 from tests import reference
 
 NAN = float("nan")
-LOSSES = [binary_cross_entropy, squared_error]
+OF_MEANS = {  # loss and its published form, of y and the mean m
+    "tweedie": (
+        lambda y, z: tweedie(y, z, 1.3),
+        lambda y, m: -y * m**-0.3 / -0.3 + m**0.7 / 0.7,
+    ),
+    "gamma": (gamma, lambda y, m: y / m + np.log(m)),
+    "weighted_logistic": (
+        weighted_logistic,
+        lambda y, m: -y * np.log(m / (1 + m)) - np.log(1 / (1 + m)),
+    ),
+}
+LOSSES = [binary_cross_entropy, squared_error, *(loss for loss, _ in OF_MEANS.values())]
 
 
 def test_binary_cross_entropy_equals_log_loss():
@@ -23,6 +42,39 @@ def test_binary_cross_entropy_equals_log_loss():
 def test_squared_error():
     found = squared_error(tf.constant([1.0, NAN, 3.0]), tf.constant([2.0, 1.0, 1.0]))
     np.testing.assert_array_equal(found, [1, np.nan, 4])
+
+
+@pytest.mark.parametrize("name", OF_MEANS)
+def test_losses_of_means_are_as_published_and_least_at_the_mean(name):
+    loss, published = OF_MEANS[name]
+    random = np.random.default_rng(1)
+    values = random.exponential(3.0, 5000) * (random.random(5000) < 0.4) + (name == "gamma")
+    z = random.normal(size=5000)
+    labels, means = tf.constant(values, tf.float64), tf.constant(z, tf.float64)
+    np.testing.assert_allclose(
+        loss(labels, means), published(values, np.exp(z)), rtol=1e-9, atol=1e-9
+    )
+    grid = np.linspace(0.2, 4.0, 400)
+    found = [float(tf.reduce_mean(loss(labels, tf.fill([5000], np.log(m))))) for m in grid]
+    assert grid[np.argmin(found)] == pytest.approx(values.mean(), abs=0.02)
+
+
+def test_product_cross_entropy_is_that_of_the_product():
+    logits = np.array([[0.3, -1.0], [2.0, 3.0], [-4.0, 0.0], [9.0, 8.0]])
+    labels = np.array([1.0, 0, 0, 1])
+    p = np.prod(1 / (1 + np.exp(-logits)), axis=1)
+    wanted = -labels * np.log(p) - (1 - labels) * np.log(1 - p)
+    found = product_cross_entropy(tf.constant(labels), tf.constant(logits))
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_product_cross_entropy_and_its_gradient_are_finite(label):
+    logits = tf.Variable([[a, b] for a in (-90.0, 0, 90) for b in (-90.0, 0, 90)])
+    with tf.GradientTape() as tape:
+        loss = product_cross_entropy(tf.fill([9], label), logits)
+    gradient = tape.gradient(loss, logits)
+    assert np.isfinite(loss).all() and np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -272,6 +272,34 @@ def test_the_weight_of_positives_is_one_of_a_binary_task(keys, said):
     assert parse_config(with_task(0, positive_weight=3), "c").tasks[0].positive_weight == 3
 
 
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (with_task(0, loss="tweedie"), "loss tweedie is for regression tasks"),
+        (with_task(2, loss="gamma"), "leave transform out"),
+        (
+            with_task(2, loss="tweedie", transform="identity", tweedie_power=2),
+            "less than 2",
+        ),
+        (with_task(0, space="all"), "given another"),
+        (with_task(2, space="all"), "binary tasks that are given another"),
+        (
+            with_task(1, space="all", positive_weight=2),
+            "leave out tasks.like.positive_weight",
+        ),
+    ],
+)
+def test_what_a_loss_and_a_space_are_not_for_is_named(document, said):
+    assert said in refused(document)
+
+
+def test_a_product_of_probabilities_is_of_what_came_to_be():
+    document = with_task(1, space="all")
+    assert parse_config(document, "c").tasks[1].space == "all"
+    document["tasks"][0]["negative_rate"] = 0.5
+    assert "leave out tasks.click.negative_rate" in refused(document)
+
+
 def test_a_missing_section_is_named():
     document = config_document()
     del document["data"]["split"]

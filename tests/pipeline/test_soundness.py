@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from steadyrank.components import losses
+from steadyrank.components.losses import tweedie
 from steadyrank.models.features import Task
 from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
@@ -266,6 +269,19 @@ def test_a_value_is_measured_in_what_was_trained_on():
     constant = np.mean((np.log1p(labels) - 1.0) ** 2) / 4
     assert found["loss"] == pytest.approx(ours, abs=1e-12)
     assert found["constant_loss"] == pytest.approx(constant, abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["tweedie", "gamma", "weighted_logistic"])
+def test_a_mean_is_measured_by_the_loss_that_it_was_trained_by(loss):
+    random = np.random.default_rng(4)
+    labels, outputs = random.exponential(900.0, 60), random.uniform(300, 2000, 60)
+    task = Task("t", "regression", mean=700.0, loss=loss, tweedie_power=1.3)
+    found = measure_learned([task], columns(labels, outputs), {"t": 700.0})["t"]
+    y = tf.constant(labels / 700)
+    for name, mean in (("loss", outputs), ("constant_loss", np.full(60, 700.0))):
+        z = tf.constant(np.log(mean / 700))
+        by_step = tweedie(y, z, 1.3) if loss == "tweedie" else getattr(losses, loss)(y, z)
+        assert found[name] == pytest.approx(float(tf.reduce_mean(by_step)), rel=1e-9)
 
 
 def test_a_constant_is_told_as_dead_and_nan_is_counted():

@@ -1,6 +1,7 @@
 """A ranking model and its batches, as the training run takes them."""
 
 from steadyrank.components.batch_function import BatchFunction
+from steadyrank.pipeline.examples.compatibility import require_labels
 from steadyrank.pipeline.examples.dataset import (
     batches_in_epoch,
     evaluation_dataset,
@@ -42,6 +43,7 @@ class RankingLearner(Learner):
         if self.start:
             self.examples = self.examples.only(self.start.windows)
         self.windows = list(self.examples.windows("train"))
+        require_labels(self.schema.tasks, self.examples.label_lows())
         settings = self.config.train
         self.batches_in_epoch = batches_in_epoch(self.examples, settings.batch_size)
         steps = self.batches_in_epoch * settings.epochs

@@ -1,0 +1,220 @@
+"""What other losses are worth where the truth is known: watch times and funnels.
+
+    python -m benchmarks.objectives [--quick]
+
+Two planted logs, whose true means are known row by row and shown to no model:
+
+- ``watch``: seconds watched, of which a third are 0 and the rest have a long tail, that grow
+  with an item's duration.  Learned as they are, as a logarithm (smeared, as served), and
+  by the losses ``tweedie`` and ``weighted_logistic``.
+- ``funnel``: impressions, of which one in eight is clicked and one in ten of these bought;
+  users who click a lot buy little.  ``buy`` is trained on the clicked rows alone (``space:
+  given``), or on all by the product of both probabilities (``all``).
+
+One config with each choice, the same rows and seeds; what is served is held against the
+truth on a day that no model saw.  ``order`` is the share of pairs of rows that stand in
+the true order, ``calibration`` predicted over observed, and ``decile`` the same of the
+tenth of predictions in which it is furthest from 1.
+
+The last line is a JSON object: log -> choice -> figure -> mean over seeds with Student's 95 %
+interval; and ``gain``, of ``order`` over the first choice, paired by seed.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from scipy import stats
+
+import steadyrank
+from benchmarks.pages.form import student
+
+DAYS, HOURS = 10, 24
+START = 1_709_251_200  # 2024-03-01, in seconds
+USERS, ITEMS = 2_000, 400
+DECILES = 10
+
+
+def watch_log(rows: int, seed: int) -> pa.Table:
+    """Seconds watched, and their true means."""
+    random = np.random.default_rng(seed)
+    table, user, item = _impressions(random, rows)
+    taste, appeal = random.normal(0, 0.6, USERS), random.normal(0, 0.5, ITEMS)
+    duration = np.exp(random.normal(3.5, 0.8, ITEMS))
+    level = taste[user] + appeal[item]
+    begins = 1 / (1 + np.exp(-(0.8 + level)))
+    mean = 0.4 * duration[item] ** 0.8 * np.exp(0.5 * level)
+    seconds = (random.random(rows) < begins) * random.gamma(0.7, mean / 0.7)
+    table |= {"duration": duration[item], "watch": seconds, "truth": begins * mean}
+    return pa.table(table)
+
+
+def funnel_log(rows: int, seed: int) -> pa.Table:
+    """Clicks, purchases (none is known of where nobody clicked), and the truth of both."""
+    random = np.random.default_rng(seed)
+    table, user, item = _impressions(random, rows)
+    taste, appeal = random.normal(0, 0.8, USERS), random.normal(0, 0.6, ITEMS)
+    thrift, price = random.normal(0, 0.5, USERS), random.normal(0, 0.8, ITEMS)
+    click = 1 / (1 + np.exp(2.3 - taste[user] - appeal[item]))
+    buy = 1 / (1 + np.exp(2.2 + 0.8 * taste[user] + thrift[user] - price[item]))
+    clicked = random.random(rows) < click
+    bought = random.random(rows) < buy
+    table["click"] = clicked.astype(int)
+    table["buy"] = np.where(clicked, bought.astype(float), np.nan)
+    return pa.table(table | {"truth": click * buy})
+
+
+def _impressions(random, rows: int) -> tuple[dict, np.ndarray, np.ndarray]:
+    user = random.integers(0, USERS, rows)
+    item = np.minimum(random.zipf(1.3, rows) - 1, ITEMS - 1)
+    at = START + np.sort(random.integers(0, DAYS * HOURS * 3600, rows))
+    return {"user": user, "item": item, "at": at}, user, item
+
+
+def config(tasks: list[dict], score: str, numbers: tuple[str, ...] = ()) -> dict:
+    """All of it but the tasks is alike in all choices of a log."""
+    features = [{"name": name, "kind": "categorical"} for name in ("user", "item")]
+    features += [{"name": n, "kind": "numeric", "transform": "log1p"} for n in numbers]
+    return {
+        "data": {
+            "input": ["log.parquet", "test.parquet"],
+            "time": "at",
+            "time_unit": "s",
+            "split": {"validation": "2024-03-09", "test": "2024-03-10"},
+            "group": "user",
+        },
+        "features": features,
+        "tasks": tasks,
+        "score": score,
+        "model": {"trunk": "shared_bottom", "embedding_dim": 8, "bottom_units": [64, 32]},
+    }
+
+
+def watch_configs() -> dict[str, dict]:
+    """Choice -> config, what is usual first."""
+    choices = {
+        "logarithm": {"transform": "log1p"},
+        "squared": {},
+        "tweedie": {"loss": "tweedie"},
+        "weighted_logistic": {"loss": "weighted_logistic"},
+    }
+    task = {"name": "watch", "kind": "regression"}
+    return {
+        name: config([task | keys], "watch", ("duration",))
+        for name, keys in choices.items()
+    }
+
+
+def funnel_configs() -> dict[str, dict]:
+    """Likewise."""
+    return {
+        space: config(
+            [{"name": "click"}, {"name": "buy", "given": "click", "space": space}],
+            "click * buy",
+        )
+        for space in ("given", "all")
+    }
+
+
+LOGS: dict[str, tuple[Callable, Callable, str]] = {
+    "watch": (watch_log, watch_configs, "watch"),
+    "funnel": (funnel_log, funnel_configs, "buy"),
+}
+
+
+def tried(document: dict, folder: Path, seed: int, label: str) -> dict[str, float]:
+    """One choice: from the log to what is served, against the truth."""
+    document = document | {"train": {"seed": seed}}
+    steadyrank.preprocess(document, output=folder / "examples", data=folder)
+    steadyrank.train(document, examples=folder / "examples", output=folder / "train")
+    steadyrank.export(document, train=folder / "train", output=folder / "export")
+    steadyrank.score(
+        model=folder / "export",
+        input="test.parquet",
+        output=folder / "scores",
+        data=folder,
+        keep=["truth", f"seen={label}"],
+    )
+    found = ds.dataset(folder / "scores", format="parquet").to_table()
+    seen = np.nan_to_num(found["seen"].to_numpy())
+    return figures(found["score"].to_numpy(), found["truth"].to_numpy(), seen)
+
+
+def figures(foretold: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> dict[str, float]:
+    """Order, calibration, and that of the worst tenth, of rows ``[n]``."""
+    tenths = np.array_split(np.argsort(foretold, kind="stable"), DECILES)
+    ratios = [foretold[rows].sum() / truth[rows].sum() for rows in tenths]
+    return {
+        "order": float((1 + stats.kendalltau(foretold, truth).statistic) / 2),
+        "calibration": float(foretold.sum() / seen.sum()),
+        "decile": float(max(ratios, key=lambda ratio: abs(np.log(ratio)))),
+    }
+
+
+def study(name: str, rows: int, seeds: list[int]) -> dict:
+    """Each choice of one log, over seeds."""
+    make, configs, label = LOGS[name]
+    found: dict[str, list[dict]] = {}
+    for seed in seeds:
+        table = make(rows, seed)
+        last = pa.array(table["at"].to_numpy() >= START + 9 * HOURS * 3600)
+        for choice, document in configs().items():
+            with tempfile.TemporaryDirectory(prefix="steadyrank-") as place:
+                folder = Path(place)
+                pq.write_table(table.filter(last), folder / "test.parquet")
+                rest = table.filter(pc.invert(last))
+                pq.write_table(rest, folder / "log.parquet")
+                figured = tried(document, folder, seed, label)
+            found.setdefault(choice, []).append(figured)
+            told = ", ".join(f"{n} {v:.4f}" for n, v in figured.items())
+            print(f"{name}, seed {seed}, {choice}: {told}", flush=True)
+    return found
+
+
+def summary(found: dict[str, list[dict]]) -> dict:
+    """Means and intervals, and gains of order over the first choice."""
+    first = next(iter(found))
+    result: dict = {
+        choice: {name: _rounded([run[name] for run in runs]) for name in runs[0]}
+        for choice, runs in found.items()
+    }
+    result["gain"] = {
+        choice: _rounded(
+            [a["order"] - b["order"] for a, b in zip(runs, found[first], strict=True)]
+        )
+        for choice, runs in found.items()
+        if choice != first
+    }
+    return result
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [round(value, 5) for value in student(values)]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Both logs."""
+    parser = argparse.ArgumentParser("benchmarks.objectives")
+    parser.add_argument(
+        "--quick", action="store_true", help="3 seeds of 60,000 rows, not 5"
+    )
+    parser.add_argument("--rows", type=int, default=0)
+    options = parser.parse_args(arguments)
+    rows = options.rows or (60_000 if options.quick else 300_000)
+    seeds = [1, 2, 3] if options.quick else [1, 2, 3, 4, 5]
+    begun = time.monotonic()
+    found = {name: summary(study(name, rows, seeds)) for name in LOGS}
+    minutes = round((time.monotonic() - begun) / 60, 1)
+    print(json.dumps({"rows": rows, "seeds": len(seeds), **found, "minutes": minutes}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Each task's loss of every row, and how much the row counts in it."""
+
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+
+from steadyrank.components import losses
+from steadyrank.models.features import Task, transform_numbers
+
+
+def row_losses(
+    tasks: Iterable[Task], labels: Mapping, masks: Mapping, outputs: Mapping
+) -> dict:
+    """What ``RankingModel.task_losses`` takes the means of.
+
+    Args:
+        tasks: The tasks.
+        labels: Task name -> float32 ``[B]`` in raw units, NaN: none.
+        masks: Task name -> float32 ``[B]``, a row's weight inside of the sample space, 0
+            outside.
+        outputs: Task name -> float32 ``[B]``, logit, standardised value or logarithm.
+
+    Returns:
+        Task name -> (float32 ``[B]`` losses, anything where the row does not count,
+        float32 ``[B]`` how much it does).
+    """
+    known = {task.name: task for task in tasks}
+    return {
+        task.name: (
+            _over_all(_chain(task, known), labels, masks, outputs)
+            if task.space == "all"
+            else _over_own(task, labels[task.name], masks[task.name], outputs[task.name])
+        )
+        for task in known.values()
+    }
+
+
+def _over_own(task: Task, labels, mask, output) -> tuple:
+    if task.kind == "binary":
+        loss = losses.binary_cross_entropy(labels, output)
+        if task.positive_weight != 1:
+            mask = mask * tf.where(labels == 1.0, task.positive_weight, 1.0)
+        return loss, mask
+    if task.loss == "squared":
+        transformed = transform_numbers(task.transform, labels, tf.math)
+        return losses.squared_error((transformed - task.mean) / task.std, output), mask
+    shares = labels / mean_of(task)
+    if task.loss == "tweedie":
+        return losses.tweedie(shares, output, task.tweedie_power), mask
+    return getattr(losses, task.loss)(shares, output), mask
+
+
+def mean_of(task: Task) -> float:
+    """What a value is learned relative to where its logarithm is."""
+    return task.mean if task.mean > 0 else 1.0
+
+
+def _chain(task: Task, known: Mapping[str, Task]) -> list[Task]:
+    """What a task takes to be, the first first, and itself."""
+    chain = [task]
+    while chain[0].given:
+        chain.insert(0, known[chain[0].given])
+    return chain
+
+
+def _over_all(chain: list[Task], labels: Mapping, masks: Mapping, outputs: Mapping):
+    """Of the rows of the first of a chain: that all of it came to be, or not.
+
+    A row in which one came to be whose next has no label is not known to either.
+    """
+    first = chain[0].name
+    mask, reached = masks[first], tf.ones_like(masks[first])
+    for task in chain:
+        label = labels[task.name]
+        unknown = (reached > 0) & ~(masks[task.name] > 0)
+        mask = tf.where(unknown, tf.zeros_like(mask), mask)
+        reached = reached * tf.cast(label > 0.5, reached.dtype)
+    logits = tf.stack([outputs[task.name] for task in chain], axis=1)
+    return losses.product_cross_entropy(reached, logits), mask

@@ -1,0 +1,68 @@
+"""A watch time and a funnel from the log to what is served, by other losses."""
+
+import numpy as np
+import pytest
+
+from steadyrank.models.features import Task
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.compatibility import require_labels
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds import evaluate, export, preprocess, train
+from tests.pipeline import tiny
+
+MODEL = {"trunk": "shared_bottom", "embedding_dim": 4, "bottom_units": [8]}
+
+
+def config(loss="tweedie", **watch):
+    tasks = [
+        {"name": "click"},
+        {"name": "like", "given": "click", "space": "all"},
+        {"name": "watch", "kind": "regression", "given": "click", "loss": loss, **watch},
+    ]
+    changes = {"model": MODEL, "tasks": tasks, "train__epochs": 2}
+    changes["gates"] = {"skew": {"max_difference": 1e-5}}
+    return parse_config(tiny.config_document(**changes), "c")
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("objectives")
+    tiny.write_log(folder / "log")
+    preprocess(config(), folder / "log", folder / "examples")
+    return folder / "examples"
+
+
+def test_a_mean_and_a_funnel_from_the_log_to_the_verdict(examples, tmp_path):
+    summary = train(config(), examples, tmp_path / "t")
+    assert np.isfinite(summary["best"])
+    export(config(), tmp_path / "t", tmp_path / "e")
+    verdict = evaluate(config(), examples, tmp_path / "e", tmp_path / "v")
+    tasks = verdict["metrics"]["tasks"]
+    # the rows that are judged are those of the sample space, whatever trained the task
+    assert tasks["like"]["rows"] == tasks["click"]["positives"] < tasks["click"]["rows"]
+    assert 0.5 < tasks["watch"]["calibration"] < 2
+    (skew,) = (gate for gate in verdict["gates"] if gate["gate"] == "skew")
+    assert skew["passed"]
+
+
+@pytest.mark.parametrize("loss", ["squared", "gamma", "weighted_logistic"])
+def test_training_chooses_the_loss(examples, loss, tmp_path):
+    summary = train(config(loss), examples, tmp_path / "t")
+    assert np.isfinite(summary["best"])
+
+
+def test_labels_that_a_loss_does_not_take_are_refused():
+    task = Task("watch", "regression", loss="gamma")
+    require_labels([task], {"watch": 0.1})
+    require_labels([task], {"watch": None})
+    with pytest.raises(InputError, match="above 0; tweedie takes 0 as well. Received: a"):
+        require_labels([task], {"watch": 0.0})
+    with pytest.raises(InputError, match="loss: gamma takes values not below 0"):
+        require_labels([task], {"watch": -2.0})
+
+
+def test_the_least_label_is_that_of_the_rows_that_train(examples):
+    rows = [r for r in tiny.make_rows() if r["time_ms"] < 1_709_596_800_000 and r["click"]]
+    least = min(r["watch"] for r in rows if r["watch"] is not None)
+    assert ExampleSet.open(examples).label_lows()["watch"] == pytest.approx(least, abs=0.01)
