@@ -4,9 +4,9 @@
 
 Two planted logs, whose true means are known row by row and shown to no model:
 
-- ``watch``: seconds watched, of which a third are 0 and the rest have a long tail, that grow
-  with an item's duration.  Learned as they are, as a logarithm (smeared, as served), and
-  by the losses ``tweedie`` and ``weighted_logistic``.
+- ``watch``: seconds watched, of which a third are 0 and the rest have a long tail, that
+  grow with an item's duration.  Learned as they are, as a logarithm (smeared, as served),
+  and by the losses ``tweedie`` and ``weighted_logistic``.
 - ``funnel``: impressions, of which one in eight is clicked and one in ten of these bought;
   users who click a lot buy little.  ``buy`` is trained on the clicked rows alone (``space:
   given``), or on all by the product of both probabilities (``all``).
@@ -16,8 +16,8 @@ truth on a day that no model saw.  ``order`` is the share of pairs of rows that 
 the true order, ``calibration`` predicted over observed, and ``decile`` the same of the
 tenth of predictions in which it is furthest from 1.
 
-The last line is a JSON object: log -> choice -> figure -> mean over seeds with Student's 95 %
-interval; and ``gain``, of ``order`` over the first choice, paired by seed.
+The last line is a JSON object: log -> choice -> figure -> mean over seeds with Student's
+95 % interval; and ``gain``, of ``order`` over the first choice, paired by seed.
 """
 
 import argparse
@@ -132,18 +132,18 @@ LOGS: dict[str, tuple[Callable, Callable, str]] = {
 
 def tried(document: dict, folder: Path, seed: int, label: str) -> dict[str, float]:
     """One choice: from the log to what is served, against the truth."""
-    document = document | {"train": {"seed": seed}}
+    document = document | {"train": {"seed": seed, "monitor": label}}
     steadyrank.preprocess(document, output=folder / "examples", data=folder)
     steadyrank.train(document, examples=folder / "examples", output=folder / "train")
     steadyrank.export(document, train=folder / "train", output=folder / "export")
     steadyrank.score(
         model=folder / "export",
-        input="test.parquet",
+        input=str(folder / "test.parquet"),
         output=folder / "scores",
         data=folder,
         keep=["truth", f"seen={label}"],
     )
-    found = ds.dataset(folder / "scores", format="parquet").to_table()
+    found = ds.dataset([*map(str, (folder / "scores").rglob("*.parquet"))]).to_table()
     seen = np.nan_to_num(found["seen"].to_numpy())
     return figures(found["score"].to_numpy(), found["truth"].to_numpy(), seen)
 
@@ -155,8 +155,13 @@ def figures(foretold: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> dict[s
     return {
         "order": float((1 + stats.kendalltau(foretold, truth).statistic) / 2),
         "calibration": float(foretold.sum() / seen.sum()),
-        "decile": float(max(ratios, key=lambda ratio: abs(np.log(ratio)))),
+        "decile": float(max(ratios, key=_off)),
     }
+
+
+def _off(ratio: float) -> float:
+    """How far a ratio is from 1, a value below 0 as far as can be."""
+    return abs(np.log(max(ratio, 1e-3)))
 
 
 def study(name: str, rows: int, seeds: list[int]) -> dict:

@@ -118,6 +118,15 @@ def test_items_that_are_left_out_are_no_items_to_rank_among():
     assert other.varies
 
 
+@pytest.mark.parametrize(("gap", "told"), [(2e-3, True), (5e-4, False)])
+def test_scores_that_no_softmax_tells_apart_are_of_a_dead_model(gap, told):
+    """What steps of 1e-9 leave: an order, in which no item is likelier than another."""
+    hidden = float("-inf")
+    scores = tf.constant([[0.0, gap, hidden], [gap, 0.0, hidden]])
+    rows = np.array([[3, 1], [3, 2]], np.int32)
+    assert scored(lambda history: scores, rows, 3).varies is told
+
+
 def test_gains_are_paired(ranks):
     better = np.maximum(ranks - 1, 0)
     others = {"gain": better, "gain_over_popularity": ranks}

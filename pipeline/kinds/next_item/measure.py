@@ -21,6 +21,7 @@ from steadyrank.pipeline.kinds.next_item.serving import HISTORY, SCORES, visible
 
 VALIDATION = "validation"
 SAME = 1e-5  # of the largest score: what batches of other sizes round otherwise
+FLAT = 1e-3  # between the scores of a history: no item is likelier by a thousandth
 
 
 class NextItemExport(Export):
@@ -127,7 +128,7 @@ class Ranked:
             or is not known.
         nonfinite: Rows with a score that is NaN or infinite; -infinity is what items
             that are left out have.
-        varies: Whether any two histories are told apart.
+        varies: Whether any two histories are told apart, and any two items.
     """
 
     ranks: np.ndarray
@@ -150,7 +151,8 @@ def scored(score: Callable, rows: np.ndarray, items: int) -> Ranked:
         items: V, the known items.
     """
     found, among, spoiled = [], [], 0
-    size, first, varies = max(1, EVALUATION_CELLS // items), None, False
+    size, first = max(1, EVALUATION_CELLS // items), None
+    differ = apart = False
     for start in range(0, len(rows), size):
         batch = tf.constant(rows[start : start + size])
         scores = score(batch[:, :-1])
@@ -159,10 +161,11 @@ def scored(score: Callable, rows: np.ndarray, items: int) -> Ranked:
         found.append(ranks_of(scores, batch[:, -1], items).numpy())
         among.append(_visible_items(scores, batch[:, -1], items).numpy())
         first = scores[:1] if first is None else first
-        varies = varies or _differ(scores, first)
+        differ = differ or _differ(scores, first)
+        apart = apart or _tells_items(scores)
     none = [np.zeros(0, np.int32)]
     ranked = np.concatenate(found or none), np.concatenate(among or none)
-    return Ranked(*ranked, spoiled, varies)
+    return Ranked(*ranked, spoiled, differ and apart)
 
 
 def _visible_items(scores, targets, items: int):
@@ -182,6 +185,14 @@ def _differ(scores, first) -> bool:
     gap = tf.reduce_max(tf.where(both, tf.abs(scores - first), 0.0))
     largest = tf.reduce_max(tf.where(both, tf.abs(first), 0.0))
     return bool(gap > SAME * largest)
+
+
+def _tells_items(scores) -> bool:
+    """Whether any history makes one item likelier than another: scores are logits."""
+    known = tf.math.is_finite(scores)
+    high = tf.reduce_max(tf.where(known, scores, scores.dtype.min), axis=1)
+    low = tf.reduce_min(tf.where(known, scores, scores.dtype.max), axis=1)
+    return bool(tf.reduce_any(high - low > FLAT))
 
 
 def _served(by_counts: Callable, exclude_seen: bool) -> Callable:

@@ -1,0 +1,30 @@
+"""Tables of losses against a known truth."""
+
+from benchmarks.pages.form import markdown
+
+WORDS = {
+    "watch": "seconds watched",
+    "funnel": "bought, of all impressions",
+}
+
+
+def choices(kept: dict) -> str:
+    """A row for each log and choice."""
+    found = kept["result"]
+    rows = []
+    for log, words in WORDS.items():
+        gains = found[log]["gain"]
+        for choice, figures in found[log].items():
+            if choice == "gain":
+                continue
+            cells = [_over(figures[name], 4) for name in ("order",)]
+            cells += [_over(figures[name], 3) for name in ("calibration", "decile")]
+            gain = _over(gains[choice], 4, "+") if choice in gains else ""
+            rows.append([words, choice, *cells, gain])
+    heads = ["", "choice", "order", "calibration", "worst tenth", "gain of order"]
+    return markdown(heads, rows)
+
+
+def _over(found: list[float], digits: int, sign: str = "") -> str:
+    mean, low, high = (format(value, f"{sign}.{digits}f") for value in found)
+    return f"{mean} ({low} to {high})"
