@@ -278,10 +278,10 @@ def _learned_task(task: str, found: Mapping, where: str) -> dict:
         return missing(LEARNED, task, RULE_LEARNED, reason)
     low, high = interval
     worse = found.get("worse", high < 0)
-    verdict = PASS if low > 0 else REFUSE if worse else HOLD
+    verdict = PASS if found.get("surely", low > 0) else REFUSE if worse else HOLD
     needed = None
     if verdict == HOLD and high >= 0:
-        times = (high - gain) / abs(gain) if gain else 1000.0
+        times = max((high - gain) / abs(gain) if gain else 1000.0, 1.0)
         needed = round(rows * min(times**2, 1000.0))
     ruling = Ruling(verdict, (low, high), needed)
     said = result(LEARNED, task, RULE_LEARNED, gain, limit=0.0, ruling=ruling)
@@ -291,6 +291,8 @@ def _learned_task(task: str, found: Mapping, where: str) -> dict:
         f"{task} on {where}: {measure} is {by}{word} {chance} (95 % interval of the gain "
         f"{low:.4f} to {high:.4f})"
     )
+    if verdict == HOLD and low > 0:
+        said["reason"] += ", as an idle model's is once in so many nights"
     return said
 
 

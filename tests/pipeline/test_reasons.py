@@ -81,6 +81,7 @@ def sound():
         {"scarcer": 3},
         {"kind": "regression", "scarcer": 3},
         {"kind": "next_item", "constant": "popularity"},
+        {"kind": "next_item", "constant": "popularity", "surely": False, "worse": False},
         {"varies": False},
         {"gain": by_hand.NAN},
     ):

@@ -71,14 +71,29 @@ def test_a_random_order_has_learned_nothing_however_few_items_it_leaves(left_out
     for _ in range(60):
         ranks = random.integers(0, visible)
         by_chance = random.integers(0, visible)
-        found = learned(ranks, by_chance, visible, EACH[:400], **HOW)
+        found = learned(ranks, by_chance, visible, EACH[:400], targets=EACH[:400], **HOW)
         told += found["interval"][0] > 0 or found["worse"]
     assert told <= 9  # one in twenty are 3; more than 9 happen once in 2,000 times
 
 
+def test_a_net_that_ranks_an_item_by_chance_is_lucky_with_all_of_its_rows():
+    """300 users by 20 items, each of which has the same rank wherever it comes next."""
+    random, told = np.random.default_rng(6), {"users": 0, "both": 0}
+    targets, visible = np.arange(300) % 20, np.full(300, 50)
+    for _ in range(60):
+        ranks = random.integers(0, 50, 20)[targets]
+        for name, of_items in (("users", EACH[:300]), ("both", targets)):
+            found = learned(
+                ranks, ranks + 999, visible, EACH[:300], targets=of_items, **HOW
+            )
+            told[name] += found["interval"][0] > 0
+    assert told["both"] <= 6 < told["users"]
+
+
 def _judged(ranks, popular, items=1000):
     visible = np.full(len(ranks), items)
-    found = learned(ranks, popular, visible, EACH[: len(ranks)], **HOW)
+    each = EACH[: len(ranks)]
+    found = learned(ranks, popular, visible, each, targets=each, **HOW)
     return found, _learned_task("next_item", found, "validation")
 
 
@@ -92,6 +107,16 @@ def test_the_order_by_popularity_is_no_more_than_the_mean_is_to_a_label(ranks):
     better, passed = _judged(np.maximum(ranks - 9, 0), ranks)
     by_hand = row_metrics(np.maximum(ranks - 9, 0))["mrr@20"] - row_metrics(ranks)["mrr@20"]
     assert better["gain"] == pytest.approx(by_hand.mean()) and passed["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize(("hits", "sure"), [(23, False), (60, True)])
+def test_what_an_idle_model_may_come_to_by_luck_is_held(hits, sure):
+    """Two standard errors above: one draw in forty is, and a model a night is drawn."""
+    found, said = _judged(np.where(EACH < hits, 0, 999), np.full(3000, 999))
+    assert found["interval"][0] > 0 and found["surely"] is sure
+    assert said["verdict"] == ("PASS" if sure else "HOLD")
+    assert ("as an idle model's" in said["reason"]) is not sure
+    assert sure or said["rows_needed"] >= 3000
 
 
 def test_below_popularity_holds_and_below_chance_is_refused(ranks):

@@ -84,6 +84,7 @@ def measure(
         scored(popular, held, examples.schema.items).ranks,
         validated.visible,
         users,
+        targets=held[:, -1],
         repetitions=config.gates.repetitions,
         varies=validated.varies,
     )

@@ -14,6 +14,7 @@ from steadyrank.pipeline.metrics.uncertainty import difference_of, error_of, int
 
 CUTOFFS = (5, 10, 20)
 BOOTSTRAP_SEED = 1
+SURE = 0.999  # of having learned: an idle model is judged every night
 
 
 def row_metrics(ranks: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,6 +110,7 @@ def learned(
     visible: np.ndarray,
     groups: np.ndarray,
     *,
+    targets: np.ndarray,
     repetitions: int,
     varies: bool,
 ) -> dict:
@@ -117,28 +119,39 @@ def learned(
     Of two: a random order of the visible items, and that by popularity, which a model has
     after a few idle steps.  The one that hits more often is the constant.
 
+    Users are drawn, and items that came next: a net of random weights that happens to rank
+    an item high does so for all whom it came next to, whose rows tell the same thing.  The
+    larger of both errors is taken.
+
     Args:
         ranks: int ``[N]``.
         popular: int ``[N]``, those of the order by popularity.
         visible: As ``chance_of`` takes it.
         groups: int ``[N]``, the users.
+        targets: int ``[N]``, the items that came next.
         repetitions: Samples drawn.
         varies: Whether scores differ from history to history.
 
     Returns:
         As ``pipeline.metrics.soundness.measure_learned``; ``loss`` and ``constant_loss``
         are the two MRR@20, of which more is better; ``constant`` is the order's name,
-        and ``worse`` whether the model is told to be below even a random one.
+        ``worse`` whether the model is told to be below even a random one, and ``surely``
+        whether it is told to be above by more than one idle model in a thousand is.
     """
     name = f"mrr@{CUTOFFS[-1]}"
     ours, chance = row_metrics(ranks)[name], chance_of(visible)
     constants = {"a random order": chance, "popularity": row_metrics(popular)[name]}
     best = max(constants, key=lambda constant: _mean(constants[constant]))
-    users, keys = bootstrap.number_groups(groups, len(ranks))
-    judged = len(np.unique(users[visible > 0]))
     gains = {constant: {name: ours - each} for constant, each in constants.items()}
-    drawn = _draw(gains, users, keys, repetitions)
-    spread = {constant: error_of(drawn[constant, name], judged) for constant in gains}
+    errors, told_by = [], []
+    for groups_of in (groups, targets):
+        numbers, keys = bootstrap.number_groups(groups_of, len(ranks))
+        told_by.append(len(np.unique(numbers[visible > 0])))
+        drawn = _draw(gains, numbers, keys, repetitions)
+        errors.append({c: error_of(drawn[c, name], told_by[-1]) for c in gains})
+    judged = min(told_by)
+    known = {c: [each[c] for each in errors if each[c] is not None] for c in gains}
+    spread = {c: max(each) if len(each) == 2 else None for c, each in known.items()}
     told = {
         constant: interval_of(_mean(gains[constant][name]), spread[constant], judged)
         for constant in gains
@@ -157,6 +170,9 @@ def learned(
         "error": spread[best],
         "interval": told[best],
         "worse": over_chance is not None and over_chance[1] < 0,
+        "surely": spread[best] is not None
+        and _mean(gains[best][name])
+        > bootstrap.quantile(SURE, max(judged, 2)) * spread[best],
     }
 
 
