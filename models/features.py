@@ -36,6 +36,8 @@ class Feature:
             place of the deviation.
         centre: The mean where ``mean`` is the lowest value; None: it is ``mean``.
         boundaries: Increasing inner boundaries of the buckets, in raw units; empty: none.
+        clip: Lowest and highest value that a plain number is taken for, before its
+            transform, in raw units; empty: any.
         table: Name of the feature whose vocabulary and embeddings it shares; ``""``: it
             has its own.
     """
@@ -55,6 +57,7 @@ class Feature:
     centre: float | None = None
     boundaries: tuple[float, ...] = ()
     table: str = ""
+    clip: tuple[float, ...] = ()
 
     @property
     def ids(self) -> Ids:
@@ -70,11 +73,12 @@ class Feature:
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Feature":
-        return cls(**{**fields, "boundaries": tuple(fields.get("boundaries", ()))})
+        several = {name: tuple(fields.get(name, ())) for name in ("boundaries", "clip")}
+        return cls(**{**fields, **several})
 
     def to_dict(self) -> dict:
         """Without what came later where it is not used: so do older examples read."""
-        later = {"table": "", "centre": None}
+        later = {"table": "", "centre": None, "clip": ()}
         return {
             name: value
             for name, value in asdict(self).items()
@@ -157,6 +161,23 @@ def transform_numbers(transform: str, values, array):
     if transform == "identity":
         return values
     return array.sign(values) * array.log1p(array.abs(values))
+
+
+def plain_numbers(feature: Feature, values, array):
+    """A feature's numbers as a model sees them before standardisation, none missing.
+
+    Args:
+        feature: A plain number.
+        values: NumPy array or tensor, finite.
+        array: What computes: ``numpy``, or ``tensorflow.math``.
+
+    Returns:
+        The clipped and transformed values.
+    """
+    if feature.clip:
+        low, high = feature.clip
+        values = array.minimum(array.maximum(values, low), high)
+    return transform_numbers(feature.transform, values, array)
 
 
 def sample_space(task: Task, tasks: Iterable[Task], labels: Mapping):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from steadyrank.components.layers.embeddings import FusedEmbedding
 from steadyrank.components.layers.split_dense import SplitInput
-from steadyrank.models.features import Feature, transform_numbers
+from steadyrank.models.features import Feature, plain_numbers
 from steadyrank.models.ids import MISSING_ID
 
 LINEAR = "linear"  # the table of linear weights; the others are named by their width
@@ -349,7 +349,7 @@ def standardise(feature: Feature, values):
     min-max scaling it goes from 0 to 1.  Where the number is missing, it is 0.
     """
     known = tf.math.is_finite(values)
-    values = transform_numbers(feature.transform, tf.where(known, values, 0.0), tf.math)
+    values = plain_numbers(feature, tf.where(known, values, 0.0), tf.math)
     scaled = tf.clip_by_value((values - feature.mean) / feature.std, -OUTLIER, OUTLIER)
     missing = tf.cast(tf.logical_not(known), tf.float32)
     return tf.stack([tf.where(known, scaled, 0.0), missing], axis=1)

@@ -19,6 +19,7 @@ from steadyrank.pipeline.config.sections import (
     TaskConfig,
     Train,
     column,
+    is_embedded,
 )
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.trunks import AnyTrunk
@@ -162,7 +163,7 @@ class Config(Section):
                     f"embeddings, which must be as wide as model.embedding_dim "
                     f"({self.model.embedding_dim}). Received: {dim}"
                 )
-        embedded = [f for f in self.features if getattr(f, "buckets", 2) > 1]
+        embedded = [f for f in self.features if is_embedded(f)]
         if len(embedded) < 2:
             raise ValueError(
                 f"model.trunk: {self.model.trunk} multiplies embedded features, of which "
@@ -278,7 +279,7 @@ class Config(Section):
 
 def _is_sliceable(feature: FeatureConfig) -> bool:
     if feature.kind == "numeric":
-        return feature.buckets > 1
+        return is_embedded(feature)
     return not feature.max_values
 
 

@@ -6,6 +6,7 @@ import re
 import zoneinfo
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from steadyrank.pipeline.config.section import Positive, Section
@@ -354,9 +355,12 @@ class NumericFeature(Section):
     scale: Literal["standard", "minmax"] = "standard"
     """By the training split: mean and deviation, or its lowest value to 0 and its highest
     to 1."""
-    buckets: Annotated[int, Field(ge=0)] = 0
-    """Quantiles of the training split that are embedded instead; 0: the number itself is
-    read."""
+    clip: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    """Lowest and highest value that it is taken for, before its transform, while training
+    and serving; null: any."""
+    buckets: Annotated[int, Field(ge=0)] | Annotated[list[float], Field(min_length=1)] = 0
+    """How many quantiles of the training split are embedded instead, or the boundaries
+    between such buckets, in a list; 0: the number itself is read."""
     dim: Annotated[int, Field(ge=1)] | None = None
     """Width of the buckets' embedding; null: `model.embedding_dim`."""
 
@@ -366,12 +370,35 @@ class NumericFeature(Section):
             raise ValueError("dim needs buckets: a plain number has no embedding")
         if self.scale != "standard" and self.buckets:
             raise ValueError("scale is for plain numbers; with buckets there is none")
+        if self.clip is not None and self.buckets:
+            raise ValueError("clip is for plain numbers; the outer buckets have no end")
+        for name in ("clip", "buckets"):
+            given = getattr(self, name)
+            if isinstance(given, list) and not _increase(given):
+                raise ValueError(
+                    f"{name}: numbers must increase, and differ as float32. "
+                    f"Received: {given}"
+                )
         return self
 
 
 FeatureConfig = Annotated[
     CategoricalFeature | NumericFeature | SequenceFeature, Field(discriminator="kind")
 ]
+
+
+def is_embedded(feature: FeatureConfig) -> bool:
+    """Whether it has rows of a table: all but plain numbers have."""
+    if feature.kind != "numeric":
+        return True
+    return isinstance(feature.buckets, list) or feature.buckets > 1
+
+
+def _increase(numbers: list[float]) -> bool:
+    """Whether each is a number above the one before it, in the units of examples."""
+    with np.errstate(over="ignore"):
+        known = np.float32(numbers)
+    return bool(np.isfinite(known).all() and (np.diff(known) > 0).all())
 
 
 class TaskConfig(Section):

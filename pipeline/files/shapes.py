@@ -137,6 +137,7 @@ class FeatureFields(Document):
     std: float = 0.0
     centre: float | None = None
     boundaries: list[float] = []
+    clip: list[float] = []
     table: str = ""
 
 

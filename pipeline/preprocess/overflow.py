@@ -64,7 +64,7 @@ def _overflowing(key: str, items: Iterable, statistics: Mapping) -> list[str]:
 
 def _hint(item) -> str:
     also = " (transform: log1p)" if item.transform == "identity" else ""
-    cut = ", or cut it (buckets: 16)" if item.kind == "numeric" else ""
+    cut = ", or cut it (clip: [LOW, HIGH] or buckets: 16)" if item.kind == "numeric" else ""
     return f"Make the extreme values missing in the log, shrink them{also}{cut}."
 
 

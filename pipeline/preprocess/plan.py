@@ -322,7 +322,8 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
     several = getattr(item, "max_values", 0) > 0
     raw = raw_type(item.kind, kind, where, several)
     if item.kind == "numeric":
-        return Feature(item.name, "numeric", transform=item.transform)
+        clip = tuple(item.clip or ())
+        return Feature(item.name, "numeric", transform=item.transform, clip=clip)
     count = "length" if item.kind == "sequence" else "max_values"
     if several and not item.separator and not pa.types.is_nested(kind):
         raise InputError(

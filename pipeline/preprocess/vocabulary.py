@@ -13,7 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.models.features import Feature, Task, sample_space, transform_numbers
+from steadyrank.models.features import (
+    Feature,
+    Task,
+    plain_numbers,
+    sample_space,
+    transform_numbers,
+)
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.preprocess.blocks import Stored
@@ -130,9 +136,9 @@ def analyse(rows: Stored, plan: Plan) -> Analysis:
         numbers = _numbers(rows, f"feature/{feature.name}")
         known = numbers[~np.isnan(numbers)].astype(np.float64)
         missing = len(numbers) - len(known)
-        moments = Moments.of(transform_numbers(feature.transform, known, np), missing)
+        moments = Moments.of(plain_numbers(feature, known, np), missing)
         result.numbers[feature.name] = (moments,)
-        if item.buckets:
+        if isinstance(item.buckets, int) and item.buckets:
             some = numbers[drawn]
             result.drawn[feature.name] = some[~np.isnan(some)]
     labels = {t.name: _numbers(rows, f"label/{t.name}") for t in plan.tasks}
@@ -328,8 +334,10 @@ def _all_known(values: pa.Array, raw: str, folder: str) -> Known:
         return writer.finish()
 
 
-def _boundaries(sample: np.ndarray, buckets: int) -> tuple[float, ...]:
-    """Inner quantiles, as float32 and strictly increasing."""
+def _boundaries(sample: np.ndarray, buckets: int | list[float]) -> tuple[float, ...]:
+    """Those that are given, or inner quantiles, as float32 and strictly increasing."""
+    if isinstance(buckets, list):
+        return tuple(float(cut) for cut in np.float32(buckets))
     if buckets < 2 or not len(sample):
         return ()
     cuts = np.quantile(sample, np.arange(1, buckets) / buckets, method="higher")

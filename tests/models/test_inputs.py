@@ -1,5 +1,6 @@
 """Features to inputs, by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -33,6 +34,18 @@ def test_log1p_keeps_the_sign():
     found = standardise(feature, tf.constant(values))[:, 0]
     logs = [math.copysign(math.log(1 + abs(v)), v) for v in values]
     np.testing.assert_allclose(found, [(x - 0.5) / 2 for x in logs], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [("identity", [1.0, 1.0, 3.0, 4.0, 4.0]), ("log1p", np.log1p([2.0, 2, 6, 8, 8]) / 2)],
+)
+def test_a_clipped_number_is_at_most_its_limits(transform, expected):
+    feature = Feature("x", "numeric", clip=(2.0, 8.0), std=2.0, transform=transform)
+    found = standardise(feature, tf.constant([-1e30, 2.0, 6.0, 8.0, 3e38, NAN]))
+    np.testing.assert_allclose(found[:, 0], [*expected, 0.0], rtol=1e-6)
+    assert found[:, 1].numpy().tolist() == [0, 0, 0, 0, 0, 1]
+    assert Feature.from_dict(json.loads(json.dumps(feature.to_dict()))) == feature
 
 
 def test_the_bucket_of_a_number_by_hand():

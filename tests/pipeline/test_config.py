@@ -273,6 +273,28 @@ def test_the_weight_of_positives_is_one_of_a_binary_task(keys, said):
 
 
 @pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"clip": [5, 1]}, "clip: numbers must increase"),
+        ({"clip": [1, 2], "buckets": 4}, "clip is for plain numbers"),
+        ({"buckets": [1, 1.00000001]}, "differ as float32"),
+        ({"buckets": [3, 2]}, "buckets: numbers must increase"),
+        ({"buckets": [1, 1e300]}, "buckets: numbers must increase"),
+        ({"buckets": []}, "buckets"),
+        ({"clip": [1]}, "clip"),
+        ({"buckets": 2.5}, "buckets"),
+    ],
+)
+def test_limits_and_boundaries_increase(keys, said):
+    assert said in refused(with_feature(4, **keys))
+
+
+def test_boundaries_make_a_number_one_that_is_embedded():
+    config = parse_config(with_feature(4, buckets=[10, 20], dim=3), "c")
+    assert config.features[4].dim == 3
+
+
+@pytest.mark.parametrize(
     ("document", "said"),
     [
         (with_task(0, loss="tweedie"), "loss tweedie is for regression tasks"),

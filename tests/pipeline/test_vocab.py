@@ -19,7 +19,7 @@ from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.export.signatures import ServingModule
 from steadyrank.pipeline.preprocess.known import KnownWriter
-from steadyrank.pipeline.preprocess.plan import Plan, _task
+from steadyrank.pipeline.preprocess.plan import Plan, _feature, _task
 from steadyrank.pipeline.preprocess.rows import LOW
 from steadyrank.pipeline.preprocess.vocabulary import (
     Moments,
@@ -40,7 +40,7 @@ def plan_of(features, raws, tasks=({"name": "y"},), rows=0) -> Plan:
     learned = []
     for item, raw in zip(config.features, raws, strict=True):
         if item.kind == "numeric":
-            learned.append(Feature(item.name, "numeric", transform=item.transform))
+            learned.append(_feature(item, {item.name: ("", pa.float64())}, config))
         else:
             several = item.max_values
             learned.append(
@@ -258,6 +258,24 @@ def test_boundaries_are_quantiles_that_occur():
     result = learned(plan, *[typed(f=pa.array(half)) for half in halves])
     assert result.features[0].boundaries == (26.0, 51.0, 76.0)
     assert result.features[0].rows == 5  # missing and four buckets
+
+
+def test_boundaries_that_are_given_are_those():
+    plan = plan_of([{"name": "f", "kind": "numeric", "buckets": [-0.5, 18, 65]}], ["float"])
+    for values in (np.arange(9.0), np.zeros(0)):
+        feature = learned(plan, typed(f=pa.array(values))).features[0]
+        assert feature.boundaries == (-0.5, 18.0, 65.0) and feature.rows == 5
+
+
+def test_a_clipped_number_is_scaled_by_what_it_is_taken_for():
+    item = {"name": "f", "kind": "numeric", "clip": [0, 10]}
+    table = typed(f=pa.array([-1e30, 4.0, 3e38, None, 6.0]))
+    feature = learned(plan_of([item], ["float"]), table).features[0]
+    assert (feature.mean, feature.clip) == (5.0, (0.0, 10.0))
+    assert feature.std == pytest.approx(np.std([0, 4, 10, 6]))
+    scaled = {**item, "scale": "minmax"}
+    feature = learned(plan_of([scaled], ["float"]), table).features[0]
+    assert (feature.mean, feature.std) == (0.0, 10.0)
 
 
 def test_equal_quantiles_become_one_boundary():
