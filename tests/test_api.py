@@ -270,7 +270,7 @@ def test_what_paths_are_relative_to():
     ("given", "overrides", "said"),
     [
         (3, None, "must be a path, a URL, a dictionary or a Config. Received: int"),
-        ({}, None, "config as given:\n  data: Field required"),
+        ({}, None, "config as given:\n  data: it is missing"),
         ("no.yaml", None, "cannot read config no.yaml"),
         (DOCUMENT, {"train.epoch": 2}, r"train.epoch: unknown key. Did you mean 'epochs'"),
         (DOCUMENT, {"train.batch_size.x": 2}, "set train.batch_size.x: set a key of"),

@@ -66,6 +66,8 @@ def score(
         )
     names = keep.split(",") if isinstance(keep, str) else keep
     kept = [name.strip() for name in names if name.strip()]
+    if keep and not kept:
+        raise InputError(f"--keep names no column. Received: {keep!r}.")
     with progress.stage("score"), Staging() as staging:
         plan = plan_scores(
             staging.read_model(source),

@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from steadyrank import __version__
 from steadyrank.components.environment import leave
 from steadyrank.pipeline.cli import terminal
+from steadyrank.pipeline.cli.arguments import common_first, going_on
 from steadyrank.pipeline.cli.json_console import LogFormat
+from steadyrank.pipeline.cli.summary import Summary, summary
 from steadyrank.pipeline.files.errors import (
     DivergenceError,
+    ExistsError,
     InputError,
     PassingError,
     foreseen,
@@ -42,10 +45,28 @@ class WithBeamFlags(TyperCommand):
         return ctx.args
 
 
+class WithStatuses(TyperGroup):
+    """The commands, each of which says in its help how it may end."""
+
+    def get_command(self, ctx, cmd_name):
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.epilog = STATUSES
+        return command
+
+
+STATUSES = (
+    "Exit status: 0 done, and the gates passed; 1 held or refused; 2 bad config or input; "
+    "3 training diverged; 70 unforeseen; 75 may pass, try again; 130 interrupted. "
+    "`--log-format json` and `--notify CMD` may stand anywhere."
+)
 BEAM = {"cls": WithBeamFlags, "options_metavar": "[OPTIONS] [-- BEAM FLAGS]"}
 app = typer.Typer(
     name="steadyrank",
     help="Raw engagement logs in; a multitask ranking model that passed its gates out.",
+    cls=WithStatuses,
+    epilog=STATUSES,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -66,6 +87,13 @@ def common(
     log_format: Annotated[
         LogFormat, typer.Option(help="json: a JSON object a line, on stdout.")
     ] = LogFormat.text,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CMD",
+            help="Run at the end, with a JSON object on stdin: verdict, status, reasons.",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -74,6 +102,7 @@ def common(
     ] = False,
 ):
     """Raw engagement logs in; a multitask ranking model that passed its gates out."""
+    summary.command, summary.notify = context.invoked_subcommand, notify
     terminal.write_as(log_format, context.invoked_subcommand)
 
 
@@ -105,28 +134,48 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit status."""
     be_quiet()
     end_with_parent()
+    words = common_first(sys.argv[1:] if arguments is None else arguments)
+    summary.__dict__.update(Summary().__dict__)  # of this command alone
+    status = _status_of(words)
+    if failed := summary.tell(status):
+        terminal.warn(failed)
+    terminal.conclude(summary.document(status))
+    leave(status)
+
+
+def _status_of(words: list[str]) -> int:
+    """Run a command, say what went wrong, and give its exit status."""
     try:
         with ended_by_sigterm():
-            status = app(arguments, standalone_mode=False) or 0
+            status = app(words, standalone_mode=False) or 0
         if status == INTERRUPTED:  # some versions of typer catch it themselves
             raise KeyboardInterrupt
+        return status
+    except ExistsError as error:
+        again = going_on(words)
+        more = f" To go on with it: {again}" if again and "--resume" in again else ""
+        return _fail(f"{error}{more}", BAD_INPUT)
     except InputError as error:
-        status = terminal.fail(str(error), BAD_INPUT)
+        return _fail(str(error), BAD_INPUT)
     except PassingError as error:
-        status = terminal.fail(str(error), PASSING)
+        return _fail(str(error), PASSING)
     except DivergenceError as error:
-        status = terminal.fail(str(error), DIVERGED)
+        return _fail(str(error), DIVERGED)
     except (typer.Abort, KeyboardInterrupt):
-        status = terminal.fail(
-            "interrupted; where a command has --resume, that goes on", INTERRUPTED
-        )
+        again = going_on(words)
+        more = f"To go on: {again}" if again else "it left nothing behind"
+        return _fail(f"interrupted. {more}", INTERRUPTED)
     except Exception as error:
         if told := foreseen(error):
             passing = isinstance(told, PassingError)
-            status = terminal.fail(str(told), PASSING if passing else BAD_INPUT)
-        elif hasattr(error, "format_message"):  # click's usage errors
-            status = terminal.fail(error.format_message(), BAD_INPUT)
-        else:
-            sys.stderr.write(printable(traceback.format_exc()))
-            status = BROKEN  # what ends here may end well at the next try
-    leave(status)
+            return _fail(str(told), PASSING if passing else BAD_INPUT)
+        if hasattr(error, "format_message"):  # click's usage errors
+            return _fail(error.format_message(), BAD_INPUT)
+        summary.error = f"{type(error).__name__}: {error}"
+        sys.stderr.write(printable(traceback.format_exc()))
+        return BROKEN  # what ends here may end well at the next try
+
+
+def _fail(message: str, status: int) -> int:
+    summary.error = message
+    return terminal.fail(message, status)

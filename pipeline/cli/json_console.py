@@ -6,6 +6,7 @@ import enum
 import io
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class JsonConsole(Console):
             "level": level,
             "command": self.command,
             "message": message,
-            **more,
+            **{name: value for name, value in more.items() if name != "command"},
         }
         text = json.dumps(finite(content), ensure_ascii=False, default=str)
         sys.stdout.write(printable(text, _in_json) + "\n")
@@ -65,9 +66,11 @@ class JsonConsole(Console):
                 self.line(_plain(thing.title or ""), **_content(thing))
             else:
                 said = _plain(thing)
-                failed = said.startswith("error ")
-                level = "error" if failed else "info"
-                self.line(said.removeprefix("error "), level)
+                word = said.partition(" ")[0]
+                if word == "error":
+                    self.line(said.removeprefix("error "), word)
+                else:
+                    self.line(said, "warning" if word == "warning:" else "info")
 
     def print_json(self, json: str | None = None, *, data=None, **_: object) -> None:
         """Write a document."""
@@ -130,9 +133,32 @@ def _plain(thing: object) -> str:
     return Text.from_markup(str(thing)).plain
 
 
+NUMBER = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:e[+-]?\d+)?"
+FIGURE = re.compile(rf"({NUMBER})(\*?)(?: ({NUMBER})(?:–| to )({NUMBER}))?")
+
+
+def _value(cell: str) -> object:
+    """A cell of a table: a number as one, a figure with its interval as three."""
+    found = FIGURE.fullmatch(cell)
+    if not found or not any(map(str.isdigit, found[1])):
+        return cell
+    value, low, high = (text and _number(text) for text in found.group(1, 3, 4))
+    if low is None and not found[2]:
+        return value
+    told = {"told_from_chance": not found[2]}
+    bounds = {} if low is None else {"low": low, "high": high}
+    return {"value": value, **bounds, **told}
+
+
+def _number(text: str) -> int | float:
+    plain = text.replace(",", "")
+    return int(plain) if plain.lstrip("+-").isdigit() else float(plain)
+
+
 def _content(table: Table) -> dict:
     columns = [_plain(column.header) for column in table.columns]
     cells = [
-        [" ".join(_plain(c).split()) for c in column.cells] for column in table.columns
+        [_value(" ".join(_plain(c).split())) for c in column.cells]
+        for column in table.columns
     ]
     return {"columns": columns, "rows": [list(row) for row in zip(*cells, strict=True)]}

@@ -25,6 +25,8 @@ def metrics_table(metrics: Mapping) -> Table:
     return _figures(title, results, {name: titles.get(name, name) for name in shown})
 
 
+WIDTH = 80  # that a table fits into
+NARROWEST = 12  # of a column of names
 SCORE = {
     "score_gauc": "gauc",
     "score_ndcg": "ndcg@10",
@@ -41,11 +43,21 @@ def score_table(metrics: Mapping) -> Table | None:
 def _figures(title: str, results: Mapping, names: Mapping[str, str]) -> Table:
     """A task a row, a metric a column."""
     table = _framed(title)
-    table.add_column("task", no_wrap=True)
-    for said in names.values():
-        table.add_column(said, justify="right", overflow="fold")
-    for task, result in results.items():
-        table.add_row(escape(task), *[_with_interval(result, name) for name in names])
+    rows = [[_with_interval(r, name) for name in names] for r in results.values()]
+    heads = list(names.values())
+    widths = [
+        max(map(len, [head, *"\n".join(column).split("\n")]), default=0)
+        for head, column in zip(heads, zip(*rows, strict=True), strict=True)
+    ]
+    room = WIDTH - sum(widths) - len(widths)
+    longest = max(map(len, results), default=0)
+    if room < min(longest, NARROWEST):  # a number is never broken, an interval between two
+        rows = [[cell.replace("–", "–\n") for cell in row] for row in rows]
+    table.add_column("task", overflow="fold", no_wrap=room >= longest)
+    for said in heads:
+        table.add_column(said, justify="right", no_wrap=True)
+    for task, row in zip(results, rows, strict=True):
+        table.add_row(escape(task), *row)
     intervals = any(r.get("intervals") for r in results.values())
     marked = any(not_told(r, name) for r in results.values() for name in names)
     notes = [INTERVALS] * intervals + [CHANCE] * marked

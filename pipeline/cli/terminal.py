@@ -3,6 +3,8 @@
 ``console`` and ``errors`` are read as attributes of this module: ``write_as`` sets them.
 """
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -23,6 +25,7 @@ from steadyrank.pipeline.cli.json_console import JsonConsole, JsonProgress, LogF
 from steadyrank.pipeline.files.printable import printable
 from steadyrank.pipeline.run import Progress
 
+PIPED_SECONDS = 30.0  # between two lines about a stage, where nothing is drawn
 COUNTED = ("train", "nightly")  # whose steps are counted
 
 
@@ -56,9 +59,30 @@ def say(text: str) -> None:
     console.print(escape(text), soft_wrap=True, highlight=False)
 
 
+LEVELS = {"PASS": "info", "HOLD": "warning"}  # in JSON logs; the others are errors
+
+
 def verdict(word: str) -> None:
     """PASS, HOLD or REFUSE."""
-    console.print(f"[bold {tables.COLOURS[word]}]{word}[/]")
+    if isinstance(console, JsonConsole):
+        console.line(word, LEVELS.get(word, "error"), verdict=word)
+    else:
+        console.print(f"[bold {tables.COLOURS[word]}]{word}[/]")
+
+
+def warn(text: str) -> None:
+    """Something that went wrong beside the work."""
+    if isinstance(errors, JsonConsole):
+        errors.line(text, "warning")
+    else:
+        errors.print(f"warning: {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def conclude(document: dict) -> None:
+    """The last line of JSON logs; words say nothing more."""
+    if isinstance(console, JsonConsole):
+        levels = {0: "info", 1: LEVELS.get(document["verdict"], "error")}
+        console.line("ended", levels.get(document["status"], "error"), **document)
 
 
 def fail(message: str, status: int) -> int:
@@ -72,13 +96,41 @@ class Shown(Progress):
 
     def __init__(self):
         self._step = self._trials = lambda *_: None
+        self._last = ""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Draw until the stage has ended."""
+        self._last = ""
+        with self._heard(name), self._drawn(name):
+            yield
+
+    @contextmanager
+    def _heard(self, name: str) -> Iterator[None]:
+        """Say now and then how a stage goes, where nothing is drawn."""
+        if console.is_terminal:
+            yield
+            return
+        ended, began = threading.Event(), time.monotonic()
+
+        def look() -> None:
+            while not ended.wait(PIPED_SECONDS):
+                at = f", {self._last}" if self._last else ""
+                say(f"{name}: {time.monotonic() - began:,.0f} s so far{at}")
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    @contextmanager
+    def _drawn(self, name: str) -> Iterator[None]:
         if name in COUNTED:
             with _bar() as bar:
-                self._step = _counting(bar)
+                self._step = _counting(bar, name)
                 yield
         elif name == "sweep":
             with _live(name) as live:
@@ -91,6 +143,7 @@ class Shown(Progress):
 
     def step(self, step: int, total: int, text: str) -> None:
         """Move the bar, or say what is done now."""
+        self._last = f"step {step:,} of {total:,}: {text}" if total else self._last
         self._step(step, total, text)
 
     def trials(self, rows: list[dict]) -> None:
@@ -111,17 +164,15 @@ def _bar() -> Bar | JsonProgress:
     )
 
 
-def _counting(bar: Bar | JsonProgress) -> Callable[[int, int, str], None]:
-    """What training calls to show how it goes; before its first step there is no bar."""
-    tasks = []
+def _counting(bar: Bar | JsonProgress, name: str) -> Callable[[int, int, str], None]:
+    """What training calls to show how it goes; before its first step the bar only moves."""
+    task = bar.add_task(name, total=None)
 
     def show(step: int, total: int, text: str) -> None:
-        if not total:
+        if total:
+            bar.update(task, completed=step, total=total, description=f"train: {text}")
+        else:
             bar.console.print(escape(text))
-            return
-        if not tasks:
-            tasks.append(bar.add_task("train", total=None))
-        bar.update(tasks[0], completed=step, total=total, description=f"train: {text}")
 
     return show
 

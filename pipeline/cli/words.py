@@ -6,6 +6,7 @@ from functools import singledispatch
 
 from steadyrank.pipeline import api
 from steadyrank.pipeline.cli import tables, terminal
+from steadyrank.pipeline.cli.summary import summary
 from steadyrank.pipeline.cli.terminal import say
 from steadyrank.pipeline.files.publish import finite
 
@@ -28,13 +29,19 @@ class Said(terminal.Shown):
         say(text)
 
 
-@singledispatch
 def tell(result: object) -> None:
-    """Say what a command came to."""
+    """Say what a command, or a stage of one, came to."""
+    summary.result = result
+    say_of(result)
+
+
+@singledispatch
+def say_of(result: object) -> None:
+    """The lines of each result."""
     raise NotImplementedError(type(result).__name__)
 
 
-@tell.register
+@say_of.register
 def _(result: api.InitResult) -> None:
     for key, why in result.why.items():
         say(f"{key}: {why}")
@@ -44,15 +51,16 @@ def _(result: api.InitResult) -> None:
             "feature, unless it is known before the engagement"
         )
     features, tasks = len(result.features), len(result.tasks)
-    say(f"{features} features, {tasks} tasks, in {result.output}")
+    said = f"{counted(features, 'feature')}, {counted(tasks, 'task')}"
+    say(f"{said}, in {result.output}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.SynthesizeResult) -> None:
-    say(f"{result.rows:,} rows in {result.output}")
+    say(f"{counted(result.rows, 'row')} in {result.output}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.PreprocessResult) -> None:
     from steadyrank.pipeline.raw_log.rejected import explained  # with Arrow
 
@@ -60,7 +68,7 @@ def _(result: api.PreprocessResult) -> None:
     parts = ", ".join(f"{split} {rows:,}" for split, rows in result.splits.items())
     found = "".join(f", {n:.1%} found by {name}" for name, n in result.found.items())
     say(
-        f"{result.read:,} rows read = {result.written:,} written ({parts}) + "
+        f"{counted(result.read, 'row')} read = {result.written:,} written ({parts}) + "
         f"{result.duplicates:,} duplicates + {rejected:,} rejected"
         f"{f' + {left_out:,} left out' if left_out else ''}{found}, in {result.output}"
     )
@@ -77,15 +85,15 @@ def _(result: api.PreprocessResult) -> None:
         say(f"warning: feature {name} has no value in any training row")
 
 
-@tell.register
+@say_of.register
 def _(result: api.ScoreResult) -> None:
     from steadyrank.pipeline.raw_log.rejected import explained  # with Arrow
 
     rejected = sum(result.rejected.values())
     best = f", of which {result.written:,} kept" if result.written < result.scored else ""
     say(
-        f"{result.rows:,} rows read = {result.scored:,} scored + {rejected:,} rejected"
-        f"{best}, by version {result.model_version}, in {result.output}"
+        f"{counted(result.rows, 'row')} read = {result.scored:,} scored + {rejected:,} "
+        f"rejected{best}, by version {result.model_version}, in {result.output}"
     )
     for reason, count in result.rejected.items():
         say(f"rejected: {reason}: {count:,}{explained(reason, result.samples[reason])}")
@@ -109,14 +117,14 @@ def _say_of_files(manifest: Mapping) -> None:
         )
 
 
-@tell.register
+@say_of.register
 def _(result: api.TrainResult) -> None:
     value = "was not defined" if result.best is None else f"{result.best:.4f}"
     if result.best_interval:
         low, high = result.best_interval
         value += f" (95 % interval {low:.4f} to {high:.4f})"
     say(
-        f"{result.steps:,} steps, {result.epochs} epochs, best "
+        f"{counted(result.steps, 'step')}, {counted(result.epochs, 'epoch')}, best "
         f"{result.monitor} {value} on validation, in {result.output}"
     )
     if result.summary.get("still_rising"):
@@ -126,12 +134,12 @@ def _(result: api.TrainResult) -> None:
         )
 
 
-@tell.register
+@say_of.register
 def _(result: api.ExportResult) -> None:
     say(f"SavedModel in {result.output}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.EvaluateResult) -> None:
     terminal.console.print(tables.metrics_table(result.metrics))
     if scored := tables.score_table(result.metrics):
@@ -143,7 +151,7 @@ def _(result: api.EvaluateResult) -> None:
     say(f"report: {result.report}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.NightResult) -> None:
     """What it trained on, how it did beside the model it started from, and why."""
     night = result.record
@@ -176,7 +184,7 @@ def _days(windows: Sequence[str]) -> str:
     return f"{len(days)} days, {days[0]} to {days[-1]}"
 
 
-@tell.register
+@say_of.register
 def _(result: api.PruneResult) -> None:
     would = "would go" if result.dry_run else "went"
     if result.nights:
@@ -193,13 +201,13 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
-@tell.register
+@say_of.register
 def _(result: api.ReleaseResult) -> None:
     forced = "" if result.forced is None else f", forced: {result.forced}"
     say(f"version {result.version} ({result.verdict}{forced}) in {result.output}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.StabilityResult) -> None:
     from steadyrank.pipeline.studies.stability import cells  # with TensorFlow
 
@@ -209,28 +217,28 @@ def _(result: api.StabilityResult) -> None:
     say(f"plot: {result.report}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.SweepResult) -> None:
     say(f"{result.objective}: {result.best_value:.5f}")
     say(result.verdict)
     say(f"settings: {result.best}, report: {result.report}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.ServeCheckResult) -> None:
     terminal.console.print(tables.latency_table(result))
     if not result.passed:
         say(f"scores differ from the encoded signature's by more than {result.limit}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.ImportanceResult) -> None:
     for task in result.tasks:
         terminal.console.print(tables.importance_table(result, task))
     say(f"{result.rows:,} of {result.of:,} rows of the {result.split} split")
 
 
-@tell.register
+@say_of.register
 def _(result: api.CompareResult) -> None:
     for said, name in zip(result.verdicts, result.runs[1:], strict=True):
         say(said)
@@ -241,12 +249,12 @@ def _(result: api.CompareResult) -> None:
     say(f"{len(result.runs)} runs in {result.output}")
 
 
-@tell.register
+@say_of.register
 def _(result: api.ReplayResult) -> None:
     terminal.console.print_json(data=finite(result.diagnosis))
 
 
-@tell.register
+@say_of.register
 def _(result: api.InspectResult) -> None:
     if result.nights:
         terminal.console.print(tables.nights_table(result.nights))

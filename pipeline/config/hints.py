@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from steadyrank.pipeline.files.errors import near
+from steadyrank.pipeline.files.mistakes import said_of
 
 MOST_SHOWN = 300  # characters of what was received
 
@@ -35,7 +36,7 @@ def explain(error: dict, document: dict, root: type[BaseModel]) -> str:
         return (
             f"{where}: unknown key. {near(str(siblings), allowed_keys(error['loc'], root))}"
         )
-    message = error["msg"].removeprefix("Value error, ")
+    message = said_of(error)
     received = error.get("input")
     if isinstance(received, dict | list | BaseModel) or error["type"] == "missing":
         return f"{where}: {message}"

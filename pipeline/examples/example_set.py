@@ -203,8 +203,9 @@ class ExampleSet:
             InputError: It is not one, or a file is missing or cut off; it is named.
         """
         path = Path(path)
+        read_json(path / "manifest.json", cls.WHAT)  # which is written last
+        schema = cls.read_schema(path)  # and says of which kind the set is
         manifest = read_json(path / "manifest.json", cls.WHAT, cls.MANIFEST)
-        schema = cls.read_schema(path)
         if schema.fingerprint != manifest["fingerprint"]:
             raise InputError(f"{path}: schema.json does not belong to manifest.json.")
         for name in schema.vocabularies:

@@ -6,6 +6,7 @@ from typing import cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.mistakes import said_of
 
 
 class Document(BaseModel):
@@ -67,5 +68,5 @@ def _first(error: ValidationError) -> str:
     found = error.errors(include_url=False)[0]
     place = ".".join(map(str, found["loc"]))
     received = type(found["input"]).__name__
-    said = "it must be a JSON object" if not place else f"{place}: {found['msg']}"
+    said = "it must be a JSON object" if not place else f"{place}: {said_of(found)}"
     return f"{said}. Received: {received}." if found["type"] != "missing" else f"{said}."

@@ -19,6 +19,10 @@ class NoRowsError(InputError):
     """The log holds no rows of what was asked for: of a day, or of a split."""
 
 
+class ExistsError(InputError):
+    """Something stands already where a command is to write: whole, or begun."""
+
+
 class PassingError(RuntimeError):
     """A fault that may be gone at the next try: no answer, or another at work.
 

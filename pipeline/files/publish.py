@@ -12,7 +12,13 @@ from pathlib import Path
 from steadyrank.pipeline.files.checksum import checksum_of
 from steadyrank.pipeline.files.documents import Document, parse
 from steadyrank.pipeline.files.durable import exchange, sync, sync_tree
-from steadyrank.pipeline.files.errors import InputError, fault, no_space, unwritable
+from steadyrank.pipeline.files.errors import (
+    ExistsError,
+    InputError,
+    fault,
+    no_space,
+    unwritable,
+)
 from steadyrank.pipeline.files.scratch import scratch
 
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
@@ -31,7 +37,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        raise InputError(
+        raise ExistsError(
             f"{path} exists already. Choose another --output, or pass --overwrite "
             "to replace it."
         )

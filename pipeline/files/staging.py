@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import ExistsError, InputError
 from steadyrank.pipeline.files.object_store import read_bytes, sizes
 from steadyrank.pipeline.files.release_mirror import mirrored
 from steadyrank.pipeline.files.scratch import temporary
@@ -95,7 +95,7 @@ class Staging:
         if not isinstance(place, Url):
             return place
         if not overwrite and exists(place):
-            raise InputError(
+            raise ExistsError(
                 f"{place} exists already. Choose another --output, or pass --overwrite "
                 "to replace it."
             )

@@ -238,7 +238,7 @@ def columns_read(config: Config) -> dict[str, str]:
 def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> Log:
     """Open the log; a column that is nowhere is reported with side tables in mind."""
     data = config.data
-    log = open_log(patterns, Form.of(data), {})
+    log = open_log(patterns, Form.of(data), {}, "data.input")
     for name, key in own.items():
         if name not in log.schema.names:
             others = [*log.schema.names, *given_by_side]
@@ -254,7 +254,8 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
 def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) -> Log:
     patterns = [within(folder, join.input)]
     form = replace(Form.of(config.data), columns=())
-    given = {name: join.prefix + name for name in open_log(patterns, form, {}).schema.names}
+    side = open_log(patterns, form, {}, "data.join.input")
+    given = {name: join.prefix + name for name in side.schema.names}
     wanted = {name: needs[put] for name, put in given.items() if put in needs}
     side = open_log(patterns, form, wanted | {join.on: "data.join.on"})
     _require_key(join.on, side.files[0], side.schema.field(join.on).type)

@@ -1,10 +1,13 @@
 """Which files a config's patterns mean; whatever else they match is named, with why."""
 
+import difflib
 import fnmatch
+import itertools
 import os
 import re
 import urllib.parse
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.filesystems import FileSystems
@@ -14,6 +17,7 @@ from steadyrank.pipeline.files.object_store import let_beam_read, starting_with
 
 WILD = re.compile(r"[*?\[]")
 TABLES = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+MOST_NAMES = 10_000  # of a folder, that are looked through for a hint
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -30,11 +34,15 @@ class Found:
     passed_over: dict[str, str] = field(default_factory=dict)
 
 
-def find(patterns: list[str]) -> Found:
+def find(patterns: list[str], key: str = "") -> Found:
     """The files that some names, folders or patterns mean.
 
     Hidden files (``_SUCCESS``, ``.part.crc``) are passed over, and so are those of
     folders that a pattern does not go into.
+
+    Args:
+        patterns: The names.
+        key: Of the config, that has them, for the message.
 
     Raises:
         InputError: A pattern matches nothing that can be read, or a folder is a table
@@ -46,13 +54,29 @@ def find(patterns: list[str]) -> Found:
         if not found.files:
             others = ", ".join(f"{p} ({why})" for p, why in found.passed_over.items())
             raise InputError(
-                f"{pattern}: no such file."
+                f"{key}{': ' * bool(key)}{pattern}: no such file.{_nearest(pattern)}"
                 + (f" Passed over: {others[:500]}." if others else "")
             )
         files |= dict.fromkeys(found.files)
         passed_over |= found.passed_over
     over = {path: why for path, why in passed_over.items() if path not in files}
     return Found(tuple(files), over)
+
+
+def _nearest(pattern: str) -> str:
+    """What stands beside a name that was not found: the folder, and the nearest name."""
+    if "://" in pattern:
+        return ""
+    folder = Path(WILD.split(pattern)[0] or ".")
+    folder, wanted = folder.parent.absolute(), folder.name
+    while not folder.is_dir():
+        folder, wanted = folder.parent, folder.name
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in itertools.islice(entries, MOST_NAMES)]
+    close = difflib.get_close_matches(Path(pattern).name, names, n=1, cutoff=0.5)
+    close = close or difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {folder / close[0]}?" if close else ""
+    return f" Looked in {folder}, which holds {len(names) or 'no'} names.{hint}"
 
 
 def look_for(pattern: str) -> Found:

@@ -48,6 +48,7 @@ def open_log(
     patterns: list[str],
     form: Form,
     needs: dict[str, str],
+    key: str = "",
 ) -> Log:
     """Find a log's files and check their columns, from footers and header lines alone.
 
@@ -56,6 +57,7 @@ def open_log(
             read once.
         form: Of files of text.
         needs: Column -> which key of the config wants it.
+        key: Of the config, that has the patterns.
 
     Returns:
         The log.
@@ -73,7 +75,7 @@ def open_log(
                 f"{key}: column {name!r} begins with '__', as columns do that "
                 "preprocessing adds. Rename it in the log."
             )
-    found = find(patterns)
+    found = find(patterns, key)
     passed_over, files = dict(found.passed_over), []
     pieces, types, rows = [], {}, 0
     for path in found.files:

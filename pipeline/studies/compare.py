@@ -20,7 +20,7 @@ from steadyrank.pipeline.metrics.samples import (
     sentence_of,
 )
 from steadyrank.pipeline.report.comparison import write_comparison
-from steadyrank.pipeline.report.judged import comparable
+from steadyrank.pipeline.report.judged import apart, comparable
 from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
 EVALUATED_RUN = "an evaluated run"
@@ -49,7 +49,8 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
         run["against"] = list(_against(runs[0], run))
         tasks = (run["metrics"].get("tasks") or {}).items()
         found = decided(run["against"], {task: each.get("kind") for task, each in tasks})
-        run["said"] = sentence_of(run["name"], runs[0]["name"], found)
+        why = "" if run["against"] else " ".join(["", *_why_none(runs[0], run)])
+        run["said"] = sentence_of(run["name"], runs[0]["name"], found) + why
     write_comparison(make_room(Path(output)), runs)
     return runs
 
@@ -61,6 +62,14 @@ def _against(first: dict, run: dict) -> Iterator[dict]:
     for found in differences(*pairs, run["samples"]):
         if comparable(ours, theirs, found["task"]) is not False:
             yield found
+
+
+def _why_none(first: dict, run: dict) -> list[str]:
+    """Why no task of two runs compares."""
+    names = [sorted(each["metrics"].get("tasks") or {}) for each in (first, run)]
+    if not {*names[0]} & {*names[1]}:
+        return [f"They have {' and '.join(', '.join(n) or 'no task' for n in names)}."]
+    return apart([first, run])
 
 
 def read_run(path: Path) -> dict:

@@ -98,6 +98,7 @@ class TrainingRun:
             self.rollbacks = found["rollbacks"]
         self.board = tf.summary.create_file_writer(str(self.work / "tensorboard"))
         self._restore()
+        self.first_step = int(self.place["step"])
 
     def _limit(self) -> int:
         """The most steps that the phase can take; 0: it ends when it has converged."""
@@ -117,6 +118,8 @@ class TrainingRun:
             PassingError: The process was told to end, and saved where it was.
         """
         with watching() as self.is_told_to_end:
+            if not self._goes_on():  # of a run that had ended, whose epochs were raised
+                self._say(f"warning: nothing to train{self._why_ended()}")
             while self._goes_on():
                 try:
                     epoch = self._train_stretch()
@@ -124,6 +127,8 @@ class TrainingRun:
                     self._roll_back(diverged)
                 else:
                     self._evaluate(epoch)
+                    if not self._goes_on() and (why := self._why_ended()):
+                        self._say(f"ended{why}")
         own = (line for line in train_log.read_lines(self.log) if self._is_mine(line))
         train_log.require_finite_steps(own, original(self.log))
         return {
@@ -141,6 +146,17 @@ class TrainingRun:
         """Whether the last evaluation was the best of several: more may be to be had."""
         more = int(self.place["epoch"]) > 1 or bool(self.phase.evaluate_every)
         return more and int(self.place["stale"]) == 0 and bool(np.isfinite(self.best))
+
+    def _why_ended(self) -> str:
+        """Why a phase ends before its last epoch; ``""``: it does not."""
+        stale, patience = int(self.place["stale"]), self.phase.patience
+        if patience is None or stale < patience:
+            return ""
+        how = f"{stale} evaluation{'s' * (stale != 1)}"
+        return (
+            f": {self.monitor} on validation has not risen for {how} (train.patience); the "
+            f"weights of its best, {float(self.best):.4f}, are kept"
+        )
 
     def _goes_on(self) -> bool:
         phase, place = self.phase, {n: int(value) for n, value in self.place.items()}
@@ -262,9 +278,23 @@ class TrainingRun:
         loss = np.mean([line["loss"] for line in lines])
         rows = sum(line["examples"] for line in lines)
         rate, self.looked = rows / (now - self.looked), now
-        text = f"{self.phase.title}loss {loss:.4f}, {rate:,.0f} examples/s"
         end = self.total_steps and self.offset + self.total_steps
+        epochs = f" of {self.phase.epochs}" * bool(self.phase.epochs)
+        text = (
+            f"{self.phase.title}epoch {lines[-1]['epoch'] + 1}{epochs}, loss {loss:.4f}, "
+        )
+        text += f"{rate:,.0f} examples/s{self._left(now)}"
         self.progress(lines[-1]["step"], end, text)
+
+    def _left(self, now: float) -> str:
+        """How long it takes to the end of the phase, if it goes on as it did."""
+        step = int(self.place["step"])
+        done = step - self.first_step
+        if not self.total_steps or done < 1:
+            return ""
+        seconds = (self.total_steps - step) * (now - self.started) / done
+        left = f"{seconds:,.0f} s" if seconds < 90 else f"{seconds / 60:,.0f} min"
+        return f", {left} left at most"
 
     def _say(self, text: str) -> None:
         step = self.offset + int(self.place["step"])

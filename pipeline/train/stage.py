@@ -20,7 +20,7 @@ import yaml
 from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
 from steadyrank.pipeline.config import load_same_config
 from steadyrank.pipeline.examples.compatibility import require_made_for, require_same
-from steadyrank.pipeline.files.errors import InputError, unwritable
+from steadyrank.pipeline.files.errors import ExistsError, InputError, unwritable
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import (
     read_json,
@@ -261,7 +261,7 @@ def work_folder(output: Path, resume: bool, overwrite: bool) -> Path:
     if resume and not work.exists():
         raise InputError(f"{work}: no interrupted run to go on with; leave out --resume.")
     if begun and not (resume or overwrite):
-        raise InputError(
+        raise ExistsError(
             f"{work} holds an interrupted run. Pass --resume to go on with it, or "
             "--overwrite to start again."
         )

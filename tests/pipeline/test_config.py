@@ -204,7 +204,7 @@ def test_every_method_of_task_weights_is_known(method):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": {"trunk": "asymmetric"}}, "reads: Field required"),
+        ({"model": {"trunk": "asymmetric"}}, "reads: it is missing"),
         ({"model": {"trunk": "asymmetric", "reads": {}}}, "which task reads which"),
         (
             {"model": {"trunk": "asymmetric", "reads": {"like": ["clik"]}}},
@@ -325,7 +325,7 @@ def test_a_product_of_probabilities_is_of_what_came_to_be():
 def test_a_missing_section_is_named():
     document = config_document()
     del document["data"]["split"]
-    assert "data.split: Field required" in refused(document)
+    assert "data.split: it is missing" in refused(document)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,20 @@ def test_every_figure_stands_over_its_interval():
     assert "below each figure its 95 % interval; * not told from chance" in said
 
 
+def test_no_number_is_broken_at_80_columns():
+    names = ("auc", "gauc", "reachable_auc", "calibration", "rmse")
+    values = {n: 0.7381 + i / 100 for i, n in enumerate(names)} | {"rows": 123_456_789}
+    task = values | {"intervals": {n: [values[n] - 1e-3, values[n] + 1e-3] for n in names}}
+    metrics = {"split": "test", "rows": 1, "tasks": {"is_profile_enter_long_name": task}}
+    lines = shown(tables.metrics_table(metrics))
+    assert max(map(len, lines)) <= 80
+    said = " ".join(lines).split()
+    assert {"123,456,789", *(f"{values[n]:.4g}" for n in names)} <= {*said}
+    bounds = [f"{b:.5f}".removeprefix("0") for n in names for b in task["intervals"][n]]
+    assert all(any(w.strip("–") == b for w in said) for b in bounds)
+    assert any(line.startswith("is_profile_en") for line in lines)
+
+
 def test_the_served_score_has_a_table_of_the_tasks_that_it_orders():
     lines = shown(tables.score_table(METRICS))
     (line,) = (line for line in lines if "is_profile_enter" in line)

@@ -86,7 +86,7 @@ def make_plan(
     """
     data, needs = config.data, _needs(config)
     patterns = [within(folder, pattern) for pattern in data.input]
-    log = open_log(patterns, Form.of(data), needs)
+    log = open_log(patterns, Form.of(data), needs, "data.input")
     named = data.sequences
 
     def found(name: str):

@@ -27,6 +27,7 @@ from steadyrank.pipeline.config import Config, parse_any_config, read_document
 from steadyrank.pipeline.examples.compatibility import require_made_for
 from steadyrank.pipeline.files.errors import (
     DivergenceError,
+    ExistsError,
     InputError,
     PassingError,
     unwritable,
@@ -264,7 +265,7 @@ def _prepare(output: Path, space: Space, resume: bool, overwrite: bool) -> None:
                 "one, or start again with --overwrite."
             )
     elif known and not overwrite:
-        raise InputError(
+        raise ExistsError(
             f"{output} holds a sweep. Pass --resume to go on with it, or --overwrite to "
             "start again."
         )

@@ -122,13 +122,21 @@ def run_trial(
     metrics = validated(folder / "train", config)
     value = objective_value(metrics, sweep.objective)
     if not math.isfinite(value):
+        without = [t for t, m in metrics.items() if not _has(m, sweep.objective.metric)]
         said = f"{sweep.objective.metric} is not defined on the validation split"
+        if without:
+            said += f": {', '.join(without)} has none, whose labels there are all alike"
         return Outcome("refused", None, said, metrics, seconds)
     why = broken(folder, path, examples, config, beat=beat)
     seconds = round(time.monotonic() - started, 1)
     status = "refused" if why else COMPLETED
     drawn = drawn_objective(folder / "train", sweep.objective)
     return Outcome(status, value, why, metrics, seconds, **drawn)
+
+
+def _has(metrics: Mapping, name: str) -> bool:
+    """Whether a task has a metric, or is none that could."""
+    return metrics.get("kind") == "regression" or metrics.get(name) is not None
 
 
 def drawn_objective(train: Path, objective: Objective) -> dict:
