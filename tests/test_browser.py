@@ -71,9 +71,10 @@ def test_every_plot_is_drawn_and_the_console_is_silent(chromium, page, tmp_path)
     dom, console = browse(chromium, page, tmp_path / "profile", "--dump-dom")
     assert console == []
     wanted = len(re.findall(r'class="plot["\s]', page.read_text(encoding="utf-8")))
-    drawn = re.findall(r'<div[^>]*class="[^"]*\bjs-plotly-plot\b[^"]*"', dom)
+    drawn = re.findall(r'<svg[^>]*class="drawn"', dom)
     assert len(drawn) == wanted > 3
-    assert dom.count('class="main-svg"') >= wanted
+    paths = re.findall(r" d=\"([^\"]*)\"", dom)
+    assert paths and not any("NaN" in d or "undefined" in d for d in paths)
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -285,7 +285,7 @@ def test_json_lines_hold_messages_tables_errors_and_progress(json_console):
         "epoch 1",
         "result",
     ]
-    assert found[2]["columns"] == ["gate", "auc"] and found[2]["rows"] == [["auc", "0.7"]]
+    assert found[2]["columns"] == ["gate", "auc"] and found[2]["rows"] == [["auc", 0.7]]
     assert [line["level"] for line in found].count("error") == 1
     assert {line["command"] for line in found} == {"train"}
     assert found[-1]["result"] == {"nan": None}
@@ -298,5 +298,6 @@ def test_the_log_format_reaches_a_command(json_console, monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as left:
         cli.main(["--log-format", "json", "inspect", str(tmp_path)])
     assert left.value.code == application.BAD_INPUT
-    (line,) = lines()
-    assert line["level"] == "error" and "holds no example set" in line["message"]
+    line, last = lines()
+    assert line["level"] == "error" and "holds nothing that a command" in line["message"]
+    assert last["status"] == application.BAD_INPUT and line["message"] in last["reasons"]

@@ -1,13 +1,20 @@
 """The gates that judge a task's metrics, over all rows or over a slice. No TensorFlow."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from steadyrank.pipeline.gates.result import explain, is_number, missing, result
 from steadyrank.pipeline.gates.rules import HOLD, Ruling, at_least, at_most, between, worst
-from steadyrank.pipeline.metrics.uncertainty import CONFIDENCE, Estimate, groups_of
+from steadyrank.pipeline.metrics.uncertainty import (
+    CONFIDENCE,
+    Estimate,
+    bounded,
+    groups_of,
+)
 
 METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "score_gauc", "score_ndcg")
 UNDEFINED = "it was not measured, or is not defined"
+UNTOLD = "not told from the limit"  # where the data cannot say on which side of it
 
 
 def metric_gates(metrics: Mapping, gates: Mapping, trials: int = 1) -> list[dict]:
@@ -93,9 +100,11 @@ def _limit(name, task, key, estimate, *, limit, judge, words, confidence, trials
     if isinstance(estimate, dict):
         return _undefined(name, task, rule, estimate)
     ruling = judge(estimate, limit, confidence, trials)
+    ruling = replace(ruling, interval=bounded(name, ruling.interval))
     said = result(name, task, rule, estimate.value, limit=limit, ruling=ruling)
     kept = estimate.value >= limit if key == "min" else estimate.value <= limit
-    plain = f"{estimate.value:.4f} is {words[0] if kept else words[1]} {limit:g}"
+    word = UNTOLD if ruling.verdict == HOLD else words[0] if kept else words[1]
+    plain = f"{estimate.value:.4f} is {word} {limit:g}"
     return {**said, "reason": explain(ruling, plain)}
 
 
@@ -118,8 +127,9 @@ def _gain(metrics, name: str, task: str, least: float, *, confidence, trials) ->
     ruling = at_least(estimate, least, confidence or CONFIDENCE, trials)
     said = result(name, task, rule, difference, limit=least, ruling=ruling)
     word = "at least" if difference >= least else "below"
+    word = UNTOLD if ruling.verdict == HOLD else word
     said["against"] = f"baseline {theirs.value:.4f}"
-    plain = f"gain {difference:.4f} is {word} {least:g}"
+    plain = f"gain {difference:+.4f} is {word} {least:g}"
     return {**said, "reason": explain(ruling, plain)}
 
 

@@ -48,6 +48,19 @@ def interval_of(value: float | None, error: float | None, groups: int, trials: i
     return [value - far, value + far]
 
 
+UNIT = {"auc", "gauc", "pr_auc", "reachable_auc", "score_gauc", "score_ndcg"}
+UNIT |= {
+    f"{metric}@{k}" for metric in ("hr", "ndcg", "mrr") for k in (1, 5, 10, 20, 50, 100)
+}
+
+
+def bounded(name: str, interval: list[float] | None) -> list[float] | None:
+    """An interval of a metric, none of it where the metric cannot be."""
+    if interval is None or name not in UNIT:
+        return interval
+    return [min(max(bound, 0.0), 1.0) for bound in interval]
+
+
 def error_of(drawn: np.ndarray, groups: int) -> float | None:
     """Standard error of a number from its values in drawn samples ``[repetitions]``."""
     error = float(bootstrap.standard_error(drawn))
@@ -168,7 +181,7 @@ def _add_errors(result: dict, drawn: Mapping, number: int) -> None:
     errors = {name: error_of(values[number], told[name]) for name, values in drawn.items()}
     result["errors"] = errors
     result["intervals"] = {
-        name: interval_of(result.get(name), error, told[name])
+        name: bounded(name, interval_of(result.get(name), error, told[name]))
         for name, error in errors.items()
     }
 
@@ -184,7 +197,8 @@ def _add_reachable(result, label, truth, group, *, drawn, settings: dict) -> Non
     for name, values in (("reachable_auc", reached), ("share_of_lift", share)):
         error = error_of(values, groups)
         result["errors"][name] = error
-        result["intervals"][name] = interval_of(result[name], error, groups)
+        interval = interval_of(result[name], error, groups)
+        result["intervals"][name] = bounded(name, interval)
 
 
 def groups_of(result: Mapping, name: str) -> int:

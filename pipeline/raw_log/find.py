@@ -54,8 +54,8 @@ def find(patterns: list[str], key: str = "") -> Found:
         if not found.files:
             others = ", ".join(f"{p} ({why})" for p, why in found.passed_over.items())
             raise InputError(
-                f"{key}{': ' * bool(key)}{pattern}: no such file.{_nearest(pattern)}"
-                + (f" Passed over: {others[:500]}." if others else "")
+                f"{key}{': ' * bool(key)}{pattern}: no such file."
+                + (f" Passed over: {others[:500]}." if others else _nearest(pattern))
             )
         files |= dict.fromkeys(found.files)
         passed_over |= found.passed_over

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from steadyrank.pipeline.metrics.samples import BETTER, WORSE, decided, sentence_of
 from steadyrank.pipeline.metrics.uncertainty import straddles
-from steadyrank.pipeline.report import STYLES, document, write_page
+from steadyrank.pipeline.report import document, write_page
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.curves import clean, smooth, thin
 from steadyrank.pipeline.report.curves import series as values_of
@@ -26,6 +26,7 @@ from steadyrank.pipeline.report.elements import (
 )
 from steadyrank.pipeline.report.judged import apart
 from steadyrank.pipeline.report.metrics import spread
+from steadyrank.pipeline.report.summary import STYLES
 
 TITLE = "steadyrank comparison"
 SHOWN = {

@@ -6,7 +6,7 @@ import numpy as np
 
 from steadyrank.pipeline.report.elements import is_number
 
-MAX_POINTS = 2000  # of a curve
+MAX_POINTS = 600  # of a curve: more than a page has pixels for
 
 
 def names(lines: list[dict], key: str) -> list[str]:

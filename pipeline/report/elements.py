@@ -124,14 +124,13 @@ def preformatted(content: str) -> Markup:
 
 
 def figure(title: str, drawing: dict | None, note: str = "", shape: str = "") -> Markup:
-    """A titled Plotly figure; a sentence in its place where there is nothing to draw.
+    """A titled figure; a sentence in its place where there is nothing to draw.
 
     Args:
         title: What the figure shows.
-        drawing: Plotly's ``data`` and ``layout``, or None.
+        drawing: ``data`` and ``layout`` in Plotly's form, or None.
         note: How to read it.
-        shape: ``"square"`` where both axes mean the same, ``"tall"`` where the names
-            of the curves are long, else ``""``.
+        shape: ``"square"`` where both axes mean the same, else ``""``.
     """
     if drawing is None:
         return join([heading(title), paragraph("Nothing was recorded.", "note")])
@@ -140,6 +139,12 @@ def figure(title: str, drawing: dict | None, note: str = "", shape: str = "") ->
         f'<script type="application/json">{embedded_json(drawing)}</script>'
     )
     return join([heading(title), paragraph(note, "note") if note else Markup(), plot])
+
+
+def beside(*parts: Markup) -> Markup:
+    """Parts in a row, as far as the page is wide enough."""
+    inner = "".join(f"<div>{text(part)}</div>" for part in parts)
+    return Markup(f'<div class="beside">{inner}</div>')
 
 
 def embedded_json(content: object) -> Markup:

@@ -6,6 +6,7 @@ on white and on black; the page gives text and grid their colour.
 
 import html
 import math
+import os
 
 import numpy as np
 
@@ -109,7 +110,8 @@ def clipped_rows_figure(steps: list[dict]) -> dict | None:
         x, y = series(
             steps, lambda row, t=table: row["clipped_rows"].get(t), "clipped_rows"
         )
-        traces.append(curve(table, thin(x, smooth(y)), *style(index)))
+        if np.nan_to_num(y).any():  # else there is nothing to see
+            traces.append(curve(table, thin(x, smooth(y)), *style(index)))
     figure = drawing(traces, "step", "share of rows") if traces else None
     if figure:
         figure["layout"]["yaxis"] |= {"tickformat": "~%", "rangemode": "tozero"}
@@ -119,13 +121,16 @@ def clipped_rows_figure(steps: list[dict]) -> dict | None:
 def experts_figure(use: dict) -> dict | None:
     """One bar a gate, made of the weights that it gives to its experts."""
     labels = list(dict.fromkeys(label for weights in use.values() for label in weights))
+    labels.sort(key=lambda label: label.startswith("shared"))  # all gates' own first
+    level = len(os.path.commonprefix([str(gate) for gate in use]))
+    level = str(next(iter(use), "")).rfind("/", 0, level) + 1
     traces = [
         {
             "type": "bar",
             "name": html.escape(str(label)),
-            "x": [html.escape(str(gate)) for gate, w in use.items() if label in w],
+            "x": [html.escape(str(g)[level:]) for g, w in use.items() if label in w],
             "y": clean([w[label] for w in use.values() if label in w]),
-            "marker": {"color": COLOURS[index % len(COLOURS)]},
+            "marker": {"color": shade(index)},
         }
         for index, label in enumerate(labels)
     ]
@@ -207,17 +212,17 @@ def windows_figure(splits: dict) -> dict | None:
 
 def slices_figure(judged: list[dict], tasks: list[str], name) -> dict | None:
     """AUC of every slice with its interval, one row a slice, one colour a task."""
-    return rows_figure(judged, tasks, name, value=auc_of, half=of_auc, title="AUC")
+    return rows_figure(judged, tasks, name, value=auc_of, within=of_auc, title="AUC")
 
 
 def importance_figure(units: list[dict], tasks: list[str], name) -> dict | None:
     """What each task loses without a unit of features, one row a unit."""
     return rows_figure(
-        units, tasks, name, value=lost_of, half=lost_within, title="AUC lost"
+        units, tasks, name, value=lost_of, within=lost_within, title="AUC lost"
     )
 
 
-def rows_figure(parts: list[dict], tasks, name, *, value, half, title) -> dict | None:
+def rows_figure(parts: list[dict], tasks, name, *, value, within, title) -> dict | None:
     """A number of every part with its interval, one row a part, one colour a task."""
     traces = []
     for index, task in enumerate(tasks):
@@ -229,8 +234,11 @@ def rows_figure(parts: list[dict], tasks, name, *, value, half, title) -> dict |
         trace["x"] = [value(part, task) for part in known]
         trace["y"] = [html.escape(name(part), quote=False) for part in known]
         trace["marker"]["size"] = 7
-        errors = [half(part, task) for part in known]
-        trace["error_x"] = {"type": "data", "array": errors, "thickness": 1}
+        bounds = [within(part, task) or [value(part, task)] * 2 for part in known]
+        sides = zip(bounds, trace["x"], strict=True)
+        below, above = zip(*((x - low, high - x) for (low, high), x in sides), strict=True)
+        trace["error_x"] = {"type": "data", "symmetric": False, "thickness": 1}
+        trace["error_x"] |= {"array": list(above), "arrayminus": list(below)}
         traces.append(trace)
     figure = drawing(traces, title, "") if traces else None
     if figure:
@@ -238,25 +246,20 @@ def rows_figure(parts: list[dict], tasks, name, *, value, half, title) -> dict |
     return figure
 
 
-def of_auc(part: dict, task: str) -> float:
-    return half_width((part["tasks"][task].get("intervals") or {}).get("auc"))
+def of_auc(part: dict, task: str) -> list | None:
+    return (part["tasks"][task].get("intervals") or {}).get("auc")
 
 
 def lost_of(unit: dict, task: str) -> object:
     return (unit["tasks"].get(task) or {}).get("difference")
 
 
-def lost_within(unit: dict, task: str) -> float:
-    return half_width(unit["tasks"][task].get("interval"))
+def lost_within(unit: dict, task: str) -> list | None:
+    return unit["tasks"][task].get("interval")
 
 
 def auc_of(part: dict, task: str) -> object:
     return (part["tasks"].get(task) or {}).get("auc")
-
-
-def half_width(interval: list | None) -> float:
-    """How far the bounds of an interval lie off; 0 where there is none."""
-    return (interval[1] - interval[0]) / 2 if interval else 0.0
 
 
 def distribution_figure(histogram: dict) -> dict | None:
@@ -276,6 +279,15 @@ def distribution_figure(histogram: dict) -> dict | None:
         figure["layout"]["xaxis"] |= logarithmic(list(edges))
     figure["layout"]["yaxis"] |= {"tickformat": "~%", "rangemode": "tozero"}
     return figure
+
+
+def shade(index: int) -> str:
+    """A colour of its own: when they end, they come again paler."""
+    paler, plain = divmod(index, len(COLOURS))
+    share = 0.55 ** min(paler, 3)
+    parts = [int(COLOURS[plain][at : at + 2], 16) for at in (1, 3, 5)]
+    mixed = [round(share * part + (1 - share) * 200) for part in parts]
+    return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
 def style(index: int) -> tuple[str, str]:

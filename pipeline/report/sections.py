@@ -10,6 +10,7 @@ from steadyrank.pipeline.report.curves import clipping_by_layer
 from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
+    beside,
     count,
     details,
     figure,
@@ -133,10 +134,14 @@ def clipping(log: list[dict]) -> Markup:
     factor = "The factor that Clippy multiplied a layer's update by: 1 is untouched. "
     factor += f"The {shown} most clipped of the {len(layers)} layers that were, smoothed."
     rows = "Rows of a batch whose gradient CowClip shortened, smoothed."
-    parts = [figure("Factor by layer", draw.clipping_figure(log), factor, "tall")]
+    parts = []
+    if drawn := draw.clipping_figure(log):
+        parts.append(figure("Factor by layer", drawn, factor))
     if layers:
         parts.append(details("All layers that were clipped", layer_table(layers)))
-    return join([*parts, figure("Clipped rows", draw.clipped_rows_figure(log), rows)])
+    if drawn := draw.clipped_rows_figure(log):
+        parts.append(figure("Clipped rows", drawn, rows))
+    return join(parts or [paragraph("No update was clipped.", "note")])
 
 
 def layer_table(layers: list[dict]) -> Markup:
@@ -153,18 +158,18 @@ def layer_table(layers: list[dict]) -> Markup:
 def curves(by_task: dict) -> Markup:
     """ROC and calibration of every binary task."""
     note = "Rows in tenths by prediction; on the dotted line a prediction is right. "
-    return join(
-        [
-            figure("ROC", draw.roc_figure(by_task), shape="square"),
-            figure("Calibration", draw.calibration_figure(by_task), note, "square"),
-            deciles(by_task),
-        ]
+    pair = beside(
+        figure("ROC", draw.roc_figure(by_task), shape="square"),
+        figure("Calibration", draw.calibration_figure(by_task), note, "square"),
     )
+    return join([pair, deciles(by_task)])
 
 
-def skew(measured_skew: dict) -> Markup:
-    """Difference of what the signatures serve from what was judged."""
+def skew(measured_skew: dict, tasks: list[str]) -> Markup:
+    """Difference of what the signatures serve from what was judged, by task."""
     outputs = measured_skew.get("outputs") or {}
+    order = {name: place for place, name in enumerate(tasks)}
+    names = sorted(outputs, key=lambda name: (order.get(name, len(order)), name))
     if not outputs:
         return paragraph("Skew was not measured.")
     rows = count(measured_skew.get("rows"))
@@ -173,7 +178,7 @@ def skew(measured_skew: dict) -> Markup:
     return join(
         [
             paragraph(Markup(f"{said}encoded features, on {rows} rows.")),
-            table(columns, [[name, number(d, ".2g")] for name, d in outputs.items()]),
+            table(columns, [[name, number(outputs[name], ".1e")] for name in names]),
         ]
     )
 

@@ -125,7 +125,7 @@ def shown(value: object) -> str | None:
 def coordinates(found: dict) -> dict | None:
     """Parallel coordinates: an axis a setting, the last one the objective.
 
-    They are plain lines: Plotly's own kind needs WebGL, which not every browser has.
+    They are plain lines.
     """
     rows = [row for row in found["trials"] if row["status"] == "completed"]
     axes = [axis(rows, key, key in found["logarithmic"]) for key in found["keys"]]

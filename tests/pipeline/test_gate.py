@@ -309,6 +309,8 @@ def test_the_bound_that_was_judged_is_said_beside_the_interval(limits, judged):
     assert gate["judged"] == f"judged: {judged}"
     assert f"(95 % interval 0.7098 to 0.7902; judged: {judged})" in gate["reason"]
     assert gate["interval"] == pytest.approx([0.7098, 0.7902], abs=1e-4)
+    untold = gate["verdict"] == "HOLD"
+    assert ("0.7500 is not told from the limit 0.74" in gate["reason"]) == untold
     (gate,) = held(error=0.02, min=0.74)["gates"]  # no confidence: the number itself
     assert "0.7500 is at least 0.74 (95 % interval 0.7098 to" in gate["reason"]
     assert gate["judged"] == "judged: the number itself"
@@ -348,7 +350,7 @@ def test_the_served_score_is_judged_as_every_metric_of_a_task():
     said = "GAUC under the served score of click: 0.7000 is below 0.71"
     assert (refused["verdict"], refused["reason"]) == ("REFUSE", said)
     assert kept["verdict"] == gain["verdict"] == "PASS"
-    assert "NDCG@10 under the served score of click: gain 0.1000" in gain["reason"]
+    assert "NDCG@10 under the served score of click: gain +0.1000" in gain["reason"]
     del found["tasks"]["click"]["score_gauc"]
     assert "not measured" in judge(found, gates)["gates"][0]["reason"]
 

@@ -196,7 +196,7 @@ def test_a_next_item_model_says_what_its_gain_is_over():
         assert reason.startswith(f"mrr@5 of {next_item.TASK} on {WHERE}: ")
     assert "0.3000 is below 0.4" in reasons[0]
     for name, reason in zip(references, reasons[2:], strict=True):
-        assert f"gain over {name} -0.1000 is below 0.05" in reason
+        assert f"gain over {name} -0.1000 is not told from the limit 0.05" in reason
 
 
 def test_a_rule_follows_a_reason_that_does_not_have_its_numbers():

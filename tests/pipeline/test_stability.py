@@ -161,7 +161,7 @@ def test_methods_that_are_none(text, message):
 
 def test_the_page_needs_nothing_from_elsewhere():
     text = page(conclude([outcome(0.1, 0.6), outcome(0.2)], ["none"], 0.1))
-    assert "none diverged" in text and "rate in use" in text and "Plotly" in text
+    assert "none diverged" in text and "rate in use" in text
     assert "http://cdn" not in text and "<script src" not in text
     page(conclude([outcome(0.1)], ["none"], 0.1))
 
@@ -236,7 +236,7 @@ def test_the_stage(small, examples, tmp_path):
     options = {"windows": 2, "steps": 8, "progress": lines.append}
     result = stability(small, examples, tmp_path / "out", [NONE], **options)
     assert result == json.loads((tmp_path / "out/stability.json").read_text())
-    assert (tmp_path / "out/stability.html").stat().st_size > 100_000
+    assert (tmp_path / "out/stability.html").stat().st_size < 100_000
     own, plain = result["methods"]
     assert (own["method"], plain["method"]) == ("clippy", "none")
     assert result["rate_in_use"] == 50 and result["margin"] == own["margin"]

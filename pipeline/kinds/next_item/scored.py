@@ -10,7 +10,12 @@ import numpy as np
 from steadyrank.components.metrics import bootstrap
 from steadyrank.pipeline.kinds.next_item.gates import TASK
 from steadyrank.pipeline.metrics.samples import Samples, fingerprint_of
-from steadyrank.pipeline.metrics.uncertainty import difference_of, error_of, interval_of
+from steadyrank.pipeline.metrics.uncertainty import (
+    bounded,
+    difference_of,
+    error_of,
+    interval_of,
+)
 
 CUTOFFS = (5, 10, 20)
 BOOTSTRAP_SEED = 1
@@ -67,7 +72,9 @@ def summarise(
     result |= {metric: _mean(values) for metric, values in by_row[""].items()}
     spread = {metric: error_of(drawn["", metric], judged) for metric in by_row[""]}
     result["errors"] = spread
-    result["intervals"] = {m: interval_of(result[m], e, judged) for m, e in spread.items()}
+    result["intervals"] = {
+        m: bounded(m, interval_of(result[m], e, judged)) for m, e in spread.items()
+    }
     for name in others:
         result[name] = {
             metric: difference_of(
