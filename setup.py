@@ -67,7 +67,6 @@ setup(
         "pyyaml",
         "typer",
         "rich",
-        "plotly",
         "tzdata",  # time zones, where the system has none
     ],
     extras_require={
@@ -79,6 +78,7 @@ setup(
             "scikit-learn",
             "scipy",
             "packaging",
+            "plotly",  # whose form the report's figures have
             "ruff",
             "moto[s3]",  # a local S3 server; its extra "server" adds forty more packages
             "flask",

@@ -1,6 +1,7 @@
 """Sections of the report: gates, training, clipping, curves, skew, configuration."""
 
 import json
+from collections.abc import Sequence
 
 import yaml
 
@@ -165,7 +166,7 @@ def curves(by_task: dict) -> Markup:
     return join([pair, deciles(by_task)])
 
 
-def skew(measured_skew: dict, tasks: list[str]) -> Markup:
+def skew(measured_skew: dict, tasks: Sequence[str] = ()) -> Markup:
     """Difference of what the signatures serve from what was judged, by task."""
     outputs = measured_skew.get("outputs") or {}
     order = {name: place for place, name in enumerate(tasks)}

@@ -7,6 +7,7 @@ import pytest
 from steadyrank.pipeline.gates import judge as module
 from steadyrank.pipeline.gates.rules import worst
 from steadyrank.pipeline.gates.soundness import FINITE, LEARNED
+from steadyrank.pipeline.metrics.uncertainty import bounded
 
 NAN = float("nan")
 LEARNT = {
@@ -442,3 +443,11 @@ def test_a_task_that_is_dead_on_validation_is_not_called_a_loss_that_diverged():
     ]
     assert "the AUC of click on validation was 0.4940 from step 11 on" in said
     assert "no loss diverged" in said and "loss diverged at step" not in said
+
+
+def test_an_interval_of_an_auc_stays_between_0_and_1():
+    assert bounded("auc", [0.93, 1.04]) == [0.93, 1.0]
+    assert bounded("hr@10", [-0.01, 0.2]) == [0.0, 0.2]
+    assert bounded("calibration", [0.9, 1.1]) == [0.9, 1.1] and bounded("auc", None) is None
+    (gate,) = held(error=0.2, min=0.4)["gates"]
+    assert gate["interval"][1] == 1.0 and "to 1.0000" in gate["reason"]
