@@ -304,7 +304,7 @@ def test_boundaries_make_a_number_one_that_is_embedded():
         (with_task(2, loss="gamma"), "leave transform out"),
         (
             with_task(2, loss="tweedie", transform="identity", tweedie_power=2),
-            "less than 2",
+            "must be below 2",
         ),
         (with_task(0, space="all"), "given another"),
         (with_task(2, space="all"), "binary tasks that are given another"),
