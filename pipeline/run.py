@@ -179,6 +179,7 @@ def evaluate(
     stability: Place | None = None,
     split: str = "test",
     force: str | None = None,
+    predictions: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> EvaluateResult:
@@ -202,6 +203,7 @@ def evaluate(
             stability_path=staging.read(stability),
             split=split,
             force=force,
+            predictions=predictions,
             overwrite=overwrite,
         )
     return EvaluateResult.of(output, found)

@@ -196,6 +196,7 @@ def evaluate(
     baseline: GivenPlace | None = None,
     split: str = "test",
     force: str | None = None,
+    predictions: bool = False,
     stability: GivenPlace | None = None,
     set: Overrides | None = None,
     overwrite: bool = False,
@@ -211,6 +212,7 @@ def evaluate(
         baseline: The export that gains and drift are measured from.
         split: ``"test"``, ``"validation"`` or ``"train"``.
         force: Why the model may be released whatever the verdict.
+        predictions: Whether ``predictions.parquet`` is written, too: the scored rows.
         stability: What ``stability`` found, for its gate.
         set: Keys of the config to override.
         overwrite: Whether an evaluation that is there may be replaced.
@@ -235,6 +237,7 @@ def evaluate(
         stability=place_of(stability),
         split=split,
         force=force,
+        predictions=predictions,
         overwrite=overwrite,
         progress=progress,
     )

@@ -132,6 +132,9 @@ def evaluate(
     force: Annotated[
         str | None, typer.Option(help="Exit with 0 whatever the verdict; say why.")
     ] = None,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Write the scored rows, too.")
+    ] = False,
     stability: place("What `stability` found, for its gate.", kind=Path | None) = None,
     settings: Settings = None,
     overwrite: Overwrite = False,
@@ -149,6 +152,7 @@ def evaluate(
         baseline=baseline,
         split=split,
         force=force,
+        predictions=predictions,
         stability=stability,
         set=settings,
         overwrite=overwrite,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadyrank.pipeline.evaluate.margin import read_margin
+from steadyrank.pipeline.evaluate.predictions import write_predictions
 from steadyrank.pipeline.export.card import EXTRA, require_unchanged
 from steadyrank.pipeline.export.latency import measure_latency, require_answers
 from steadyrank.pipeline.files.errors import InputError
@@ -40,6 +41,7 @@ def evaluate(
     force: str | None = None,
     overwrite: bool = False,
     new_tasks: Sequence[str] = (),
+    predictions: bool = False,
 ) -> dict:
     """Measure an export and judge it.
 
@@ -57,6 +59,7 @@ def evaluate(
         overwrite: Whether an evaluation that is there may be replaced.
         new_tasks: Those that the baseline does not have and need not, which the drift
             gate passes over.
+        predictions: Whether the scored rows are to be written, too.
 
     Returns:
         What ``verdict.json`` holds, and ``metrics``.
@@ -71,6 +74,8 @@ def evaluate(
         raise InputError("--force must say why. Received: an empty reason.")
     if stability_path is not None:
         require(kind.name, "stability")
+    if predictions:
+        require(kind.name, "predictions")
     examples = kind.open_examples(examples_path)
     margin = stability_path and read_margin(
         stability_path, config, examples.schema.fingerprint
@@ -102,12 +107,14 @@ def evaluate(
         "steps_before": export.card["training"].get("steps_before", 0),
         "stability": margin,
     }
-    samples = metrics.pop("samples", Samples())
+    samples, scored = metrics.pop("samples", Samples()), metrics.pop("scored", None)
     verdict = {**kind.judge(metrics, gates), "forced": forced_record(force)}
     if found := under_score(metrics["tasks"]):
         verdict["under_score"] = found
     with publish(output, overwrite) as partial:
         samples.write(partial)
+        if predictions:
+            write_predictions(partial, scored, examples, split)
         write_json(partial / "metrics.json", metrics)
         write_json(partial / "verdict.json", verdict)
         write_report(

@@ -22,6 +22,8 @@ CANNOT = {
         "in train.start_from of a config with that phase, and train to another --output.",
         "stability": "stability, whose probes are of ranking models, is not for next-item "
         "models: leave --stability out.",
+        "predictions": "--predictions writes what each task is predicted to be, and a "
+        "next-item model ranks all items: leave it out.",
         "importance": "importance exchanges values of features, of which a next-item model "
         "has one: the items.",
         "hyperband": "sweep.method hyperband gives its trials more epochs, and a next-item "

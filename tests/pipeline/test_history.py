@@ -177,7 +177,7 @@ def test_another_length_wants_other_examples(examples, tmp_path):
         (made({"of": "itm"}), "past.of: 'itm' is no categorical .*mean 'item'"),
         (made({"of": "price"}), "past.of: 'price' is no categorical"),
         (made({"of": "tags"}), "past.of: tags holds several values"),
-        (made({"length": 0}), "past.length: .*greater than or equal to 1"),
+        (made({"length": 0}), "past.length: .*must be 1 or more"),
         (made({"pooling": "mean"}), "past.pooling: unknown key.*separator"),
         (document(model__history={"encoder": "din"}), "model.history.encoder: .*attention"),
         (document(model__history={"blocks": 2}), "'attention' has no blocks"),

@@ -79,6 +79,7 @@ def measure(
         "data": _data_counts(examples.manifest["rows"]),
         "tasks": results,
         "samples": samples,
+        "scored": ours,
         "score": export.schema.score,
         "baseline": None,
     }
