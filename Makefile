@@ -3,6 +3,7 @@
 #   make demo    synthetic log to verdict      make clean   all that make made
 #   make test-benchmarks   that each benchmark and study runs, on a few rows
 #   make test-install   the wheel, in an environment of its own, without constraints
+#   make test-engines   preprocessing on Flink and Spark of this machine; ARGS="--rows 20000"
 #   make bench-peers   beside other libraries, in an environment of theirs; ARGS=--quick
 #   make types   the type checker              make docs    the site, in build/site
 #   make sbom    what is installed, as a bill of materials: build/sbom.json
@@ -18,7 +19,7 @@ DOCS := .venv-docs
 TYPES := .venv-types
 SBOM := .venv-sbom
 
-.PHONY: demo test test-benchmarks test-install lint clean bench-peers docs types sbom
+.PHONY: demo test test-benchmarks test-engines test-install lint clean bench-peers docs types sbom
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -35,6 +36,9 @@ test-benchmarks: $(READY)
 
 test-install: $(READY)
 	$(BIN)/python -m pytest tests/install
+
+test-engines: $(READY)
+	$(BIN)/python -m benchmarks.engines $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ from steadyrank.pipeline.preprocess.blocks import (
     read_block,
     schema_of,
 )
-from steadyrank.pipeline.preprocess.engines import options_of
+from steadyrank.pipeline.preprocess.engines import gave_up, options_of
 from steadyrank.pipeline.preprocess.files import UNFINISHED, create_file
 from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool, trim
 from steadyrank.pipeline.preprocess.pools import require_pool
@@ -99,13 +99,18 @@ def run_job(
 
     Raises:
         InputError: A file could not be read.
-        PassingError: The same, or no worker came up; the next try may do.
+        PassingError: The same, or no worker came up, or an engine lost a machine; the
+            next try may do.
     """
     options = options_of(beam_flags)
     require_pool(options)
     try:
         with system_pool(), beam.Pipeline(options=options) as pipeline:
             _build(pipeline, list(loads), steps, str(output))
+    except Exception as error:
+        if told := gave_up(error, options):
+            raise told from error
+        raise
     finally:
         known.close()
     _clear(output)

@@ -1,18 +1,26 @@
 """Beam's engines: which may run the job, and with which settings none loses a row."""
 
+import re
 from collections.abc import Iterable
 
-from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    PipelineOptions,
+    PortableOptions,
+)
 from apache_beam.runners import create_runner
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from steadyrank.pipeline.files.errors import InputError, near
+from steadyrank.pipeline.files.errors import InputError, PassingError, foreseen, near
 
 LOCAL = "FnApiRunner"  # DirectRunner would download an engine
 REFUSED = {
     "DaskRunner": "it routes no tagged outputs, and gave wrong ids without an error",
 }
 TIME_LIMIT = "data_buffer_time_limit_ms"
+OF_THIS_PROCESS = {"fnapirunner", "directrunner", "bundlebaseddirectrunner"}
+EMBEDDED = "embed"  # a job endpoint: the process that asks for the job runs it
+FRAME = re.compile(r"\s+at |\s*\.\.\. \d+ (more|common)|\s*$|  ")  # of a stack
 
 
 def options_of(beam_flags: Iterable[str]) -> PipelineOptions:
@@ -35,6 +43,35 @@ def options_of(beam_flags: Iterable[str]) -> PipelineOptions:
     return options
 
 
+def is_elsewhere(options: PipelineOptions) -> bool:
+    """Whether other machines, or other programs of this one, run the job."""
+    if _runner(options) in OF_THIS_PROCESS:
+        return False
+    return options.view_as(PortableOptions).job_endpoint != EMBEDDED
+
+
+def gave_up(error: Exception, options: PipelineOptions) -> PassingError | None:
+    """What an engine elsewhere said of a job that it did not end; None: it was none.
+
+    Args:
+        error: What running the job raised.
+        options: It was run with.
+    """
+    told = isinstance(error, InputError | PassingError) or foreseen(error)
+    if told or not is_elsewhere(options):
+        return None
+    lines = [line for line in str(error).splitlines() if not FRAME.match(line)]
+    said = (lines or [repr(error)])[-1].strip()[:500]
+    return PassingError(
+        f"the engine gave the job up: {said}. Its own log says more. Nothing was written; "
+        "where a machine was lost, try again."
+    )
+
+
+def _runner(options: PipelineOptions) -> str:
+    return options.get_all_options()["runner"].rpartition(".")[2].lower()
+
+
 def _require_known(options: PipelineOptions, is_local: bool) -> None:
     """Raise where Beam knows no such runner, or would pass over a flag of the local one."""
     known = options.get_all_options()
@@ -51,11 +88,11 @@ def _require_known(options: PipelineOptions, is_local: bool) -> None:
 
 def _require_safe(options: PipelineOptions) -> None:
     """Raise where an engine, or a setting of one, is known to lose or mix up rows."""
-    runner = options.get_all_options()["runner"].rpartition(".")[2]
-    why = {name.lower(): why for name, why in REFUSED.items()}.get(runner.lower())
-    if why:
+    names = {name.lower(): name for name in REFUSED}
+    if name := names.get(_runner(options)):
+        why = REFUSED[name]
         raise InputError(
-            f"--runner={runner} is refused: {why}. Leave it out to run on this machine, or "
+            f"--runner={name} is refused: {why}. Leave it out to run on this machine, or "
             "take an engine that docs/engines.md has been run on."
         )
     for setting in options.view_as(DebugOptions).experiments or ():

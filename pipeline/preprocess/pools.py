@@ -1,19 +1,21 @@
 """Worker pools outside of this process (``--environment_type=EXTERNAL``): are they there?
 
 Beam waits for minutes, and silently, where none answers or its workers end as they start.
+An engine elsewhere asks the pools of its own machines: their addresses mean nothing here.
 """
 
 import json
 import socket
-import threading
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.runners.runner import PipelineState
 
 from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.preprocess.engines import is_elsewhere
 
 ANSWER_S, COME_UP_S = 10, 40
-START = "python -m apache_beam.runners.worker.worker_pool_main --service_port=PORT"
+START = "python -m steadyrank.pipeline.preprocess.worker_pool --port PORT"
 
 
 def require_pool(options: PipelineOptions) -> None:
@@ -38,14 +40,15 @@ def require_pool(options: PipelineOptions) -> None:
     except OSError as error:
         raise PassingError(
             f"no worker pool answers at {address}: {error}. Start one there, with a Python "
-            f"that has this package first in its PATH: {START}"
+            f"that has this package: {START}"
         ) from None
     _require_worker(address, options)
 
 
 def _address(options: PipelineOptions) -> str | None:
     portable = options.view_as(PortableOptions)
-    if (portable.environment_type or "").upper() != "EXTERNAL":
+    external = (portable.environment_type or "").upper() == "EXTERNAL"
+    if not external or is_elsewhere(options):
         return None
     text = portable.environment_config or portable.lookup_environment_option(
         "external_service_address"
@@ -57,26 +60,26 @@ def _address(options: PipelineOptions) -> str | None:
 
 
 def _require_worker(address: str, options: PipelineOptions) -> None:
-    """Let a worker do next to nothing, and give it a while."""
-    ended: list[str] = []
+    """Let a worker do next to nothing, and give it a while.
 
-    def attempt() -> None:
-        try:
-            with beam.Pipeline(options=options) as pipeline:
-                _ = pipeline | beam.Create([None]) | beam.Map(came_up)
-            ended.append("")
-        except Exception as error:  # of any kind: what it says is all that is asked for
-            ended.append(str(error).strip().splitlines()[-1][:300] or repr(error))
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(COME_UP_S)
-    said = ended[0] if ended else "what the pool printed says why"
-    if not ended or ended[0]:
-        raise PassingError(
-            f"no worker of the pool at {address} came up within {COME_UP_S} s: {said}. It "
-            "starts the first python of its PATH, which must have this package."
+    Not in a thread of its own: runners that start a job server must be in the main one.
+    """
+    pipeline = beam.Pipeline(options=options)
+    _ = pipeline | beam.Create([None]) | beam.Map(came_up)
+    said = "what the pool printed says why"
+    try:
+        job = pipeline.run()
+        if job.wait_until_finish(duration=1000 * COME_UP_S) == PipelineState.DONE:
+            return
+        job.cancel()
+    except Exception as error:  # of any kind: what it says is all that is asked for
+        said = (
+            str(error).strip().splitlines()[-1][:300] if str(error).strip() else repr(error)
         )
+    raise PassingError(
+        f"no worker of the pool at {address} came up within {COME_UP_S} s: {said}. It "
+        "must start a Python that has this package."
+    )
 
 
 def came_up(_) -> None:

@@ -4,8 +4,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.preprocess.engines import options_of
+from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.preprocess.engines import gave_up, options_of
 
 LIMIT = "DATA_BUFFER_TIME_LIMIT_MS"
 ELEMENTS, EACH, KEYS = 20, 5000, 7
@@ -71,3 +71,31 @@ def test_engines_and_settings_that_would_lose_rows_are_refused(flags, said):
 
 def test_a_limit_of_nothing_is_let_in():
     assert options_of(["--experiments=data_buffer_time_limit_ms=0"])
+
+
+JAVA = """Pipeline job_1 failed in state FAILED: java.lang.Exception: the job failed
+\tat org.apache.flink.runtime.Task.run(Task.java:566)
+Caused by: TaskManager with id 1 is no longer reachable.
+\tat java.base/java.lang.Thread.run(Thread.java:840)
+\t... 13 more
+"""
+
+
+def test_a_job_that_an_engine_gave_up_may_be_tried_again():
+    told = gave_up(RuntimeError(JAVA), options_of(["--runner=FlinkRunner"]))
+    assert isinstance(told, PassingError)
+    said = "gave the job up: Caused by: TaskManager with id 1 is no longer reachable."
+    assert said in str(told) and "\n" not in str(told)
+
+
+@pytest.mark.parametrize(
+    "error, flags",
+    [
+        (RuntimeError("a fault of ours"), []),
+        (RuntimeError("the same"), ["--runner=PortableRunner", "--job_endpoint=embed"]),
+        (InputError("data.input: no rows"), ["--runner=FlinkRunner"]),
+        (OSError(28, "No space left on device"), ["--runner=SparkRunner"]),
+    ],
+)
+def test_what_is_no_engines_fault_keeps_its_own_words(error, flags):
+    assert gave_up(error, options_of(flags)) is None

@@ -1,16 +1,19 @@
 """A worker pool that does not come up is told of, and may be tried again."""
 
-import contextlib
 import json
+import re
 import socket
-import threading
+import time
+from pathlib import Path
 
 import pytest
+from apache_beam.portability.api import beam_fn_api_pb2
 
 from steadyrank.pipeline.files.errors import InputError, PassingError
-from steadyrank.pipeline.preprocess import pools
+from steadyrank.pipeline.preprocess import pools, worker_pool
 from steadyrank.pipeline.preprocess.engines import options_of
 from steadyrank.pipeline.preprocess.pools import require_pool
+from steadyrank.pipeline.preprocess.worker_pool import Pool
 
 
 def options(address: str):
@@ -25,19 +28,32 @@ def address():
         yield f"localhost:{server.getsockname()[1]}"
 
 
-def worker(monkeypatch, comes_up):
+class Trial:
     """In place of a job: what its worker does."""
 
-    @contextlib.contextmanager
-    def pipeline(options):
-        yield Steps()
-        comes_up()
+    def __init__(self, does):
+        self.does, self.cancelled = does, False
 
-    class Steps:
-        def __or__(self, _):
-            return self
+    def __call__(self, options):
+        return self
 
-    monkeypatch.setattr(pools.beam, "Pipeline", pipeline)
+    def __or__(self, _):
+        return self
+
+    def run(self):
+        return self
+
+    def wait_until_finish(self, duration):
+        return self.does(duration)
+
+    def cancel(self):
+        self.cancelled = True
+
+
+def worker(monkeypatch, does) -> Trial:
+    trial = Trial(does)
+    monkeypatch.setattr(pools.beam, "Pipeline", trial)
+    return trial
 
 
 def test_engines_without_a_pool_are_asked_for_none(monkeypatch):
@@ -60,7 +76,7 @@ def test_an_address_that_is_none_is_refused():
 
 
 def test_a_worker_that_ends_is_told_of_by_its_last_line(monkeypatch, address):
-    def ends():
+    def ends(_):
         raise RuntimeError("Traceback\nModuleNotFoundError: No module named 'steadyrank'\n")
 
     worker(monkeypatch, ends)
@@ -69,17 +85,75 @@ def test_a_worker_that_ends_is_told_of_by_its_last_line(monkeypatch, address):
 
 
 def test_a_worker_that_never_comes_up_is_not_waited_for(monkeypatch, address):
-    monkeypatch.setattr(pools, "COME_UP_S", 0.2)
-    came = threading.Event()
-    worker(monkeypatch, lambda: came.wait(20))
-    try:
-        with pytest.raises(PassingError, match="within 0.2 s: what the pool printed"):
-            require_pool(options(address))
-    finally:
-        came.set()
+    waited = []
+    trial = worker(monkeypatch, lambda duration: waited.append(duration))
+    with pytest.raises(PassingError, match="within 40 s: what the pool printed"):
+        require_pool(options(address))
+    assert waited == [40_000] and trial.cancelled
 
 
 def test_a_worker_that_comes_up_lets_the_job_begin(monkeypatch, address):
-    worker(monkeypatch, lambda: pools.came_up(None))
+    def comes_up(_):
+        pools.came_up(None)
+        return "DONE"
+
+    trial = worker(monkeypatch, comes_up)
     require_pool(options(address))
     require_pool(options(json.dumps({"url": address})))
+    assert not trial.cancelled
+
+
+@pytest.mark.parametrize("runner", ["FlinkRunner", "SparkRunner"])
+def test_pools_of_other_machines_are_not_asked_for_here(monkeypatch, runner):
+    """``localhost`` is, for those who ask there, each of the engine's own machines."""
+    worker(monkeypatch, lambda _: pytest.fail("a job was started"))
+    flags = [f"--runner={runner}", "--environment_type=EXTERNAL"]
+    require_pool(options_of([*flags, "--environment_config=localhost:1"]))
+
+
+def pool_of(monkeypatch, **with_what) -> Pool:
+    for name, value in with_what.items():
+        monkeypatch.setattr(worker_pool, name, value)
+    return Pool()
+
+
+def start(pool: Pool, name: str = "1-1"):
+    asked = beam_fn_api_pb2.StartWorkerRequest(worker_id=name)
+    return pool.StartWorker(asked, None)
+
+
+def test_a_worker_that_cannot_start_is_told_of_by_its_own_last_line(monkeypatch, capfd):
+    broken = "import sys; sys.stderr.write('one\\nno room for 3 GB\\n'); sys.exit(3)"
+    pool = pool_of(monkeypatch, WORKER=broken, ENDS_AT_ONCE_S=20)
+    assert start(pool).error == "its worker ended with status 3: no room for 3 GB"
+    assert "one\nno room for 3 GB\n" in capfd.readouterr().err
+
+
+def test_two_that_count_their_workers_alike_end_none_of_each_other(monkeypatch):
+    """Two task managers of one machine both call their first worker 1-1."""
+    waits = "import time; time.sleep(60)"
+    pool = pool_of(monkeypatch, WORKER=waits, ENDS_AT_ONCE_S=0.1)
+    try:
+        assert not start(pool).error and not start(pool).error
+        pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), None)
+        time.sleep(0.2)
+        assert [each.poll() for each in pool._workers] == [None, None]
+    finally:
+        pool.end()
+    assert all(each.wait(10) for each in pool._workers)
+
+
+def test_a_pool_answers_this_machine_alone():
+    address, server = worker_pool.start(0)
+    try:
+        host, port = address.split(":")
+        assert host == "127.0.0.1"
+        with socket.create_connection((host, int(port)), 5):
+            pass
+        text = Path("/proc/net/tcp6").read_text() + Path("/proc/net/tcp").read_text()
+        listening = re.findall(rf" ([0-9A-F]+):{int(port):04X} 0+:0000 0A", text)
+        assert listening and all(each.endswith("0100007F") for each in listening)
+        with pytest.raises(RuntimeError, match="bind|Fail"):
+            worker_pool.start(int(port))
+    finally:
+        server.stop(0)
