@@ -258,6 +258,9 @@ class Data(Log):
     single ids."""
     keep_columns: list[str] = []
     """Further columns that evaluation rows keep, for baselines that read them."""
+    rows_per_shard: Annotated[int, Field(ge=1)] | None = None
+    """About so many rows a file, whatever the windows; null: every window has as many files
+    as the log has times 2 M rows."""
 
     @model_validator(mode="after")
     def _time_and_split(self):

@@ -64,6 +64,8 @@ class Steps:
         encode: Final rows and what was learned to a file; gives what is to be said of it.
         spreads: Joins that are made by bucket; ``carry`` makes them, see ``side_join``.
         accumulate: Adds to the merged analysis what was analysed before; None: nothing.
+        filed: Called with keyed parts and the counts of all files; gives the parts by the
+            keys of their files.  None: they are.
     """
 
     key: Callable[[Batch, str], tuple[dict, list, dict]]
@@ -78,6 +80,7 @@ class Steps:
     base: Path | None = None
     spreads: Sequence[Spread] = ()
     carry: Callable | None = None
+    filed: Callable | None = None
 
 
 def run_job(
@@ -150,6 +153,8 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
         rows, more = steps.carry(pipeline, rows, read.wanted, steps.spreads)
         failed += more
     of_files = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
+    if steps.filed:
+        rows = steps.filed(rows, of_files)
     settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(of_files))
     settled = (
         rows

@@ -68,7 +68,7 @@ class Plan:
         carried: Columns of the log that go on after duplicates were found.
         features: As the config has them, with the raw type of each; nothing learned yet.
         columns: Feature or task name -> its column.
-        shards: Files of each window of each split.
+        shards: Parts of each window of each split; a file each, or see ``file_of``.
         held_out: The files that ``data.split.files`` keeps from training.
         addition: Which rows are added to what.
         after: The last window that is not read, the base having it; ``""``: none.
@@ -185,7 +185,7 @@ def make_plan(
         features=features,
         tasks=tuple(_task(item, types) for item in config.tasks),
         columns={i.name: column(i) for i in [*config.features, *config.tasks]},
-        shards=1 + log.rows // ROWS_PER_SHARD,
+        shards=1 + log.rows // (config.data.rows_per_shard or ROWS_PER_SHARD),
         held_out=_held_out(config, folder, log),
         addition=addition,
         after=after,

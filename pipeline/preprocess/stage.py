@@ -49,6 +49,7 @@ from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import BEYOND, key_rows
 from steadyrank.pipeline.preprocess.settle import Settle
+from steadyrank.pipeline.preprocess.shards import count_windows, filed
 from steadyrank.pipeline.preprocess.side_join import carry, spreads_of
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 from steadyrank.pipeline.preprocess.spill import SPILL, loads_of
@@ -120,6 +121,7 @@ def _steps(plan: Plan, output: Path) -> Steps:
         base=plan.addition.base,
         spreads=spreads,
         carry=partial(carry, plan=plan, output=str(output)) if spreads else None,
+        filed=partial(filed, plan=plan),
     )
 
 
@@ -134,6 +136,8 @@ def key_taken(batch: Batch, path: str, plan: Plan):
     taken = {key: part for key, part in keyed.items() if plan.takes(key.split("/")[1])}
     outside = sum(map(len, keyed.values())) - sum(map(len, taken.values()))
     counts = found | {"read": -outside, "outside": outside}
+    if plan.config.data.rows_per_shard:
+        counts |= count_windows(taken)
     return taken, [] if rejected is None else [rejected], counts
 
 
