@@ -1,6 +1,6 @@
 """Flink and Spark for real: every byte that of one process, and workers that are killed.
 
-    python -m benchmarks.engines [--rows 1000000] [--engines flink,spark]
+    python -m benchmarks.engines [--rows 1000000] [--engines flink,spark] [--no-kill]
 
 Each engine is started on this machine, all of it on loopback: a master and two workers,
 and a pool that starts our Python (``worker_pool``).  The demo's config takes the log of
@@ -10,14 +10,16 @@ What comes out must be the bytes of the default run, or nothing, with a status t
 
 It ends with status 1 where that is not so, and with 0 and a line of why where Java, Maven
 or what they would fetch are not at hand.  The last line is a JSON object: ``engines`` says
-of each ``equal``, ``rows_per_s``, ``bucket_equal``, ``killed`` (``"whole"``, or
-``"refused, status N"``), and ``versions``.
+of each ``equal``, ``rows_per_s`` (all that starts for a job included), ``bucket_equal``,
+``killed`` (``"whole"``, or ``"refused, status N"``; ``--no-kill``: not tried), and
+``versions``; ``one_process_rows_per_s`` is that of the default run beside them.
 """
 
 import argparse
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,16 +44,18 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--engines", default=",".join(CLUSTERS))
+    parser.add_argument("--no-kill", action="store_true", help="whole runs alone")
     options = parser.parse_args(arguments)
+    names = options.engines.split(",")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what was started, too
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
         try:
-            found = measure(Path(folder), options.rows, options.engines.split(","))
+            found = measure(Path(folder), options.rows, names, not options.no_kill)
         except NotAtHand as missing:
             print(f"skipped: engines were not run, {missing}.")
             return
-    print(json.dumps({"rows": options.rows, "engines": found}))
-    if not all(map(is_right, found.values())):
+    print(json.dumps({"rows": options.rows, **found}))
+    if not all(map(is_right, found["engines"].values())):
         raise SystemExit(1)
 
 
@@ -60,14 +64,15 @@ def is_right(found: dict) -> bool:
     return found["equal"] and found["bucket_equal"] and found["killed"] != WRONG
 
 
-def measure(folder: Path, rows: int, names: list[str]) -> dict:
-    """See the module; ``engines`` of its last line."""
+def measure(folder: Path, rows: int, names: list[str], kill: bool) -> dict:
+    """See the module; its last line, but for the rows."""
     for name in names:  # first, since they may not be at hand
         classes_of(name)
     log, small = write_log(rows, folder), folder / "small"
     small.mkdir()
     small_log = write_log(min(rows, SMALL_ROWS), small)
-    show("one process", rows, preprocess(log, folder / "one"))
+    alone = preprocess(log, folder / "one")
+    show("one process", rows, alone)
     preprocess(small_log, small / "one")
     wanted, small_wanted = contents(folder / "one"), contents(small / "one")
     found = {}
@@ -77,9 +82,11 @@ def measure(folder: Path, rows: int, names: list[str]) -> dict:
             show(name, rows, seconds)
             equal = contents(folder / name / "out") == wanted
             bucket = into_bucket(small_log, folder / name, cluster) == small_wanted
-            killed = with_a_kill(
-                log, folder / name / "killed", cluster, seconds / 2, wanted
-            )
+            shutil.rmtree(folder / name / "out")
+            killed = "not tried"
+            if kill:
+                output = folder / name / "killed"
+                killed = with_a_kill(log, output, cluster, seconds / 2, wanted)
             print(f"{name}: {equal=} {bucket=} {killed=}", flush=True)
         found[name] = {
             "equal": equal,
@@ -88,7 +95,7 @@ def measure(folder: Path, rows: int, names: list[str]) -> dict:
             "killed": killed,
             "versions": versions(name),
         }
-    return found
+    return {"one_process_rows_per_s": rows / alone, "engines": found}
 
 
 def show(name: str, rows: int, seconds: float) -> None:
