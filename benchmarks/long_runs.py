@@ -111,10 +111,13 @@ def training(folder: Path, minutes: float) -> list[dict[str, float]]:
     threading.Thread(target=look, daemon=True).start()
     try:
         settings = {"train.epochs": 10_000_000, "train.checkpoint_every": 200}
+        settings["train.patience"] = None  # or it ends of itself
         train(CONFIG, examples=examples, output=folder / "train", set=settings)
     except PassingError:
         if not over.is_set():
             raise
+    if not over.is_set():
+        raise RuntimeError(f"Training ended of itself after {len(looks)} looks.")
     return looks
 
 

@@ -128,7 +128,8 @@ def build_front(features: Sequence[Feature], settings: dict, seed: int):
         return CrossFront(settings.get("front_layers") or 1, seed, name="cross_front")
     if kind == "dot":
         dims = [feature.dim if feature.rows else 0 for feature in features]
-        widths = [dim or 2 for dim in dims]  # a plain number is two columns
+        pairs = zip(dims, features, strict=True)
+        widths = [dim or feature.inputs for dim, feature in pairs]
         return DotFront(widths, dims, name="dot_front")
     return None
 
@@ -152,7 +153,8 @@ def empty_batch(features: Sequence[Feature]) -> dict:
     """A batch of one row in which everything is missing."""
     batch = {}
     for feature in features:
-        shape = [1, feature.max_values] if feature.max_values else [1]
+        several = feature.max_values or feature.width
+        shape = [1, several] if several else [1]
         numeric = feature.kind == "numeric"
         batch[feature.name] = tf.fill(shape, float("nan") if numeric else 0)
     return batch

@@ -36,6 +36,8 @@ class Feature:
             place of the deviation.
         centre: The mean where ``mean`` is the lowest value; None: it is ``mean``.
         boundaries: Increasing inner boundaries of the buckets, in raw units; empty: none.
+        width: Of a vector, a number of kind ``"numeric"`` that has several: how many;
+            0: it is one.  One mean and deviation hold for all of them.
         clip: Lowest and highest value that a plain number is taken for, before its
             transform, in raw units; empty: any.
         table: Name of the feature whose vocabulary and embeddings it shares; ``""``: it
@@ -58,6 +60,13 @@ class Feature:
     boundaries: tuple[float, ...] = ()
     table: str = ""
     clip: tuple[float, ...] = ()
+    width: int = 0
+
+    @property
+    def inputs(self) -> int:
+        """Columns of a plain number in what a trunk reads: its values, and one where none
+        is known."""
+        return max(self.width, 1) + 1
 
     @property
     def ids(self) -> Ids:
@@ -78,7 +87,7 @@ class Feature:
 
     def to_dict(self) -> dict:
         """Without what came later where it is not used: so do older examples read."""
-        later = {"table": "", "centre": None, "clip": ()}
+        later = {"table": "", "centre": None, "clip": (), "width": 0}
         return {
             name: value
             for name, value in asdict(self).items()

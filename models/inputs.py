@@ -1,6 +1,7 @@
 """From a batch of encoded features to one vector per row."""
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import accumulate
 
 import tensorflow as tf
 
@@ -36,8 +37,8 @@ class FeatureInputs(tf.keras.layers.Layer):
         readers: Table name -> the features that read it.
 
     Call arguments:
-        batch: Feature name -> int32 ``[B]``, int32 ``[B, max_values]`` or float32
-            ``[B]``; keys that are no feature are ignored.
+        batch: Feature name -> int32 ``[B]``, int32 ``[B, max_values]``, float32 ``[B]`` or
+            float32 ``[B, width]``; keys that are no feature are ignored.
         gathered: What ``locate``'s rows hold, table name -> ``[N, D]``; None: the layer
             reads its tables itself.
 
@@ -89,7 +90,7 @@ class FeatureInputs(tf.keras.layers.Layer):
         for table in self.tables.values():
             with tf.name_scope(table.name):
                 table.build(None)
-        numbers = 2 * (len(self.features) - len(self.embedded))
+        numbers = sum(f.inputs for f in self.features if not f.rows)
         if numbers and self.linear_units:
             self.linear_kernel = self.add_weight(
                 "linear_kernel", [numbers, self.linear_units], initializer="zeros"
@@ -171,7 +172,7 @@ class FeatureInputs(tf.keras.layers.Layer):
         places, start = {}, 0
         for feature in self.features:
             places[feature.name] = range(
-                start, start + (feature.dim if feature.rows else 2)
+                start, start + (feature.dim if feature.rows else feature.inputs)
             )
             start = places[feature.name].stop
         return places
@@ -286,7 +287,8 @@ class FeatureInputs(tf.keras.layers.Layer):
             some = [i for i, f in enumerate(numbers) if (f.name in shared) == together]
             if some:
                 values = [standardise(numbers[i], batch[numbers[i].name]) for i in some]
-                columns = [2 * i + offset for i in some for offset in (0, 1)]
+                starts = list(accumulate((f.inputs for f in numbers), initial=0))
+                columns = [c for i in some for c in range(starts[i], starts[i + 1])]
                 kernel = tf.gather(self.linear_kernel, columns)
                 total += tf.matmul(tf.concat(values, axis=1), kernel)
         return total
@@ -346,10 +348,21 @@ def standardise(feature: Feature, values):
     """A plain number as two inputs: float32 ``[B]`` to ``[B, 2]``.
 
     The first is 0 at ``feature.mean`` and moves by 1 with each ``feature.std``: with
-    min-max scaling it goes from 0 to 1.  Where the number is missing, it is 0.
+    min-max scaling it goes from 0 to 1.  Where the number is missing, it is 0.  A vector
+    ``[B, W]`` becomes ``[B, W + 1]``: without one of its numbers all are missing.
     """
+    if feature.width:
+        return _standardised_vector(feature, values)
     known = tf.math.is_finite(values)
     values = plain_numbers(feature, tf.where(known, values, 0.0), tf.math)
     scaled = tf.clip_by_value((values - feature.mean) / feature.std, -OUTLIER, OUTLIER)
     missing = tf.cast(tf.logical_not(known), tf.float32)
     return tf.stack([tf.where(known, scaled, 0.0), missing], axis=1)
+
+
+def _standardised_vector(feature: Feature, values):
+    known = tf.reduce_all(tf.math.is_finite(values), axis=1, keepdims=True)
+    values = (tf.where(known, values, 0.0) - feature.mean) / feature.std
+    scaled = tf.clip_by_value(values, -OUTLIER, OUTLIER)
+    missing = tf.cast(tf.logical_not(known), tf.float32)
+    return tf.concat([tf.where(known, scaled, 0.0), missing], axis=1)

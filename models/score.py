@@ -36,7 +36,8 @@ def score_names(tasks: Iterable, features: Iterable) -> list[str]:
         tasks: With a ``name``.
         features: With a ``name`` and a ``kind``.
     """
-    numbers = [feature.name for feature in features if feature.kind == "numeric"]
+    plain = (f for f in features if f.kind == "numeric" and not getattr(f, "width", 0))
+    numbers = [feature.name for feature in plain]
     return list(dict.fromkeys([*(task.name for task in tasks), *numbers]))
 
 

@@ -209,6 +209,8 @@ def _export(path: Path) -> dict[str, Rows]:
 def _input(feature: dict) -> str:
     if feature["separator"]:
         return f"string, split at {feature['separator']!r}"
+    if feature.get("width"):
+        return f"{feature['width']} floats"
     return feature["raw"] + (", several" if feature["max_values"] else "")
 
 

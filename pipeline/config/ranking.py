@@ -278,7 +278,7 @@ class Config(Section):
 
 
 def _is_sliceable(feature: FeatureConfig) -> bool:
-    if feature.kind == "numeric":
+    if feature.kind in ("numeric", "vector"):
         return is_embedded(feature)
     return not feature.max_values
 

@@ -4,7 +4,7 @@ import codecs
 import datetime
 import re
 import zoneinfo
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -385,14 +385,35 @@ class NumericFeature(Section):
         return self
 
 
+class VectorFeature(Section):
+    """Several numbers of one row or item, of another model mostly: read as they are."""
+
+    transform: ClassVar = "identity"
+    scale: ClassVar = "standard"
+    buckets: ClassVar = 0
+    clip: ClassVar = None
+
+    name: Name
+    """What the model, the export and the report call it."""
+    column: str = ""
+    """A column of lists of numbers, of the log or a side table; empty: the name."""
+    kind: Literal["vector"]
+    """Several numbers of one row or item, of another model mostly: scaled together by
+    their mean and deviation, and read by the trunk beside all else."""
+    length: Annotated[int, Field(ge=2, le=4096)]
+    """How many numbers each list has; a row with more or fewer is rejected, one without a
+    list is known to lack it."""
+
+
 FeatureConfig = Annotated[
-    CategoricalFeature | NumericFeature | SequenceFeature, Field(discriminator="kind")
+    CategoricalFeature | NumericFeature | SequenceFeature | VectorFeature,
+    Field(discriminator="kind"),
 ]
 
 
 def is_embedded(feature: FeatureConfig) -> bool:
     """Whether it has rows of a table: all but plain numbers have."""
-    if feature.kind != "numeric":
+    if feature.kind in ("categorical", "sequence"):
         return True
     return isinstance(feature.buckets, list) or feature.buckets > 1
 

@@ -218,6 +218,8 @@ def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:
         )
     for field in FROM_DATA[what]:
         wanted, found = getattr(item, field, None), getattr(known[item.name], field)
+        if wanted == "vector" and known[item.name].width:
+            continue
         if wanted is not None and wanted != found:
             raise InputError(
                 f"{what} {item.name}: {field} is {wanted!r} in the config, but the "

@@ -5,7 +5,8 @@ A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
 
 - ``ids``, int32: of each categorical feature its id, or ``max_values`` ids with 0 after
   the last, of a sequence the latest ones, oldest first, after 0s;
-- ``numbers``, float32: numeric features in raw units, NaN where missing; then labels in
+- ``numbers``, float32: numeric features in raw units, NaN where missing, vectors as many
+  columns as they have numbers; then labels in
   raw units, NaN where there is none; then true probabilities, where the log knows them;
   then the weights of rows in a task's loss, where the log has them;
 - ``group``, int64: the row's group, for GAUC, where the log has groups; ``NO_GROUP``
@@ -42,11 +43,13 @@ class Layout:
         numbers: Keys ``feature/<name>``, ``label/<task>``, ``truth/<task>``,
             ``weight/<task>``.
         group: Whether rows have a group.
+        vectors: Keys of ``numbers`` that have several columns, and how many.
     """
 
     ids: tuple[tuple[str, int], ...]
     numbers: tuple[str, ...]
     group: bool
+    vectors: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of(
@@ -62,7 +65,14 @@ class Layout:
         numbers += [f"label/{task.name}" for task in tasks]
         numbers += [f"truth/{name}" for name in truths]
         numbers += [f"weight/{task.name}" for task in tasks if task.sample_weight]
-        return cls(tuple(ids), tuple(numbers), group)
+        vectors = tuple((f"feature/{f.name}", f.width) for f in features if f.width)
+        return cls(tuple(ids), tuple(numbers), group, vectors)
+
+    @property
+    def number_widths(self) -> list[int]:
+        """Columns of each key in ``numbers``."""
+        several = dict(self.vectors)
+        return [several.get(key, 1) for key in self.numbers]
 
     @property
     def widths(self) -> list[int]:
@@ -73,7 +83,7 @@ class Layout:
         """Columns by key, as encoding has them, to the matrices of the contract."""
         rows = len(next(iter(arrays.values())))
         ids = [arrays[f"feature/{name}"].reshape(rows, -1) for name, _ in self.ids]
-        numbers = [arrays[key].reshape(rows, 1) for key in self.numbers]
+        numbers = [arrays[key].reshape(rows, -1) for key in self.numbers]
         matrices = {
             "ids": np.concatenate(ids or [np.zeros((rows, 0))], 1).astype("<i4"),
             "numbers": np.concatenate(numbers, 1).astype("<f4"),
@@ -91,7 +101,17 @@ class Layout:
             parts = tf.split(matrices["ids"], self.widths, axis=1)
             for (name, width), part in zip(self.ids, parts, strict=True):
                 columns[f"feature/{name}"] = part if width else part[:, 0]
-        numbers = tf.unstack(matrices["numbers"], len(self.numbers), axis=1)
+        if self.vectors:
+            several, parts = (
+                dict(self.vectors),
+                tf.split(matrices["numbers"], self.number_widths, axis=1),
+            )
+            numbers = [
+                part if key in several else part[:, 0]
+                for key, part in zip(self.numbers, parts, strict=True)
+            ]
+        else:
+            numbers = tf.unstack(matrices["numbers"], len(self.numbers), axis=1)
         columns.update(zip(self.numbers, numbers, strict=True))
         if "group" in matrices:
             columns["group"] = matrices["group"]
@@ -182,7 +202,7 @@ def parse_block(record, encoding, layout: Layout, group: bool = False) -> dict:
     if group and layout.group:
         kinds["group"] = tf.int64
     matrices = parse_arrays(record, encoding, kinds)
-    numbers = tf.reshape(matrices["numbers"], [-1, len(layout.numbers)])
+    numbers = tf.reshape(matrices["numbers"], [-1, sum(layout.number_widths)])
     rows = tf.shape(numbers)[0]
     ids = tf.reshape(matrices["ids"], [rows, sum(layout.widths)])
     return {**matrices, "ids": ids, "numbers": numbers}

@@ -14,6 +14,7 @@ from steadyrank.pipeline.raw_log.columns import (
     is_list,
     raw_type,
     to_strings,
+    to_vectors,
 )
 
 
@@ -58,7 +59,8 @@ def _suits(feature: Feature, kind: pa.DataType) -> bool:
     if feature.separator and is_list(kind) or is_listed(feature) and not is_list(kind):
         return False
     try:
-        raw_type(feature.kind, kind, "", bool(feature.max_values))
+        wanted = "vector" if feature.width else feature.kind
+        raw_type(wanted, kind, "", bool(feature.max_values))
     except InputError:
         return False
     return True
@@ -75,7 +77,7 @@ def raw_inputs(
         columns: Feature -> column.
 
     Returns:
-        Feature name -> ``[rows]``, or ``[rows, values]`` of a list.
+        Feature name -> ``[rows]``, or ``[rows, values]`` of a list or a vector.
 
     Raises:
         InputError: A value cannot be read as the feature's.
@@ -90,13 +92,19 @@ def _raw(values: pa.Array, feature: Feature) -> np.ndarray:
     if listed and pa.types.is_null(values.type):
         values = pa.nulls(len(values), pa.list_(pa.null()))
     raw = "float" if feature.kind == "numeric" else feature.raw
-    typed, bad = convert(values, raw, "")
+    if feature.width:
+        typed, bad = to_vectors(values, feature.width)
+        raw = f"list of {feature.width} floats"
+    else:
+        typed, bad = convert(values, raw, "")
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
             f"feature {feature.name}: {bad.sum()} rows hold what is no {raw}, such as "
             f"{values[row].as_py()!r}; the model was trained on {raw}s."
         )
+    if feature.width:
+        return typed
     if feature.kind == "numeric":
         return typed.to_numpy(zero_copy_only=False).astype(np.float32)
     if listed:

@@ -31,7 +31,7 @@ class ServingModule(tf.Module):
     where the value is missing; an integer id int64 ``[B]``, -2**63 where missing; a
     number float32 ``[B]``, NaN where missing.  A feature of several values takes one
     string ``[B]``, split at its separator, or, where the log holds lists, ``[B, any]``,
-    padded with missing values.
+    padded with missing values; a vector float32 ``[B, width]``, NaN where missing.
 
     ``tf_example``: ``examples``, serialized ``tf.Example`` string ``[B]`` that hold the
     same raw features; a feature that an example leaves out is missing.
@@ -199,6 +199,7 @@ def _raw_specs(features: Sequence[Feature], shared: Collection[str] = ()) -> dic
     for feature in features:
         rows = 1 if feature.name in shared else None
         shape = [rows, None] if is_listed(feature) else [rows]
+        shape = [rows, feature.width] if feature.width else shape
         specs[feature.name] = tf.TensorSpec(shape, raw_type(feature), feature.name)
     return specs
 
@@ -207,6 +208,9 @@ def _example_spec(feature: Feature):
     kind = raw_type(feature)
     if is_listed(feature):
         return tf.io.RaggedFeature(kind)
+    if feature.width:
+        nothing = [float("nan")] * feature.width
+        return tf.io.FixedLenFeature([feature.width], kind, nothing)
     missing = float("nan") if kind == tf.float32 else MISSING[feature.raw]
     return tf.io.FixedLenFeature([], kind, missing)
 
@@ -214,7 +218,8 @@ def _example_spec(feature: Feature):
 def _encoded_specs(schema: Schema) -> dict:
     specs = {}
     for feature in schema.features:
-        shape = [None, feature.max_values] if feature.max_values else [None]
+        several = feature.max_values or feature.width
+        shape = [None, several] if several else [None]
         kind = tf.float32 if feature.kind == "numeric" else tf.int32
         specs[feature.name] = tf.TensorSpec(shape, kind, feature.name)
     return specs

@@ -74,7 +74,8 @@ def plausible_rows(schema: Schema, vocab: Path, rows: int) -> dict[str, np.ndarr
 
 def _plausible(feature: Feature, path: Path, rows: int) -> np.ndarray:
     if feature.kind == "numeric":
-        return np.full(rows, raw_mean(feature), np.float32)
+        shape = (rows, feature.width) if feature.width else rows
+        return np.full(shape, raw_mean(feature), np.float32)
     with path.open(encoding="utf-8", newline="\n") as file:
         known = [line.rstrip("\n") for line, _ in zip(file, range(rows), strict=False)]
     known = known or ["" if feature.raw == "string" else "0"]

@@ -138,6 +138,7 @@ class FeatureFields(Document):
     centre: float | None = None
     boundaries: list[float] = []
     clip: list[float] = []
+    width: Count = 0
     table: str = ""
 
 

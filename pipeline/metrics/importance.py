@@ -75,7 +75,7 @@ def units_of(
 
 def _codes(feature: Feature, values: np.ndarray) -> np.ndarray:
     """A feature's values as integers from 0, equal where the values are."""
-    if feature.kind == "numeric":
+    if feature.kind == "numeric" and not feature.width:
         known = values[np.isfinite(values)]
         edges = (
             np.unique(np.quantile(known, np.arange(1, BINS) / BINS)) if len(known) else []

@@ -13,7 +13,7 @@ from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
 from steadyrank.pipeline.preprocess.settle import file_name
-from steadyrank.pipeline.raw_log.columns import is_list
+from steadyrank.pipeline.raw_log.columns import as_matrix, is_list
 
 
 class Encode(beam.DoFn):
@@ -65,7 +65,7 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
         key = f"feature/{feature.name}"
         values = table[key].combine_chunks()
         if feature.kind == "numeric":
-            arrays[key] = vocab.as_float32(values)
+            arrays[key] = as_matrix(values) if feature.width else vocab.as_float32(values)
             continue
         vocabulary = learned.vocabularies[feature.name]
         flat = values.flatten() if is_list(values.type) else values

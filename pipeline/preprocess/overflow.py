@@ -29,7 +29,8 @@ def require_finite(config: Config, statistics: Mapping) -> None:
 
 def overflows(config: Config, statistics: Mapping) -> tuple[str, ...]:
     """The same in sentences: known before rows are encoded, which then need not be."""
-    plain = [f for f in config.features if f.kind == "numeric" and not f.buckets]
+    numeric = ("numeric", "vector")
+    plain = [f for f in config.features if f.kind in numeric and not f.buckets]
     values = [t for t in config.tasks if t.kind == "regression"]
     return (
         *_overflowing("features", plain, statistics["features"]),

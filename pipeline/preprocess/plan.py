@@ -322,6 +322,8 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
     where = f"features.{item.name}: column {column(item)!r} of {path}"
     several = getattr(item, "max_values", 0) > 0
     raw = raw_type(item.kind, kind, where, several)
+    if item.kind == "vector":
+        return Feature(item.name, "numeric", width=item.length)
     if item.kind == "numeric":
         clip = tuple(item.clip or ())
         return Feature(item.name, "numeric", transform=item.transform, clip=clip)

@@ -13,6 +13,7 @@ from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.raw_log.columns import (
     Notation,
+    as_lists,
     convert,
     in_one_piece,
     is_number,
@@ -22,6 +23,7 @@ from steadyrank.pipeline.raw_log.columns import (
     to_finite,
     to_integers,
     to_strings,
+    to_vectors,
 )
 from steadyrank.pipeline.raw_log.findings import (
     Findings,
@@ -277,6 +279,11 @@ def unreadable(raw: str, kind: pa.DataType) -> str:
     return "not a number"
 
 
+def not_vector(width: int) -> str:
+    """Why a list is no vector of so many numbers."""
+    return f"not a list of {width} numbers"
+
+
 def type_rows(
     table: pa.Table, plan: Plan
 ) -> tuple[pa.Table, np.ndarray, dict[str, str], dict[str, np.ndarray]]:
@@ -303,17 +310,17 @@ def type_rows(
         raw = in_one_piece(table[plan.columns[feature.name]])
         if pa.types.is_null(raw.type) and feature.max_values and not feature.separator:
             raw = pa.nulls(len(raw), pa.list_(pa.null()))
-        if feature.kind == "numeric":
+        wrong = unreadable(feature.raw, raw.type)
+        if feature.width:
+            matrix, bad = to_vectors(raw, feature.width)
+            values, wrong = as_lists(matrix), not_vector(feature.width)
+        elif feature.kind == "numeric":
             values, bad, beyond = to_finite(raw, notation)
             if beyond.any():
                 infinite[feature.name] = beyond
         else:
             values, bad = convert(raw, feature.raw, feature.separator, notation)
-        blame(
-            bad,
-            f"feature {feature.name}: {unreadable(feature.raw, raw.type)}",
-            plan.columns[feature.name],
-        )
+        blame(bad, f"feature {feature.name}: {wrong}", plan.columns[feature.name])
         columns[f"feature/{feature.name}"] = values
     for task, item in zip(plan.tasks, plan.config.tasks, strict=True):
         name = plan.columns[task.name]

@@ -135,7 +135,7 @@ def analyse(rows: Stored, plan: Plan) -> Analysis:
             continue
         numbers = _numbers(rows, f"feature/{feature.name}")
         known = numbers[~np.isnan(numbers)].astype(np.float64)
-        missing = len(numbers) - len(known)
+        missing = (len(numbers) - len(known)) // max(feature.width, 1)
         moments = Moments.of(plain_numbers(feature, known, np), missing)
         result.numbers[feature.name] = (moments,)
         if isinstance(item.buckets, int) and item.buckets:
@@ -279,7 +279,14 @@ def as_float32(values: pa.Array) -> np.ndarray:
 
 
 def _numbers(rows: Stored, name: str) -> np.ndarray:
-    return np.concatenate([as_float32(array) for array in rows.arrays(name)])
+    """A column of numbers, those of its vectors one after the other."""
+    arrays = rows.arrays(name)
+    return np.concatenate([as_float32(a.flatten() if is_vectors(a) else a) for a in arrays])
+
+
+def is_vectors(values: pa.Array) -> bool:
+    """Whether each row has a list of numbers, all of one length."""
+    return pa.types.is_fixed_size_list(values.type)
 
 
 def known_values(

@@ -48,7 +48,8 @@ def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
     """Decide how the values of a column are held, from its Arrow type.
 
     Args:
-        kind: The feature's kind, or ``"numeric"`` for a label.
+        kind: The feature's kind, or ``"numeric"`` for a label; ``"vector"``: a list of
+            numbers.
         column: The column's type.
         where: Feature and file, for the message.
         several: Whether the feature holds a list of values.
@@ -61,6 +62,8 @@ def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
         InputError: The type does not suit the kind.
     """
     value = column
+    if kind == "vector":
+        return _require_numbers(column, where)
     if is_list(column):
         if not several:
             raise InputError(
@@ -78,6 +81,16 @@ def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
     raise InputError(
         f"{where} is {column}, which a {kind} feature or label cannot read. Allowed: "
         "numbers, booleans and strings; for ids also dates, UUIDs, and lists of these."
+    )
+
+
+def _require_numbers(column: pa.DataType, where: str) -> str:
+    within = column.value_type if is_list(column) else column
+    if pa.types.is_null(column) or (is_list(column) and is_number(within)):
+        return "float"
+    raise InputError(
+        f"{where} is {column}, which a vector cannot read. Allowed: lists of numbers, as "
+        "Parquet, Avro, ORC and JSON lines have them."
     )
 
 
@@ -298,6 +311,48 @@ def convert(
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     lists = pa.ListArray.from_arrays(pa.array(offsets), items.filter(keep))
     return lists, bad | unreadable
+
+
+def to_vectors(lists: pa.Array, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of numbers as a matrix; a null list is a missing vector.
+
+    Args:
+        lists: Lists, or nulls.
+        width: Numbers of each.
+
+    Returns:
+        float32 ``[rows, width]``, all NaN where there is none, and where a list has more
+        numbers, or fewer, or one that is null, not finite or beyond float32.
+    """
+    matrix, bad = (
+        np.full((len(lists), width), np.nan, np.float32),
+        np.zeros(len(lists), bool),
+    )
+    if pa.types.is_null(lists.type):
+        return matrix, bad
+    there = lists.is_valid().to_numpy(zero_copy_only=False)
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    fits = there & (lengths == width)
+    flat = lists.filter(pa.array(fits)).flatten()
+    numbers, unread, beyond = to_finite(flat)
+    spoiled = numbers.is_null().to_numpy(zero_copy_only=False) | unread | beyond
+    values = numbers.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, width)
+    good = ~spoiled.reshape(-1, width).any(axis=1)
+    places = np.flatnonzero(fits)
+    matrix[places[good]] = values[good]
+    bad[there & ~fits] = True
+    bad[places[~good]] = True
+    return matrix, bad
+
+
+def as_lists(matrix: np.ndarray) -> pa.Array:
+    """A matrix as a column of lists of one length, NaN as they are."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+
+
+def as_matrix(lists: pa.Array) -> np.ndarray:
+    """What ``as_lists`` was given, float32 ``[rows, width]``."""
+    return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1)
 
 
 def rejoined(values: pa.Array, separator: str, notation: Notation) -> pa.Array:

@@ -8,12 +8,13 @@ import pyarrow.compute as pc
 
 from steadyrank.pipeline.export.table_scores import TableScorer
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.preprocess.rows import unreadable
+from steadyrank.pipeline.preprocess.rows import not_vector, unreadable
 from steadyrank.pipeline.raw_log.columns import (
     Notation,
     convert,
     in_one_piece,
     rejoined,
+    to_vectors,
 )
 from steadyrank.pipeline.raw_log.findings import as_integers
 from steadyrank.pipeline.raw_log.formats.base import Batch
@@ -78,9 +79,14 @@ def _readable(
         if pa.types.is_null(values.type) and feature.max_values and not feature.separator:
             values = pa.nulls(len(values), pa.list_(pa.null()))
         raw = "float" if feature.kind == "numeric" else feature.raw
-        typed, bad = convert(values, raw, feature.separator, notation)
+        if feature.width:
+            _, bad = to_vectors(values, feature.width)
+            typed, wrong = values, not_vector(feature.width)
+        else:
+            typed, bad = convert(values, raw, feature.separator, notation)
+            wrong = unreadable(raw, values.type)
         if bad.any():
-            reason = f"feature {feature.name}: {unreadable(raw, values.type)}"
+            reason = f"feature {feature.name}: {wrong}"
             reasons[bad & (reasons == "")], about[reason] = reason, name
         if feature.separator:
             typed = rejoined(values, feature.separator, notation)

@@ -3,13 +3,15 @@ is another model, another plan or another verdict.  A new key fails here until i
 
 import copy
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from steadyrank.models import build
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.gates import Gates
-from steadyrank.pipeline.config.sections import SequenceFeature
+from steadyrank.pipeline.config.sections import SequenceFeature, VectorFeature
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.task_weights import METHODS
 from steadyrank.pipeline.config.trunks import TRUNKS
@@ -31,7 +33,7 @@ ELSEWHERE = {
     ("Nightly", "train_days"): "test_nightly: no day since the base is passed over",
     ("Train", "max_rollbacks"): "test_recovery: rollbacks end",
 }
-BY_TABLES = [Gates, Sweep, SequenceFeature, *METHODS, *TRUNKS]
+BY_TABLES = [Gates, Sweep, SequenceFeature, VectorFeature, *METHODS, *TRUNKS]
 
 
 def test_the_stages_read_the_rest(exported, ranking_keys_read):
@@ -119,6 +121,20 @@ def test_layers_of_a_front_and_blocks_of_a_history_count():
     crosses = [shared_bottom(front="cross", front_layers=n) for n in (1, 2)]
     blocks = [shared_bottom(history={"encoder": "nextitnet", "blocks": n}) for n in (1, 2)]
     assert crosses[0] != crosses[1] and blocks[0] != blocks[1]
+
+
+def test_every_key_of_a_vector_is_read(tmp_path):
+    document = tiny.config_document()
+    document["features"].append(
+        {"name": "picture", "kind": "vector", "length": 2, "column": "seen"}
+    )
+    tiny.write_log(tmp_path)
+    table = pq.read_table(tmp_path / "log.parquet")
+    lists = pa.array([[1.0, 2.0]] * len(table))
+    pq.write_table(table.append_column("seen", lists), tmp_path / "log.parquet")
+    with read_keys.recorded() as found:
+        make_plan(tiny.parse_config(document, "c"), tmp_path)
+    assert read_keys.keys_of(VectorFeature) <= found
 
 
 def test_every_key_of_a_sequence_is_read(log_folder):

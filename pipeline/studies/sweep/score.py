@@ -166,5 +166,7 @@ class ScoreTrials:
         config = load_config(self.train / "config.yaml")  # the model as it was trained
         model = best_model(config, self.schema, self.train)
         predict = BatchFunction(model.head.predict_tasks)
-        numbers = [f.name for f in self.schema.features if f.kind == "numeric"]
+        numbers = [
+            f.name for f in self.schema.features if f.kind == "numeric" and not f.width
+        ]
         return score_split(predict, self.examples, "validation", numbers)
