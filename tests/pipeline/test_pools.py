@@ -157,3 +157,17 @@ def test_a_pool_answers_this_machine_alone():
             worker_pool.start(int(port))
     finally:
         server.stop(0)
+
+
+def test_a_job_of_a_pool_whose_workers_cannot_start_ends_soon(monkeypatch):
+    """No stand-ins: a pool, an embedded job, and a worker that ends as it starts."""
+    monkeypatch.setattr(worker_pool, "WORKER", "raise SystemExit('no room for 3 GB')")
+    monkeypatch.setattr(worker_pool, "ENDS_AT_ONCE_S", 20)
+    address, server = worker_pool.start(0)
+    start = time.monotonic()
+    try:
+        with pytest.raises(PassingError, match="came up within .*status 1: no room for 3"):
+            require_pool(options(address))
+    finally:
+        server.stop(0)
+    assert time.monotonic() - start < 60
