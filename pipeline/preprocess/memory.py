@@ -21,10 +21,15 @@ _launching = 0
 def system_pool() -> Iterator[None]:
     """Freed memory goes back to the system within; for the process that starts a job.
 
+    Within another it changes nothing.
+
     It may go on to train, so that it gets back what it had: Arrow's pool, arenas, and
     pieces of some megabytes that are not mapped anew each time.
     """
     global _launching
+    if _launching:
+        yield
+        return
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     _tell_malloc(M_TRIM_THRESHOLD, TRIM_ABOVE)

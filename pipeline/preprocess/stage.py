@@ -45,6 +45,7 @@ from steadyrank.pipeline.preprocess.beam_job import (
 from steadyrank.pipeline.preprocess.blocks import Stored
 from steadyrank.pipeline.preprocess.encode import Encode, add_by_name
 from steadyrank.pipeline.preprocess.files import create_file
+from steadyrank.pipeline.preprocess.memory import system_pool
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import BEYOND, key_rows
@@ -60,6 +61,7 @@ from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.split import SPLITS
 
 
+@system_pool()  # from the look at side tables on: Arrow's own keeps what that took
 def preprocess(
     config: Config,
     folder: Path,

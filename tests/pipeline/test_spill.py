@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.records import BLOCK_ROWS
 from steadyrank.pipeline.kinds import preprocess
-from steadyrank.pipeline.preprocess import beam_job, blocks, memory, spill
+from steadyrank.pipeline.preprocess import beam_job, blocks, memory, spill, stage
 from steadyrank.pipeline.preprocess.blocks import Block, BlockFile, Store, read_block
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.rows import HIGH
@@ -220,6 +220,30 @@ def test_the_launcher_gets_its_pool_and_its_malloc_back(monkeypatch):
         assert pa.default_memory_pool().backend_name == "system"
     assert pa.default_memory_pool().backend_name == before.backend_name != "system"
     assert told == [(-1, 64 << 20), (-3, 32 << 20)]  # and no fewer arenas
+
+
+def test_what_is_looked_at_before_the_job_is_given_back_as_well(tmp_path, monkeypatch):
+    class Looked(Exception):
+        pass
+
+    def looks(*_):
+        assert pa.default_memory_pool().backend_name == "system"
+        raise Looked
+
+    monkeypatch.setattr(stage, "make_plan", looks)
+    before = pa.default_memory_pool().backend_name
+    with pytest.raises(Looked):
+        preprocess(log_of(tmp_path, dirty_rows()), tmp_path, tmp_path / "out")
+    assert pa.default_memory_pool().backend_name == before != "system"
+
+
+def test_within_another_a_pool_is_left_as_it_is(monkeypatch):
+    with memory.system_pool():
+        monkeypatch.setattr(memory, "_tell_malloc", pytest.fail)
+        with memory.system_pool():
+            pass
+        assert pa.default_memory_pool().backend_name == "system"
+        monkeypatch.undo()
 
 
 def test_gathering_sorts_parts_that_come_in_any_order(tmp_path):

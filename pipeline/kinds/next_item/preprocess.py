@@ -66,6 +66,7 @@ from steadyrank.pipeline.preprocess.blocks import (
 from steadyrank.pipeline.preprocess.counts import Counted
 from steadyrank.pipeline.preprocess.files import create_checked, create_file
 from steadyrank.pipeline.preprocess.known import Known
+from steadyrank.pipeline.preprocess.memory import system_pool
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition
 from steadyrank.pipeline.preprocess.settle import file_name
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
@@ -75,6 +76,7 @@ from steadyrank.pipeline.raw_log.fingerprint import hash_together, hash_values, 
 from steadyrank.pipeline.raw_log.split import SPLITS
 
 
+@system_pool()
 def preprocess(
     config: SequenceConfig,
     folder: Path,
