@@ -68,7 +68,6 @@ app = typer.Typer(
     epilog=STATUSES,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )

@@ -22,6 +22,15 @@ from steadyrank.pipeline.train.eviction import watching
 from steadyrank.pipeline.train.logged_step import LoggedStep
 from steadyrank.pipeline.train.weights import parameter_counts, save_weights
 
+SHOWN = {
+    "auc",
+    "gauc",
+    "log_loss",
+    "calibration",
+    "rmse",
+    "ndcg@10",
+    "hr@10",
+}  # on the board
 FLUSH_STEPS = 50  # steps between looks at their losses: a look waits for the device
 ROLLBACKS = "rollbacks.json"
 CHECKPOINTS = 2  # that are kept, and a third while it is written
@@ -97,6 +106,10 @@ class TrainingRun:
             found = read_json(phase.folder / ROLLBACKS, "an interrupted run", Rollbacks)
             self.rollbacks = found["rollbacks"]
         self.board = tf.summary.create_file_writer(str(self.work / "tensorboard"))
+        if (setting.work / "config.yaml").exists():
+            text = (setting.work / "config.yaml").read_text(encoding="utf-8")
+            with self.board.as_default(0):
+                tf.summary.text("settings", f"```\n{text}\n```")
         self._restore()
         self.first_step = int(self.place["step"])
 
@@ -278,12 +291,12 @@ class TrainingRun:
         loss = np.mean([line["loss"] for line in lines])
         rows = sum(line["examples"] for line in lines)
         rate, self.looked = rows / (now - self.looked), now
+        with self.board.as_default(lines[-1]["step"]):
+            tf.summary.scalar("examples_per_second", rate)
         end = self.total_steps and self.offset + self.total_steps
-        epochs = f" of {self.phase.epochs}" * bool(self.phase.epochs)
-        text = (
-            f"{self.phase.title}epoch {lines[-1]['epoch'] + 1}{epochs}, loss {loss:.4f}, "
-        )
-        text += f"{rate:,.0f} examples/s{self._left(now)}"
+        of = f" of {self.phase.epochs}" if self.phase.epochs else ""
+        text = f"{self.phase.title}loss {loss:.4f}, {rate:,.0f} examples/s, epoch "
+        text += f"{lines[-1]['epoch'] + 1}{of}{self._left(now)}"
         self.progress(lines[-1]["step"], end, text)
 
     def _left(self, now: float) -> str:
@@ -329,6 +342,10 @@ class TrainingRun:
         self._log({**self._at(step, epoch), "validation": results, **more})
         with self.board.as_default(self.offset + step):
             tf.summary.scalar(f"validation/{self.monitor}", value)
+            for task, found in results.items():
+                for name in SHOWN & found.keys():
+                    if found[name] is not None:
+                        tf.summary.scalar(f"validation_{name}/{task}", found[name])
         self.board.flush()
         how = f"epoch {epoch + 1}:" if step else "starts at"
         self._say(f"{how} validation {self.monitor} {value:.4f}")

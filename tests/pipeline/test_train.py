@@ -337,9 +337,33 @@ def test_training_ends_after_so_many_epochs_without_a_gain(examples, tmp_path, m
     measured = iter([0.5, 0.4, 0.6, 0.5, 0.4, 0.9])
     monkeypatch.setattr(Ranking, "monitored", lambda *_: next(measured, 0.0))
     config = smaller_config(epochs=6, batch_size=400, patience=1)
-    summary = train(config, examples, tmp_path / "t")
+    said: list = []
+    summary = train(
+        config, examples, tmp_path / "t", progress=lambda *told: said.append(told)
+    )
     assert summary["epochs"] == 5  # the second one in a row is one too many
     assert summary["best"] == 0.6
+    assert said[-1][2] == (
+        "ended: mean_auc on validation has not risen for 2 evaluations (train.patience); the "
+        "weights of its best, 0.6000, are kept"
+    )
+    steps = [text for _, total, text in said if total]
+    assert "epoch 1 of 6, " in steps[0] and steps[0].endswith(" left at most")
+    # more epochs add nothing to what has converged: it is said, not passed over
+    more = config.model_copy(
+        update={"train": config.train.model_copy(update={"epochs": 9})}
+    )
+    said.clear()
+    train(
+        more,
+        examples,
+        tmp_path / "t",
+        resume=True,
+        progress=lambda *told: said.append(told[2]),
+    )
+    assert said[0].startswith(
+        "warning: nothing to train: mean_auc on validation has not risen"
+    )
 
 
 def test_two_replicas_train_to_the_weights_of_one(examples, tmp_path, two_replicas):
