@@ -1,4 +1,4 @@
-"""Tables of losses against a known truth."""
+"""Tables of losses, and of vectors, against a known truth."""
 
 from benchmarks.pages.form import markdown
 
@@ -23,6 +23,22 @@ def choices(kept: dict) -> str:
             rows.append([words, choice, *cells, gain])
     heads = ["", "choice", "order", "calibration", "worst tenth", "gain of order"]
     return markdown(heads, rows)
+
+
+def unseen(kept: dict) -> str:
+    """AUC of seen and unseen items, with their vectors and without."""
+    found = kept["result"]
+    rows = [
+        [
+            f"{part} in training",
+            *(_over(found[name][part], 4) for name in ("without", "with")),
+        ]
+        + [_over(found["gain"][part], 4, "+")]
+        for part in ("seen", "unseen")
+    ]
+    reached = f"{found['reachable'][0]:.4f}"
+    rows.append(["the true probabilities, of unseen items", "", reached, ""])
+    return markdown(["items", "ids alone", "with vectors", "gain"], rows)
 
 
 def _over(found: list[float], digits: int, sign: str = "") -> str:

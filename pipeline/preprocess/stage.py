@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.sections import Split
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.examples.identity import union
@@ -250,12 +251,20 @@ def _split_counts(files: list[dict], split: str) -> dict:
     return {"rows": sum(windows.values()), "windows": dict(sorted(windows.items()))}
 
 
+def _in_words(split: Split) -> str:
+    """What a split says: ``validation 0.2, test 2024-01-20``."""
+    said = split.model_dump(mode="json", exclude_defaults=True)
+    return ", ".join(
+        f"{key} {str(value).removesuffix('T00:00:00')}" for key, value in said.items()
+    )
+
+
 def _check_splits(plan: Plan, splits: dict[str, dict]) -> None:
     for split, counts in splits.items():
         if not counts["rows"]:
             found = {s: list(c["windows"]) for s, c in splits.items() if c["rows"]}
             spans = ", ".join(f"{s} {w[0]} to {w[-1]}" for s, w in found.items())
             raise (InputError if split == "train" else NoRowsError)(
-                f"the {split} split has no rows: data.split is "
-                f"{plan.config.data.split.model_dump(mode='json')}, the log holds {spans}."
+                f"the {split} split has no rows: data.split has "
+                f"{_in_words(plan.config.data.split)}, and the log holds {spans}."
             )
