@@ -17,6 +17,7 @@ CHAIN = (
 #         click, like, share: the masks are those of today's sample spaces
 ROWS = {
     "not clicked": ((0, NAN, NAN), (1, 0, 0)),
+    "liked, it says, without a click": ((0, 1, NAN), (1, 0, 0)),
     "not liked": ((1, 0, NAN), (1, 1, 0)),
     "liked": ((1, 1, 0), (1, 1, 1)),
     "shared": ((1, 1, 1), (1, 1, 1)),
@@ -37,14 +38,14 @@ def of_rows(numbers) -> dict:
 def test_a_chain_is_trained_on_every_row_whose_end_is_known():
     labels, masks = (of_rows(each) for each in zip(*ROWS.values(), strict=True))
     found = row_losses(CHAIN, labels, masks, of_rows(LOGITS))
-    assert found["click"][1].numpy().tolist() == [1, 1, 1, 1, 1, 0]
-    assert found["like"][1].numpy().tolist() == [1, 1, 1, 1, 0, 0]
-    assert found["share"][1].numpy().tolist() == [1, 1, 1, 1, 0, 0]
+    assert found["click"][1].numpy().tolist() == [1, 1, 1, 1, 1, 1, 0]
+    assert found["like"][1].numpy().tolist() == [1, 1, 1, 1, 1, 0, 0]
+    assert found["share"][1].numpy().tolist() == [1, 1, 1, 1, 1, 0, 0]
     sigmoid = 1 / (1 + np.exp(-LOGITS.astype(float)))
-    for task, deep, came in (("like", 2, (0, 0, 1, 1)), ("share", 3, (0, 0, 0, 1))):
-        p = sigmoid[:4, :deep].prod(axis=1)
+    for task, deep, came in (("like", 2, (0, 0, 0, 1, 1)), ("share", 3, (0, 0, 0, 0, 1))):
+        p = sigmoid[:5, :deep].prod(axis=1)
         wanted = [-np.log(q if came_ else 1 - q) for q, came_ in zip(p, came, strict=True)]
-        np.testing.assert_allclose(found[task][0][:4], wanted, rtol=1e-5)
+        np.testing.assert_allclose(found[task][0][:5], wanted, rtol=1e-5)
 
 
 def test_what_is_not_known_moves_nothing():
@@ -58,7 +59,7 @@ def test_what_is_not_known_moves_nothing():
     for name, gradient in tape.gradient(total, logits).items():
         moved = np.abs(gradient.numpy()) > 0
         assert np.isfinite(gradient).all()
-        assert moved.tolist() == [True] * 4 + [name == "click", False]
+        assert moved.tolist() == [True] * 5 + [name == "click", False]
 
 
 @pytest.mark.parametrize("loss", ["tweedie", "gamma", "weighted_logistic"])
