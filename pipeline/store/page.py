@@ -100,9 +100,9 @@ def _table(rows: Sequence[Row], store: Path) -> Markup:
 
 def _cells(row: Row, tasks: Sequence[str], store: Path) -> list:
     report = Path(NIGHTS) / row.day / "evaluation" / "report.html"
-    link = text(row.day)
+    link = _day(row.day)
     if (store / report).exists():
-        link = Markup(f'<a href="{text(report.as_posix())}">{text(row.day)}</a>')
+        link = Markup(f'<a href="{text(report.as_posix())}">{link}</a>')
     verdict = Markup(f'<span class="{STYLES.get(row.verdict, "bad")}">{row.verdict}</span>')
     why = "; ".join(row.why[:2]) + (f"; and {len(row.why) - 2} more" * (len(row.why) > 2))
     if row.left_out:
@@ -113,13 +113,18 @@ def _cells(row: Row, tasks: Sequence[str], store: Path) -> list:
         link,
         verdict,
         why,
-        row.base or "",
+        _day(row.base or ""),
         version,
         *(with_interval(number(f.get("value")), f.get("interval")) for f in figures),
         count(row.rows),
         took(row.seconds),
         f"{megabytes(row.bytes)}{', pruned' if row.pruned else ''}",
     ]
+
+
+def _day(day: str) -> Markup:
+    """A date, on one line."""
+    return Markup(f'<span class="whole">{text(day)}</span>')
 
 
 def _rollbacks(found: Sequence[dict]) -> Markup:
