@@ -84,6 +84,7 @@ setup(
             "flask",
             "flask-cors",
             "requests",
+            "tensorflow-metadata",  # reads the schema that a data contract is written as
         ],
         "bench": [],  # what the benchmarks measure against comes here
     },

@@ -40,7 +40,7 @@ from steadyrank.pipeline.export.card import find_version, versions_of
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, NoRowsError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import replace, write_json
-from steadyrank.pipeline.gates.verdicts import HOLD, PASS
+from steadyrank.pipeline.gates.verdicts import HOLD, PASS, REFUSE
 from steadyrank.pipeline.kinds import (
     evaluate,
     export,
@@ -49,6 +49,7 @@ from steadyrank.pipeline.kinds import (
     preprocess,
     train,
 )
+from steadyrank.pipeline.preprocess.held import held_to
 from steadyrank.pipeline.preprocess.plan import Addition
 from steadyrank.pipeline.raw_log.split import DAY
 from steadyrank.pipeline.store.begun import (
@@ -58,6 +59,8 @@ from steadyrank.pipeline.store.begun import (
     settings_of,
     work_folder,
 )
+from steadyrank.pipeline.store.contract import left_out as days_left_out
+from steadyrank.pipeline.store.contract import without_refused
 from steadyrank.pipeline.store.days import checked_day, on_day, test_day, windows_of
 from steadyrank.pipeline.store.lateness import late
 from steadyrank.pipeline.store.page import write_index
@@ -155,7 +158,7 @@ def _do(
 ) -> dict:
     """A night that was not done, from where it stopped; gives its record."""
     kind, base = kind_of(config), blessed(store, nights)
-    left_out = sorted({night["left_out"] for night in nights.values()} - {None})
+    left_out = days_left_out(nights)
     fresh = base and _why_fresh(config, base)
     grows = base if base and not kind.why_afresh(config, base / "examples") else None
     addition = Addition(grows and grows / "examples", day, tuple(left_out))
@@ -171,17 +174,33 @@ def _do(
     try:
         if given_up:
             raise NoRowsError(given_up)
-        settings, missing = on_day(config, folder, day, addition)
+        settings, _ = on_day(config, folder, day, addition)
         if not (work / "examples").exists():
-            with _timed(seconds, "preprocess"):
+
+            def make(addition: Addition) -> list[str]:
+                settings, missing = on_day(config, folder, day, addition)
                 kept = kind.keep_for(settings, base and base / "export")
+                kept = held_to(kept, base and base / "examples")
                 folders = folder, work / "examples"
                 preprocess(kept, *folders, beam_flags, addition=addition)
-            write_json(work / BEGUN, {**begun, "missing": missing})
-        record = _train_and_judge(
-            settings, work, base, fresh, seconds=seconds, progress=progress
-        )
+                return missing
+
+            with _timed(seconds, "preprocess"):
+                missing, refused = without_refused(make, addition)
+            write_json(
+                work / BEGUN, {**begun, "missing": missing or [], "refused": refused}
+            )
+        refused = read_begun(work).get("refused", {})
+        if day in refused:
+            record = _not_judged(_night(config, day, base, fresh), REFUSE, *refused[day])
+            because = "it does not keep the data contract"
+            record |= {"left_out": day, "left_out_because": because}
+        else:
+            record = _train_and_judge(
+                settings, work, base, fresh, seconds=seconds, progress=progress
+            )
         record["missing"] = read_begun(work).get("missing", [])
+        record["refused"] = refused
     except NoRowsError as error:
         record = _not_judged(_night(config, day, base, fresh), HOLD, str(error))
     record["judged_at"] = _now()
@@ -296,7 +315,7 @@ def _diverged(night: dict, reason: str, work: Path) -> dict:
     return record
 
 
-def _not_judged(night: dict, verdict: str, reason: str) -> dict:
+def _not_judged(night: dict, verdict: str, *reasons: str) -> dict:
     """The record of a night without a model."""
     return {
         **night,
@@ -306,7 +325,7 @@ def _not_judged(night: dict, verdict: str, reason: str) -> dict:
         "content": None,
         night["metric"]: {},
         f"base_{night['metric']}": None,
-        "reasons": [reason],
+        "reasons": list(reasons),
         "seconds": {},
     }
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "steadyrank"
 # lowest first; a floor imports from itself and from those before it
 FLOORS = ("components", "models", "pipeline")
-PIPELINE = ("files", "config", "kinds.protocol", "raw_log", "examples", "preprocess")
+PIPELINE = ("files", "config", "kinds.protocol", "raw_log", "examples", "contract")
+PIPELINE += ("preprocess",)
 PIPELINE += ("metrics", "gates", "report", "train", "export", "evaluate", "score", "kinds")
 PIPELINE += ("studies", "synthetic", "propose")
 PIPELINE += ("preflight", "run", "store", "nightly", "api", "cli")

@@ -28,7 +28,12 @@ from steadyrank.pipeline.api.studies import stability, sweep
 from steadyrank.pipeline.api.views import compare, importance, inspect, replay, serve_check
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.next_item import SequenceConfig
-from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
+from steadyrank.pipeline.files.errors import (
+    DivergenceError,
+    InputError,
+    PassingError,
+    RefusedError,
+)
 from steadyrank.pipeline.kinds.results import (
     EvaluateResult,
     ExportResult,
@@ -53,6 +58,7 @@ __all__ = [
     "PreprocessResult",
     "Progress",
     "PruneResult",
+    "RefusedError",
     "ReleaseResult",
     "ReplayResult",
     "RunResult",

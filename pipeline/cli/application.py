@@ -23,6 +23,7 @@ from steadyrank.pipeline.files.errors import (
     ExistsError,
     InputError,
     PassingError,
+    RefusedError,
     foreseen,
 )
 from steadyrank.pipeline.files.lifeline import end_with_parent
@@ -158,6 +159,8 @@ def _status_of(words: list[str]) -> int:
         return _fail(str(error), BAD_INPUT)
     except PassingError as error:
         return _fail(str(error), PASSING)
+    except RefusedError as error:
+        return _fail(str(error), REFUSED)
     except DivergenceError as error:
         return _fail(str(error), DIVERGED)
     except (typer.Abort, KeyboardInterrupt):

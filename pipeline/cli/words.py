@@ -9,6 +9,7 @@ from steadyrank.pipeline.cli import tables, terminal
 from steadyrank.pipeline.cli.summary import summary
 from steadyrank.pipeline.cli.terminal import say
 from steadyrank.pipeline.files.publish import finite
+from steadyrank.pipeline.gates.verdicts import PASS
 
 FEW_DAYS = 4  # that are said by name
 
@@ -81,6 +82,7 @@ def _(result: api.PreprocessResult) -> None:
             "it is taken as missing there"
         )
     _say_of_files(result.manifest)
+    _say_of_contract(result.manifest.get("contract"))
     for name in result.without_values:
         say(f"warning: feature {name} has no value in any training row")
 
@@ -115,6 +117,18 @@ def _say_of_files(manifest: Mapping) -> None:
             f"warning: column {name} holds whole numbers both as 107 and as 107.0, and "
             "other texts: the two stay two values"
         )
+
+
+def _say_of_contract(verdict: Mapping | None) -> None:
+    """How the new days keep the data contract, if one held."""
+    if not verdict or not verdict["days"]:
+        return
+    days, results = verdict["days"], verdict["results"]
+    said = f"{len(results)} rules on {', '.join(days)}"
+    say(f"data contract: {verdict['verdict']}, {said}")
+    for found in results:
+        if found["verdict"] != PASS:
+            say(f"{found['verdict']}: {found['reason']}")
 
 
 @say_of.register
@@ -163,6 +177,8 @@ def _(result: api.NightResult) -> None:
         say(f"trained on {_days(night['trained_on'])}, from {base}")
     for day in night.get("missing", ()):
         say(f"warning: no files of {day}; it is passed over")
+    for day in night.get("refused", ()):
+        say(f"warning: the data contract refuses {day}; it is never trained on")
     for reason in night["reasons"]:
         say(f"{result.verdict}: {reason}")
     if night["left_out"]:

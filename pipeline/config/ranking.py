@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from steadyrank.models.score import names_in, parse_score, score_names
+from steadyrank.pipeline.config.contract import Contract
 from steadyrank.pipeline.config.gates import Gates, SliceGate
 from steadyrank.pipeline.config.section import Section
 from steadyrank.pipeline.config.sections import (
@@ -41,6 +42,9 @@ class Config(Section):
     """What is to be foretold."""
     score: str = ""
     """A formula over tasks and numeric features; empty: the product of the binary tasks."""
+    contract: Contract | None = Contract()
+    """What each new day must keep of those before; see [logs](logs.md#contract). null:
+    nothing is held."""
     model: Annotated[AnyTrunk, Field(discriminator="trunk")]
     """The network, by its `trunk`."""
     train: Train = Train()

@@ -30,6 +30,19 @@ class PassingError(RuntimeError):
     """
 
 
+class RefusedError(RuntimeError):
+    """The data contract refuses days of a log. The command line exits with status 1.
+
+    Attributes:
+        days: These days.
+        reasons: Why, a sentence each.
+    """
+
+    def __init__(self, message: str, days: Iterable[str] = (), reasons: Iterable[str] = ()):
+        super().__init__(message)
+        self.days, self.reasons = tuple(days), tuple(reasons)
+
+
 class DivergenceError(RuntimeError):
     """Training diverged and could not recover. The command line exits with status 3."""
 

@@ -204,11 +204,19 @@ class MomentsOfNumbers(Moments):
     max: float | None
 
 
+class HeldDays(Document):
+    """What the next days are held to."""
+
+    columns: dict[str, dict[str, str]]
+    days: dict[str, Plain]
+
+
 class Statistics(Document):
     """``statistics.json``."""
 
     features: dict[str, Plain]
     labels: dict[str, Moments]
+    contract: HeldDays | None = None
 
 
 class Divergence(Document):

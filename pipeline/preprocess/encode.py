@@ -6,21 +6,29 @@ from collections.abc import Iterable
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from steadyrank.models.features import sample_space
+from steadyrank.pipeline.contract import profile
 from steadyrank.pipeline.examples.records import encode_blocks, write_records
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
 from steadyrank.pipeline.preprocess.settle import file_name
 from steadyrank.pipeline.raw_log.columns import as_matrix, is_list
+from steadyrank.pipeline.raw_log.split import DAY
 
 
 class Encode(beam.DoFn):
-    """A shard's typed rows to its TFRecord file; yields what the manifest says of it."""
+    """A shard's typed rows to its TFRecord file; yields what the manifest says of it.
 
-    def __init__(self, output: str):
-        self.output = output
+    Args:
+        output: The folder of the job's output.
+        profiled: The first day of which the contract wants a profile.
+    """
+
+    def __init__(self, output: str, profiled: str = ""):
+        self.output, self.profiled = output, profiled
 
     def setup(self):
         give_back_memory()
@@ -31,7 +39,7 @@ class Encode(beam.DoFn):
         key, rows = item
         split, window, _ = key.split("/")
         path, encoding = f"{file_name(key)}.tfrecord", learned.schema.fingerprint
-        tasks, unknown = [], []
+        tasks, unknown, amounts = [], [], {}
         with create_checked(f"{self.output}/{path}") as file:
             for table in rows.blocks():
                 arrays, strangers = encode_rows(table, learned)
@@ -39,6 +47,9 @@ class Encode(beam.DoFn):
                 write_records(file, encode_blocks(matrices, encoding))
                 tasks.append(count_labels(arrays, learned.tasks))
                 unknown.append(strangers)
+                if window[:DAY] >= self.profiled:
+                    some = profile_rows(table, arrays, strangers, learned, split)
+                    amounts = profile.total([amounts, some])
         trim()
         yield {
             "path": path,
@@ -50,6 +61,7 @@ class Encode(beam.DoFn):
             "encoding": encoding,
             "tasks": add_by_name(tasks),
             "unknown": add_by_name(unknown),
+            "profile": amounts,
         }
 
 
@@ -83,6 +95,41 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
         elif name == "group":
             arrays[name] = table[name].to_numpy()
     return arrays, unknown
+
+
+def profile_rows(
+    table: pa.Table, arrays, unknown, learned: vocab.Learned, split: str
+) -> dict:
+    """What some typed rows amount to, for the contract.
+
+    Args:
+        table: The rows.
+        arrays: As ``encode_rows`` gave them.
+        unknown: As it did.
+        learned: What they were encoded with.
+        split: Whose rows they are.
+    """
+    features = {}
+    for feature in learned.features:
+        key = f"feature/{feature.name}"
+        if feature.kind == "numeric":
+            features[feature.name] = profile.of_number(arrays[key].ravel())
+            continue
+        column = table[key].combine_chunks()
+        flat = column.flatten() if is_list(column.type) else column
+        names = learned.vocabularies[feature.name].first(profile.NAMED)
+        if is_list(column.type):  # of which the arrays hold some values alone
+            wanted = pa.array(names, pa.string()).cast(flat.type)
+            lines = pc.fill_null(pc.index_in(flat, value_set=wanted), -1).to_numpy()
+        else:
+            lines = feature.ids.line_of(arrays[key])
+        counts = np.bincount(lines[(lines >= 0) & (lines < len(names))], None, len(names))
+        known = dict(zip(names, counts.tolist(), strict=True))
+        strange = unknown[feature.name]["out_of_vocabulary"]
+        features[feature.name] = profile.of_values(column, flat, known, strange, split)
+    labels = {task.name: arrays[f"label/{task.name}"] for task in learned.tasks}
+    of_labels = profile.of_labels(labels, learned.tasks)
+    return {"rows": len(table), "features": features, "tasks": of_labels}
 
 
 def pad_lists(

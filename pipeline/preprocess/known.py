@@ -43,6 +43,11 @@ class Known:
         for start in range(0, self.size, BLOCK_ROWS):
             yield values[start : start + BLOCK_ROWS]
 
+    def first(self, count: int) -> list[str]:
+        """The first values, as texts."""
+        found = next(self.arrays(), pa.nulls(0, pa.string()))
+        return found[:count].cast(pa.string()).to_pylist()
+
     def lines(self) -> Iterator[bytes]:
         """What stands in the vocabulary's file: one value a line."""
         for values in self.arrays():

@@ -15,6 +15,9 @@ from steadyrank.pipeline.preprocess.spill import SPILL, gather
 from steadyrank.pipeline.raw_log.findings import Findings, as_integers, count_spellings
 from steadyrank.pipeline.raw_log.one_type import in_their_order
 from steadyrank.pipeline.raw_log.open import read_all
+from steadyrank.pipeline.raw_log.split import DAY
+
+REPEATED = "repeated"  # in the counts: duplicates by day
 
 
 class Settle(beam.DoFn):
@@ -56,6 +59,8 @@ class Settle(beam.DoFn):
             typed = store.finish()
         for block in rejected:
             yield beam.pvalue.TaggedOutput("rejected", block)
+        if twice := counts["duplicates"]:
+            counts[f"{REPEATED}/{key.split('/')[1][:DAY]}"] = twice
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
         trim()
         if not rows:

@@ -46,6 +46,14 @@ from steadyrank.pipeline.preprocess.beam_job import (
 from steadyrank.pipeline.preprocess.blocks import Stored
 from steadyrank.pipeline.preprocess.encode import Encode, add_by_name
 from steadyrank.pipeline.preprocess.files import create_file
+from steadyrank.pipeline.preprocess.held import (
+    base_of,
+    count_late,
+    first_profiled,
+    hold,
+    profiles_of,
+    require_known,
+)
 from steadyrank.pipeline.preprocess.memory import system_pool
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
@@ -59,7 +67,7 @@ from steadyrank.pipeline.raw_log.findings import (
     spellings,
 )
 from steadyrank.pipeline.raw_log.formats.base import Batch
-from steadyrank.pipeline.raw_log.split import SPLITS
+from steadyrank.pipeline.raw_log.split import DAY, SPLITS
 
 
 @system_pool()  # from the look at side tables on: Arrow's own keeps what that took
@@ -91,6 +99,7 @@ def preprocess(
 
     Raises:
         InputError: The input does not suit, or too much of it had to be rejected.
+        RefusedError: A day does not keep the contract.
     """
     refuse_existing(Path(output), overwrite)
     base = None if addition.base is None else ExampleSet.open(addition.base)
@@ -99,11 +108,15 @@ def preprocess(
     if base:
         require_same_kind(plan, base)
         plan = replace(plan, spelled=base.manifest.get("spellings", {}))
+    require_known(config, plan.log.schema.names)
+    holds = base_of(config, folder, addition.base)
     require_room(Path(output), size_of(plan), EXAMPLES)
     with publish(output, overwrite) as work:
         loads = loads_of(plan.log.pieces, plan.log.rows)
         summary = run_job(loads, _steps(plan, work), work, beam_flags)
+        days = profiles_of(summary["files"], summary["counts"])
         manifest = _manifest(plan, work, summary, base)
+        manifest["contract"] = hold(plan, work, days, holds)
         write_json(work / "manifest.json", manifest)
     return manifest
 
@@ -119,7 +132,7 @@ def _steps(plan: Plan, output: Path) -> Steps:
         counted=raws,
         learn=partial(append.learn, plan=plan, folder=f"{output}/{SPILL}"),
         write_learned=partial(write_learned, output=str(output)),
-        encode=Encode(str(output)),
+        encode=Encode(str(output), first_profiled(plan.config)),
         accumulate=partial(append.accumulate, plan=plan),
         base=plan.addition.base,
         spreads=spreads,
@@ -141,6 +154,10 @@ def key_taken(batch: Batch, path: str, plan: Plan):
     counts = found | {"read": -outside, "outside": outside}
     if plan.config.data.rows_per_shard:
         counts |= count_windows(taken)
+    days: Counter = Counter()
+    for key, part in keyed.items():
+        days[key.split("/")[1][:DAY]] += len(part)
+    counts.update(count_late(days))
     return taken, [] if rejected is None else [rejected], counts
 
 

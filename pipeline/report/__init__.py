@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from steadyrank.pipeline.files.publish import write_text
+from steadyrank.pipeline.report.contract import contract
 from steadyrank.pipeline.report.data import data
 from steadyrank.pipeline.report.elements import Markup, join, text
 from steadyrank.pipeline.report.experts import experts
@@ -83,6 +84,8 @@ def ranking_sections(metrics: dict, log: list[dict], manifest: dict) -> dict[str
         ),
         "Data": data(manifest, metrics.get("data") or {}),
     }
+    if manifest.get("contract"):
+        sections["Data contract"] = contract(manifest["contract"])
     optional = {"Against the baseline": "drift", "Importance": "importance"}
     absent = {name for name, found in optional.items() if not metrics.get(found)}
     return {n: content for n, content in sections.items() if content and n not in absent}

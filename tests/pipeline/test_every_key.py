@@ -10,6 +10,7 @@ import pytest
 from steadyrank.models import build
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.contract import Contract
 from steadyrank.pipeline.config.gates import Gates
 from steadyrank.pipeline.config.sections import SequenceFeature, VectorFeature
 from steadyrank.pipeline.config.sweep import Sweep
@@ -21,6 +22,7 @@ from tests.pipeline import read_keys, tiny
 
 # what the three stages need not look at, and which test gives it another value
 ELSEWHERE = {
+    ("Config", "contract"): "test_contract",
     ("Config", "gates"): "test_another_limit_is_another_verdict",
     ("Config", "sweep"): "test_sweep",
     ("Config", "nightly"): "test_nightly",
@@ -33,7 +35,8 @@ ELSEWHERE = {
     ("Nightly", "train_days"): "test_nightly: no day since the base is passed over",
     ("Train", "max_rollbacks"): "test_recovery: rollbacks end",
 }
-BY_TABLES = [Gates, Sweep, SequenceFeature, VectorFeature, *METHODS, *TRUNKS]
+# of the contract, test_contract: every limit refuses, and what was meant is exempt
+BY_TABLES = [Contract, Gates, Sweep, SequenceFeature, VectorFeature, *METHODS, *TRUNKS]
 
 
 def test_the_stages_read_the_rest(exported, ranking_keys_read):

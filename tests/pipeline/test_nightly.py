@@ -17,7 +17,12 @@ from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.config.sections import Nightly
 from steadyrank.pipeline.evaluate.release import BLESSED, roll_back
 from steadyrank.pipeline.examples.example_set import ExampleSet
-from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
+from steadyrank.pipeline.files.errors import (
+    DivergenceError,
+    InputError,
+    PassingError,
+    RefusedError,
+)
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.gates.nights import blame
 from steadyrank.pipeline.nightly import nightly
@@ -25,6 +30,7 @@ from steadyrank.pipeline.preprocess.append import why_afresh
 from steadyrank.pipeline.preprocess.plan import Addition
 from steadyrank.pipeline.store import days as days_module
 from steadyrank.pipeline.store.begun import clear, settings_of, work_folder
+from steadyrank.pipeline.store.contract import left_out, without_refused
 from steadyrank.pipeline.store.records import blessed, nights_of
 from tests.pipeline import tiny
 from tests.pipeline.tiny import DATES
@@ -319,6 +325,41 @@ def test_a_night_that_diverged_is_kept_with_its_diagnosis(
     with pytest.raises(DivergenceError, match="the loss jumped"):
         nightly(config, days, day, copy)  # looked up
     assert current(copy) == before
+
+
+def test_a_day_that_does_not_keep_the_contract_is_recorded_and_left_out(
+    store, days, config, tmp_path
+):
+    log = shutil.copytree(days, tmp_path / "log", ignore=shutil.ignore_patterns("store"))
+    copy, day = shutil.copytree(store, tmp_path / "store"), DATES[5]
+    rows = [row | {"item": None} if row["number"] % 2 else row for row in rows_of(5)]
+    tiny.write_parquet(rows, log / f"{day}.parquet")
+    before = current(copy)
+    record = nightly(config, log, day, copy)
+    assert any("feature item: 50.0 % of the rows" in why for why in record["reasons"])
+    assert record == night_of(copy, day) == nightly(config, log, day, copy)
+    assert record["verdict"] == "REFUSE" and record["trained_on"] == []
+    assert record["left_out"] == day and [*record["refused"]] == [day]
+    assert not (copy / "nights" / day / "examples").exists()
+    assert current(copy) == before
+    assert left_out(nights_of(copy)) == [DATES[POISONED], day]
+
+
+def test_a_night_goes_on_without_an_earlier_day_that_is_refused():
+    asked = []
+
+    def make(addition):
+        asked.append(addition.without)
+        if len(asked) == 1:
+            raise RefusedError("no", [DATES[1]], [f"{DATES[1]}: too few rows"])
+        return "made"
+
+    why = {DATES[1]: [f"{DATES[1]}: too few rows"]}
+    addition = Addition(None, DATES[4], (DATES[3],))
+    assert without_refused(make, addition) == ("made", why)
+    assert asked == [(DATES[3],), (DATES[3], DATES[1])]
+    asked.clear()
+    assert without_refused(make, Addition(None, DATES[1])) == (None, why)
 
 
 def test_a_new_feature_and_a_new_task_are_carried_into_an_old_store(
