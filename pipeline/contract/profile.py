@@ -65,7 +65,12 @@ def of_number(values: np.ndarray) -> dict:
 
 
 def of_values(
-    column: pa.Array, flat: pa.Array, known: Mapping[str, int], unknown: int, split: str
+    column: pa.Array,
+    flat: pa.Array,
+    *,
+    known: Mapping[str, int],
+    unknown: int,
+    split: str,
 ) -> dict:
     """What a feature of ids amounts to.
 

@@ -48,7 +48,7 @@ class Encode(beam.DoFn):
                 tasks.append(count_labels(arrays, learned.tasks))
                 unknown.append(strangers)
                 if window[:DAY] >= self.profiled:
-                    some = profile_rows(table, arrays, strangers, learned, split)
+                    some = profile_rows(table, arrays, strangers, learned, split=split)
                     amounts = profile.total([amounts, some])
         trim()
         yield {
@@ -98,7 +98,7 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
 
 
 def profile_rows(
-    table: pa.Table, arrays, unknown, learned: vocab.Learned, split: str
+    table: pa.Table, arrays, unknown, learned: vocab.Learned, *, split: str
 ) -> dict:
     """What some typed rows amount to, for the contract.
 
@@ -125,8 +125,8 @@ def profile_rows(
             lines = feature.ids.line_of(arrays[key])
         counts = np.bincount(lines[(lines >= 0) & (lines < len(names))], None, len(names))
         known = dict(zip(names, counts.tolist(), strict=True))
-        strange = unknown[feature.name]["out_of_vocabulary"]
-        features[feature.name] = profile.of_values(column, flat, known, strange, split)
+        how = {"known": known, "unknown": unknown[feature.name]["out_of_vocabulary"]}
+        features[feature.name] = profile.of_values(column, flat, split=split, **how)
     labels = {task.name: arrays[f"label/{task.name}"] for task in learned.tasks}
     of_labels = profile.of_labels(labels, learned.tasks)
     return {"rows": len(table), "features": features, "tasks": of_labels}

@@ -142,7 +142,8 @@ def test_bins_are_in_the_order_of_numbers():
 def test_ids_are_counted_the_same_whole_and_in_parts(values, cut):
     def found(some):
         array = pa.array(some, pa.string())
-        return profile.of_values(array, array, {"a": some.count("a")}, 0, "test")
+        known = {"a": some.count("a")}
+        return profile.of_values(array, array, known=known, unknown=0, split="test")
 
     whole = found(values)
     assert profile.total([found(values[:cut]), found(values[cut:])]) == whole
@@ -182,7 +183,8 @@ def day(seed=0, *, swap=False, missing=0.0, times=1.0, without="", clicks=0.1) -
     known = {name: country.to_pylist().count(name) for name in ("de", "fr", "it")}
     click = (draw.random(rows) < clicks).astype(np.float32)
     features = {name: profile.of_number(values) for name, values in numbers.items()}
-    features["country"] = profile.of_values(country, country, known, 0, "test")
+    how = {"known": known, "unknown": 0, "split": "test"}
+    features["country"] = profile.of_values(country, country, **how)
     labels = profile.of_labels({"click": click}, (Task("click"),))
     return {"rows": rows, "repeated": 0, "features": features, "tasks": labels}
 
