@@ -43,5 +43,6 @@ def own_groups(groups: np.ndarray) -> np.ndarray:
 
 
 def _stack(batches: list[dict]) -> dict[str, np.ndarray]:
-    names = batches[0] if batches else ()
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in names}
+    """Columns of all rows; batches are let go of on the way, one column after another."""
+    names = [*batches[0]] if batches else ()
+    return {name: np.concatenate([each.pop(name) for each in batches]) for name in names}
