@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from steadyrank.components.optimizers.base_rows import RowOptimizer
-from steadyrank.components.optimizers.gradients import sum_rows
+from steadyrank.components.optimizers.gradients import sum_duplicates, sum_rows
 
 
 class BatchRows:
@@ -13,8 +13,9 @@ class BatchRows:
 
     The forward pass starts from ``gathered``, not from the tables: rows that were absent
     for long are brought up to date on the way.  On one replica a single look at the ids
-    serves the whole step.  On several, each reads its own rows, and the optimizer finds
-    out which ids the global batch repeats.
+    serves the whole step.  On several, each reads its own rows and sums what they were
+    asked for; what goes to the others is a row for each of its ids, and how often it held
+    it.
 
     Args:
         tables: Name -> ``[rows, D]`` variable.
@@ -32,7 +33,7 @@ class BatchRows:
         located: Mapping[str, tf.Tensor],
         optimizer: RowOptimizer,
     ):
-        self._tables, self._located, self._optimizer = tables, located, optimizer
+        self._tables, self._optimizer = tables, optimizer
         self._unique, found = {}, {}
         for name, rows in located.items():
             if id(rows) not in found:
@@ -58,18 +59,29 @@ class BatchRows:
         (self._apply_alone if alone else self._apply_together)(gradients)
 
     def _apply_alone(self, gradients):
-        updates = []
-        for name, gradient in gradients.items():
-            unique, held = self._unique[name], self._held[name]
-            g = sum_rows(gradient, unique.idx, tf.size(unique.y))
-            counts = tf.cast(unique.count, tf.float32)
-            updates.append((self._tables[name], held, g, counts))
+        updates = [
+            (self._tables[name], self._held[name], *self._summed(name, gradient))
+            for name, gradient in gradients.items()
+        ]
         self._optimizer.apply_rows(updates)
 
+    def _summed(self, name, gradient):
+        """The gradient of each of the batch's ids, `[U, D]`, and its count."""
+        unique = self._unique[name]
+        g = sum_rows(gradient, unique.idx, tf.size(unique.y))
+        return g, tf.cast(unique.count, tf.float32)
+
     def _apply_together(self, gradients):
-        slices = [
-            (tf.IndexedSlices(g, self._located[name], tf.shape(table)), table)
-            for name, table in self._tables.items()
-            for g in [gradients[name]]
-        ]
-        self._optimizer.apply_gradients(slices)
+        own = {}
+        for name, gradient in gradients.items():
+            g, counts = self._summed(name, gradient)
+            both = tf.concat([g, tf.cast(counts, g.dtype)[:, tf.newaxis]], axis=1)
+            shape = [self._tables[name].shape[0], both.shape[1]]
+            own[name] = tf.IndexedSlices(both, self._unique[name].y, tf.constant(shape))
+        replica = tf.distribute.get_replica_context()
+        updates = []
+        for name, slices in replica.all_reduce(tf.distribute.ReduceOp.SUM, own).items():
+            rows, both, _ = sum_duplicates(slices.indices, slices.values)
+            held = self._optimizer.read(self._tables[name], rows)
+            updates.append((self._tables[name], held, both[:, :-1], both[:, -1]))
+        self._optimizer.apply_rows(updates)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from steadyrank.pipeline.config.cluster import cluster, require_one_machine
 from steadyrank.pipeline.config.given import AnyConfig
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import alone
@@ -135,26 +136,36 @@ def train(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> TrainResult:
-    """Train a model on examples."""
+    """Train a model on examples, with the other processes of ``TF_CONFIG``, if any."""
+    from steadyrank.pipeline.train.workers import join  # brings TensorFlow
+
     stage, snapshots = stage_of(config, "train"), Snapshots(output)
     keep_apart(output, examples)
-    require_output(output)
-    if not (resume or overwrite):
-        snapshots.require_none()
-    with progress.stage("train"), Staging() as staging:
-        local = staging.write(output, overwrite or resume)
-        if resume:
-            staging.resumable(output, local)
-        summary = stage(
-            config,
-            staging.read_examples(examples),
-            local,
-            resume=resume,
-            overwrite=overwrite,
-            progress=progress.step,
-            saved=snapshots,
-        )
-    snapshots.clear()
+    workers = join(cluster())
+    with workers.together():
+        with progress.stage("train"), Staging() as staging:
+            local = staging.stand_in(output)
+
+            def begin() -> None:
+                require_output(output)
+                if not (resume or overwrite):
+                    snapshots.require_none()
+                staging.write(output, overwrite or resume, local)
+                if resume:
+                    staging.resumable(output, local)
+
+            workers.of_chief(begin)
+            summary = stage(
+                config,
+                staging.read_examples(examples),
+                local,
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress.step,
+                saved=snapshots,
+                workers=workers,
+            )
+        workers.of_chief(snapshots.clear)  # when all is where it belongs
     return TrainResult.of(output, summary)
 
 
@@ -221,6 +232,7 @@ def run(
     progress: Progress = SILENT,
 ) -> RunResult:
     """All stages, from the log of ``folder`` to a verdict on its test split."""
+    require_one_machine("run")
     if resume and overwrite:
         raise InputError("--resume keeps what is there, --overwrite does not: choose one.")
     require_passable(config, baseline=bool(baseline), stability=False)

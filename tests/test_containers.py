@@ -23,6 +23,7 @@ import steadyrank
 from steadyrank.pipeline import cli
 from steadyrank.pipeline.cli import application, terminal
 from steadyrank.pipeline.cli.json_console import JsonConsole, JsonProgress
+from steadyrank.pipeline.config.cluster import cluster
 from steadyrank.pipeline.files import object_store
 from steadyrank.pipeline.files.errors import PassingError, no_space
 from steadyrank.pipeline.files.lock import locked
@@ -39,8 +40,12 @@ def compose() -> dict:
 
 
 def manifests() -> dict[str, dict]:
+    """The job of each; beside it a file may hold what it needs."""
     found = sorted((DOCKER / "k8s").glob("*.yaml"))
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in found}
+    return {
+        path.stem: list(yaml.safe_load_all(path.read_text(encoding="utf-8")))[-1]
+        for path in found
+    }
 
 
 def check_options(arguments: list[str]) -> None:
@@ -81,7 +86,7 @@ def job(name: str) -> dict:
     return spec.get("jobTemplate", {}).get("spec", spec)
 
 
-@pytest.mark.parametrize("name", ["nightly", "sweep"])
+@pytest.mark.parametrize("name", ["nightly", "sweep", "train"])
 def test_a_job_does_not_try_again_what_would_end_the_same(name):
     spec = job(name)
     pod = spec["template"]["spec"]
@@ -98,11 +103,35 @@ def test_a_job_does_not_try_again_what_would_end_the_same(name):
     assert {"requests", "limits"} <= set(container["resources"])
 
 
-@pytest.mark.parametrize("name", ["sweep", "nightly"])
+@pytest.mark.parametrize("name", ["sweep", "nightly", "train"])
 def test_the_jobs_call_commands_that_exist(name):
     script = job(name)["template"]["spec"]["containers"][0]["args"][0]
     words = shlex.split(script.partition("python -m steadyrank ")[2])
     check_options([word for word in words if word != "$resume"])
+
+
+def test_each_pod_of_a_training_is_told_which_worker_it_is():
+    """By the text that Kubernetes makes of TF_CONFIG, and names that its service gives."""
+    text = (DOCKER / "k8s" / "train.yaml").read_text(encoding="utf-8")
+    service, job = yaml.safe_load_all(text)
+    spec, name = job["spec"], job["metadata"]["name"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    settings = {each["name"]: each for each in container["env"]}
+    assert [*settings].index("INDEX") < [*settings].index("TF_CONFIG")  # else it stays
+    index = settings["INDEX"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert index == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+    assert spec["completionMode"] == "Indexed"
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert service["metadata"]["name"] == pod["subdomain"]
+    assert service["spec"]["clusterIP"] == "None"
+    (port,) = (each["port"] for each in service["spec"]["ports"])
+    for number in range(spec["parallelism"]):
+        told = settings["TF_CONFIG"]["value"].replace("$(INDEX)", str(number))
+        found = cluster({"TF_CONFIG": told})
+        assert found.index == number and len(found.addresses) == spec["completions"]
+        host = f"{name}-{number}.{pod['subdomain']}"
+        assert found.addresses[number] == f"{host}:{port}"
 
 
 def test_every_setting_of_object_storage_is_handed_on():

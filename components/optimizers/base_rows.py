@@ -206,11 +206,12 @@ class RowOptimizer(BaseOptimizer):
         return tf.minimum(0.5 * tf.maximum(self.zeta / length, self.r), self.l2)
 
     def apply_rows(self, updates):
-        """Takes a step on rows that `read` gave; for a single replica.
+        """Takes a step on rows that `read` gave.
 
         Args:
             updates: List of `(variable, held, g, counts)`: `g` `[U, D]`, the gradient of
-                each row, summed over its occurrences, and `counts` `[U]` of these.
+                each row, summed over its occurrences, and `counts` `[U]` of these. Every
+                replica is to give the same: those of the global batch.
         """
         self._compute_current_learning_rate()
         tf.__internal__.distribute.interim.maybe_merge_call(

@@ -18,6 +18,7 @@ from steadyrank.pipeline.cli import terminal
 from steadyrank.pipeline.cli.arguments import common_first, going_on
 from steadyrank.pipeline.cli.json_console import LogFormat
 from steadyrank.pipeline.cli.summary import Summary, summary
+from steadyrank.pipeline.config.cluster import require_one_machine
 from steadyrank.pipeline.files.errors import (
     DivergenceError,
     ExistsError,
@@ -30,6 +31,7 @@ from steadyrank.pipeline.files.lifeline import end_with_parent
 from steadyrank.pipeline.files.printable import printable
 
 REFUSED, BAD_INPUT, DIVERGED = 1, 2, 3
+ON_ANY_MACHINE = ("train", "check", "inspect")  # of several that TF_CONFIG names
 BROKEN, PASSING, INTERRUPTED = 70, 75, 130  # sysexits.h: internal, temporary; SIGINT
 
 
@@ -103,6 +105,8 @@ def common(
 ):
     """Raw engagement logs in; a multitask ranking model that passed its gates out."""
     summary.command, summary.notify = context.invoked_subcommand, notify
+    if context.invoked_subcommand not in ON_ANY_MACHINE:
+        require_one_machine(str(context.invoked_subcommand))
     terminal.write_as(log_format, context.invoked_subcommand)
 
 

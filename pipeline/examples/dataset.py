@@ -36,6 +36,8 @@ def training_dataset(
     shuffle_rows: int,
     skip_batches: int = 0,
     windows: Sequence[str] | None = None,
+    parts: int | None = None,
+    own: range = range(1),
 ) -> tf.data.Dataset:
     """One pass over the training split.
 
@@ -52,10 +54,15 @@ def training_dataset(
         shuffle_rows: Rows that are permuted together.
         skip_batches: Batches to pass over: where an interrupted pass goes on.
         windows: Those to read; None: all.
+        parts: Into how many the rows of each batch are cut, one for each replica of all
+            workers; None: they are not.
+        own: Which of these parts are wanted here.
 
     Returns:
         A dataset of ``(features, labels, masks, window)``; ``window`` ``[B]`` is the
-        number of each row's window, counted in ``examples.windows("train")``.
+        number of each row's window, counted in ``examples.windows("train")``.  With
+        ``parts`` of ``(a tuple of (features, labels, masks), window)``: the parts, some
+        of which a small batch leaves empty, and the windows of all the batch's rows.
     """
     schema = examples.schema
     files = _shuffled_files(examples, epoch, seed, windows)
@@ -77,10 +84,14 @@ def training_dataset(
 
     dataset = tf.data.Dataset.from_tensor_slices(files).flat_map(read_window)
     dataset = dataset.rebatch(batch_size).skip(skip_batches)
-    dataset = dataset.map(
-        lambda rows: (*_batch(rows, schema), rows["window"]),
-        tf.data.AUTOTUNE,
-    )
+
+    def form(rows):
+        if parts is None:
+            return (*_batch(rows, schema), rows["window"])
+        cut = tuple(_batch(_part(rows, parts, n), schema) for n in own)
+        return cut, rows["window"]
+
+    dataset = dataset.map(form, tf.data.AUTOTUNE)
     return _with_options(dataset.prefetch(4))
 
 
@@ -91,6 +102,7 @@ def evaluation_dataset(
     extra: bool = False,
     *,
     windows: Sequence[str] | None = None,
+    own: range | None = None,
 ) -> tf.data.Dataset:
     """One pass over a split, in the order of its files, remainder included.
 
@@ -100,6 +112,7 @@ def evaluation_dataset(
         batch_size: Rows of a batch.
         extra: Whether to give the columns that only evaluation needs, too.
         windows: Those to read; None: all.
+        own: The batches to give, by their numbers; None: all.
 
     Returns:
         A dataset of ``(features, labels, masks)``, and with ``extra`` a fourth
@@ -108,11 +121,16 @@ def evaluation_dataset(
     found = examples.windows(split)
     wanted = found if windows is None else windows
     paths = [path for window in wanted for path in found[window]]
-    return file_dataset(examples, paths, batch_size, extra)
+    return file_dataset(examples, paths, batch_size, extra, own=own)
 
 
 def file_dataset(
-    examples: ExampleSet, paths: Sequence[Path], batch_size: int, extra: bool = False
+    examples: ExampleSet,
+    paths: Sequence[Path],
+    batch_size: int,
+    extra: bool = False,
+    *,
+    own: range | None = None,
 ) -> tf.data.Dataset:
     """The rows of some of the files, in their order; see ``evaluation_dataset``."""
     schema = examples.schema
@@ -123,7 +141,10 @@ def file_dataset(
         batch = _batch(matrices, schema)
         return (*batch, _extra(matrices, schema)) if extra else batch
 
-    rows = rows.rebatch(batch_size).map(form, tf.data.AUTOTUNE)
+    rows = rows.rebatch(batch_size)
+    if own is not None:
+        rows = rows.skip(own.start).take(len(own))
+    rows = rows.map(form, tf.data.AUTOTUNE)
     return _with_options(rows.prefetch(4))
 
 
@@ -263,6 +284,13 @@ def _padded(rows: list[list], filler: str | int) -> np.ndarray:
     widest = max(map(len, rows), default=0)
     padded = [row + [filler] * (widest - len(row)) for row in rows]
     return np.array(padded, object).reshape(len(rows), widest)
+
+
+def _part(block: dict, parts: int, number: int) -> dict:
+    """One of the parts of a block's rows, which differ by one row at most."""
+    size = _rows(block)
+    first, end = size * number // parts, size * (number + 1) // parts
+    return {name: values[first:end] for name, values in block.items()}
 
 
 def _permuted(block: dict, key) -> dict:

@@ -313,8 +313,11 @@ class ExampleSet:
         labels = read_json(path, "an example set", Statistics)["labels"]
         return {name: found.get("min") for name, found in labels.items()}
 
-    def rows(self, split: str) -> int:
-        return self.manifest["splits"][split]["rows"]
+    def rows(self, split: str, window: str | None = None) -> int:
+        """Of a split, or of one window of it."""
+        if window is None:
+            return self.manifest["splits"][split]["rows"]
+        return sum(self._files[path]["rows"] for path in self.windows(split)[window])
 
 
 def _check_there(path: Path) -> int:

@@ -53,9 +53,9 @@ def sweep(folder: Path, name: str) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         if not made.fullmatch(path.name):
             continue
-        if not path.is_dir() or path.is_symlink() or path.stat().st_uid != os.getuid():
-            continue
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # another sweeps, too
+            if not path.is_dir() or path.is_symlink() or path.stat().st_uid != os.getuid():
+                continue
             lock = os.open(path, os.O_RDONLY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,7 +69,10 @@ def _make(folder: Path, name: str) -> tuple[Path, int]:
     while True:
         path = folder / f"{name}{secrets.token_hex(RANDOM_BYTES)}"
         path.mkdir(parents=True)
-        lock = os.open(path, os.O_RDONLY)
+        try:
+            lock = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # swept between its making and its opening
+            continue
         with contextlib.suppress(OSError):  # no locks here: nobody sweeps, either
             fcntl.flock(lock, fcntl.LOCK_EX)
         if path.is_dir():

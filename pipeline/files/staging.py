@@ -86,8 +86,19 @@ class Staging:
         local.write_bytes(read_bytes(place))
         return local
 
-    def write(self, place: Path | Url, overwrite: bool = False) -> Path:
+    def stand_in(self, place: Path | Url) -> Path:
+        """Where to write what shall stand in a place, if it is given to ``write``, too."""
+        return self._local(place) if isinstance(place, Url) else place
+
+    def write(
+        self, place: Path | Url, overwrite: bool = False, local: Path | None = None
+    ) -> Path:
         """Where to write what shall stand in a place.
+
+        Args:
+            place: The place.
+            overwrite: Whether what is there may be replaced.
+            local: Its stand-in, if there is one already.
 
         Raises:
             InputError: Something whole is there, and it must not be replaced.
@@ -99,7 +110,7 @@ class Staging:
                 f"{place} exists already. Choose another --output, or pass --overwrite "
                 "to replace it."
             )
-        local = self._local(place)
+        local = local or self._local(place)
         self._sent.append((local, place))
         return local
 

@@ -73,6 +73,7 @@ class Setting:
         examples: What to train on.
         work: The folder to write to.
         strategy: The devices, a ``tf.distribute.Strategy``.
+        workers: The processes that train together, ``train.workers.Workers``; None: one.
     """
 
     config: Any
@@ -80,6 +81,7 @@ class Setting:
     examples: Any
     work: Path
     strategy: Any
+    workers: Any = None
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from steadyrank.pipeline.examples.records import NO_GROUP
 GROUP = "group"  # in an example set
 
 
-def predict(function: Callable, dataset: tf.data.Dataset):
+def predict(function: Callable, dataset: tf.data.Dataset, gather: Callable | None = None):
     """Predict every row of a dataset.
 
     Args:
         function: Features of a batch -> output name -> ``[B]``; compiled.
         dataset: Of ``(features, labels, masks)`` and, maybe, further columns.
+        gather: A column of this process's rows -> that of all workers' rows; None: it has
+            them all.
 
     Returns:
         Labels, masks, outputs and further columns: dictionaries by name of NumPy arrays
@@ -27,6 +29,8 @@ def predict(function: Callable, dataset: tf.data.Dataset):
         for gathered, columns in zip(parts, batch, strict=True):
             gathered.append({name: values.numpy() for name, values in columns.items()})
     stacked = tuple(_stack(gathered) for gathered in parts)
+    if gather is not None:
+        stacked = tuple({n: gather(v) for n, v in columns.items()} for columns in stacked)
     if GROUP in stacked[-1]:
         stacked[-1][GROUP] = own_groups(stacked[-1][GROUP])
     return stacked

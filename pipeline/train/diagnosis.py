@@ -15,6 +15,7 @@ import tensorflow as tf
 from steadyrank.models.trained import TrainedModel
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import read_json
+from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.protocol import Kind, Setting
 from steadyrank.pipeline.train.weights import load_best_or_latest
 
@@ -135,3 +136,27 @@ def _chosen(phases: Sequence, number: int | None):
             f"Received: {number}."
         )
     return found[0]
+
+
+def headline(record: dict) -> str:
+    """That it diverged, and where, in a sentence."""
+    loss = "not finite" if record["loss"] is None else f"{record['loss']:.4g}"
+    return (
+        f"Training diverged: at step {record['step']} the loss was {loss}, after a median "
+        f"of {record['median'] or float('nan'):.4g}, and did not come back."
+    )
+
+
+def explain(record: dict, folder: Path, number: int) -> str:
+    """Why it diverged, what to change, and where the diagnosis is: the ``number``-th."""
+    worst = max(record["tasks"], key=lambda task: record["tasks"][task]["gradient_norm"])
+    layer = record["first_clipped"]
+    phase = f"phase {record['phase']}, " if "phase" in record else ""
+    fell = f" The clipping factor of {layer} fell first." if layer else ""
+    return (
+        f"{headline(record)} It began in {phase}epoch {record['epoch']}, batch "
+        f"{record['batch']}, window {record['window']}; task {worst} pulled hardest."
+        f"{fell} Lower "
+        "train.dense.learning_rate, or clip (train.dense.clip: clippy). "
+        f"{original(folder)}: divergence-{number}.json has the diagnosis."
+    )

@@ -35,21 +35,28 @@ class LoggedStep:
 
         Args:
             batch: What ``train_step`` takes, one value or several, and the number of each
-                row's window, ``[B]``.
+                row's window, ``[B]``; with several workers that of the rows of all.
         """
         return self._function(*batch)
 
     def _run(self, *batch):
         *data, window = batch
         data = data[0] if len(data) == 1 else tuple(data)
-        logs = self.strategy.run(self.model.train_step, (data,))
+        names = list(self.model.task_weights)
+
+        def step(data):
+            logs = self.model.train_step(data)
+            return {**logs, "losses": tf.stack([logs["losses"][name] for name in names])}
+
+        logs = self.strategy.run(step, (data,))
         windows = self.strategy.experimental_local_results(window)
 
         def first(value):
             return self.strategy.experimental_local_results(value)[0]
 
         weights = self.model.task_weights
-        losses = {task: self._total(logs["losses"][task]) for task in weights}
+        total = self._total(logs["losses"])
+        losses = dict(zip(names, tf.unstack(total, len(names)), strict=True))
         report = {
             # what is watched for divergence: weights that move with the losses would
             # hide it

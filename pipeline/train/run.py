@@ -17,10 +17,11 @@ from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
 from steadyrank.pipeline.train import log as train_log
 from steadyrank.pipeline.train.checkpoints import found_in, restore_newest
-from steadyrank.pipeline.train.diagnosis import first_clipped
+from steadyrank.pipeline.train.diagnosis import explain, first_clipped, headline
 from steadyrank.pipeline.train.eviction import watching
 from steadyrank.pipeline.train.logged_step import LoggedStep
-from steadyrank.pipeline.train.weights import parameter_counts, save_weights
+from steadyrank.pipeline.train.weights import load_weights, parameter_counts, save_weights
+from steadyrank.pipeline.train.workers import ALONE, variables_of
 
 SHOWN = {
     "auc",
@@ -32,6 +33,7 @@ SHOWN = {
     "hr@10",
 }  # on the board
 FLUSH_STEPS = 50  # steps between looks at their losses: a look waits for the device
+AGREE_SECONDS = 5  # between looks of several workers, which then hear of a SIGTERM
 ROLLBACKS = "rollbacks.json"
 CHECKPOINTS = 2  # that are kept, and a third while it is written
 # float32: weights and up to two slots in each checkpoint, and the best weights, twice
@@ -54,6 +56,9 @@ class TrainingRun:
     A checkpoint is only taken while the loss is healthy.  Where it diverges, ``rollback``
     goes back to the last one, leaves out the batches around the jump, and lowers the
     rates; ``stop`` and too many rollbacks raise; ``continue`` leaves it to the gate.
+
+    Of several workers all take every step and measurement together.  The chief alone
+    reads and writes files, and judges; what it found is what all of them do.
 
     Args:
         kind: The model's.
@@ -78,6 +83,7 @@ class TrainingRun:
         self.settings, self.phase, self.offset = setting.config.train, phase, offset
         self.kind, self.monitor = kind, kind.monitor(setting.config)
         self.work, self.strategy = setting.work, setting.strategy
+        self.workers = setting.workers or ALONE
         self.log = setting.work / train_log.LOG_FILE
         self.progress = progress or (lambda *_: None)
         self.saved = saved or (lambda _: None)
@@ -98,20 +104,28 @@ class TrainingRun:
             self.checkpoint, phase.folder / "checkpoints", max_to_keep=CHECKPOINTS
         )
         size = BYTES_A_PARAMETER * sum(parameter_counts(self.model).values())
-        require_room(self.work, size, "checkpoints and weights")
+        self.workers.of_chief(
+            lambda: require_room(self.work, size, "checkpoints and weights")
+        )
         self.step = LoggedStep(self.model, self.strategy)
         self.started = self.looked = time.monotonic()
-        self.rollbacks: list[dict] = []
-        if (phase.folder / ROLLBACKS).exists():
-            found = read_json(phase.folder / ROLLBACKS, "an interrupted run", Rollbacks)
-            self.rollbacks = found["rollbacks"]
-        self.board = tf.summary.create_file_writer(str(self.work / "tensorboard"))
-        if (setting.work / "config.yaml").exists():
-            text = (setting.work / "config.yaml").read_text(encoding="utf-8")
-            with self.board.as_default(0):
-                tf.summary.text("settings", f"```\n{text}\n```")
+        self.stride, self.is_leaving = FLUSH_STEPS, False
+        self.rollbacks: list[dict] = self.workers.of_chief(self._read_rollbacks)
+        self.board = tf.summary.create_noop_writer()
+        if self.workers.is_chief:
+            self.board = tf.summary.create_file_writer(str(self.work / "tensorboard"))
+            if (setting.work / "config.yaml").exists():
+                text = (setting.work / "config.yaml").read_text(encoding="utf-8")
+                with self.board.as_default(0):
+                    tf.summary.text("settings", f"```\n{text}\n```")
         self._restore()
         self.first_step = int(self.place["step"])
+
+    def _read_rollbacks(self) -> list[dict]:
+        place = self.phase.folder / ROLLBACKS
+        if not place.exists():
+            return []
+        return read_json(place, "an interrupted run", Rollbacks)["rollbacks"]
 
     def _limit(self) -> int:
         """The most steps that the phase can take; 0: it ends when it has converged."""
@@ -142,6 +156,19 @@ class TrainingRun:
                     self._evaluate(epoch)
                     if not self._goes_on() and (why := self._why_ended()):
                         self._say(f"ended{why}")
+        return self.workers.of_chief(self._summary)
+
+    def take_best(self) -> None:
+        """Load the best weights."""
+
+        def load():
+            with self.strategy.scope():
+                load_weights(self.model, self.phase.folder / "best")
+
+        self.workers.of_chief(load)
+        self.workers.share(self.model.saved_weights().values())
+
+    def _summary(self) -> dict:
         own = (line for line in train_log.read_lines(self.log) if self._is_mine(line))
         train_log.require_finite_steps(own, original(self.log))
         return {
@@ -199,19 +226,21 @@ class TrainingRun:
             pending.append((step, epoch, number, self.step(batch)))
             if due := self._evaluates_at(step):
                 break
-            if len(pending) == FLUSH_STEPS:
+            saves = step % self.settings.checkpoint_every == 0
+            told = self.workers.count == 1 and self.is_told_to_end()
+            if saves or told or self.is_leaving or len(pending) >= self.stride:
                 pending = self._flush(pending)
-            if self.is_told_to_end():
-                self._leave(pending)
-            if step % self.settings.checkpoint_every == 0:
-                pending = self._flush(pending)
+            if self.is_leaving:
+                self._leave()
+            if saves:
                 self._save()
         self._flush(pending)
+        if self.is_leaving and not due:
+            self._leave()
         return due
 
-    def _leave(self, pending: list) -> None:
+    def _leave(self) -> None:
         """Save where the run is, and end: what comes next may be another machine."""
-        self._flush(pending)
         self._save()
         raise PassingError(
             f"told to end (SIGTERM) after step {self.offset + int(self.place['step'])}, "
@@ -259,16 +288,31 @@ class TrainingRun:
         ]
         if self.learner.batches_in_epoch == 1:  # which is whole, however small
             lines = [{**line, "batch_size": line["examples"]} for line in lines]
+        own = {"told": self.is_told_to_end(), "steps": self._steps_in(AGREE_SECONDS, lines)}
+        event, said = self.workers.decide(lambda: self._judge(lines), own)
+        self._report(lines)
+        self.is_leaving = any(each["told"] for each in said)
+        if self.workers.count > 1:
+            self.stride = min(max(said[0]["steps"], 1), FLUSH_STEPS)
+        if event:
+            raise _Diverged(event)
+        return []
+
+    def _steps_in(self, seconds: float, lines: list[dict]) -> int:
+        """How many steps are taken in so long, at the rate of the last."""
+        return int(seconds * len(lines) / max(time.monotonic() - self.looked, 1e-3))
+
+    def _judge(self, lines: list[dict]) -> dict | None:
+        """Write steps down; the first of them at which the loss is lost for good."""
         lines[-1] |= self.step.norms()
         train_log.append_lines(self.log, lines)
         self._summarise(lines)
-        self._report(lines)
         stays = self.settings.on_divergence == "continue"
         for line in lines:
             event = train_log.watch(self.detector, line)
             if event and event["kind"] == "full" and not stays:
-                raise _Diverged(event)
-        return []
+                return event
+        return None
 
     def _at(self, step: int, epoch: int) -> dict:
         """Where a line of the log belongs."""
@@ -317,7 +361,10 @@ class TrainingRun:
         """Measure on a training window before the first step on it."""
         window = self.learner.windows[int(self.place["window"])]
         line = self._at(int(self.place["step"]), epoch)
-        self._log({**line, "window": window, "progressive": self._measure("train", window)})
+        found = self._measure("train", window)
+        self.workers.of_chief(
+            lambda: self._log({**line, "window": window, "progressive": found})
+        )
 
     def _log(self, line: dict) -> None:
         """Log a measurement, and show it to the detector."""
@@ -334,8 +381,18 @@ class TrainingRun:
 
         Not while the loss is high: a rollback may drop what was measured then.
         """
-        step, results = int(self.place["step"]), self._measure("validation")
-        value = self.kind.monitored(results, self.monitor)
+        results = self._measure("validation")
+        best = self.workers.of_chief(lambda: self._weigh(epoch, results))
+        if best is not None:
+            self.best.assign(best)
+            self.place["stale"].assign(0)
+        else:
+            self.place["stale"].assign_add(1)
+        self._save()
+
+    def _weigh(self, epoch: int, results: dict) -> float | None:
+        """Write a measurement down; its value, if the weights are the best so far."""
+        step, value = int(self.place["step"]), self.kind.monitored(results, self.monitor)
         more, warnings = self.learner.look()
         for sentence in warnings:
             self._say(f"warning: {sentence}")
@@ -350,16 +407,16 @@ class TrainingRun:
         how = f"epoch {epoch + 1}:" if step else "starts at"
         self._say(f"{how} validation {self.monitor} {value:.4f}")
         better = not self.detector.in_episode and value > float(self.best)
-        if better or not (self.phase.folder / "best").exists():
-            self.best.assign(value if np.isfinite(value) else -np.inf)
-            self.place["stale"].assign(0)
-            save_weights(self.model, self.phase.folder / "best")
-        else:
-            self.place["stale"].assign_add(1)
-        self._save()
+        if not better and (self.phase.folder / "best").exists():
+            return None
+        save_weights(self.model, self.phase.folder / "best")
+        return float(value) if np.isfinite(value) else -np.inf
 
     def _save(self) -> None:
         """Take a checkpoint, unless the loss is high: only healthy ones are worth it."""
+        self.workers.of_chief(self._save_healthy)
+
+    def _save_healthy(self) -> None:
         if not self.detector.in_episode:
             sync(self.log)  # never behind a checkpoint, whatever the power does
             self.manager.save()
@@ -375,17 +432,32 @@ class TrainingRun:
 
     def _restore(self) -> list[dict]:
         """Go to the last checkpoint, or start one; returns what the log held beyond it."""
-        begins = not found_in(self.phase.folder / "checkpoints")
+        folder = self.phase.folder / "checkpoints"
+        begins = self.workers.of_chief(lambda: not found_in(folder))
         if begins:
             with self.strategy.scope():
                 self.learner.begin()
         else:
-            for damaged in restore_newest(
-                self.checkpoint, self.phase.folder / "checkpoints"
-            ):
-                self._say(f"warning: {damaged} is damaged; the one before it is taken")
+            self.workers.of_chief(self._read_newest)
+        self.workers.share(variables_of(self.model))
+        self.workers.share([self.best, *self.place.values()])
         self.backoff.assign(self.settings.rollback_factor ** len(self.rollbacks))
         self.step.reset()
+        dropped: list[dict] = []
+        self.workers.of_chief(lambda: dropped.extend(self._cut_log(begins)))
+        if begins and self.phase.judges_start:
+            self._evaluate(0)
+        elif begins:
+            self.workers.of_chief(lambda: self.manager.save() and None)
+        return dropped
+
+    def _read_newest(self) -> None:
+        folder = self.phase.folder / "checkpoints"
+        for damaged in restore_newest(self.checkpoint, folder):
+            self._say(f"warning: {damaged} is damaged; the one before it is taken")
+
+    def _cut_log(self, begins: bool) -> list[dict]:
+        """Cut the log at the place; show what it holds to a fresh detector."""
         self.detector = DivergenceDetector()
         is_beyond = self._is_mine if begins else self._is_beyond
         dropped = train_log.cut_from(self.log, is_beyond)
@@ -394,10 +466,6 @@ class TrainingRun:
         for line in kept:
             if self._is_mine(line):
                 train_log.watch(self.detector, line)
-        if begins and self.phase.judges_start:
-            self._evaluate(0)
-        elif begins:
-            self.manager.save()
         return dropped
 
     def _is_mine(self, line: dict) -> bool:
@@ -417,40 +485,51 @@ class TrainingRun:
 
     def _roll_back(self, diverged: "_Diverged") -> None:
         """Go back to the last healthy checkpoint, and around what made the loss jump."""
-        settings, event, folder = self.settings, diverged.event, self.phase.folder
-        log = [line for line in train_log.read_lines(self.log) if self._is_mine(line)]
-        jump = next(n for n in log if n["step"] == event["step"] and "loss" in n)
+        settings, event = self.settings, diverged.event
+        log: list[dict] = []
+        self.workers.of_chief(lambda: log.extend(filter(self._is_mine, self._lines())))
+        jump = self.workers.of_chief(
+            lambda: next(n for n in log if n["step"] == event["step"] and "loss" in n)
+        )
         number = len(self.rollbacks) + 1
         last = settings.on_divergence == "stop" or number > settings.max_rollbacks
         dropped = self._restore()
-        record = self._diagnose(event, jump, log)
-        write_json(folder / f"divergence-{number}.json", record)
-        train_log.append_lines(folder / f"divergence-{number}.jsonl", dropped)
+        with self.strategy.scope():
+            self.model.catch_up()  # as for a replay of the checkpoint
+        record = self.workers.of_chief(lambda: self._diagnose(event, jump, log, dropped))
         if last:
-            self.saved(self.work)  # with the diagnosis
-            raise DivergenceError(_explain(record, folder, number))
+            self.workers.of_chief(lambda: self.saved(self.work))  # with the diagnosis
+            raise DivergenceError(explain(record, self.phase.folder, number))
         self.rollbacks.append({"epoch": jump["epoch"], "batch": jump["batch"]})
-        write_json(folder / ROLLBACKS, {"rollbacks": self.rollbacks})
         self.backoff.assign(settings.rollback_factor ** len(self.rollbacks))
+        self.workers.of_chief(lambda: self._keep_rollback(record))
+
+    def _keep_rollback(self, record: dict) -> None:
+        write_json(self.phase.folder / ROLLBACKS, {"rollbacks": self.rollbacks})
         step = int(self.place["step"])
         line = {**self._at(step, int(self.place["epoch"])), "rollback": record}
         train_log.append_lines(self.log, [line])
         self.manager.save()
         rates = f"rates times {float(self.backoff.numpy()):g}"
-        self._say(f"{_headline(record)} Back at step {self.offset + step}, {rates}.")
+        self._say(f"{headline(record)} Back at step {self.offset + step}, {rates}.")
 
-    def _diagnose(self, event: dict, jump: dict, log: list[dict]) -> dict:
+    def _lines(self) -> Iterator[dict]:
+        return train_log.read_lines(self.log)
+
+    def _diagnose(self, event: dict, jump: dict, log: list[dict], dropped: list) -> dict:
         """Say why, through the healthy weights: the batch of the jump, and its layers."""
         place = {name: jump[name] for name in ("phase", "epoch", "batch") if name in jump}
-        with self.strategy.scope():
-            self.model.catch_up()  # as for a replay of the checkpoint
-        return {
+        record = {
             **event,
             **place,
             "first_clipped": first_clipped(log, event["step"]),
             "healthy_step": self.offset + int(self.place["step"]),
             **self.learner.diagnose(jump["epoch"], jump["batch"]),
         }
+        folder, number = self.phase.folder, len(self.rollbacks) + 1
+        write_json(folder / f"divergence-{number}.json", record)
+        train_log.append_lines(folder / f"divergence-{number}.jsonl", dropped)
+        return record
 
     def _skipped_batches(self) -> set[tuple[int, int]]:
         """The batches around each jump: the one before it may have caused it."""
@@ -467,25 +546,3 @@ class _Diverged(Exception):
     def __init__(self, event: dict):
         super().__init__(event)
         self.event = event
-
-
-def _headline(record: dict) -> str:
-    loss = "not finite" if record["loss"] is None else f"{record['loss']:.4g}"
-    return (
-        f"Training diverged: at step {record['step']} the loss was {loss}, after a median "
-        f"of {record['median'] or float('nan'):.4g}, and did not come back."
-    )
-
-
-def _explain(record: dict, folder: Path, number: int) -> str:
-    worst = max(record["tasks"], key=lambda task: record["tasks"][task]["gradient_norm"])
-    layer = record["first_clipped"]
-    phase = f"phase {record['phase']}, " if "phase" in record else ""
-    fell = f" The clipping factor of {layer} fell first." if layer else ""
-    return (
-        f"{_headline(record)} It began in {phase}epoch {record['epoch']}, batch "
-        f"{record['batch']}, window {record['window']}; task {worst} pulled hardest."
-        f"{fell} Lower "
-        "train.dense.learning_rate, or clip (train.dense.clip: clippy). "
-        f"{original(folder)}: divergence-{number}.json has the diagnosis."
-    )

@@ -9,6 +9,7 @@ of that stands in ``<output>.partial``, where ``--resume`` finds it.
     steadyrank train --config C --examples DIR --output DIR [--resume]
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import yaml
 
 from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
 from steadyrank.pipeline.config import load_same_config
+from steadyrank.pipeline.config.cluster import require_one_machine
 from steadyrank.pipeline.examples.compatibility import require_made_for, require_same
 from steadyrank.pipeline.files.errors import ExistsError, InputError, unwritable
 from steadyrank.pipeline.files.lock import alone
@@ -40,7 +42,7 @@ from steadyrank.pipeline.train.warm_start import (
     WarmStart,
     require_ancestor,
 )
-from steadyrank.pipeline.train.weights import load_weights
+from steadyrank.pipeline.train.workers import ALONE, Workers
 
 DONE = "done.json"  # in the folder of a phase that has ended
 OF_THE_RUN = ("monitor", "parameters", "divergence")  # not of each phase
@@ -55,6 +57,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     strategy: tf.distribute.Strategy | None = None,
+    workers: Workers | None = None,
     progress: Progress | None = None,
     saved: Callable[[Path], None] | None = None,
 ) -> dict:
@@ -70,6 +73,9 @@ def train(
             since: on a CPU it ends with the very weights of one never interrupted.
         overwrite: Whether a trained model, or an interrupted run, may be replaced.
         strategy: The devices; None: all GPUs, or the CPU.
+        workers: The processes that train together, each of which is to call this in
+            their ``together``: the chief alone looks at the output and writes to it.
+            None: there is one.
         progress: Called with steps done, steps in all and a line about how it goes.
         saved: Called after each checkpoint with the folder that ``resume`` goes on from.
 
@@ -78,70 +84,125 @@ def train(
 
     Raises:
         InputError: The examples do not suit, or the output is there already.
-        PassingError: Another process trains to it.
+        PassingError: Another process trains to it, or one of the workers was lost.
         DivergenceError: The loss diverged, and the config's policy is to stop or was
             exhausted; ``<output>.partial`` holds the log and the diagnosis.
     """
-    examples = kind.open_examples(examples_path)
-    schema = kind.agree(config, examples.schema)
-    require_made_for(config, examples.manifest, examples.path)
-    output = Path(output)
-    with alone(output):
-        goes_on = resume and output.exists()  # with it, or with what was to replace it
-        refuse_existing(output, overwrite or goes_on)
-        if goes_on and not has_begun(output):
-            _reopen(kind, config, output)
-        work = work_folder(output, resume, overwrite)
-        if not (work / "train.json").exists():
-            write_inputs(config, schema, examples, work)
-            strategy = strategy or make_strategy()
+    if workers is None:
+        require_one_machine("this command")
+        workers = ALONE
+    with contextlib.ExitStack() as held:
+        examples = kind.open_examples(examples_path)
+        schema = kind.agree(config, examples.schema)
+        require_made_for(config, examples.manifest, examples.path)
+        output = Path(output)
+
+        def begin() -> dict:
+            held.enter_context(alone(output))
+            begun = _begin(
+                kind,
+                (config, schema, examples),
+                output,
+                resume=resume,
+                overwrite=overwrite,
+            )
+            if workers.count > 1:
+                _require_fresh(partial_of(output))
+            return begun
+
+        begun = workers.of_chief(begin)
+        if not begun["ended"]:
+            strategy = workers.strategy or strategy or make_strategy()
             if config.train.batch_size >= LARGE_BATCH:
                 keep_freed_memory()
-            setting = Setting(config, schema, examples, work, strategy)
+            work = partial_of(output)
+            setting = Setting(config, schema, examples, work, strategy, workers)
             summary = _train_phases(kind, setting, progress=progress, saved=saved)
-            write_json(work / "train.json", summary)
-        replace(work, output, overwrite or goes_on)
-    return read_json(output / "train.json", "a trained model", Trained)
+            workers.of_chief(lambda: write_json(work / "train.json", summary))
+
+        def end() -> dict:
+            replace(partial_of(output), output, overwrite or begun["goes_on"])
+            return read_json(output / "train.json", "a trained model", Trained)
+
+        return workers.of_chief(end)
+
+
+def _begin(
+    kind: Kind, inputs: tuple, output: Path, *, resume: bool, overwrite: bool
+) -> dict:
+    """Make ready the folder to work in; whether a run goes on, and whether it has ended."""
+    goes_on = resume and output.exists()  # with it, or with what was to replace it
+    refuse_existing(output, overwrite or goes_on)
+    if goes_on and not has_begun(output):
+        _reopen(kind, inputs[0], output)
+    work = work_folder(output, resume, overwrite)
+    ended = (work / "train.json").exists()
+    if not ended:
+        write_inputs(*inputs, work)
+    return {"goes_on": goes_on, "ended": ended}
+
+
+def _require_fresh(work: Path) -> None:
+    """Raise where a run starts from another's weights, which one process reads."""
+    if WarmStart.read(work):
+        raise InputError(
+            f"{work} goes on from the weights of another run (a night): such a training is "
+            "for one machine. Unset TF_CONFIG."
+        )
 
 
 def _train_phases(kind: Kind, setting: Setting, **told: Callable | None) -> dict:
     """Train phase after phase; what ``train.json`` holds."""
+    workers = setting.workers
     ended: list[dict] = []
     sampled: dict = {}
     phases = kind.phases(setting)
     for phase in phases:
         done = phase.folder / DONE
-        if not done.exists():
-            offset = sum(each["steps"] for each in ended)
-            run = TrainingRun(kind, setting, phase, offset=offset, **told)
-            ended.append({**run.train(), "monitor": run.monitor})
-            sampled = _sampled(kind, run, setting.work) if phase is phases[-1] else {}
-            if phase.number is not None:
-                write_json(done, ended[-1])
-        else:
-            ended.append(read_json(done, "an interrupted run", Trained))
+        before = workers.of_chief(lambda done=done: _ended(done))
+        if before is not None:
+            ended.append(before)
+            continue
+        offset = sum(each["steps"] for each in ended)
+        run = TrainingRun(kind, setting, phase, offset=offset, **told)
+        ended.append({**run.train(), "monitor": run.monitor})
+        sampled = _sampled(kind, run) if phase is phases[-1] else {}
+        if phase.number is not None:
+            workers.of_chief(lambda done=done: write_json(done, ended[-1]))
     if phase.number is None:
         return {**_summary(setting, ended), **sampled}
-    shutil.rmtree(setting.work / "best", ignore_errors=True)
-    shutil.copytree(phase.folder / "best", setting.work / "best")
+    workers.of_chief(lambda: _keep_best(phase.folder, setting.work))
     own = [{n: v for n, v in each.items() if n not in OF_THE_RUN} for each in ended]
     return {**_summary(setting, ended), **sampled, "phases": own}
 
 
-def _sampled(kind: Kind, run: TrainingRun, work: Path) -> dict:
+def _ended(done: Path) -> dict | None:
+    """What became of a phase; None: it has not ended."""
+    return read_json(done, "an interrupted run", Trained) if done.exists() else None
+
+
+def _keep_best(phase: Path, work: Path) -> None:
+    shutil.rmtree(work / "best", ignore_errors=True)
+    shutil.copytree(phase / "best", work / "best")
+
+
+def _sampled(kind: Kind, run: TrainingRun) -> dict:
     """How sure the metrics of the weights that were kept are, on validation.
 
     What was drawn of them stays beside the weights: a sweep compares its trials by it.
     """
-    with run.strategy.scope():
-        load_weights(run.model, run.phase.folder / "best")
+    run.take_best()
     found = run.learner.sample()
-    if found is None:
-        return {}
-    results, samples = found
-    samples.write(work)
-    interval = monitored_interval(kind, results, samples, run.monitor)
-    return {"best_interval": interval, "validation": results}
+
+    def told() -> dict:
+        if found is None:
+            return {}
+        results, samples = found
+        samples.write(run.work)
+        interval = monitored_interval(kind, results, samples, run.monitor)
+        return {"best_interval": interval, "validation": results}
+
+    return run.workers.of_chief(told)
 
 
 def _summary(setting: Setting, ended: list[dict]) -> dict:

@@ -117,6 +117,21 @@ def test_what_is_no_scratch_folder_is_not_swept(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == mine
 
 
+def test_a_folder_that_another_sweeps_as_it_is_made_is_made_again(tmp_path, monkeypatch):
+    """Of processes that start at once: each finds what the other has not locked yet."""
+    real, swept = scratch.os.open, []
+
+    def opened(path, *flags):
+        if not swept and Path(path).name.startswith("x-"):
+            swept.append(Path(path))
+            swept[0].rmdir()
+        return real(path, *flags)
+
+    monkeypatch.setattr(scratch.os, "open", opened)
+    with scratch.scratch(tmp_path, "x-") as own:
+        assert swept and own != swept[0] and own.is_dir()
+
+
 def test_scratch_of_the_dead_is_swept_and_of_the_living_is_not(tmp_path):
     command = [sys.executable, "-c", HOLDING, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -26,6 +26,7 @@ from steadyrank.pipeline.train.warm_start import (
     WarmStart,
     continue_from,
 )
+from steadyrank.pipeline.train.workers import ALONE
 
 EVALUATION_CELLS = 1 << 24  # scores in memory at once
 
@@ -47,6 +48,7 @@ class NextItemLearner(Learner):
     def __init__(self, setting: Setting, phase: Phase, backoff):
         self.config, self.schema = setting.config, setting.schema
         self.strategy, self.phase = setting.strategy, phase
+        self.workers = setting.workers or ALONE
         self.examples = setting.examples
         wanted = self.config.train.phases[phase.number]
         self.model = start(setting, phase.number)
@@ -92,6 +94,8 @@ class NextItemLearner(Learner):
     def measure(self, split: str, window: str | None = None) -> dict:
         """How the last item of each sequence ranks, as it is served."""
         ranks = self._ranked(split)[0]
+        if not self.workers.is_chief:
+            return {}
         result = {"kind": TASK, "rows": len(ranks)}
         for k in CUTOFFS:
             metrics = TopKMetrics(k)
@@ -102,14 +106,18 @@ class NextItemLearner(Learner):
     def _ranked(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Ranks of a split's last items, and their users."""
         (rows, groups), found = self.examples.read(split), [np.zeros(0, np.int32)]
+        own = self.workers.own(len(rows))
+        rows = rows[own.start : own.stop]
         size = max(1, EVALUATION_CELLS // self.schema.unknown)
         for first in range(0, len(rows), size):
             found.append(self._ranks(tf.constant(rows[first : first + size])).numpy())
-        return np.concatenate(found), groups
+        return self.workers.gather(np.concatenate(found)), groups
 
-    def sample(self) -> tuple[dict, Samples]:
+    def sample(self) -> tuple[dict, Samples] | None:
         """The same of the validation split."""
         ranked = self._ranked("validation")
+        if not self.workers.is_chief:
+            return None
         how = {"repetitions": self.config.gates.repetitions}
         return {TASK: summarise(*ranked, {}, **how)}, samples_of(*ranked, **how)
 
@@ -141,17 +149,19 @@ def batch_of(ids: np.ndarray, own: np.ndarray, unknown: int) -> tuple:
 
 
 def distributed(batch: tuple, strategy: tf.distribute.Strategy) -> tuple:
-    """A batch of NumPy arrays as tensors, for each replica its part."""
+    """A batch of NumPy arrays as tensors, for each replica its part; the windows whole."""
     count = strategy.num_replicas_in_sync
     if count == 1:
         return tf.nest.map_structure(tf.constant, batch)
-    parts = [np.array_split(values, count) for values in tf.nest.flatten(batch)]
+    *data, window = batch
+    parts = [np.array_split(values, count) for values in tf.nest.flatten(data)]
 
     def part_of(context):
         own = [tf.constant(part[context.replica_id_in_sync_group]) for part in parts]
-        return tf.nest.pack_sequence_as(batch, own)
+        return tf.nest.pack_sequence_as(data, own)
 
-    return strategy.experimental_distribute_values_from_function(part_of)
+    values = strategy.experimental_distribute_values_from_function(part_of)
+    return *values, tf.constant(window)
 
 
 def ranks_of(scores, targets, items: int):

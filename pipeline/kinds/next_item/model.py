@@ -19,6 +19,7 @@ from steadyrank.pipeline.kinds.protocol import Setting
 from steadyrank.pipeline.train.optimizers import make_optimizers
 from steadyrank.pipeline.train.warm_start import Stretch, WarmStart
 from steadyrank.pipeline.train.weights import load_weights
+from steadyrank.pipeline.train.workers import ALONE
 
 TRAINED = "a trained next-item model"
 BLOCK_SEEDS = 100_000  # apart: the seeds of a model's blocks, and those of its tables
@@ -63,15 +64,17 @@ def compile_model(model: NextItemModel, config: SequenceConfig, backoff=1.0) -> 
 def start(setting: Setting, number: int) -> NextItemModel:
     """What a phase grows from: fresh weights, another run's, or the phase before."""
     config, schema, work = setting.config, setting.schema, setting.work
-    phases = config.train.phases
+    phases, workers = config.train.phases, setting.workers or ALONE
     if WarmStart.read(work):  # from the end of another run
         return build(config, schema, phases[number].blocks)
     if number:
         model = build(config, schema, phases[number - 1].blocks)
-        load_weights(model, work / "phases" / str(number - 1) / "best")
+        if workers.is_chief:  # of whom the others get theirs
+            load_weights(model, work / "phases" / str(number - 1) / "best")
         return model
     if config.train.start_from is not None:
-        return trained_before(config, schema, work / "vocab")
+        beside = work if workers.is_chief else setting.examples.path
+        return trained_before(config, schema, beside / "vocab")
     return build(config, schema, phases[0].blocks)
 
 

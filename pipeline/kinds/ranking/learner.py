@@ -20,6 +20,7 @@ from steadyrank.pipeline.metrics.samples import Samples
 from steadyrank.pipeline.metrics.scored import Scored, compare
 from steadyrank.pipeline.metrics.tasks import measure
 from steadyrank.pipeline.train.warm_start import WARM_START_FILE, WarmStart, continue_from
+from steadyrank.pipeline.train.workers import ALONE
 
 EVALUATION_ROWS = 8192
 
@@ -38,7 +39,7 @@ class RankingLearner(Learner):
 
     def __init__(self, setting: Setting, phase: Phase, backoff):
         self.config, self.schema = setting.config, setting.schema
-        self.strategy = setting.strategy
+        self.strategy, self.workers = setting.strategy, setting.workers or ALONE
         self.start, self.examples = WarmStart.read(setting.work), setting.examples
         if self.start:
             self.examples = self.examples.only(self.start.windows)
@@ -74,11 +75,30 @@ class RankingLearner(Learner):
             seed=settings.seed,
             shuffle_rows=settings.shuffle_rows,
             skip_batches=skip,
+            **self._shared_out(),
         )
-        if self.strategy.num_replicas_in_sync > 1:
+        if self.workers.count > 1:
+            dataset = map(self._of_replicas, dataset)
+        elif self.strategy.num_replicas_in_sync > 1:
             dataset = self.strategy.experimental_distribute_dataset(dataset)
         with naming_damage(self.examples):
             yield from dataset
+
+    def _shared_out(self) -> dict:
+        """Which rows of a batch this process takes, where there are several."""
+        replicas = self.strategy.num_replicas_in_sync
+        if self.workers.count == 1:
+            return {}
+        return {"parts": replicas, "own": self.workers.own(replicas)}
+
+    def _of_replicas(self, batch: tuple) -> tuple:
+        """A batch's parts, each as the value of its replica."""
+        parts, window = batch
+        first = self.workers.own(self.strategy.num_replicas_in_sync).start
+        data = self.strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group - first]
+        )
+        return (*data, window)
 
     def measure(self, split: str, window: str | None = None) -> dict:
         """Every metric of every task."""
@@ -86,25 +106,35 @@ class RankingLearner(Learner):
         if split == "validation" and window is None:
             with self.strategy.scope():
                 outputs = self.model.smear(labels, masks, outputs)
+        if not self.workers.is_chief:
+            return {}
         return measure(self.schema.tasks, labels, masks, outputs, groups=groups)
 
     def _predictions(self, split: str, window: str | None = None) -> tuple:
         """Labels, masks, outputs and groups of a split's rows."""
         with_group = split == "validation" and self.examples.schema.group
+        rows, size = self.examples.rows(split, window), EVALUATION_ROWS
+        own, gather = None, None
+        if 1 < self.workers.count <= rows:  # each has a batch at least
+            size = min(size, rows // self.workers.count)
+            own, gather = self.workers.own(-(-rows // size)), self.workers.gather
         dataset = evaluation_dataset(
             self.examples,
             split,
-            EVALUATION_ROWS,
+            size,
             windows=window and [window],
             extra=with_group,
+            own=own,
         )
         with naming_damage(self.examples):
-            labels, masks, outputs, extra = predict(self._predict, dataset)
+            labels, masks, outputs, extra = predict(self._predict, dataset, gather)
         return labels, masks, outputs, extra.get("group")
 
-    def sample(self) -> tuple[dict, Samples]:
+    def sample(self) -> tuple[dict, Samples] | None:
         """Of every task."""
         rows = Scored(*self._predictions("validation"), {}, {})
+        if not self.workers.is_chief:
+            return None
         results, _, samples = compare(
             rows, None, self.schema.tasks, self.config.gates, curves=False
         )

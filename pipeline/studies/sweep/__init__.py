@@ -24,6 +24,7 @@ from keras_tuner.errors import FatalError
 from keras_tuner.src.distribute import oracle_client
 
 from steadyrank.pipeline.config import Config, parse_any_config, read_document
+from steadyrank.pipeline.config.cluster import require_one_machine
 from steadyrank.pipeline.examples.compatibility import require_made_for
 from steadyrank.pipeline.files.errors import (
     DivergenceError,
@@ -172,6 +173,7 @@ def sweep(
         DivergenceError: Every trial diverged.
         PassingError: A trial could not go on for now.
     """
+    require_one_machine("sweep")
     if workers < 1:
         raise InputError(f"--workers must be at least 1. Received: {workers}.")
     output, role = Path(output).absolute(), _role()
