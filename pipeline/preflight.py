@@ -1,4 +1,4 @@
-"""All that can be known before the first row is read: a run that cannot pass begins not.
+"""All that can be known before a run begins: one that cannot pass begins not.
 
 In: a config, and what the run is given.  Out: what was looked at, in sentences.
 
@@ -11,14 +11,18 @@ from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.next_item import SequenceConfig
+from steadyrank.pipeline.contract.judge import judge, reasons
+from steadyrank.pipeline.contract.rules import HOLD, REFUSE
 from steadyrank.pipeline.export.card import read_card
-from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.files.places import Place
+from steadyrank.pipeline.files.errors import InputError, NoRowsError
+from steadyrank.pipeline.files.places import Place, keep_apart
 from steadyrank.pipeline.files.room import require_room, require_writable
-from steadyrank.pipeline.files.urls import Url
+from steadyrank.pipeline.files.urls import Url, locate, within
 from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.kinds.protocol import RANKING
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
+from steadyrank.pipeline.raw_log.one_type import in_one_type
+from steadyrank.pipeline.raw_log.sample import sampled
 
 STAGED = Path(tempfile.gettempdir())  # where what goes to a URL is written first
 
@@ -107,11 +111,7 @@ def require_log(config: Config | SequenceConfig, folder: Place, output=None) -> 
     Raises:
         InputError: A file or a column is missing or does not suit, or there is no room.
     """
-    if isinstance(config, SequenceConfig):
-        from steadyrank.pipeline.kinds.next_item.plan import make_plan
-    else:
-        from steadyrank.pipeline.preprocess.plan import make_plan
-    plan = make_plan(config, folder)
+    plan = _plan_of(config, folder)
     files, rows = plan.log.files, plan.log.rows
     said = [f"log: {len(files)} files, about {rows:,} rows, {len(plan.carried)} columns"]
     said += [f"joined: {side.files[0]}" for side in getattr(plan, "sides", ())]
@@ -120,6 +120,14 @@ def require_log(config: Config | SequenceConfig, folder: Place, output=None) -> 
         local = STAGED if isinstance(output, Url) else output
         said.append(require_room(local, size_of(plan), EXAMPLES))
     return said
+
+
+def _plan_of(config: Config | SequenceConfig, folder: Place):
+    if isinstance(config, SequenceConfig):
+        from steadyrank.pipeline.kinds.next_item.plan import make_plan
+    else:
+        from steadyrank.pipeline.preprocess.plan import make_plan
+    return make_plan(config, folder)
 
 
 def require_output(output: Place) -> list[str]:
@@ -202,4 +210,75 @@ def check(
     if gates:
         yield from require_passable(config, baseline=bool(baseline), stability=False)
     yield from require_baseline_fits(config, baseline)
+    if output is not None:
+        require_apart(config, folder, output)
     yield from require_log(config, folder, output)
+    yield from look_at_rows(config, folder)
+
+
+def require_apart(config, folder: Place, output: Place) -> None:
+    """Check that a run would not write into the place of its log.
+
+    Raises:
+        InputError: It would.
+    """
+    joined = [join.input for join in getattr(config.data, "join", ())]
+    keep_apart(output, *(locate(within(folder, p)) for p in (*config.data.input, *joined)))
+
+
+def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
+    """Read a sample of the log: what would leak a label, and what breaks its contract.
+
+    Args:
+        config: The run's config.
+        folder: What the config's paths are relative to.
+
+    Returns:
+        What was looked at, and warnings.
+
+    Raises:
+        InputError: The log holds no row.
+        RefusedError: A day of it does not keep the contract of ``contract.against``.
+    """
+    plan = _plan_of(config, folder)
+    batches = list(sampled(plan.log))
+    tables = [batch.table for _, batch in batches if len(batch.table)]
+    if not tables:
+        raise NoRowsError(f"{', '.join(plan.log.files[:5])}: the log holds no rows.")
+    if isinstance(config, SequenceConfig):
+        return []
+    from steadyrank.pipeline.propose.leaks import leaks_of
+
+    rows = sum(map(len, tables))
+    said = [
+        f"warning: feature {name} alone tells {label} with an AUC of {auc:.3f}: is it "
+        "known before the engagement?"
+        for name, (label, auc) in leaks_of(config, in_one_type(tables)).items()
+    ]
+    return [f"{rows:,} rows looked at", *said, *_held_sample(config, folder, plan, batches)]
+
+
+def _held_sample(config: Config, folder, plan, batches) -> list[str]:
+    """How the days of a sample keep the contract that the config names."""
+    from steadyrank.pipeline.preprocess.held import (
+        base_of,
+        columns_of,
+        contract_of,
+        refusal,
+    )
+
+    path = base_of(config, folder, None)
+    held = path and contract_of(path)
+    if not held or any(map(plan.is_spread, range(len(plan.sides)))):
+        return []
+    from steadyrank.pipeline.preprocess.sample import days_of
+
+    of_all = dict.fromkeys(("rows", "duplicates", "late"))  # which a sample does not tell
+    contract = config.contract.model_copy(update=of_all)
+    columns = columns_of(plan.log.schema)
+    verdict = judge(days_of(plan, path, batches), held, contract, columns)
+    if verdict["verdict"] == REFUSE:
+        raise refusal(verdict, path)
+    days = ", ".join(verdict["days"]) or "no new day"
+    said = [f"{HOLD}: {why}" for why in reasons(verdict, HOLD)]
+    return [f"data contract: {verdict['verdict']}, {days}", *said]

@@ -70,7 +70,7 @@ def check(
     set: Overrides | None = None,
     progress: Progress = SILENT,
 ) -> CheckResult:
-    """Look at all that can be known before the first row: config, gates, log, room.
+    """Look at all that can be known before a run: config, gates, log, room.
 
     Args:
         config: As for ``preprocess``.

@@ -24,7 +24,7 @@ def check(
     output: place("Where the run will write.", kind=Url | None) = None,
     settings: Settings = None,
 ):
-    """Look at all that can be known before the first row: config, gates, log, room.
+    """Look at all that can be known before a run: config, gates, log, room.
 
     Example: `steadyrank check --config c.yaml --data kuairand --baseline export`
     """

@@ -1,5 +1,6 @@
 """Days of a log held to those before them: which rules they keep, and why not. Pure."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -212,27 +213,32 @@ def _of_task(
 
 def _with_swaps(results: list[dict], profile: Profile, before: list) -> list[dict]:
     """Results that say of features which one they look like now, if each the other."""
-    far = [r for r in results if r["rule"] == "distance" and r["verdict"] == REFUSE]
-    for result in far:
-        for other in far:
-            pair = result["name"], other["name"]
-            if result is not other and all(
-                _looks_like(profile["features"][a], _whole(before, b), result["limit"])
-                for a, b in (pair, pair[::-1])
-            ):
-                result["reason"] += f": they are like those of {other['name']}, swapped?"
+    found: dict[str, dict] = {}
+    for result in results:
+        name, rule = result["name"], result["rule"]
+        if result["verdict"] != PASS and name in profile["features"]:
+            found[name] = result if rule == "distance" else found.get(name, result)
+    names = list(found)
+    now = {name: profile["features"][name] for name in names}
+    then = {name: _whole(before, name) for name in names}
+    for one, other in itertools.combinations(names, 2):
+        if all(
+            _is_nearer(now[a], then[b], then[a]) for a, b in ((one, other), (other, one))
+        ):
+            for name, its in ((one, other), (other, one)):
+                found[name]["verdict"] = REFUSE
+                found[name]["reason"] += f": they are like those of {its}, swapped?"
     return results
 
 
-def _whole(before: list, name: str) -> dict:
-    found = [p["features"][name] for p in before if name in p["features"]]
-    kind = "numbers" if "numbers" in found[0] else "ids"
-    return {kind: rules.add([p[kind] for p in found])}
+def _whole(before: list, name: str) -> rules.Bins:
+    return rules.add([_bins(p["features"][name]) for p in before if name in p["features"]])
 
 
-def _looks_like(now: Mapping, other: Mapping, limit: float) -> bool:
-    if ("numbers" in now) != ("numbers" in other):
+def _is_nearer(now: Mapping, other: rules.Bins, own: rules.Bins) -> bool:
+    """Whether values are like another feature's, and less like their own before."""
+    mine = _bins(now)
+    if not (mine and other and own):
         return False
-    how = {"numbers": "numbers" in now}
-    found = rules.distance(_bins(now), [_bins(other)], limit, **how)
-    return found is not None and found.verdict != REFUSE
+    apart = rules.number_distance if "numbers" in now else rules.id_distance
+    return apart(mine, other) < apart(mine, own) / 2

@@ -30,15 +30,9 @@ class Settle(beam.DoFn):
         give_back_memory()
         numbers = range(len(self.plan.sides))
         self.sides = [
-            None if self.plan.is_spread(number) else self._read_side(number)
+            None if self.plan.is_spread(number) else read_side(self.plan, number)
             for number in numbers
         ]
-
-    def _read_side(self, number: int) -> pa.Table:
-        side = read_all(self.plan.sides[number], list(self.plan.side_columns(number)))
-        data = self.plan.config.data
-        found = Findings.of(count_spellings(side, side.column_names), data, "")
-        return as_integers(side, found.whole)
 
     def process(self, item, known: dict):
         key, parts = item
@@ -77,6 +71,13 @@ class Settle(beam.DoFn):
 
     def _create(self, path: str):
         return create_checked(f"{self.output}/{path}")
+
+
+def read_side(plan: Plan, number: int) -> pa.Table:
+    """All of a side table that its rows are joined to."""
+    side = read_all(plan.sides[number], list(plan.side_columns(number)))
+    found = Findings.of(count_spellings(side, side.column_names), plan.config.data, "")
+    return as_integers(side, found.whole)
 
 
 def file_name(key: str) -> str:

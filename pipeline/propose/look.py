@@ -1,6 +1,5 @@
 """What the columns of a log hold, from a sample of its rows."""
 
-import itertools
 import json
 import re
 from dataclasses import dataclass, field
@@ -23,9 +22,9 @@ from steadyrank.pipeline.raw_log.columns import (
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.one_type import in_one_type
 from steadyrank.pipeline.raw_log.open import Log, open_log
+from steadyrank.pipeline.raw_log.sample import sampled
 from steadyrank.pipeline.raw_log.times import to_ms
 
-SAMPLE_ROWS, PIECES, BATCHES = 200_000, 12, 64
 SEPARATORS = "|;, "
 FORMS = [{"delimiter": d} for d in (",", "\t", ";", "|", "::")]
 FORMS += [{"delimiter": d, "quote": None} for d in ("\t", "|", ",")]
@@ -84,17 +83,9 @@ def look_at(patterns: list[str]) -> Sample:
     log = open_log(patterns, Form(**form, null_values=("\\N",)), {})
     names = {name: "init" for name in log.schema.names if not name.startswith("__")}
     log = open_log(patterns, Form(**form, null_values=("\\N",)), names)
-    chosen = np.unique(np.linspace(0, len(log.pieces) - 1, PIECES).astype(int))
-    batches = (b for place in chosen.tolist() for b in log.pieces[place].batches())
-    step = max(1, round(log.rows * len(chosen) / len(log.pieces) / SAMPLE_ROWS))
-    table = in_one_type(
-        [
-            batch.table.select(list(names)).take(np.arange(0, len(batch.table), step))
-            for batch in itertools.islice(batches, BATCHES)
-        ]
-    )
+    table = in_one_type([b.table.select(list(names)) for _, b in sampled(log)])
     _require_header(log, patterns)
-    columns = {name: _column(name, in_one_piece(table[name])) for name in names}
+    columns = {name: column_of(name, in_one_piece(table[name])) for name in names}
     return Sample(log, len(table), form, columns)
 
 
@@ -129,7 +120,8 @@ def _form_of(patterns: list[str]) -> dict:
     return {} if best[0] == FORMS[0] else best[0]
 
 
-def _column(name: str, values: pa.Array) -> Column:
+def column_of(name: str, values: pa.Array) -> Column:
+    """What a column of the sample holds."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if is_bytes(values.type):

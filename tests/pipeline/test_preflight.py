@@ -14,7 +14,7 @@ from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.export.latency import require_answers
 from steadyrank.pipeline.files import room
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, RefusedError
 from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.kinds import preprocess, train
 from tests.pipeline import tiny
@@ -198,3 +198,35 @@ def test_a_full_disk_is_told_before_the_first_row_and_before_the_first_step(
     with pytest.raises(InputError, match="of checkpoints and weights will be written"):
         train(config, examples, tmp_path / "train")
     assert not (tmp_path / "examples").exists() and not (tmp_path / "train").exists()
+
+
+def test_a_log_without_rows_and_an_output_in_its_place_are_refused(tmp_path):
+    tiny.write_log(tmp_path, tiny.make_rows(60))
+    config = with_gates({})
+    with pytest.raises(InputError, match="--output would take the place of an input"):
+        list(preflight.check(config, tmp_path, output=tmp_path))
+    tiny.write_parquet([], tmp_path / "log.parquet")
+    with pytest.raises(InputError, match="log.parquet: the log holds no rows"):
+        list(preflight.check(config, tmp_path))
+
+
+def test_a_feature_that_tells_a_label_is_warned_of(tmp_path):
+    rows = [r | {"number": r["click"] * 7 + r["number"] % 7} for r in tiny.make_rows(600)]
+    tiny.write_log(tmp_path, rows)
+    document = tiny.config_document()
+    document["features"].append({"name": "told", "column": "number", "kind": "numeric"})
+    said = [*preflight.check(parse_config(document, "tiny"), tmp_path)]
+    (warned,) = [line for line in said if "warning" in line]
+    assert warned.startswith("warning: feature told alone tells click with an AUC of 1.0")
+    assert "600 rows looked at" in said
+
+
+def test_a_log_is_held_to_the_contract_that_the_config_names(log, rows, first, tmp_path):
+    config = tiny.config_on(tiny.DATES[5], contract={"against": str(first)})
+    said = [*preflight.check(config, log)]
+    assert f"data contract: PASS, {tiny.DATES[4]}, {tiny.DATES[5]}" in said
+    late = [r | {"price": (r["price"] or 1) * 1000} for r in rows[300:]]
+    tiny.write_log(tmp_path, [*rows[:300], *late])
+    with pytest.raises(RefusedError, match="feature price: numbers are") as error:
+        list(preflight.check(config, tmp_path))
+    assert error.value.days == (tiny.DATES[5],)

@@ -1,0 +1,71 @@
+"""What the days of some rows amount to, by the vocabularies of a set: without Beam."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.preprocess import known
+from steadyrank.pipeline.preprocess.encode import encode_rows, profile_rows
+from steadyrank.pipeline.preprocess.held import profiles_of
+from steadyrank.pipeline.preprocess.known import KnownWriter
+from steadyrank.pipeline.preprocess.plan import Plan
+from steadyrank.pipeline.preprocess.rows import settle_rows
+from steadyrank.pipeline.preprocess.settle import REPEATED, read_side
+from steadyrank.pipeline.preprocess.stage import key_taken
+from steadyrank.pipeline.preprocess.vocabulary import Learned, read_values
+from steadyrank.pipeline.raw_log.findings import Findings
+from steadyrank.pipeline.raw_log.formats.base import Batch
+from steadyrank.pipeline.raw_log.split import DAY
+
+
+def learned_of(examples: Path, folder: str) -> Learned:
+    """What a set's rows were encoded with.
+
+    Args:
+        examples: The set.
+        folder: For files of known values.
+    """
+    schema = ExampleSet.read_schema(examples)
+    vocabularies = {}
+    for feature in schema.features:
+        if feature.kind != "numeric":
+            with KnownWriter(folder, feature.raw) as writer:
+                writer.add(read_values(examples, feature.name, feature.raw))
+                vocabularies[feature.name] = writer.finish()
+    return Learned(schema.features, schema.tasks, vocabularies, {}, schema)
+
+
+def days_of(
+    plan: Plan, examples: Path, batches: Iterable[tuple[str, Batch]]
+) -> dict[str, dict]:
+    """Day -> what its rows amount to, encoded with the vocabularies of a set.
+
+    Args:
+        plan: Of the log; no side table is too large to be held.
+        examples: The set.
+        batches: Files, and rows of them.
+    """
+    counts: Counter = Counter()
+    keyed: dict[str, list] = {}
+    files: list[dict] = []
+    for path, batch in batches:
+        tables, _, found = key_taken(batch, path, plan)
+        counts.update(found)
+        for key, table in tables.items():
+            keyed.setdefault(key, []).append(table)
+    sides = [read_side(plan, number) for number in range(len(plan.sides))]
+    findings = Findings.of(counts, plan.config.data, plan.config.data.time, plan.spelled)
+    with tempfile.TemporaryDirectory() as folder:
+        learned = learned_of(examples, folder)
+        for key in sorted(keyed):
+            split, window, _ = key.split("/")
+            settled = settle_rows(keyed.pop(key), sides, plan, (), found=findings)
+            counts[f"{REPEATED}/{window[:DAY]}"] += settled.counts["duplicates"]
+            arrays, unknown = encode_rows(settled.typed, learned)
+            # as all of them are new to the set, whatever their split
+            amounts = profile_rows(settled.typed, arrays, unknown, learned, "test")
+            files.append({"window": window, "profile": amounts})
+        known.close()
+    return profiles_of(files, counts)
