@@ -274,6 +274,40 @@ class Config(Section):
                         + near(name, allowed)
                     )
 
+    @model_validator(mode="after")
+    def _downsampled(self):
+        asked = self.data.downsample
+        if asked is None:
+            return self
+        tasks = {task.name: task for task in self.tasks}
+        binary = [name for name, task in tasks.items() if task.kind == "binary"]
+        if asked.task not in binary:
+            raise ValueError(
+                f"data.downsample.task: {asked.task!r} is no binary task. "
+                + near(asked.task, binary)
+            )
+        if tasks[asked.task].given:
+            raise ValueError(
+                f"data.downsample.task: {asked.task} is given by "
+                f"{tasks[asked.task].given}: name a task that exists in all rows"
+            )
+        for name, task in tasks.items():
+            while task.given:
+                task = tasks[task.given]
+            if task.name != asked.task:
+                raise ValueError(
+                    f"data.downsample: leaves out negatives of {asked.task}, of which "
+                    f"{name} has labels, too: its rate would be another. Give it "
+                    f"given: {asked.task}, or keep all rows"
+                )
+        return self
+
+    def negative_rate(self, task: TaskConfig) -> float:
+        """Fraction of a task's negatives that examples hold: what the log kept, sampled."""
+        asked = self.data.downsample
+        sampled = asked is not None and asked.task == task.name
+        return task.negative_rate * (asked.keep if sampled else 1.0)
+
     @property
     def score_formula(self) -> str:
         if self.score:

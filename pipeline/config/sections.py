@@ -242,6 +242,16 @@ class Log(Section):
         return round(found.timestamp() * 1000)
 
 
+class Downsample(Section):
+    """Negatives of a task that preprocessing leaves out, drawn by a hash of the row."""
+
+    task: str
+    """A binary task that exists in all rows; all others must be given by it."""
+    keep: Annotated[float, Field(gt=0, lt=1)]
+    """Share of its negatives that stay, in every split. What is served and measured undoes
+    it, as `tasks.*.negative_rate` is undone."""
+
+
 class Data(Log):
     """Where the log is, and how it is ordered and split."""
 
@@ -256,6 +266,8 @@ class Data(Log):
     key: list[str] = []
     """Columns that a row is known by in comparisons; none: time, group and the log's own
     single ids."""
+    downsample: Downsample | None = None
+    """Negatives to leave out; null: none."""
     keep_columns: list[str] = []
     """Further columns that evaluation rows keep, for baselines that read them."""
     rows_per_shard: Annotated[int, Field(ge=1)] | None = None

@@ -183,7 +183,7 @@ def make_plan(
         sides=sides,
         carried=tuple(own),
         features=features,
-        tasks=tuple(_task(item, types) for item in config.tasks),
+        tasks=tuple(_task(item, types, config) for item in config.tasks),
         columns={i.name: column(i) for i in [*config.features, *config.tasks]},
         shards=1 + log.rows // (config.data.rows_per_shard or ROWS_PER_SHARD),
         held_out=_held_out(config, folder, log),
@@ -360,7 +360,7 @@ def _require_same_values(features: tuple[Feature, ...]) -> None:
             )
 
 
-def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
+def _task(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Task:
     keys = {"": column(item), ".truth": item.truth, ".sample_weight": item.sample_weight}
     for key, name in keys.items():
         if name:
@@ -372,6 +372,6 @@ def _task(item, types: dict[str, tuple[str, pa.DataType]]) -> Task:
         item.kind,
         item.given,
         item.transform,
-        negative_rate=item.negative_rate,
+        negative_rate=config.negative_rate(item),
         sample_weight=item.sample_weight,
     )

@@ -41,11 +41,13 @@ from steadyrank.pipeline.raw_log.split import (
     assign_split,
     assign_window,
     read_split,
+    uniform,
     window_name,
 )
 from steadyrank.pipeline.raw_log.times import to_ms
 
 NOTHING = Findings()
+DROPPED = "dropped"  # in the counts: negatives that the config leaves out
 BEYOND = "infinite"  # in the counts: numbers that are taken as missing for it
 TOO_LARGE = "infinite, or beyond float32"
 HIGH, LOW = "__fingerprint_high", "__fingerprint_low"
@@ -140,7 +142,7 @@ class Settled:
         raw: The columns that were asked for, of the same rows: tables of several types,
             and which of the rows theirs are.
         rejected: Other rows, with their reasons.
-        counts: ``duplicates`` and ``unmatched/<column>: <side table>``.
+        counts: ``duplicates``, ``dropped`` and ``unmatched/<column>: <side table>``.
     """
 
     typed: pa.Table
@@ -184,17 +186,20 @@ def settle_rows(
             counts[f"unmatched/{join.on}: {log.files[0]}"] += unmatched
         converted, reasons, about, beyond = type_rows(table, plan)
         bad = reasons != ""
+        sampled = _left_out(converted, plan) & ~bad
+        counts[DROPPED] += int(sampled.sum())
         for name, where in beyond.items():
-            counts[f"{BEYOND}/{name}"] += int((where & ~bad).sum())
+            counts[f"{BEYOND}/{name}"] += int((where & ~bad & ~sampled).sum())
         rejected += [
             with_reason(
                 table.filter(reasons == reason), reason, about[reason], plan.log.files
             )
             for reason in np.unique(reasons[bad])
         ]
-        typed.append(converted.filter(~bad))
-        raw.append(plainly_written(table.select(list(columns)).filter(~bad), plan))
-        places.append(place[~bad])
+        kept = ~(bad | sampled)
+        typed.append(converted.filter(kept))
+        raw.append(plainly_written(table.select(list(columns)).filter(kept), plan))
+        places.append(place[kept])
     order = np.argsort(np.concatenate(places))
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.arange(len(order))
@@ -205,6 +210,16 @@ def settle_rows(
         rejected,
         counts,
     )
+
+
+def _left_out(typed: pa.Table, plan: Plan) -> np.ndarray:
+    """Where ``data.downsample`` leaves a row out, by its fingerprint and nothing else."""
+    asked = plan.config.data.downsample
+    if asked is None:
+        return np.zeros(len(typed), bool)
+    label = typed[f"label/{asked.task}"].to_numpy()
+    drawn = uniform(mix(typed[LOW].to_numpy()))
+    return (label == 0) & (drawn >= asked.keep)
 
 
 def _in_time(table: pa.Table, place: np.ndarray, plan: Plan, found: Findings):

@@ -57,7 +57,7 @@ from steadyrank.pipeline.preprocess.held import (
 from steadyrank.pipeline.preprocess.memory import system_pool
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
-from steadyrank.pipeline.preprocess.rows import BEYOND, key_rows
+from steadyrank.pipeline.preprocess.rows import BEYOND, DROPPED, key_rows
 from steadyrank.pipeline.preprocess.settle import Settle
 from steadyrank.pipeline.preprocess.shards import count_windows, filed
 from steadyrank.pipeline.preprocess.side_join import carry, spreads_of
@@ -187,8 +187,10 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         plan, rejected, read, unkeyed, outside=outside, samples=summary["samples"]
     )
     require_finite(plan.config, read_json(work / "statistics.json", "an example set"))
-    if read != written + duplicates + sum(rejected.values()):
-        raise RuntimeError(f"rows were lost: {read=} {written=} {duplicates=} {rejected=}")
+    dropped = counts.get(DROPPED, 0)
+    if read != written + duplicates + dropped + sum(rejected.values()):
+        said = f"{read=} {written=} {duplicates=} {dropped=} {rejected=}"
+        raise RuntimeError(f"rows were lost: {said}")
     joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
     _check_joins(plan, unmatched, joined)
     taken = append.take_over(base, work) if base else []
@@ -204,6 +206,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
             "written": old + written,
             "duplicates": duplicates,
             "rejected": rejected,
+            **_dropped(plan, dropped),
         },
         "samples": summary["samples"],
         "spellings": spellings(counts, plan.spelled),
@@ -222,6 +225,14 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "config": read_by_preprocessing(plan.config),
         "files": sorted(_with_raw(files, summary["kept"]), key=lambda file: file["path"]),
     }
+
+
+def _dropped(plan: Plan, rows: int) -> dict[str, dict[str, int]]:
+    """What the manifest says of rows that the config leaves out."""
+    asked = plan.config.data.downsample
+    if asked is None:
+        return {}
+    return {"dropped": {f"negatives of {asked.task} (data.downsample)": rows}}
 
 
 def _identities(kept: list[dict]) -> dict[str, dict]:

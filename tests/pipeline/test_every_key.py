@@ -27,6 +27,8 @@ ELSEWHERE = {
     ("Config", "sweep"): "test_sweep",
     ("Config", "nightly"): "test_nightly",
     ("Config", "importance"): "test_importance",
+    ("Downsample", "task"): "test_downsample",
+    ("Downsample", "keep"): "test_downsample",
     ("Importance", "rows"): "test_importance",
     ("Importance", "together"): "test_importance",
     ("Keep", "nights"): "test_nightly: what is old goes after a night",
