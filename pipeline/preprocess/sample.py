@@ -65,7 +65,7 @@ def days_of(
             counts[f"{REPEATED}/{window[:DAY]}"] += settled.counts["duplicates"]
             arrays, unknown = encode_rows(settled.typed, learned)
             # as all of them are new to the set, whatever their split
-            amounts = profile_rows(settled.typed, arrays, unknown, learned, "test")
+            amounts = profile_rows(settled.typed, arrays, unknown, learned, split="test")
             files.append({"window": window, "profile": amounts})
         known.close()
     return profiles_of(files, counts)
