@@ -2,8 +2,9 @@
 
     python -m benchmarks.engines [--rows 1000000] [--engines flink,spark] [--no-kill]
 
-Each engine is started on this machine, all of it on loopback: a master and two workers,
-and a pool that starts our Python (``worker_pool``).  The demo's config takes the log of
+Each engine is started on this machine, all of it on loopback (a loopback of its own, where
+the rights for that are at hand): a master and two workers, and a pool that starts our
+Python (``worker_pool``).  The demo's config takes the log of
 ``benchmarks.scale`` on it three ways: a whole run; a small one into a bucket of a local S3
 server; and one of which a worker is killed when half of the whole run's time has passed.
 What comes out must be the bytes of the default run, or nothing, with a status that says so.
@@ -29,6 +30,7 @@ from pathlib import Path
 
 from benchmarks.engines.clusters import CLUSTERS, Cluster
 from benchmarks.engines.jars import ROOT, NotAtHand, classes_of, versions
+from benchmarks.engines.network import leave_networks
 from benchmarks.log import CONFIG
 from benchmarks.scale import contents, write_log
 
@@ -68,6 +70,8 @@ def measure(folder: Path, rows: int, names: list[str], kill: bool) -> dict:
     """See the module; its last line, but for the rows."""
     for name in names:  # first, since they may not be at hand
         classes_of(name)
+    if not leave_networks():
+        print("Beam's servers in these engines listen on every network of this machine.")
     log, small = write_log(rows, folder), folder / "small"
     small.mkdir()
     small_log = write_log(min(rows, SMALL_ROWS), small)

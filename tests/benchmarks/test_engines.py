@@ -1,6 +1,8 @@
 """Engines of this machine: what is asked of them, and what happens where they are not."""
 
+import os
 import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -109,3 +111,23 @@ def test_what_ends_before_it_is_up_is_no_cluster(tmp_path):
     process.wait()
     with pytest.raises(RuntimeError, match="ended with 1: no room for the heap"):
         until(lambda: False, process)
+
+
+ALONE = """
+import socket
+from benchmarks.engines.network import leave_networks
+if leave_networks():
+    names = [name for _, name in socket.if_nameindex()]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), 5).close()
+    print(*names)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it wants root's rights")
+def test_engines_are_on_no_network_but_their_own_loopback():
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], cwd=jars.ROOT, capture_output=True, text=True
+    )
+    assert done.stdout in ("lo\n", ""), done.stderr
+    assert done.returncode == 0, done.stderr
