@@ -9,7 +9,6 @@ from tensorflow.python.eager import context
 from steadyrank.pipeline.config.cluster import VARIABLE, Cluster
 from steadyrank.pipeline.files.errors import InputError, PassingError
 
-WAIT_SECONDS = 900  # for all workers to come: an image is pulled, a node is made
 SILENT_SECONDS = 20  # of a worker, after which it is lost
 
 
@@ -54,9 +53,8 @@ def _over_machines(cluster: Cluster) -> tf.distribute.Strategy:
     except tf.errors.OpError as error:
         first = " ".join(str(error.message).split())[:200]
         raise PassingError(
-            f"not all of the {len(cluster.addresses)} machines of {VARIABLE} came within "
-            f"{WAIT_SECONDS} s, or one ended ({first}). Start all of them; each must reach "
-            "the others' ports."
+            f"not all of the {len(cluster.addresses)} machines of {VARIABLE} came, or "
+            f"one ended ({first}). Start all of them; each must reach the others' ports."
         ) from None
 
 
@@ -68,7 +66,6 @@ def _watch_closely(cluster: Cluster) -> None:
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader=f"/job:{leader}/replica:0/task:0",
-        cluster_register_timeout_in_ms=WAIT_SECONDS * 1000,
         heartbeat_timeout_in_ms=SILENT_SECONDS * 1000,
         coordinated_jobs=[job(name=name, num_tasks=n) for name, n in jobs.items()],
     )
