@@ -93,23 +93,25 @@ def _raw(values: pa.Array, feature: Feature) -> np.ndarray:
         values = pa.nulls(len(values), pa.list_(pa.null()))
     raw = "float" if feature.kind == "numeric" else feature.raw
     if feature.width:
-        typed, bad = to_vectors(values, feature.width)
-        raw = f"list of {feature.width} floats"
-    else:
-        typed, bad = convert(values, raw, "")
+        matrix, bad = to_vectors(values, feature.width)
+        _require_read(bad, values, feature, f"list of {feature.width} floats")
+        return matrix
+    typed, bad = convert(values, raw, "")
+    _require_read(bad, values, feature, raw)
+    if feature.kind == "numeric":
+        return typed.to_numpy(zero_copy_only=False).astype(np.float32)
+    if listed:
+        return _matrix(typed, feature)
+    return typed.fill_null(MISSING[raw]).to_numpy(zero_copy_only=False)
+
+
+def _require_read(bad: np.ndarray, values: pa.Array, feature: Feature, raw: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
             f"feature {feature.name}: {bad.sum()} rows hold what is no {raw}, such as "
             f"{values[row].as_py()!r}; the model was trained on {raw}s."
         )
-    if feature.width:
-        return typed
-    if feature.kind == "numeric":
-        return typed.to_numpy(zero_copy_only=False).astype(np.float32)
-    if listed:
-        return _matrix(typed, feature)
-    return typed.fill_null(MISSING[raw]).to_numpy(zero_copy_only=False)
 
 
 def _matrix(lists: pa.Array, feature: Feature) -> np.ndarray:

@@ -344,7 +344,7 @@ def _all_known(values: pa.Array, raw: str, folder: str) -> Known:
 def _boundaries(sample: np.ndarray, buckets: int | list[float]) -> tuple[float, ...]:
     """Those that are given, or inner quantiles, as float32 and strictly increasing."""
     if isinstance(buckets, list):
-        return tuple(float(cut) for cut in np.float32(buckets))
+        return tuple(np.asarray(buckets, np.float32).tolist())
     if buckets < 2 or not len(sample):
         return ()
     cuts = np.quantile(sample, np.arange(1, buckets) / buckets, method="higher")
