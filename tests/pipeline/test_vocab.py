@@ -54,7 +54,7 @@ def plan_of(features, raws, tasks=({"name": "y"},), rows=0) -> Plan:
             )
     types = {task["name"]: ("", pa.float64()) for task in tasks}
     log = type("Log", (), {"rows": rows})()
-    made = tuple(_task(item, types) for item in config.tasks)
+    made = tuple(_task(item, types, config) for item in config.tasks)
     return Plan(config, log, (), (), tuple(learned), made, {}, 1)
 
 

@@ -19,7 +19,7 @@ from steadyrank.pipeline.metrics.uncertainty import (
 
 CUTOFFS = (5, 10, 20)
 BOOTSTRAP_SEED = 1
-SURE = 0.999  # of having learned: an idle model is judged every night
+SURE = 0.99  # of having learned: an idle model is judged every night
 
 
 def row_metrics(ranks: np.ndarray) -> dict[str, np.ndarray]:
@@ -143,7 +143,7 @@ def learned(
         As ``pipeline.metrics.soundness.measure_learned``; ``loss`` and ``constant_loss``
         are the two MRR@20, of which more is better; ``constant`` is the order's name,
         ``worse`` whether the model is told to be below even a random one, and ``surely``
-        whether it is told to be above by more than one idle model in a thousand is.
+        whether it is told to be above by more than one idle model in a hundred is.
     """
     name = f"mrr@{CUTOFFS[-1]}"
     ours, chance = row_metrics(ranks)[name], chance_of(visible)
