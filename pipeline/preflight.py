@@ -255,7 +255,7 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
         "known before the engagement?"
         for name, (label, auc) in leaks_of(config, in_one_type(tables)).items()
     ]
-    return [f"{rows:,} rows looked at", *said, *_held_sample(config, folder, plan, batches)]
+    return [f"rows: {rows:,} looked at", *said, *_held_sample(config, folder, plan, batches)]
 
 
 def _held_sample(config: Config, folder, plan, batches) -> list[str]:

@@ -407,6 +407,7 @@ def test_what_can_be_known_before_a_run(log_folder, tmp_path):
         "joined:",
         "output:",
         "room:",
+        "rows:",
     ]
     assert found[0] == "config: as given" and "about 600 rows" in found[2]
     needing = tiny.config_document(gates={"auc": {"click": {"min_gain": 0.0}}})

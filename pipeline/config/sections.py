@@ -2,11 +2,13 @@
 
 import codecs
 import datetime
+import itertools
+import math
 import re
+import struct
 import zoneinfo
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from steadyrank.pipeline.config.section import Positive, Section
@@ -432,9 +434,12 @@ def is_embedded(feature: FeatureConfig) -> bool:
 
 def _increase(numbers: list[float]) -> bool:
     """Whether each is a number above the one before it, in the units of examples."""
-    with np.errstate(over="ignore"):
-        known = np.float32(numbers)
-    return bool(np.isfinite(known).all() and (np.diff(known) > 0).all())
+    try:
+        known = [struct.unpack("f", struct.pack("f", number))[0] for number in numbers]
+    except OverflowError:
+        return False
+    pairs = itertools.pairwise(known)
+    return all(map(math.isfinite, known)) and all(low < high for low, high in pairs)
 
 
 class TaskConfig(Section):

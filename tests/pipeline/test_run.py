@@ -258,6 +258,7 @@ def test_each_stage_reads_what_the_one_before_wrote(calls, tmp_path, monkeypatch
         "stability": None,
         "split": "test",
         "force": None,
+        "predictions": False,
         "overwrite": False,
     }
 
@@ -295,7 +296,12 @@ ASKED = {
     "preprocess": {"beam_flags": ("--x",), "overwrite": True},
     "train": {"resume": True, "overwrite": True},
     "export": {},
-    "evaluate": {"split": "validation", "force": "so", "overwrite": True},
+    "evaluate": {
+        "split": "validation",
+        "force": "so",
+        "overwrite": True,
+        "predictions": True,
+    },
 }
 ANSWERS = {
     "preprocess": {"rows": {"read": 1, "written": 1, "duplicates": 0, "rejected": {}},

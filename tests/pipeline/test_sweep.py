@@ -123,7 +123,7 @@ def written(tmp_path):
         ({"key": "train.epochs", "low": 1.5, "high": 2.0}, "train.epochs = 1.5"),
         ({"key": "train.epochs", "low": 3, "high": 3}, "the range is empty"),
         ({"key": "train.epochs", "low": 3}, "give values, or low and high"),
-        ({"key": "train.epochs", "values": []}, "at least 1 item"),
+        ({"key": "train.epochs", "values": []}, "must have 1 or more entries"),
         ({"key": "train.epochs", "values": [1, 1]}, "values must differ"),
         ({"key": "train.epochs", "values": [1], "low": 1}, "give values, or"),
         ({**RATE, "low": 0.0}, "low above 0"),
