@@ -11,8 +11,6 @@ from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.next_item import SequenceConfig
-from steadyrank.pipeline.contract.judge import judge, reasons
-from steadyrank.pipeline.contract.rules import HOLD, REFUSE
 from steadyrank.pipeline.export.card import read_card
 from steadyrank.pipeline.files.errors import InputError, NoRowsError
 from steadyrank.pipeline.files.places import Place, keep_apart
@@ -21,8 +19,6 @@ from steadyrank.pipeline.files.urls import Url, locate, within
 from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.kinds.protocol import RANKING
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
-from steadyrank.pipeline.raw_log.one_type import in_one_type
-from steadyrank.pipeline.raw_log.sample import sampled
 
 STAGED = Path(tempfile.gettempdir())  # where what goes to a URL is written first
 
@@ -240,6 +236,9 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
         InputError: The log holds no row.
         RefusedError: A day of it does not keep the contract of ``contract.against``.
     """
+    from steadyrank.pipeline.raw_log.one_type import in_one_type
+    from steadyrank.pipeline.raw_log.sample import sampled
+
     plan = _plan_of(config, folder)
     batches = list(sampled(plan.log))
     tables = [batch.table for _, batch in batches if len(batch.table)]
@@ -255,11 +254,17 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
         "known before the engagement?"
         for name, (label, auc) in leaks_of(config, in_one_type(tables)).items()
     ]
-    return [f"rows: {rows:,} looked at", *said, *_held_sample(config, folder, plan, batches)]
+    return [
+        f"rows: {rows:,} looked at",
+        *said,
+        *_held_sample(config, folder, plan, batches),
+    ]
 
 
 def _held_sample(config: Config, folder, plan, batches) -> list[str]:
     """How the days of a sample keep the contract that the config names."""
+    from steadyrank.pipeline.contract.judge import judge, reasons
+    from steadyrank.pipeline.contract.rules import HOLD, REFUSE
     from steadyrank.pipeline.preprocess.held import (
         base_of,
         columns_of,

@@ -43,9 +43,12 @@ def clear(store: Path, but: Path | None = None) -> None:
 
 
 def settings_of(config: AnyConfig) -> dict:
-    """What a night is judged with: a config, but for what a store keeps of it."""
+    """What a night is judged with: a config, but for what a store keeps of it, and the
+    moment from which it tests, which is the day's."""
     found = config.model_dump(mode="json")
     found["nightly"].pop("keep")
+    if isinstance(found["data"]["split"], dict):
+        found["data"]["split"].pop("test", None)
     return found
 
 

@@ -218,7 +218,7 @@ def test_a_feature_that_tells_a_label_is_warned_of(tmp_path):
     said = [*preflight.check(parse_config(document, "tiny"), tmp_path)]
     (warned,) = [line for line in said if "warning" in line]
     assert warned.startswith("warning: feature told alone tells click with an AUC of 1.0")
-    assert "600 rows looked at" in said
+    assert "rows: 600 looked at" in said
 
 
 def test_a_log_is_held_to_the_contract_that_the_config_names(log, rows, first, tmp_path):
