@@ -1,5 +1,6 @@
 """What commands show as tables."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from rich import box
@@ -121,6 +122,9 @@ def night_table(night: Mapping) -> Table:
     return table
 
 
+WHY = 90  # characters of the reasons of a night
+
+
 def nights_table(rows: Sequence[Mapping]) -> Table:
     """Of a store: a night a row."""
     table = _framed(f"{len(rows)} nights")
@@ -137,6 +141,7 @@ def nights_table(rows: Sequence[Mapping]) -> Table:
         version = "" if row["version"] is None else f"{row['version']}\n{row['state']}"
         mark = f"[{COLOURS[row['verdict']]}]{row['verdict']}[/]"
         why = "; ".join(row["why"]) or f"from {row['base'] or 'fresh weights'}"
+        why = textwrap.shorten(why, WHY, placeholder=" …")  # night.json has all of it
         count = "" if row["rows"] is None else f"{row['rows']:,}"
         size = f"{row['bytes'] / 1e6:,.1f} MB"
         if row["pruned"]:

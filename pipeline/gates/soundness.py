@@ -10,6 +10,7 @@ from steadyrank.pipeline.gates.result import is_number, missing, result, simple
 from steadyrank.pipeline.gates.rules import HOLD, PASS, REFUSE, Ruling
 
 CHANCE = 0.5  # of a GAUC
+ORDERS = 0.6  # an AUC on validation that is no accident of so few rows
 FEW_STEPS = 300  # of training, in which hardly any model learns much
 FEWEST_ROWS = 30  # of the scarcer class, below which a task is told of, not judged
 FINITE, LEARNED, ROWS, SERVED = "finite", "learned", "rows", "served"
@@ -222,12 +223,30 @@ def _learned(metrics: Mapping) -> list[dict]:
         if said[task]["verdict"] == REFUSE:
             results.append(said[task])
     results.append(_whole(said, where))
-    advice = _advice((metrics.get("divergence") or {}).get("steps"))
+    advice = _advice((metrics.get("divergence") or {}).get("steps"), _by_heart(found, said))
     return [r if r["passed"] else {**r, "reason": r["reason"] + advice} for r in results]
 
 
-def _advice(steps: int | None) -> str:
+def _by_heart(found: Mapping, said: Mapping[str, dict]) -> list[str]:
+    """Tasks that order rows, though their probabilities are no better than the mean."""
+    return [
+        f"{task} (AUC {each['auc']:.3f})"
+        for task, each in found["tasks"].items()
+        if is_number(each.get("auc"))
+        and each["auc"] >= ORDERS
+        and said[task]["verdict"] != PASS
+        and each["scarcer"] >= FEWEST_ROWS
+    ]
+
+
+def _advice(steps: int | None, by_heart: list[str]) -> str:
     """What may make a model learn, for the end of a reason."""
+    if by_heart:
+        return (
+            f". Rows are in a good order by {by_heart[0]}, so it knows its ids by heart "
+            "and is too sure of them: train for fewer epochs (train.epochs), at lower "
+            "rates, with train.embedding.l2, or on more rows"
+        )
     if steps and steps < FEW_STEPS:
         return (
             f". Training took {steps} steps alone: raise train.epochs, or lower "

@@ -46,7 +46,7 @@ def measure_learned(
     Returns:
         Task name -> ``kind``, ``rows``, ``scarcer`` (rows of the scarcer class; of values
         all rows), ``groups`` (that hold the scarcer class), ``varies`` (whether rows are
-        told apart at all), ``loss``, ``constant_loss``,
+        told apart at all), ``auc`` (of both classes), ``loss``, ``constant_loss``,
         ``gain`` (the difference), ``error`` and ``interval`` (of 95 %; None: too few
         groups).
     """
@@ -83,6 +83,8 @@ def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dic
     sums = np.stack([*sums, np.bincount(numbers, weights, len(keys))], 1)
     ours, constant, total = sums.sum(0)
     gain = float((constant - ours) / total)
+    if binary and found["scarcer"]:
+        found["auc"] = float(grouped.auc(label, output, weights))
     found |= {"loss": float(ours / total), "constant_loss": float(constant / total)}
     return found | {
         "gain": gain,

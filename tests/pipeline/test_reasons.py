@@ -83,6 +83,7 @@ def sound():
         {"kind": "next_item", "constant": "popularity"},
         {"kind": "next_item", "constant": "popularity", "surely": False, "worse": False},
         {"varies": False},
+        {"gain": 0.0, "interval": [-0.1, 0.1], "auc": 0.7},
         {"gain": by_hand.NAN},
     ):
         told = {"click": learnt | change, "like": learnt | change}

@@ -284,6 +284,21 @@ def test_a_mean_is_measured_by_the_loss_that_it_was_trained_by(loss):
         assert found[name] == pytest.approx(float(tf.reduce_mean(by_step)), rel=1e-9)
 
 
+def test_a_model_that_orders_rows_and_is_too_sure_is_not_told_to_train_longer():
+    random = np.random.default_rng(5)
+    labels = (random.random(400) < 0.4).astype(float)
+    better = random.random(400) < 0.3 * labels
+    outputs = np.where(better, 0.999, np.where(random.random(400) < 0.5, 0.02, 0.9))
+    found = measure_learned([Task("t")], columns(labels, outputs), {"t": 0.4})["t"]
+    assert found["auc"] > 0.6 and found["gain"] < 0
+    told = judged(found | {"interval": [-0.1, 0.1]}, divergence={"steps": 36})
+    assert f"click (AUC {found['auc']:.3f})" in reasons(told)
+    assert "train for fewer epochs" in reasons(told)
+    assert "raise train.epochs" not in reasons(told)
+    low = judged(found | {"interval": [-0.1, 0.1], "auc": 0.55})
+    assert "fewer epochs" not in reasons(low)
+
+
 def test_a_constant_is_told_as_dead_and_nan_is_counted():
     labels = np.arange(100) % 2
     dead = measure_learned([Task("t")], columns(labels, np.full(100, 0.5)), {"t": 0.5})
