@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.cluster import cluster
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.export.card import read_card
 from steadyrank.pipeline.files.errors import InputError, NoRowsError
@@ -239,6 +240,7 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
     from steadyrank.pipeline.raw_log.one_type import in_one_type
     from steadyrank.pipeline.raw_log.sample import sampled
 
+    cluster()
     plan = _plan_of(config, folder)
     batches = list(sampled(plan.log))
     tables = [batch.table for _, batch in batches if len(batch.table)]
@@ -246,8 +248,12 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
         raise NoRowsError(f"{', '.join(plan.log.files[:5])}: the log holds no rows.")
     if isinstance(config, SequenceConfig):
         return []
+    from steadyrank.pipeline.preprocess.held import require_known
     from steadyrank.pipeline.propose.leaks import leaks_of
 
+    require_known(config, {c for log in (plan.log, *plan.sides) for c in log.schema.names})
+    if not plan.sides:
+        _require_readable(config, plan, tables)
     rows = sum(map(len, tables))
     said = [
         f"warning: feature {name} alone tells {label} with an AUC of {auc:.3f}: is it "
@@ -259,6 +265,29 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
         *said,
         *_held_sample(config, folder, plan, batches),
     ]
+
+
+def _require_readable(config: Config, plan, tables: list) -> None:
+    """Raise where more rows of a sample would be rejected than may be."""
+    import numpy as np
+    import pyarrow as pa
+
+    from steadyrank.pipeline.preprocess.rows import LOW, type_rows
+
+    found = [
+        type_rows(table.append_column(LOW, pa.nulls(len(table), pa.uint64())), plan)[1]
+        for table in tables
+    ]
+    reasons = np.concatenate(found).astype(str)
+    names, counts = np.unique(reasons[reasons != ""], return_counts=True)
+    if counts.sum() <= config.data.max_rejected * len(reasons):
+        return
+    more = f"; {len(names) - 1} reasons more" * (len(names) > 1)
+    raise InputError(
+        f"{counts.sum():,} of {len(reasons):,} rows that were looked at would be rejected, "
+        f"more than data.max_rejected ({config.data.max_rejected:g}) allows: "
+        f"{names[np.argmax(counts)]}{more}."
+    )
 
 
 def _held_sample(config: Config, folder, plan, batches) -> list[str]:

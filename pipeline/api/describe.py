@@ -137,7 +137,7 @@ def _examples(path: Path) -> dict[str, Rows]:
         windows = list(found["windows"])
         rows.append((split, f"{found['rows']} rows, {windows[0]} to {windows[-1]}"))
     for task, n in examples.manifest["tasks"].items():
-        text = f"{n['positives']} of {n['rows']} in its sample space"
+        text = f"{n['rows']:,} rows of its sample space, {n['positives']:,} above 0"
         if n["given_violations"]:
             text += f"; {n['given_violations']} set outside of it"
         rows.append((f"task {task}", text))

@@ -55,7 +55,7 @@ def cluster(environment: Mapping[str, str] | None = None) -> Cluster | None:
         return None
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _malformed(f"it is no JSON ({error})", text) from None
     jobs, task = _objects(content, text)
     addresses = [_address(each, text) for job in JOBS for each in jobs.get(job, [])]
@@ -106,7 +106,8 @@ def _objects(content: object, text: str) -> tuple[dict, dict]:
 
 def _address(given: object, text: str) -> str:
     host, _, port = str(given).rpartition(":")
-    if not (isinstance(given, str) and host and port.isdecimal() and int(port) < 1 << 16):
+    named = isinstance(given, str) and host and "/" not in host
+    if not (named and port.isdecimal() and 0 < int(port) < 1 << 16):
         raise _malformed(f"a machine must be host:port, and one is {given!r}", text)
     return given
 

@@ -1,5 +1,6 @@
 """What is said of a key that a config must not have, or that holds what it must not."""
 
+import re
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -29,7 +30,9 @@ def explain(error: dict, document: dict, root: type[BaseModel]) -> str:
         elif isinstance(node, dict) and part in node:
             siblings, node = part, node[part]
             path.append(str(part))
-        elif not isinstance(node, dict) or error["type"] == "missing":
+        elif error["type"] == "missing" or (
+            not isinstance(node, dict) and not _is_alternative(part)
+        ):
             path.append(str(part))
     where = ".".join(path) or "config"
     if error["type"] == "extra_forbidden":
@@ -41,6 +44,13 @@ def explain(error: dict, document: dict, root: type[BaseModel]) -> str:
     if isinstance(received, dict | list | BaseModel) or error["type"] == "missing":
         return f"{where}: {message}"
     return f"{where}: {message}. Received: {_short(repr(received))}"
+
+
+def _is_alternative(part: str | int) -> bool:
+    """Whether a part of a place is pydantic's name of one of several kinds of value."""
+    return bool(
+        re.match(r"(constrained-\w+|list\[|function-|nullable|int$|float$|str$)", str(part))
+    )
 
 
 def _short(text: str) -> str:

@@ -442,6 +442,9 @@ def _increase(numbers: list[float]) -> bool:
     return all(map(math.isfinite, known)) and all(low < high for low, high in pairs)
 
 
+TWEEDIE_POWER = 1.5
+
+
 class TaskConfig(Section):
     """One label to predict."""
 
@@ -472,7 +475,7 @@ class TaskConfig(Section):
     """Of a regression: all but squared learn the logarithm of the mean of a value that is
     never below 0 (watch time, say); tweedie of one that is often 0, gamma of one that
     never is, weighted_logistic by its odds."""
-    tweedie_power: Annotated[float, Field(gt=1, lt=2)] = 1.5
+    tweedie_power: Annotated[float, Field(gt=1, lt=2)] = TWEEDIE_POWER
     """Of tweedie: towards 1 for counts, towards 2 for amounts."""
     space: Literal["given", "all"] = "given"
     """Which rows train a task that is `given` another: those where that one is 1, or all,
@@ -486,6 +489,8 @@ class TaskConfig(Section):
             raise ValueError(
                 f"loss {self.loss} learns the logarithm itself; leave transform out"
             )
+        if self.tweedie_power != TWEEDIE_POWER and self.loss != "tweedie":
+            raise ValueError("tweedie_power is of loss: tweedie; leave it out")
         if self.space == "all" and (self.kind != "binary" or not self.given):
             raise ValueError("space: all is for binary tasks that are given another")
         return self

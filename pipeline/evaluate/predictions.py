@@ -69,6 +69,7 @@ def _beside(raw: pa.Table, scored: Scored, at: int) -> pa.Table:
         if task in scored.outputs:
             outside = ~(scored.masks[task][part] > 0)
             columns[f"label_{task}"] = pa.array(label[part], mask=outside)
-    for name, values in scored.outputs.items():
-        columns[f"predicted_{name}"] = pa.array(values[part])
+    named = [*scored.labels, *scored.outputs]  # in the config's order, the score last
+    for name in (n for n in dict.fromkeys(named) if n in scored.outputs):
+        columns[f"predicted_{name}"] = pa.array(scored.outputs[name][part])
     return pa.table(columns)

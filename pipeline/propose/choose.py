@@ -24,6 +24,7 @@ TELLS = 0.98  # AUC of a column alone, from which on it is no feature
 IMPLIES = 0.98  # share of a task's positives that have another task's
 ALL_DIFFER = 0.95  # of the rows
 DAY_MS = 86_400_000
+LISTS = ("list", "vector")
 
 
 @dataclass
@@ -134,7 +135,7 @@ def _why_none(column: Column, sample: Sample, found: Choice) -> str:
         return "is a day: those to come are not known"
     if column.kind in ("other", "moment"):
         return f"is {column.values.type}"
-    if column.missing == 1 or column.kind != "list" and column.distinct <= 1:
+    if column.missing == 1 or column.kind not in LISTS and column.distinct <= 1:
         return "has one value, or none"
     if AFTERWARDS.search(column.name):
         return "is known after the engagement alone, by its name"
@@ -165,7 +166,7 @@ def _score(column: Column, label: np.ndarray) -> np.ndarray | None:
         and column.distinct > 50
     ):
         return np.where(np.isnan(column.numbers), -1e300, column.numbers)
-    if column.kind == "list":
+    if column.kind in LISTS:
         return None
     codes = column.values.dictionary_encode(null_encoding="encode").indices.to_numpy()
     score, half = np.full(len(codes), np.nan), np.arange(len(codes)) % 2 == 0

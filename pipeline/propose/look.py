@@ -130,6 +130,11 @@ def column_of(name: str, values: pa.Array) -> Column:
     if is_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
         width = int(np.quantile(lengths, 0.95)) if len(lengths) else 0
+        there = lengths[lengths > 0]
+        if pa.types.is_floating(values.type.value_type) and len(there):
+            alike = there.min() == there.max() and 2 <= width <= 4096
+            kind = "vector" if alike else "other"
+            return Column(name, values, kind, missing / rows, 0, width=width)
         return Column(name, values, "list", missing / rows, 0, width=max(width, 1))
     if not (is_number(values.type) or is_text(values.type) or is_moment(values.type)):
         return Column(name, values, "other", missing / rows, 0)

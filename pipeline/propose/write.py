@@ -91,6 +91,8 @@ def _feature(column: Column) -> str:
         known = column.numbers[~np.isnan(column.numbers)]
         if known.min() >= 0 and known.max() > LOG_SCALED * max(np.median(known), 1):
             parts.append("transform: log1p")
+    elif column.kind == "vector":
+        parts += ["kind: vector", f"length: {column.width}"]
     else:
         parts.append("kind: categorical")
         parts += [f"separator: {json.dumps(column.separator)}"] * bool(column.separator)

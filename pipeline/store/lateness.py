@@ -66,7 +66,18 @@ def _deadline(config: AnyConfig, day: str, after: str) -> datetime.datetime:
             "--give-up-after must be a count of m, h or d, such as 6h or 2d. Received: "
             f"{after!r}."
         )
+    try:
+        return _end_of(config, day, int(after[:-1]) * UNITS_MS[after[-1]])
+    except OverflowError:
+        raise InputError(
+            f"--give-up-after {after} after the end of {day} is beyond the calendar. Give "
+            "a shorter time, such as 6h, or another --day."
+        ) from None
+
+
+def _end_of(config: AnyConfig, day: str, later_ms: int) -> datetime.datetime:
+    """So long after the end of a day."""
     zone = zoneinfo.ZoneInfo(config.data.timezone)
     start = datetime.datetime.combine(datetime.date.fromisoformat(day), datetime.time())
     end = (start + datetime.timedelta(days=1)).replace(tzinfo=zone)
-    return end + datetime.timedelta(milliseconds=int(after[:-1]) * UNITS_MS[after[-1]])
+    return end + datetime.timedelta(milliseconds=later_ms)

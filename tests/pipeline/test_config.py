@@ -282,6 +282,7 @@ def test_the_weight_of_positives_is_one_of_a_binary_task(keys, said):
         ({"clip": [1, 2], "buckets": 4}, "clip is for plain numbers"),
         ({"buckets": [1, 1.00000001]}, "differ as float32"),
         ({"buckets": [3, 2]}, "buckets: numbers must increase"),
+        ({"buckets": "x"}, "features.price.buckets: must be"),
         ({"buckets": [1, 1e300]}, "buckets: numbers must increase"),
         ({"buckets": []}, "buckets"),
         ({"clip": [1]}, "clip"),
@@ -307,6 +308,7 @@ def test_boundaries_make_a_number_one_that_is_embedded():
             "must be below 2",
         ),
         (with_task(0, space="all"), "given another"),
+        (with_task(2, tweedie_power=1.2), "tweedie_power is of loss: tweedie"),
         (with_task(2, space="all"), "binary tasks that are given another"),
         (
             with_task(1, space="all", positive_weight=2),

@@ -62,6 +62,13 @@ def test_labels_that_a_loss_does_not_take_are_refused():
         require_labels([task], {"watch": -2.0})
 
 
+def test_gamma_takes_no_zero_from_the_log_on(tmp_path):
+    rows = [row | {"watch": 0.0 if row["number"] % 3 else 1.0} for row in tiny.make_rows()]
+    tiny.write_log(tmp_path, rows)
+    with pytest.raises(InputError, match="not above 0, which loss gamma takes alone"):
+        preprocess(config("gamma"), tmp_path, tmp_path / "examples")
+
+
 def test_the_least_label_is_that_of_the_rows_that_train(examples):
     rows = [r for r in tiny.make_rows() if r["time_ms"] < 1_709_596_800_000 and r["click"]]
     least = min(r["watch"] for r in rows if r["watch"] is not None)

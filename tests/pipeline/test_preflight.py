@@ -210,6 +210,33 @@ def test_a_log_without_rows_and_an_output_in_its_place_are_refused(tmp_path):
         list(preflight.check(config, tmp_path))
 
 
+def looked(document, folder) -> list[str]:
+    return list(preflight.check(parse_config(document, "c"), folder))
+
+
+def test_rows_that_would_be_rejected_are_told_of_before_the_run(log_folder, tmp_path):
+    document = tiny.config_document(data__join=[], data__max_rejected=0.01)
+    document["features"] = [document["features"][0]]
+    watch = {"kind": "regression", "given": "click", "loss": "tweedie"}
+    document["tasks"][2] = {"name": "watch", "column": "price", **watch}
+    with pytest.raises(
+        InputError, match="below 0, which loss tweedie does not take"
+    ) as told:
+        looked(document, log_folder)
+    assert "rows that were looked at would be rejected" in str(told.value)
+    document["data"]["max_rejected"] = 1.0
+    assert looked(document, log_folder)
+
+
+def test_a_wrong_cluster_and_a_wrong_exemption_are_refused(log_folder, monkeypatch):
+    exempt = tiny.config_document(contract={"exempt": ["nope"]})
+    with pytest.raises(InputError, match="contract.exempt: 'nope' is no column"):
+        looked(exempt, log_folder)
+    monkeypatch.setenv("TF_CONFIG", "nojson")
+    with pytest.raises(InputError, match="TF_CONFIG must look like"):
+        looked(tiny.config_document(), log_folder)
+
+
 def test_a_feature_that_tells_a_label_is_warned_of(tmp_path):
     rows = [r | {"number": r["click"] * 7 + r["number"] % 7} for r in tiny.make_rows(600)]
     tiny.write_log(tmp_path, rows)

@@ -147,3 +147,25 @@ def test_the_command_writes_once_and_says_why(tmp_path):
     assert (tmp_path / "config.yaml").read_text().startswith("# Proposed by")
     with pytest.raises(InputError, match="exists already"):
         CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("lists", "kind"),
+    [
+        ([[0.5, 1.5, -2.5]], "vector"),
+        ([[0.5, 1.5], [0.5]], None),
+        ([[1, 2, 3]], "categorical"),
+    ],
+)
+def test_lists_of_reals_of_one_length_are_vectors_and_no_ids(lists, kind, tmp_path):
+    table = planted()
+    column = pa.array([lists[n % len(lists)] for n in range(len(table))])
+    table = table.append_column("embedding", column)
+    text, choice = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    found = {item.name: item for item in config.features}.get("embedding")
+    assert (found and found.kind) == kind
+    assert ("embedding" in choice.left_out) is (kind is None)
+    if kind == "vector":
+        assert found.length == 3
+        settle(config, tmp_path)

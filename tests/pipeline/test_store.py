@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 
 from steadyrank.pipeline import api, cli
 from steadyrank.pipeline.api.describe import describe
+from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.evaluate.release import BLESSED, WITHDRAWN, roll_back
 from steadyrank.pipeline.export.card import versions_of
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import write_json
+from steadyrank.pipeline.store.lateness import late
 from steadyrank.pipeline.store.page import took, write_index
 from steadyrank.pipeline.store.prometheus import exposition
 from steadyrank.pipeline.store.prune import prune
 from steadyrank.pipeline.store.records import blessed, nights_of, released, rollbacks_of
 from steadyrank.pipeline.store.table import own_bytes, rows_of
+from tests.pipeline import tiny
 from tests.pipeline.stores import random_store, record_of
 
 
@@ -267,3 +270,13 @@ def test_a_missing_folder_is_missing(tmp_path):
         describe(tmp_path / "a.json")
     with pytest.raises(InputError, match="holds nothing that a command wrote"):
         describe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("day", "after"),
+    [("2026-11-09", "99999999999d"), ("2026-11-09", "9999999d"), ("9999-12-31", "6h")],
+)
+def test_what_is_beyond_the_calendar_is_refused(day, after):
+    config = parse_config(tiny.config_document(), "c")
+    with pytest.raises(InputError, match=f"--give-up-after {after} after the end of {day}"):
+        late(config, Path(), day, after)
