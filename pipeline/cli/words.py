@@ -85,6 +85,9 @@ def _(result: api.PreprocessResult) -> None:
     _say_of_contract(result.manifest.get("contract"))
     for name in result.without_values:
         say(f"warning: feature {name} has no value in any training row")
+    for name, found in (result.manifest.get("tasks") or {}).items():
+        if not found["rows"]:
+            say(f"warning: task {name} has no label in any row of its sample space")
 
 
 @say_of.register

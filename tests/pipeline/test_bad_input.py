@@ -645,7 +645,7 @@ def test_a_side_table_that_knows_no_row_is_refused(folder):
 
 
 def test_what_joins_found_and_features_without_values_are_said(folder, capsys):
-    rows = [row | {"price": None, "tags": None} for row in ROWS]
+    rows = [row | {"price": None, "tags": None, "watch": None} for row in ROWS]
     tiny.write_parquet(rows, folder / "log.parquet")
     flags = ["--config", write_config(folder), "--output", folder / "out"]
     assert in_this_process("preprocess", *flags) == 0
@@ -653,7 +653,8 @@ def test_what_joins_found_and_features_without_values_are_said(folder, capsys):
     lonely = sum(row["user"] is None or row["user"] >= 20 for row in ROWS)
     assert f"{1 - lonely / 240:.1%} found by user: " in said
     assert "warning: feature price has no value in any training row" in said
-    assert "warning: feature tags has" in said and said.count("warning:") == 2
+    assert "warning: feature tags has" in said and said.count("warning:") == 3
+    assert "warning: task watch has no label in any row" in said
     (shown,) = describe(folder / "out").values()
     (row,) = [r for r in shown if "not found" in r[0]]
     assert row[1] == lonely
