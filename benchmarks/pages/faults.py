@@ -38,20 +38,15 @@ GROWN = {
 }
 
 
-def long_runs(of_nights: dict, of_minutes: dict) -> str:
-    """What grew after the first third, and what there was at the end."""
-    runs = {
-        f"{of_nights['result']['nights']} nights": (of_nights, "nights"),
-        f"{of_minutes['result']['minutes']:g} minutes": (of_minutes, "minutes"),
-    }
-    rows = []
-    for key, words in GROWN.items():
-        row = [words]
-        for kept, what in runs.values():
-            grown, last = (
-                kept["result"][f"{what}_{part}"][key] for part in ("growth", "last")
-            )
-            row += [f"{grown:+,.0f}", f"{last:,.0f}"]
-        rows.append(row)
-    heads = [""] + [head for run in runs for head in (f"grown in {run}", "at the end")]
-    return markdown(heads, rows)
+def nights(kept: dict) -> str:
+    """What grew over nights after the first third, and what there was at the end."""
+    found = kept["result"]
+    rows = [
+        [
+            words,
+            f"{found['nights_growth'][key]:+,.0f}",
+            f"{found['nights_last'][key]:,.0f}",
+        ]
+        for key, words in GROWN.items()
+    ]
+    return markdown([f"{found['nights']} nights", "grown", "at the end"], rows)
