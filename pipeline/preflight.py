@@ -21,6 +21,7 @@ from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.kinds.protocol import RANKING
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 
+MOSTLY = 0.5  # of a sample's rows
 STAGED = Path(tempfile.gettempdir())  # where what goes to a URL is written first
 
 
@@ -240,7 +241,7 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
     from steadyrank.pipeline.raw_log.one_type import in_one_type
     from steadyrank.pipeline.raw_log.sample import sampled
 
-    cluster()
+    cluster()  # that names no machines which training would wait for
     plan = _plan_of(config, folder)
     batches = list(sampled(plan.log))
     tables = [batch.table for _, batch in batches if len(batch.table)]
@@ -252,8 +253,7 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
     from steadyrank.pipeline.propose.leaks import leaks_of
 
     require_known(config, {c for log in (plan.log, *plan.sides) for c in log.schema.names})
-    if not plan.sides:
-        _require_readable(config, plan, tables)
+    unread = [] if plan.sides else _unreadable(config, plan, tables)
     rows = sum(map(len, tables))
     said = [
         f"warning: feature {name} alone tells {label} with an AUC of {auc:.3f}: is it "
@@ -262,13 +262,18 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
     ]
     return [
         f"rows: {rows:,} looked at",
+        *unread,
         *said,
         *_held_sample(config, folder, plan, batches),
     ]
 
 
-def _require_readable(config: Config, plan, tables: list) -> None:
-    """Raise where more rows of a sample would be rejected than may be."""
+def _unreadable(config: Config, plan, tables: list) -> list[str]:
+    """A warning where more rows of a sample would be rejected than may be.
+
+    Raises:
+        InputError: Most would be: the rest of the log cannot make up for that.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -280,14 +285,16 @@ def _require_readable(config: Config, plan, tables: list) -> None:
     ]
     reasons = np.concatenate(found).astype(str)
     names, counts = np.unique(reasons[reasons != ""], return_counts=True)
-    if counts.sum() <= config.data.max_rejected * len(reasons):
-        return
-    more = f"; {len(names) - 1} reasons more" * (len(names) > 1)
-    raise InputError(
+    share, most = counts.sum() / len(reasons), config.data.max_rejected
+    if share <= most:
+        return []
+    said = (
         f"{counts.sum():,} of {len(reasons):,} rows that were looked at would be rejected, "
-        f"more than data.max_rejected ({config.data.max_rejected:g}) allows: "
-        f"{names[np.argmax(counts)]}{more}."
+        f"and data.max_rejected is {most:g}: {names[np.argmax(counts)]}"
     )
+    if share > MOSTLY:
+        raise InputError(f"{said}.")
+    return [f"warning: {said}"]
 
 
 def _held_sample(config: Config, folder, plan, batches) -> list[str]:

@@ -198,16 +198,24 @@ def require_labels(tasks: Iterable[Task], lows: Mapping[str, float | None]) -> N
         InputError: The loss takes the logarithm of a mean, and a label is below 0, or is
             0 and the loss gamma, which knows no 0.
     """
+    if said := label_faults(tasks, lows):
+        raise InputError(" ".join(said))
+
+
+def label_faults(tasks: Iterable, lows: Mapping[str, float | None]) -> list[str]:
+    """The same in sentences, of tasks of a config or of a schema."""
+    said = []
     for task in tasks:
         low = lows.get(task.name)
         if task.loss == "squared" or low is None:
             continue
         if low < 0 or (low == 0 and task.loss == "gamma"):
             takes = "above 0; tweedie takes 0 as well" if low == 0 else "not below 0"
-            raise InputError(
+            said.append(
                 f"tasks.{task.name}.loss: {task.loss} takes values {takes}. Received: "
                 f"a label of {low:g} in training."
             )
+    return said
 
 
 def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:

@@ -6,6 +6,7 @@ import numpy as np
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.examples.compatibility import label_faults
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.columns import LARGEST
 
@@ -32,9 +33,11 @@ def overflows(config: Config, statistics: Mapping) -> tuple[str, ...]:
     numeric = ("numeric", "vector")
     plain = [f for f in config.features if f.kind in numeric and not f.buckets]
     values = [t for t in config.tasks if t.kind == "regression"]
+    lows = {n: f["min"] if f["rows"] else None for n, f in statistics["labels"].items()}
     return (
         *_overflowing("features", plain, statistics["features"]),
         *_overflowing("tasks", values, statistics["labels"]),
+        *label_faults(config.tasks, lows),
         *_outweighing(config.tasks, statistics.get("weights", {})),
     )
 

@@ -380,8 +380,6 @@ def _impossible(values: pa.Array, task, loss: str) -> tuple[np.ndarray, str]:
     taker = "log1p" if task.transform == "log1p" else f"loss {loss}"
     free = task.transform == "identity" and loss == "squared"
     lowest = -np.inf if free else 0.0
-    if loss == "gamma":
-        return numbers <= 0, f"label {task.name}: not above 0, which loss gamma takes alone"
     return numbers < lowest, f"label {task.name}: below 0, which {taker} does not take"
 
 

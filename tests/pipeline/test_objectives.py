@@ -65,8 +65,14 @@ def test_labels_that_a_loss_does_not_take_are_refused():
 def test_gamma_takes_no_zero_from_the_log_on(tmp_path):
     rows = [row | {"watch": 0.0 if row["number"] % 3 else 1.0} for row in tiny.make_rows()]
     tiny.write_log(tmp_path, rows)
-    with pytest.raises(InputError, match="not above 0, which loss gamma takes alone"):
+    with pytest.raises(InputError, match="gamma takes values above 0; tweedie takes 0"):
         preprocess(config("gamma"), tmp_path, tmp_path / "examples")
+    # what lies outside of the sample space is no label
+    rows = [row | {"watch": row["watch"] if row["click"] else 0.0} for row in rows]
+    rows = [row | {"watch": 1.0} if row["click"] else row for row in rows]
+    tiny.write_log(tmp_path, rows)
+    manifest = preprocess(config("gamma"), tmp_path, tmp_path / "examples")
+    assert manifest["rows"]["written"] == 600 and not manifest["rows"]["rejected"]
 
 
 def test_the_least_label_is_that_of_the_rows_that_train(examples):

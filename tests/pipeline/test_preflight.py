@@ -219,13 +219,14 @@ def test_rows_that_would_be_rejected_are_told_of_before_the_run(log_folder, tmp_
     document["features"] = [document["features"][0]]
     watch = {"kind": "regression", "given": "click", "loss": "tweedie"}
     document["tasks"][2] = {"name": "watch", "column": "price", **watch}
-    with pytest.raises(
-        InputError, match="below 0, which loss tweedie does not take"
-    ) as told:
-        looked(document, log_folder)
-    assert "rows that were looked at would be rejected" in str(told.value)
+    (said,) = (line for line in looked(document, log_folder) if "warning" in line)
+    assert "would be rejected, and data.max_rejected is 0.01: label watch: below 0" in said
     document["data"]["max_rejected"] = 1.0
-    assert looked(document, log_folder)
+    assert not any("warning" in line for line in looked(document, log_folder))
+    document["tasks"] = [{"name": "old", "column": "age"}]
+    document["data"]["max_rejected"] = 0.2
+    with pytest.raises(InputError, match="of 600 rows .* label old: neither 0 nor 1"):
+        looked(document, log_folder)
 
 
 def test_a_wrong_cluster_and_a_wrong_exemption_are_refused(log_folder, monkeypatch):
