@@ -83,6 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("benchmark")
     options, rest = parser.parse_known_args(arguments)
     path = options.results / f"{name_of(options.benchmark, rest)}.json"
+    if git("check-ignore", "--no-index", str(path.resolve())):
+        raise SystemExit(f"git ignores {path}: nobody else would see it. Not run.")
     write_json(path, run(options.benchmark, rest))
     print(f"kept in {path}")
 

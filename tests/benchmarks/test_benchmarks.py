@@ -71,6 +71,18 @@ def test_what_ends_without_a_result_is_not_kept(name, tmp_path, capfd):
     assert ended.value.code and not list(tmp_path.iterdir())
 
 
+def test_what_git_ignores_is_not_kept(monkeypatch):
+    """A page of it would be of a file that nobody else has."""
+    tried = []
+    monkeypatch.setattr(keep, "run", lambda *what: tried.append(what) or {})
+    monkeypatch.setattr(keep, "write_json", lambda *_: None)
+    keep.main(["long_runs", "--nights", "60"])
+    assert tried == [("long_runs", ["--nights", "60"])]
+    with pytest.raises(SystemExit, match=r"git ignores .*history_runs\.json"):
+        keep.main(["history_runs"])
+    assert len(tried) == 1
+
+
 def test_inputs(tmp_path, monkeypatch):
     """The forms that need no other program; their speed is of a few rows."""
     monkeypatch.setattr(inputs_writers, "WRITERS", {"by hand": inputs_writers.csv_by_hand})

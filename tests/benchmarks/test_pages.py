@@ -1,6 +1,7 @@
 """The README and the pages of docs/measured hold no figure that no result holds."""
 
 import json
+import subprocess
 
 import pytest
 from scipy import stats
@@ -16,6 +17,19 @@ def test_tables_are_those_of_the_results():
     texts = {page: page.read_text(encoding="utf-8") for page in pages.pages()}
     assert len(texts) > 15
     assert not [page for page, text in texts.items() if pages.filled(text) != text]
+
+
+def test_every_result_is_in_the_repository():
+    """One that git ignores is there for whoever measured it, and for nobody else."""
+    inside = ["git", "-C", str(pages.RESULTS), "ls-files"]
+    listed = subprocess.run(inside, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("This is no clone of the repository.")
+    found = {path.name for path in pages.RESULTS.glob("*.json")}
+    ignored = ["git", "-C", str(pages.RESULTS), "check-ignore", "--no-index", *found]
+    told = subprocess.run(ignored, capture_output=True, text=True).stdout.split()
+    assert not {n for n in told if not n.endswith("_runs.json")}
+    assert found - set(told) <= set(listed.stdout.split())
 
 
 def test_drawings_are_those_of_the_results():
