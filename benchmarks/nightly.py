@@ -69,6 +69,12 @@ def mean(aucs: dict) -> float:
     return float(np.mean(list(aucs.values())))
 
 
+def mean_of(night: dict) -> float:
+    """The mean AUC of a night's binary tasks."""
+    tasks = night["tasks"].items()
+    return mean({name: f["value"] for name, f in tasks if f["metric"] == "auc"})
+
+
 def simulate(folder: Path, data: Path, first: int) -> dict:
     """All nights from the first one on, and the comparison with a cold start."""
     config = load_config(ROOT / "configs" / "nightly.yaml")
@@ -77,7 +83,7 @@ def simulate(folder: Path, data: Path, first: int) -> dict:
     for day in days[first:]:
         records.append(nightly(config, folder, day, folder / "store"))
         told = {k: records[-1][k] for k in ("day", "verdict", "base", "trained_on")}
-        print(told, f"AUC {mean(records[-1]['auc']):.4f}", records[-1]["seconds"])
+        print(told, f"AUC {mean_of(records[-1]):.4f}", records[-1]["seconds"])
         for reason in records[-1]["reasons"]:
             print(reason)
     cold_auc, cold_seconds = train_afresh(config, folder, days[-1])
@@ -89,14 +95,14 @@ def simulate(folder: Path, data: Path, first: int) -> dict:
         "refused": sum(r["verdict"] != "PASS" for r in records),
         "poisoned_refused": int(by_day[POISONED]["left_out"] == POISONED),
         "trained_on_poison": sum(POISONED in r["trained_on"] for r in records),
-        "auc_first_day": mean(good[0]["auc"]),
-        "auc_last_day": mean(last["auc"]),
+        "auc_first_day": mean_of(good[0]),
+        "auc_last_day": mean_of(last),
         "cold_auc_last_day": cold_auc,
-        "warm_minus_cold_auc": mean(last["auc"]) - cold_auc,
+        "warm_minus_cold_auc": mean_of(last) - cold_auc,
         "warm_seconds": last["seconds"]["train"],
         "cold_seconds": cold_seconds,
         "warm_over_cold_time": last["seconds"]["train"] / cold_seconds,
-        "auc_by_day": {r["day"]: round(mean(r["auc"]), 4) for r in records},
+        "auc_by_day": {r["day"]: round(mean_of(r), 4) for r in records},
     }
 
 

@@ -280,7 +280,7 @@ def _train_and_judge(
         # of a model that is new itself, no day but the one that it is judged on
         **kind.blame(judged, result, night["day"], windows if warm else ()),
         "content": metrics["content"],
-        **_headline(night["metric"], metrics["tasks"], theirs),
+        "tasks": _figures(kind.main_metrics(config), metrics["tasks"], theirs or {}),
         "reasons": [gate["reason"] for gate in result["gates"] if not gate["passed"]],
         "seconds": {stage: round(n, 3) for stage, n in seconds.items()},
     }
@@ -301,7 +301,6 @@ def _night(config: AnyConfig, day: str, base: Path | None, fresh: str | None) ->
         "rows": 0,
         "trained_on": [],
         "fingerprint": None,
-        "metric": kind_of(config).headline(config),
     }
 
 
@@ -323,8 +322,7 @@ def _not_judged(night: dict, verdict: str, *reasons: str) -> dict:
         "left_out": None,
         "left_out_because": None,
         "content": None,
-        night["metric"]: {},
-        f"base_{night['metric']}": None,
+        "tasks": {},
         "reasons": list(reasons),
         "seconds": {},
     }
@@ -348,20 +346,27 @@ def _timed(seconds: dict, stage: str) -> Iterator[None]:
     seconds[stage] = time.perf_counter() - start
 
 
-def _headline(metric: str, ours: dict, theirs: dict | None) -> dict:
-    """What a night's record says of a metric, by task: values, intervals, gains."""
+def _figures(metrics: dict[str, str], ours: dict, theirs: dict) -> dict:
+    """What a night's record says of each task: its metric, of the model and of the base."""
 
-    def each(tasks: dict | None, what: str = "") -> dict:
-        found = {name: t.get(what, {}) if what else t for name, t in (tasks or {}).items()}
-        return {name: values[metric] for name, values in found.items() if metric in values}
+    def of(tasks: dict, task: str, metric: str) -> tuple:
+        found = tasks.get(task) or {}
+        return found.get(metric), (found.get("intervals") or {}).get(metric)
 
-    base = f"base_{metric}"
-    return {
-        metric: each(ours),
-        base: theirs and each(theirs),
-        "intervals": {metric: each(ours, "intervals"), base: each(theirs, "intervals")},
-        "gain": each(ours, "gain"),
-    }
+    figures = {}
+    for task, metric in metrics.items():
+        (value, interval), (base, base_interval) = (
+            of(tasks, task, metric) for tasks in (ours, theirs)
+        )
+        figures[task] = {
+            "metric": metric,
+            "value": value,
+            "interval": interval,
+            "base": base,
+            "base_interval": base_interval,
+            "gain": ((ours.get(task) or {}).get("gain") or {}).get(metric),
+        }
+    return figures
 
 
 def _release_if_due(store: Path, nights: dict[str, dict]) -> None:

@@ -7,7 +7,13 @@ from steadyrank.pipeline.export.card import versions_of
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.shapes import Night
 from steadyrank.pipeline.store.page import took
-from steadyrank.pipeline.store.records import RECORD, SERVED, rollbacks_of, served_now
+from steadyrank.pipeline.store.records import (
+    RECORD,
+    SERVED,
+    figures_of,
+    rollbacks_of,
+    served_now,
+)
 
 Rows = list[tuple[str, object]]
 
@@ -20,6 +26,11 @@ def night(path: Path) -> dict[str, Rows]:
     for name in ("judged_at", "rows", "base", "fresh", "left_out", "left_out_because"):
         if found.get(name) is not None:
             rows.append((name.replace("_", " "), found[name]))
+    for task, told in figures_of(found).items():
+        bounds = told["interval"] or []
+        said = " to ".join(f"{each:,.4g}" for each in bounds)
+        value = f"{told['value']:,.4g}" if told["value"] is not None else "not defined"
+        rows.append((f"{task}, {told['metric']}", f"{value} ({said})" if said else value))
     days = found.get("trained_on") or []
     if days:
         rows.append(("trained on", f"{len(days)} windows, {days[0]} to {days[-1]}"))

@@ -25,6 +25,7 @@ from steadyrank.pipeline.files.errors import (
     InputError,
     PassingError,
     RefusedError,
+    ToldToEndError,
     foreseen,
 )
 from steadyrank.pipeline.files.lifeline import end_with_parent
@@ -93,7 +94,8 @@ def common(
         str | None,
         typer.Option(
             metavar="CMD",
-            help="Run at the end, with a JSON object on stdin: verdict, status, reasons.",
+            help="Run at the end, with a JSON object on stdin: verdict, status, reasons. "
+            "Without a shell: of pipes or variables make a script, or sh -c '...'.",
         ),
     ] = None,
     version: Annotated[
@@ -117,6 +119,10 @@ def be_quiet() -> None:
         logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
     """What ends a container ends a command as Ctrl-C does.
@@ -125,7 +131,7 @@ def ended_by_sigterm() -> Iterator[None]:
     """
 
     def end(*_):
-        raise KeyboardInterrupt
+        raise Terminated
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -161,16 +167,18 @@ def _status_of(words: list[str]) -> int:
         return _fail(f"{error}{more}", BAD_INPUT)
     except InputError as error:
         return _fail(str(error), BAD_INPUT)
+    except ToldToEndError as error:
+        return _fail(f"{error} {_onwards(words)}", PASSING)
     except PassingError as error:
         return _fail(str(error), PASSING)
     except RefusedError as error:
         return _fail(str(error), REFUSED)
     except DivergenceError as error:
         return _fail(str(error), DIVERGED)
+    except Terminated:
+        return _fail(f"told to end (SIGTERM). {_onwards(words)}", INTERRUPTED)
     except (typer.Abort, KeyboardInterrupt):
-        again = going_on(words)
-        more = f"To go on: {again}" if again else "it left nothing behind"
-        return _fail(f"interrupted. {more}", INTERRUPTED)
+        return _fail(f"interrupted. {_onwards(words)}", INTERRUPTED)
     except Exception as error:
         if told := foreseen(error):
             passing = isinstance(told, PassingError)
@@ -180,6 +188,12 @@ def _status_of(words: list[str]) -> int:
         summary.error = f"{type(error).__name__}: {error}"
         sys.stderr.write(printable(traceback.format_exc()))
         return BROKEN  # what ends here may end well at the next try
+
+
+def _onwards(words: list[str]) -> str:
+    """What to do after a command that was ended."""
+    again = going_on(words)
+    return f"To go on: {again}" if again else "It left nothing behind."
 
 
 def _fail(message: str, status: int) -> int:

@@ -7,8 +7,10 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from steadyrank.components.metrics.bootstrap import FEWEST
 from steadyrank.pipeline.api import ImportanceResult, ServeCheckResult
-from steadyrank.pipeline.metrics.uncertainty import not_told, straddles
+from steadyrank.pipeline.metrics.uncertainty import HIGHER, LOWER, not_told, straddles
+from steadyrank.pipeline.store.records import figures_of
 
 COLOURS = {"PASS": "green", "HOLD": "yellow", "REFUSE": "red", "DIVERGED": "red"}
 
@@ -61,12 +63,21 @@ def _figures(title: str, results: Mapping, names: Mapping[str, str]) -> Table:
         table.add_row(escape(task), *row)
     intervals = any(r.get("intervals") for r in results.values())
     marked = any(not_told(r, name) for r in results.values() for name in names)
-    notes = [INTERVALS] * intervals + [CHANCE] * marked
+    alone = any(_lacks_interval(r, name) for r in results.values() for name in names)
+    notes = [INTERVALS] * intervals + [ALONE] * alone + [CHANCE] * marked
     table.caption = "; ".join(notes) or None
     return table
 
 
+def _lacks_interval(result: Mapping, name: str) -> bool:
+    """Whether a figure that has one elsewhere stands alone."""
+    drawn = name in (*HIGHER, *LOWER, "calibration")
+    found = (result.get("intervals") or {}).get(name)
+    return drawn and result.get(name) is not None and found is None
+
+
 INTERVALS = "below each figure its 95 % interval"
+ALONE = f"none where fewer than {FEWEST} users, or rows, tell"
 CHANCE = "* not told from chance"
 
 
@@ -104,22 +115,22 @@ def gates_table(gates: list[dict]) -> Table:
 
 
 def night_table(night: Mapping) -> Table:
-    """Of one night: a metric of the blessed model and of the new one, and its gain."""
-    metric = night.get("metric", "auc")
-    title = f"{metric.upper()} on {night['day']}"
-    table = _table(title, "task", "blessed", "new", "gain")
-    places = {name: night[name] or {} for name in (f"base_{metric}", metric)}
-    intervals, gains = night.get("intervals") or {}, night.get("gain") or {}
-    for task in night[metric]:
-        cells = []
-        for name, found in places.items():
-            bounds = (intervals.get(name) or {}).get(task)
-            result = {metric: found.get(task), "intervals": {metric: bounds}}
-            cells.append(_with_interval(result, metric))
-        table.add_row(escape(task), *cells, difference(gains.get(task) or {}))
-    if intervals:
+    """Of one night: a metric a task, of the blessed model and the new one, and its gain."""
+    table = _table(f"on {night['day']}", "task", "metric", "blessed", "new", "gain")
+    figures = figures_of(dict(night))
+    for task, found in figures.items():
+        metric = found["metric"]
+        both = [(found[a], found[b]) for a, b in OF_BOTH]
+        results = [{metric: value, "intervals": {metric: i}} for value, i in both]
+        cells = [_with_interval(result, metric) for result in results]
+        gain = difference(found["gain"] or {})
+        table.add_row(escape(task), metric.upper(), *cells, gain)
+    if any(found["interval"] for found in figures.values()):
         table.caption = f"{INTERVALS}; * not told from chance, or from no gain"
     return table
+
+
+OF_BOTH = (("base", "base_interval"), ("value", "interval"))  # of a night: old and new
 
 
 WHY = 90  # characters of the reasons of a night
@@ -129,32 +140,35 @@ def nights_table(rows: Sequence[Mapping]) -> Table:
     """Of a store: a night a row."""
     table = _framed(f"{len(rows)} nights")
     table.padding = (0, 1, 0, 0)
-    for name in ("day", "verdict", "version"):
+    for name in ("day", "verdict", "figures"):
         table.add_column(name, no_wrap=True)
-    metric = rows[-1]["metric"].upper()
-    table.add_column(metric, overflow="fold")
-    for name in ("rows", "took", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("of it", justify="right", no_wrap=True)
     table.add_column("why")
     for row in rows:
-        figures = [_figure(task, found) for task, found in row["figures"].items()]
-        version = "" if row["version"] is None else f"{row['version']}\n{row['state']}"
         mark = f"[{COLOURS[row['verdict']]}]{row['verdict']}[/]"
+        if row["version"] is not None:
+            mark += f"\nversion {row['version']}\n{row['state']}"
+        figures = [_figure(task, found) for task, found in row["figures"].items()]
+        count = [] if row["rows"] is None else [f"{row['rows']:,} rows"]
+        size = [f"{row['seconds']:,.0f} s", f"{row['bytes'] / 1e6:,.1f} MB"]
+        of_it = [*count, *size, *["pruned"] * row["pruned"]]
         why = "; ".join(row["why"]) or f"from {row['base'] or 'fresh weights'}"
         why = textwrap.shorten(why, WHY, placeholder=" …")  # night.json has all of it
-        count = "" if row["rows"] is None else f"{row['rows']:,}"
-        size = f"{row['bytes'] / 1e6:,.1f} MB"
-        if row["pruned"]:
-            size += "\npruned"
-        cells = (row["day"], mark, version, escape("\n".join(figures)), count)
-        table.add_row(*cells, f"{row['seconds']:,.0f} s", size, escape(why))
+        cells = ("\n".join(each) for each in (figures, of_it))
+        table.add_row(row["day"], mark, *map(escape, cells), escape(why))
     return table
 
 
 def _figure(task: str, found: Mapping) -> str:
-    """A task's figure in a line, with its interval."""
-    value = f"{task} {cell(found['value'])}"
-    return f"{value} ({interval(found['interval'])})" if found["interval"] else value
+    """A task, and on the next line its figure with its interval."""
+    value = f"{found['metric'].upper()} {cell(found['value'])}"
+    if found["interval"]:
+        value += f" ({interval(found['interval'])})"
+    named = task if len(task) <= LONGEST else f"{task[: LONGEST - 1]}…"
+    return f"{named}\n{value}"
+
+
+LONGEST = 27  # name of a task in the table of nights: as long as a figure
 
 
 def difference(found: Mapping, digits: int = 4) -> str:
@@ -269,7 +283,7 @@ def trials_table(rows: list[dict]) -> Table:
         value += f"\n{interval(bounds)}" if bounds else ""
         over = {"difference": row.get("difference"), "interval": row.get("over_first")}
         cells = [row["trial"], row["status"] + step, value, difference(over)]
-        cells += [cell(row["seconds"]), *(_setting(row["values"].get(k)) for k in keys)]
+        cells += [f"{row['seconds']:,.1f}", *(_setting(row["values"].get(k)) for k in keys)]
         table.add_row(*[escape(each) for each in cells])
     if any(row.get("interval") for row in rows):
         table.caption = f"{INTERVALS}; * not told from the first"
@@ -277,10 +291,14 @@ def trials_table(rows: list[dict]) -> Table:
 
 
 def cell(value) -> str:
-    """A number, or nothing."""
+    """A number, or nothing; as many places as its neighbours in a column have."""
     if value is None:
         return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 10:
+        return f"{value:#.4g}"
+    return f"{value:.4f}" if abs(value) >= 1e-3 or not value else f"{value:.2g}"
 
 
 def _short_names(keys: list[str]) -> list[str]:

@@ -128,7 +128,10 @@ class Shown(Progress):
 
     @contextmanager
     def _drawn(self, name: str) -> Iterator[None]:
-        if name in COUNTED:
+        if name in COUNTED and not _draws():
+            self._step = _in_words
+            yield
+        elif name in COUNTED:
             with _bar() as bar:
                 self._step = _counting(bar, name)
                 yield
@@ -149,6 +152,17 @@ class Shown(Progress):
     def trials(self, rows: list[dict]) -> None:
         """Draw the table again."""
         self._trials(rows)
+
+
+def _draws() -> bool:
+    """Whether a bar may be drawn: on a terminal, or for a collector, who gets lines."""
+    return console.is_terminal or isinstance(console, JsonConsole)
+
+
+def _in_words(step: int, total: int, text: str) -> None:
+    """Where nothing is drawn: what is no step is said, steps now and then (``_heard``)."""
+    if not total:
+        say(text)
 
 
 def _bar() -> Bar | JsonProgress:

@@ -30,6 +30,10 @@ class PassingError(RuntimeError):
     """
 
 
+class ToldToEndError(PassingError):
+    """The process was told to end (SIGTERM), and left whole what it had done."""
+
+
 class RefusedError(RuntimeError):
     """The data contract refuses days of a log. The command line exits with status 1.
 

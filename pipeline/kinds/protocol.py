@@ -225,8 +225,8 @@ class Kind(Protocol):
     def monitor(self, config: Any) -> str:
         """Name of what early stopping watches."""
 
-    def headline(self, config: Any) -> str:
-        """The metric that is told of each task after a night."""
+    def main_metrics(self, config: Any) -> dict[str, str]:
+        """Task -> the metric that is told of it after a night."""
 
     def monitored(self, results: Mapping, monitor: str) -> float:
         """The number of that name in a measurement: higher is better."""

@@ -45,6 +45,27 @@ def number(value: object, form: str = ".4f") -> Markup:
     return text(format(value, form) if is_number(value) else ABSENT)
 
 
+def form_of(metric: str, value: object) -> str:
+    """How a metric's figures are written; one in a unit of its own as shortly as can be.
+
+    Args:
+        metric: Such as ``auc``, ``rmse``.
+        value: The figure; its bounds are written alike.
+    """
+    if metric not in OF_A_UNIT:
+        return ".4f"
+    return ",.0f" if is_number(value) and abs(value) >= 1000 else ".4g"
+
+
+OF_A_UNIT = ("rmse", "mse", "mae")
+NAMES = {"auc": "AUC", "rmse": "RMSE"}
+
+
+def name_of(metric: str) -> str:
+    """``AUC``, ``NDCG@10``, ``Calibration``."""
+    return metric.upper() if "@" in metric else NAMES.get(metric, metric.capitalize())
+
+
 NOT_TOLD = "†"  # marks a figure that is not told from what chance gives
 INTERVALS = "Below each figure stands its 95 % interval, by drawing anew the users. "
 CHANCE_NOTE = f"{NOT_TOLD} Not told from chance: the interval holds what chance gives."

@@ -10,6 +10,7 @@ from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
     count,
+    form_of,
     heading,
     is_number,
     join,
@@ -59,20 +60,9 @@ def shown(key: str, form: Callable[[object], Markup] = number):
     return lambda name, task: form(task.get(key))
 
 
-def figure(key: str, form: str = ".4f"):
+def figure(key: str):
     """A cell that shows one metric over its 95 % interval."""
-    return lambda name, task: spread(task, key, form)
-
-
-def large(key: str):
-    """The same of a value in its own unit: as many digits as one can use."""
-
-    def cell(name: str, task: dict) -> Markup:
-        value = task.get(key)
-        form = ",.0f" if is_number(value) and abs(value) >= 1000 else ".4g"
-        return spread(task, key, form)
-
-    return cell
+    return lambda name, task: spread(task, key, form_of(key, task.get(key)))
 
 
 PROBABILITIES: Cells = {
@@ -87,9 +77,9 @@ PROBABILITY_NOTE = (
 )
 VALUES: Cells = {
     "Rows": shown("rows", count),
-    "MAE": large("mae"),
-    "RMSE": large("rmse"),
-    "MSE": large("mse"),
+    "MAE": figure("mae"),
+    "RMSE": figure("rmse"),
+    "MSE": figure("mse"),
     "Calibration": figure("calibration"),
 }
 SCORE: Cells = {

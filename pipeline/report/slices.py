@@ -12,6 +12,7 @@ from steadyrank.pipeline.report.elements import (
     count,
     details,
     figure,
+    form_of,
     heading,
     join,
     number,
@@ -76,7 +77,7 @@ def of(by_task: Mapping, tasks: list[str]) -> list[Markup]:
     for task in tasks:
         result = by_task.get(task) or {}
         leading = "rmse" if result.get("kind") == "regression" else "auc"
-        form = ",.4g" if leading == "rmse" else ".4f"
+        form = form_of(leading, result.get(leading))
         cells += [spread(result, leading, form), spread(result, "calibration", ".3f")]
     return cells
 

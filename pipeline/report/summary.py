@@ -9,8 +9,10 @@ from steadyrank.pipeline.report.elements import (
     Markup,
     code,
     count,
+    form_of,
     is_number,
     join,
+    name_of,
     number,
     paragraph,
     table,
@@ -21,7 +23,6 @@ from steadyrank.pipeline.report.elements import (
 STYLES = {"PASS": " passed", "HOLD": " on-hold", "REFUSE": ""}
 REASONS = 8  # at the top of the page; all of them are in the table
 MAIN = ("auc", "ndcg@10", "rmse")  # what a task is known by, the first that it has
-NAMES = {"auc": "AUC", "ndcg@10": "NDCG@10", "rmse": "RMSE"}
 
 
 def word_of(verdict: Mapping) -> str:
@@ -118,7 +119,7 @@ def tiles(metrics: Mapping) -> Markup:
     for task, metric, gain in gained[:1]:
         value, bounds = number(gain.get("difference"), "+.4f"), gain.get("interval")
         told = with_interval(value, bounds, straddles(bounds, 0.0), "+.4f")
-        shown.append(_tile(f"{NAMES[metric]} of {task}, gain", told))
+        shown.append(_tile(f"{name_of(metric)} of {task}, gain", told))
     if known and not gained:
         shown.append(_tile("Gain over what is released", text(None)))
     for task, found in tasks.items():
@@ -133,12 +134,11 @@ def _main(found: Mapping) -> str | None:
 
 
 def _figure(found: Mapping, task: str, metric: str) -> Markup:
-    form = ".4g" if metric == "rmse" else ".4f"
+    form = form_of(metric, found.get(metric))
     interval = (found.get("intervals") or {}).get(metric)
     value = number(found.get(metric), form)
     shown = with_interval(value, interval, not_told(found, metric), form)
-    named = NAMES.get(metric, metric.capitalize())
-    return _tile(f"{named} of {task}", shown)
+    return _tile(f"{name_of(metric)} of {task}", shown)
 
 
 def _tile(label: str, content: Markup) -> Markup:

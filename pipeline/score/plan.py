@@ -21,7 +21,9 @@ from steadyrank.pipeline.export.card import (
 )
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import hash_folder
+from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.preprocess.plan import Plan, make_plan
+from steadyrank.pipeline.raw_log.find import find
 from steadyrank.pipeline.raw_log.findings import OTHER
 
 SCORE, VERSION = "score", "model_version"  # columns that every row gets
@@ -144,6 +146,7 @@ def plan_scores(
 
 def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str]) -> Plan:
     """A plan of preprocessing for rows that have no labels and need no split."""
+    _require_files(config, inputs, folder)
     data = config.data.model_copy(
         update={
             "input": inputs,
@@ -156,6 +159,19 @@ def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str])
     )
     bare = config.model_copy(update={"data": data, "tasks": []})
     return make_plan(bare, folder)
+
+
+def _require_files(config: Config, inputs: list[str], folder: Path) -> None:
+    """Raise where the rows, or a side table of the model, are not there: say the option."""
+    find([within(folder, pattern) for pattern in inputs], "--input")
+    for join in config.data.join:
+        try:
+            find([within(folder, join.input)])
+        except InputError as error:
+            raise InputError(
+                f"the model reads the side table {join.input} beside each row's {join.on}. "
+                f"{error} Name the folder that holds it: --data DIR."
+            ) from None
 
 
 def _whole(card: dict, path: Path) -> tuple[str, ...]:

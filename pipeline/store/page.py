@@ -9,8 +9,10 @@ from steadyrank.pipeline.report.elements import (
     Column,
     Markup,
     count,
+    form_of,
     is_number,
     join,
+    name_of,
     number,
     paragraph,
     table,
@@ -54,8 +56,7 @@ def _sentence(rows: Sequence[Row]) -> str:
 def _curves(rows: Sequence[Row]) -> Markup:
     """Each task's metric, night by night."""
     tasks = list(dict.fromkeys(task for row in rows for task in row.figures))
-    metric = rows[-1].metric.upper()
-    columns = [Column("Task", False), Column(f"{metric}, night by night", False)]
+    columns = [Column(name, False) for name in ("Task", "Metric", "Night by night")]
     columns += [Column(name) for name in ("Last", "Lowest", "Highest")]
     cells = []
     for task in tasks:
@@ -63,8 +64,17 @@ def _curves(rows: Sequence[Row]) -> Markup:
         known = [value for value in values if is_number(value)]
         if known:
             ends = (known[-1], min(known), max(known))
-            cells.append([task, sparkline(values), *map(number, ends)])
+            metric = _metric(rows, task)
+            shown = [number(end, form_of(metric, end)) for end in ends]
+            cells.append([task, name_of(metric), sparkline(values), *shown])
     return table(columns, cells) if cells else paragraph("No night was judged yet.", "note")
+
+
+def _metric(rows: Sequence[Row], task: str) -> str:
+    """The one that the newest night told of a task."""
+    return next(
+        row.figures[task]["metric"] for row in reversed(rows) if task in row.figures
+    )
 
 
 def sparkline(values: Sequence[object]) -> Markup:
@@ -93,7 +103,7 @@ def _table(rows: Sequence[Row], store: Path) -> Markup:
     names = ("Day", "Verdict", "Why", "Base", "Version")
     columns = [Column(name, False) for name in names]
     tasks = list(dict.fromkeys(task for row in rows for task in row.figures))
-    columns += [Column(task) for task in tasks]
+    columns += [Column(f"{task}, {name_of(_metric(rows, task))}") for task in tasks]
     columns += [Column(name) for name in ("Rows", "Took", "Size")]
     return table(columns, [_cells(row, tasks, store) for row in reversed(rows)])
 
@@ -115,11 +125,18 @@ def _cells(row: Row, tasks: Sequence[str], store: Path) -> list:
         why,
         _day(row.base or ""),
         version,
-        *(with_interval(number(f.get("value")), f.get("interval")) for f in figures),
+        *map(_figure, figures),
         count(row.rows),
         took(row.seconds),
         f"{megabytes(row.bytes)}{', pruned' if row.pruned else ''}",
     ]
+
+
+def _figure(found: dict) -> Markup:
+    """A task's metric over its interval."""
+    value = found.get("value")
+    form = form_of(found.get("metric", ""), value)
+    return with_interval(number(value, form), found.get("interval"), form=form)
 
 
 def _day(day: str) -> Markup:

@@ -60,7 +60,7 @@ def _samples(rows: Sequence[Row]) -> Iterator[tuple[str, dict[str, str], float]]
     yield "night_duration_seconds", {}, last.seconds
     yield "night_bytes", {}, last.bytes
     for task, found in last.figures.items():
-        labels = {"task": task, "metric": last.metric}
+        labels = {"task": task, "metric": found["metric"]}
         if found["value"] is not None:
             yield "night_metric", labels, found["value"]
         if found["interval"]:

@@ -42,6 +42,29 @@ def nights_of(store: Path) -> dict[str, dict]:
     return {path.parent.name: read_json(path, "a night", Night) for path in paths}
 
 
+def figures_of(night: dict) -> dict[str, dict]:
+    """Task -> ``metric``, ``value``, ``interval``, those of the base, and ``gain``.
+
+    Args:
+        night: A record, also of a version before, which told one metric of all tasks.
+    """
+    if "tasks" in night:
+        return night["tasks"]
+    metric = night.get("metric", "auc")
+    base, intervals = f"base_{metric}", night.get("intervals") or {}
+    return {
+        task: {
+            "metric": metric,
+            "value": value,
+            "interval": (intervals.get(metric) or {}).get(task),
+            "base": (night.get(base) or {}).get(task),
+            "base_interval": (intervals.get(base) or {}).get(task),
+            "gain": (night.get("gain") or {}).get(task),
+        }
+        for task, value in (night.get(metric) or {}).items()
+    }
+
+
 def blessed(store: Path, nights: dict[str, dict]) -> Path | None:
     """The folder of the night whose model is served; None: nothing was released yet.
 

@@ -9,6 +9,7 @@ from steadyrank.pipeline.export.card import versions_of
 from steadyrank.pipeline.store.records import (
     NIGHTS,
     SERVED,
+    figures_of,
     nights_of,
     released,
     served_now,
@@ -27,8 +28,7 @@ class Row:
         base: The night that it started from.
         version: That its model was released as.
         state: ``served``, ``withdrawn``, ``""``.
-        metric: The one that is told of each task.
-        figures: Task -> ``value`` and ``interval`` of it.
+        figures: Task -> its ``metric``, the ``value`` and the ``interval``, and the base's.
         seconds: That its stages took.
         bytes: Of its files; what it shares with nights before it is theirs.
         left_out: The day that is left out of training since.
@@ -43,7 +43,6 @@ class Row:
     base: str | None
     version: int | None
     state: str
-    metric: str
     figures: dict[str, dict[str, Any]]
     seconds: float
     bytes: int
@@ -68,8 +67,7 @@ def rows_of(store: Path) -> list[Row]:
         state = "served" if version and version == current else ""
         if version and version not in standing:
             state = "withdrawn"
-        metric, folder = night.get("metric", "auc"), store / NIGHTS / day
-        intervals = (night.get("intervals") or {}).get(metric) or {}
+        folder = store / NIGHTS / day
         rows.append(
             Row(
                 day=day,
@@ -79,11 +77,7 @@ def rows_of(store: Path) -> list[Row]:
                 base=night.get("base"),
                 version=version,
                 state=state,
-                metric=metric,
-                figures={
-                    task: {"value": value, "interval": intervals.get(task)}
-                    for task, value in (night.get(metric) or {}).items()
-                },
+                figures=figures_of(night),
                 seconds=sum((night.get("seconds") or {}).values()),
                 bytes=own_bytes(folder, seen),
                 left_out=night["left_out"],

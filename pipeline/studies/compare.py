@@ -38,10 +38,17 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
         differ from the first one's (``metrics.samples.differences``), ``said`` a sentence.
 
     Raises:
-        InputError: There are fewer than two, one is not whole, or the page has no place.
+        InputError: There are fewer than two, two are one, one is not whole, or the page
+            has no place.
     """
     if len(paths) < 2:
         raise InputError(f"compare needs at least two runs. Received: {len(paths)}.")
+    seen = {path: Path(path).resolve() for path in paths}
+    if len({*seen.values()}) < len(paths):
+        raise InputError(
+            f"compare needs runs that differ. Received: {', '.join(map(str, paths))}, of "
+            "which two are the same folder."
+        )
     runs = [read_run(Path(path)) for path in paths]
     for run, name in zip(runs, names_of([Path(p) for p in paths]), strict=True):
         run["name"] = name
@@ -87,10 +94,10 @@ def read_run(path: Path) -> dict:
 
 
 def names_of(paths: list[Path]) -> list[str]:
-    """The shortest endings of the paths that tell them apart; numbers where none do."""
+    """The shortest endings that tell paths apart, which differ."""
     parts = [path.absolute().parts for path in paths]
-    for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-length:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{number} {path}" for number, path in enumerate(paths, 1)]
+    endings = (
+        ["/".join(part[-length:]) for part in parts]
+        for length in range(1, max(map(len, parts)) + 1)
+    )
+    return next(names for names in endings if len(set(names)) == len(names))

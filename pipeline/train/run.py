@@ -9,7 +9,11 @@ import tensorflow as tf
 
 from steadyrank.components.metrics.divergence import DivergenceDetector
 from steadyrank.pipeline.files.durable import sync
-from steadyrank.pipeline.files.errors import DivergenceError, PassingError
+from steadyrank.pipeline.files.errors import (
+    DivergenceError,
+    PassingError,
+    ToldToEndError,
+)
 from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.files.room import require_room
 from steadyrank.pipeline.files.shapes import Rollbacks
@@ -242,9 +246,9 @@ class TrainingRun:
     def _leave(self) -> None:
         """Save where the run is, and end: what comes next may be another machine."""
         self._save()
-        raise PassingError(
+        raise ToldToEndError(
             f"told to end (SIGTERM) after step {self.offset + int(self.place['step'])}, "
-            f"which {original(self.work)} holds. The same command with --resume goes on."
+            f"which {original(self.work)} holds."
         )
 
     def _batches(self) -> Iterator[tuple]:

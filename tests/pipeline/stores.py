@@ -7,24 +7,33 @@ import random
 from steadyrank.pipeline.evaluate.release import BLESSED, WITHDRAWN
 from steadyrank.pipeline.files.publish import write_json
 
+TOLD = (("click", "auc", 0.71), ("watch", "rmse", 12345.6))
 VERDICTS = ("PASS", "PASS", "PASS", "HOLD", "REFUSE", "DIVERGED")
 
 
 def record_of(day: str, verdict: str, **more) -> dict:
     """A night's record."""
     judged = verdict != "DIVERGED"
-    figures = {"click": 0.71, "like": 0.64} if judged else {}
+    figures = {
+        task: {
+            "metric": metric,
+            "value": value,
+            "interval": [value * 0.97, value * 1.03],
+            "base": None,
+            "base_interval": None,
+            "gain": None,
+        }
+        for task, metric, value in TOLD * judged
+    }
     return {
         "day": day,
         "base": None,
         "rows": 1200,
         "trained_on": ["2026-01-01", "2026-01-02"],
-        "metric": "auc",
         "verdict": verdict,
         "left_out": None,
         "content": f"content of {day}" if judged else None,
-        "auc": figures,
-        "intervals": {"auc": {task: [v - 0.02, v + 0.02] for task, v in figures.items()}},
+        "tasks": figures,
         "reasons": [] if verdict == "PASS" else [f"{verdict} because of {day}"],
         "seconds": {"train": 61.0, "evaluate": 9.5} if judged else {},
         "judged_at": f"{day}T05:00:00+00:00",

@@ -1,9 +1,14 @@
 """What every command line has: options anywhere, statuses, JSON, and how to go on."""
 
+import io
 import json
+import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from rich.table import Table
@@ -15,7 +20,11 @@ from steadyrank.pipeline.cli.json_console import JsonConsole, _value
 from steadyrank.pipeline.cli.summary import Summary
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.files.documents import Document, require
-from steadyrank.pipeline.files.errors import ExistsError, InputError
+from steadyrank.pipeline.files.errors import (
+    ExistsError,
+    InputError,
+    ToldToEndError,
+)
 from steadyrank.pipeline.raw_log.find import find
 from tests.pipeline import tiny
 
@@ -82,6 +91,52 @@ def test_an_interruption_prints_what_goes_on_and_never_overwrites(monkeypatch, c
     assert ended(monkeypatch, words, KeyboardInterrupt()) == 130
     said = " ".join(capsys.readouterr().err.split())
     assert said.endswith("To go on: steadyrank run --config c --output a --resume")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (application.Terminated(), 130, "told to end (SIGTERM)."),
+        (
+            ToldToEndError("told to end (SIGTERM) after step 5, which a holds."),
+            75,
+            "holds.",
+        ),
+    ],
+)
+def test_sigterm_is_told_alike_wherever_it_comes(monkeypatch, capsys, error, status, said):
+    assert ended(monkeypatch, ["run", "--output", "a"], error) == status
+    found = " ".join(capsys.readouterr().err.split())
+    assert found.startswith("error told to end (SIGTERM)")
+    assert found.endswith(f"{said} To go on: steadyrank run --output a --resume")
+
+
+def test_sigterm_is_no_ctrl_c(monkeypatch, capsys):
+    def killed(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(application, "app", killed)
+    monkeypatch.setattr(application, "leave", lambda status: None)
+    cli.main(["export", "--output", "a"])
+    assert "told to end (SIGTERM). It left nothing behind." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train", "nightly"])
+def test_in_a_pipe_no_bar_is_drawn_and_a_line_comes_now_and_then(monkeypatch, name):
+    piped = terminal.Terminal(file=io.StringIO())
+    monkeypatch.setattr(terminal, "console", piped)
+    monkeypatch.setattr(terminal, "PIPED_SECONDS", 0.05)
+    shown = terminal.Shown()
+    with shown.stage(name):
+        shown.step(0, 0, "reading")
+        for step in range(1, 4):
+            shown.step(step, 3, f"epoch {step}")
+        time.sleep(0.2)
+    first, *others = piped.file.getvalue().splitlines()
+    assert first == "reading" and others
+    for line in others:
+        assert re.fullmatch(rf"{name}: 0 s so far, step 3 of 3: epoch 3", line), line
 
 
 def test_what_exists_prints_what_goes_on(monkeypatch, capsys):

@@ -240,7 +240,11 @@ def test_scores_that_are_not_finite_are_rejected(folder, exported, monkeypatch):
         ({"keep": "a=user,a=item"}, "names 'a' twice"),
         ({"top": 3}, "--top and --by go together"),
         ({"top": 0, "by": "user"}, "at least 1. Received: 0"),
-        ({"input": "nothing.parquet"}, "nothing.parquet"),
+        ({"input": "nothing.parquet"}, "^--input: .*nothing.parquet: no such file"),
+        (
+            {"data": "{folder}/out"},
+            "side table users.parquet beside each row's user.*no such file.*--data DIR",
+        ),
         ({"model": "."}, "neither an export nor a folder of exports"),
         ({"resume": True}, "no interrupted scoring"),
     ],
@@ -248,6 +252,7 @@ def test_scores_that_are_not_finite_are_rejected(folder, exported, monkeypatch):
 def test_what_cannot_be_is_refused(folder, exported, how, says):
     how = {"model": exported, "keep": KEPT, "data": folder, **how}
     how = {"input": folder / "?.parquet", **how}
+    how["data"] = str(how["data"]).format(folder=folder)
     with pytest.raises(steadyrank.InputError, match=says):
         steadyrank.score(output=folder / "refused", **how)
     assert not (folder / "refused").exists()

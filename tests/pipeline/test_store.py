@@ -20,7 +20,13 @@ from steadyrank.pipeline.store.lateness import late
 from steadyrank.pipeline.store.page import took, write_index
 from steadyrank.pipeline.store.prometheus import exposition
 from steadyrank.pipeline.store.prune import prune
-from steadyrank.pipeline.store.records import blessed, nights_of, released, rollbacks_of
+from steadyrank.pipeline.store.records import (
+    blessed,
+    figures_of,
+    nights_of,
+    released,
+    rollbacks_of,
+)
 from steadyrank.pipeline.store.table import own_bytes, rows_of
 from tests.pipeline import tiny
 from tests.pipeline.stores import random_store, record_of
@@ -57,12 +63,31 @@ def test_a_row_a_night(store):
     assert (first.version, first.state) == (1, "served")
     assert (second.version, second.state) == (2, "withdrawn")
     assert (third.version, third.state, third.base) == (None, "", "2026-01-01")
-    assert first.figures["click"] == {
-        "value": 0.71,
-        "interval": pytest.approx([0.69, 0.73]),
-    }
+    click, watch = first.figures["click"], first.figures["watch"]
+    assert (click["metric"], click["value"]) == ("auc", 0.71)
+    assert click["interval"] == pytest.approx([0.6887, 0.7313])
+    assert (watch["metric"], watch["value"]) == ("rmse", 12345.6)
     assert first.rows == 1200 and first.seconds == 70.5
     assert third.why == ("AUC of <b>click</b> is too low",)
+
+
+def test_a_record_of_a_version_before_is_read():
+    """Which told one metric of all tasks, and of a regression task nothing."""
+    old = {"metric": "ndcg@10", "ndcg@10": {"next": 0.03}, "base_ndcg@10": {"next": 0.02}}
+    old["intervals"] = {"ndcg@10": {"next": [0.02, 0.04]}, "base_ndcg@10": {}}
+    old["gain"] = {"next": {"difference": 0.01, "interval": None}}
+    assert figures_of(old) == {
+        "next": {
+            "metric": "ndcg@10",
+            "value": 0.03,
+            "interval": [0.02, 0.04],
+            "base": 0.02,
+            "base_interval": None,
+            "gain": {"difference": 0.01, "interval": None},
+        }
+    }
+    assert figures_of({"auc": {"click": 0.7}, "base_auc": None})["click"]["base"] is None
+    assert figures_of({"auc": {}}) == {}
 
 
 def test_what_nights_share_is_counted_once(tmp_path):
@@ -88,6 +113,8 @@ def test_the_page_shows_every_night_and_its_report(store):
     assert "&lt;b&gt;click" in page and "<b>click" not in page
     assert "Version 1 is served, of 2026-01-01, 2 nights ago" in page
     assert page.count('class="sparkline"') == 2 and "clicks  fell" in page
+    assert "watch, RMSE" in page and "12,346" in page and "11,975 to 12,716" in page
+    assert "click, AUC" in page and "0.6887 to 0.7313" in page
     assert "<title>store: 3 nights to 2026-01-03</title>" in page
     assert len(page) < 100_000
 
@@ -104,6 +131,9 @@ def test_prometheus_reads_the_last_night(store):
     assert values['steadyrank_night_verdict{verdict="REFUSE"}'] == "1"
     assert values['steadyrank_night_verdict{verdict="PASS"}'] == "0"
     assert values['steadyrank_night_metric{task="click",metric="auc"}'] == "0.71"
+    assert values['steadyrank_night_metric{task="watch",metric="rmse"}'] == "12345.6"
+    high = values['steadyrank_night_metric_high{task="watch",metric="rmse"}']
+    assert float(high) == pytest.approx(12345.6 * 1.03)
     assert values["steadyrank_nights_since_release"] == "1"
     assert values["steadyrank_served_version"] == "1"
     assert values["steadyrank_night_day_timestamp_seconds"] == "1767398400.0"
@@ -219,8 +249,18 @@ def test_a_dry_run_says_what_would_go(store, capsys):
 def test_a_store_is_shown_as_a_table(store, capsys):
     assert not cli.app(["inspect", str(store)], standalone_mode=False)
     said = capsys.readouterr().out
-    for word in ("2026-01-03", "REFUSE", "withdrawn", "served", "1,200", "click 0.71"):
+    for word in (
+        "2026-01-03",
+        "REFUSE",
+        "withdrawn",
+        "served",
+        "1,200",
+        "click",
+        "AUC",
+        "0.7100",
+    ):
         assert word in said, word
+    assert "RMSE" in said and "12,346" in said and "(11,975–12,716)" in said
     assert "rollback" in said and "clicks  fell" in said
     assert api.inspect(store).nights[1]["state"] == "withdrawn"
 

@@ -61,9 +61,9 @@ class NextItem(Kind):
         """As the config says."""
         return config.train.monitor
 
-    def headline(self, config: SequenceConfig) -> str:
+    def main_metrics(self, config: SequenceConfig) -> dict[str, str]:
         """What chose the weights."""
-        return config.train.monitor
+        return {NEXT_ITEM: config.train.monitor}
 
     def monitored(self, results: Mapping, monitor: str) -> float:
         """The metric of that name."""

@@ -11,6 +11,7 @@ from steadyrank.pipeline.export.card import read_card
 from steadyrank.pipeline.gates import nights
 from steadyrank.pipeline.gates.judge import judge
 from steadyrank.pipeline.kinds.protocol import RANKING, Kind, Phase, Setting
+from steadyrank.pipeline.metrics.samples import MAIN
 from steadyrank.pipeline.metrics.tasks import monitored
 from steadyrank.pipeline.report import ranking_sections
 
@@ -53,9 +54,9 @@ class Ranking(Kind):
         """``train.monitor``."""
         return config.train.monitor
 
-    def headline(self, config: Config) -> str:
-        """Of binary tasks."""
-        return "auc"
+    def main_metrics(self, config: Config) -> dict[str, str]:
+        """AUC, and RMSE of regression tasks."""
+        return {task: MAIN[kind] for task, kind in self.tasks(config).items()}
 
     def monitored(self, results: Mapping, monitor: str) -> float:
         """See ``metrics.tasks.monitored``."""
