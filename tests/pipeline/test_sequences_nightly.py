@@ -240,7 +240,8 @@ def test_a_night_goes_on_from_the_blessed_one(store):
     assert [n["verdict"] for n in (first, second)] == ["PASS"] * 2, second["reasons"]
     assert (first["base"], second["base"]) == (None, NIGHTS[0])
     assert (first["trained_on"], second["trained_on"]) == (DAYS[:5], DAYS[5:7])
-    assert second["ndcg@10"]["next_item"] > 0.3 < second["base_ndcg@10"]["next_item"]
+    told = second["tasks"]["next_item"]
+    assert told["metric"] == "ndcg@10" and told["value"] > 0.3 < told["base"]
     path = store / "nights" / NIGHTS[1]
     start = json.loads((path / "train" / "warm_start.json").read_text())
     assert f"nights/{NIGHTS[0]}/train/phases/1/checkpoints/" in start["checkpoint"]
