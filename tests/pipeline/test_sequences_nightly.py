@@ -349,8 +349,7 @@ def test_the_command_and_inspect(store, folder, tmp_path, capsys):
     assert not cli.app(command, standalone_mode=False)
     said = capsys.readouterr().out
     assert (
-        f"trained on {DAYS[5]}, {DAYS[6]}, from {NIGHTS[0]}" in said
-        and "NDCG@10 on" in said
+        f"trained on {DAYS[5]}, {DAYS[6]}, from {NIGHTS[0]}" in said and "NDCG@10" in said
     )
     rows = dict(describe(store / "nights" / NIGHTS[1] / "examples").popitem()[1])
     assert rows["train"].endswith(f", {DAYS[0]} to {DAYS[6]}")
