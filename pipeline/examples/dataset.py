@@ -27,72 +27,105 @@ STORE_ERRORS = (  # of TensorFlow's file systems, where a store fails or does no
 )
 
 
-def training_dataset(
-    examples: ExampleSet,
-    *,
-    epoch: int,
-    batch_size: int,
-    seed: int,
-    shuffle_rows: int,
-    skip_batches: int = 0,
-    windows: Sequence[str] | None = None,
-    parts: int | None = None,
-    own: range = range(1),
-) -> tf.data.Dataset:
-    """One pass over the training split.
+class TrainingPasses:
+    """Passes over the training split, each in another order.
 
     Windows come in the order of time.  Within a window, files are read in a random
     order, several at once, and ``shuffle_rows`` rows at a time are permuted.  Rows were
     already put in a random order when they were written (by fingerprint), so that any
     run of them is a random sample of its file.
 
+    A dataset that is built anew for each pass leaves what its functions were compiled to
+    in TensorFlow's cache of kernels for as long as the process lives.  So what differs
+    from pass to pass goes into one graph, as tensors.
+
     Args:
         examples: The example set.
-        epoch: Number of the pass; another order in each.
         batch_size: Rows of every batch but the last one, which may be smaller.
         seed: The same seed gives the same batches.
         shuffle_rows: Rows that are permuted together.
-        skip_batches: Batches to pass over: where an interrupted pass goes on.
         windows: Those to read; None: all.
         parts: Into how many the rows of each batch are cut, one for each replica of all
             workers; None: they are not.
         own: Which of these parts are wanted here.
-
-    Returns:
-        A dataset of ``(features, labels, masks, window)``; ``window`` ``[B]`` is the
-        number of each row's window, counted in ``examples.windows("train")``.  With
-        ``parts`` of ``(a tuple of (features, labels, masks), window)``: the parts, some
-        of which a small batch leaves empty, and the windows of all the batch's rows.
     """
-    schema = examples.schema
-    files = _shuffled_files(examples, epoch, seed, windows)
 
-    def read_window(window, *columns):
-        blocks = tf.data.Dataset.from_tensor_slices(columns)
-        blocks = blocks.filter(lambda path, *_: path != "")
-        blocks = blocks.interleave(_records, INTERLEAVED_FILES, 1)
-        rows = blocks.map(
-            lambda *record: parse_block(*record, schema.layout), tf.data.AUTOTUNE
-        ).rebatch(shuffle_rows)
+    def __init__(
+        self,
+        examples: ExampleSet,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle_rows: int,
+        windows: Sequence[str] | None = None,
+        parts: int | None = None,
+        own: range = range(1),
+    ):
+        self._examples, self._windows, self._seed = examples, windows, seed
+        self._rows = batch_size, shuffle_rows
+        self._parts, self._own = parts, own
+        several, number = [None, None], tf.TensorSpec([], tf.int64)
+        files = (
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec(several, tf.string),
+            tf.TensorSpec(several, tf.string),
+            tf.TensorSpec(several, tf.int64),
+        )
+        self._built = tf.function(self._build, (files, number, number), autograph=False)
 
-        def permute(index, block):
-            key = tf.stack([seed * 1_000_003 + epoch, window * 1_000_003 + index])
-            block = _permuted(block, key)
-            return {**block, "window": tf.fill([_rows(block)], window)}
+    def __call__(self, epoch: int, skip_batches: int = 0) -> tf.data.Dataset:
+        """One pass.
 
-        return rows.enumerate().map(permute, tf.data.AUTOTUNE)
+        Args:
+            epoch: Its number.
+            skip_batches: Batches to pass over: where an interrupted pass goes on.
 
-    dataset = tf.data.Dataset.from_tensor_slices(files).flat_map(read_window)
-    dataset = dataset.rebatch(batch_size).skip(skip_batches)
+        Returns:
+            A dataset of ``(features, labels, masks, window)``; ``window`` ``[B]`` is the
+            number of each row's window, counted in ``examples.windows("train")``.  With
+            ``parts`` of ``(a tuple of (features, labels, masks), window)``: the parts,
+            some of which a small batch leaves empty, and the windows of all the batch's
+            rows.
+        """
+        files = _shuffled_files(self._examples, epoch, self._seed, self._windows)
+        place = (tf.constant(n, tf.int64) for n in (epoch, skip_batches))
+        return _with_options(self._built(tuple(map(tf.constant, files)), *place))
 
-    def form(rows):
+    def _build(self, files: tuple, epoch: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
+        schema, (batch_size, shuffle_rows) = self._examples.schema, self._rows
+
+        def read_window(window, *columns):
+            blocks = tf.data.Dataset.from_tensor_slices(columns)
+            blocks = blocks.filter(lambda path, *_: path != "")
+            blocks = blocks.interleave(_records, INTERLEAVED_FILES, 1)
+            rows = blocks.map(
+                lambda *record: parse_block(*record, schema.layout), tf.data.AUTOTUNE
+            ).rebatch(shuffle_rows)
+
+            def permute(index, block):
+                place = window * 1_000_003 + index
+                block = _permuted(block, tf.stack([self._seed * 1_000_003 + epoch, place]))
+                return {**block, "window": tf.fill([_rows(block)], window)}
+
+            return rows.enumerate().map(permute, tf.data.AUTOTUNE)
+
+        dataset = tf.data.Dataset.from_tensor_slices(files).flat_map(read_window)
+        dataset = dataset.rebatch(batch_size).skip(skip)
+        return dataset.map(self._form, tf.data.AUTOTUNE).prefetch(4)
+
+    def _form(self, rows: dict) -> tuple:
+        schema, parts = self._examples.schema, self._parts
         if parts is None:
             return (*_batch(rows, schema), rows["window"])
-        cut = tuple(_batch(_part(rows, parts, n), schema) for n in own)
+        cut = tuple(_batch(_part(rows, parts, n), schema) for n in self._own)
         return cut, rows["window"]
 
-    dataset = dataset.map(form, tf.data.AUTOTUNE)
-    return _with_options(dataset.prefetch(4))
+
+def training_dataset(
+    examples: ExampleSet, *, epoch: int, skip_batches: int = 0, **how
+) -> tf.data.Dataset:
+    """One pass over the training split; see ``TrainingPasses``."""
+    return TrainingPasses(examples, **how)(epoch, skip_batches)
 
 
 def evaluation_dataset(

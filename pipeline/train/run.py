@@ -20,6 +20,7 @@ from steadyrank.pipeline.files.shapes import Rollbacks
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
 from steadyrank.pipeline.train import log as train_log
+from steadyrank.pipeline.train.board import Board
 from steadyrank.pipeline.train.checkpoints import found_in, restore_newest
 from steadyrank.pipeline.train.diagnosis import explain, first_clipped, headline
 from steadyrank.pipeline.train.eviction import watching
@@ -115,13 +116,10 @@ class TrainingRun:
         self.started = self.looked = time.monotonic()
         self.stride, self.is_leaving = FLUSH_STEPS, False
         self.rollbacks: list[dict] = self.workers.of_chief(self._read_rollbacks)
-        self.board = tf.summary.create_noop_writer()
-        if self.workers.is_chief:
-            self.board = tf.summary.create_file_writer(str(self.work / "tensorboard"))
-            if (setting.work / "config.yaml").exists():
-                text = (setting.work / "config.yaml").read_text(encoding="utf-8")
-                with self.board.as_default(0):
-                    tf.summary.text("settings", f"```\n{text}\n```")
+        self.board = Board(self.work / "tensorboard" if self.workers.is_chief else None)
+        if (setting.work / "config.yaml").exists():
+            text = (setting.work / "config.yaml").read_text(encoding="utf-8")
+            self.board.text("settings", f"```\n{text}\n```")
         self._restore()
         self.first_step = int(self.place["step"])
 
@@ -324,23 +322,20 @@ class TrainingRun:
         return {"step": self.offset + step, **phase, "epoch": epoch}
 
     def _summarise(self, lines: list[dict]) -> None:
-        with self.board.as_default(lines[-1]["step"]):
-            tf.summary.scalar("loss", np.mean([line["loss"] for line in lines]))
-            for group in ("losses", "clipping", "clipped_rows", "learning_rate"):
-                for name in lines[-1][group]:
-                    mean = np.mean([line[group][name] for line in lines])
-                    tf.summary.scalar(f"{group}/{name}", mean)
-            for group in ("weight_norm", "update_norm", "task_weights"):
-                for name, norm in lines[-1][group].items():
-                    tf.summary.scalar(f"{group}/{name}", norm)
+        drawn = {"loss": np.mean([line["loss"] for line in lines])}
+        for group in ("losses", "clipping", "clipped_rows", "learning_rate"):
+            for name in lines[-1][group]:
+                drawn[f"{group}/{name}"] = np.mean([line[group][name] for line in lines])
+        for group in ("weight_norm", "update_norm", "task_weights"):
+            drawn |= {f"{group}/{name}": n for name, n in lines[-1][group].items()}
+        self.board.scalars(lines[-1]["step"], drawn)
 
     def _report(self, lines: list[dict]) -> None:
         now = time.monotonic()
         loss = np.mean([line["loss"] for line in lines])
         rows = sum(line["examples"] for line in lines)
         rate, self.looked = rows / (now - self.looked), now
-        with self.board.as_default(lines[-1]["step"]):
-            tf.summary.scalar("examples_per_second", rate)
+        self.board.scalars(lines[-1]["step"], {"examples_per_second": rate})
         end = self.total_steps and self.offset + self.total_steps
         of = f" of {self.phase.epochs}" if self.phase.epochs else ""
         text = f"{self.phase.title}loss {loss:.4f}, {rate:,.0f} examples/s, epoch "
@@ -401,12 +396,12 @@ class TrainingRun:
         for sentence in warnings:
             self._say(f"warning: {sentence}")
         self._log({**self._at(step, epoch), "validation": results, **more})
-        with self.board.as_default(self.offset + step):
-            tf.summary.scalar(f"validation/{self.monitor}", value)
-            for task, found in results.items():
-                for name in SHOWN & found.keys():
-                    if found[name] is not None:
-                        tf.summary.scalar(f"validation_{name}/{task}", found[name])
+        drawn = {f"validation/{self.monitor}": value}
+        for task, found in results.items():
+            for name in SHOWN & found.keys():
+                if found[name] is not None:
+                    drawn[f"validation_{name}/{task}"] = found[name]
+        self.board.scalars(self.offset + step, drawn)
         self.board.flush()
         how = f"epoch {epoch + 1}:" if step else "starts at"
         self._say(f"{how} validation {self.monitor} {value:.4f}")
@@ -422,6 +417,7 @@ class TrainingRun:
 
     def _save_healthy(self) -> None:
         if not self.detector.in_episode:
+            self.board.flush()
             sync(self.log)  # never behind a checkpoint, whatever the power does
             self.manager.save()
             self._send()

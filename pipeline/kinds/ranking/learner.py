@@ -1,12 +1,14 @@
 """A ranking model and its batches, as the training run takes them."""
 
+from typing import Any
+
 from steadyrank.components.batch_function import BatchFunction
 from steadyrank.pipeline.examples.compatibility import require_labels
 from steadyrank.pipeline.examples.dataset import (
+    TrainingPasses,
     batches_in_epoch,
     evaluation_dataset,
     naming_damage,
-    training_dataset,
 )
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.files.errors import InputError
@@ -57,6 +59,14 @@ class RankingLearner(Learner):
         self.model = compiled_model(self.config, self.schema, backoff, steps, begin=begin)
         self._predict = BatchFunction(self.model.head.predict_tasks)
         self._expert_use = ExpertUse(self.model)
+        self._passes = TrainingPasses(
+            self.examples,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            shuffle_rows=settings.shuffle_rows,
+            **self._shared_out(),
+        )
+        self._read: dict[tuple, Any] = {}  # datasets, built once as passes are
 
     def begin(self) -> None:
         """Take the weights of the run that this one continues, if it does."""
@@ -67,16 +77,7 @@ class RankingLearner(Learner):
 
     def batches(self, epoch: int, skip: int):
         """``(features, labels, masks, window)``, for each replica its part."""
-        settings = self.config.train
-        dataset = training_dataset(
-            self.examples,
-            epoch=epoch,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            shuffle_rows=settings.shuffle_rows,
-            skip_batches=skip,
-            **self._shared_out(),
-        )
+        dataset = self._passes(epoch, skip)
         if self.workers.count > 1:
             dataset = map(self._of_replicas, dataset)
         elif self.strategy.num_replicas_in_sync > 1:
@@ -118,17 +119,19 @@ class RankingLearner(Learner):
         if 1 < self.workers.count <= rows:  # each has a batch at least
             size = min(size, rows // self.workers.count)
             own, gather = self.workers.own(-(-rows // size)), self.workers.gather
-        dataset = evaluation_dataset(
-            self.examples,
-            split,
-            size,
-            windows=window and [window],
-            extra=with_group,
-            own=own,
-        )
+        dataset = self._rows_of(split, window, size=size, extra=with_group, own=own)
         with naming_damage(self.examples):
             labels, masks, outputs, extra = predict(self._predict, dataset, gather)
         return labels, masks, outputs, extra.get("group")
+
+    def _rows_of(self, split: str, window: str | None = None, *, size: int, **how):
+        """The batches of a split, or of one window of it."""
+        key = split, window, size, *how.items()
+        if key not in self._read:
+            self._read[key] = evaluation_dataset(
+                self.examples, split, size, windows=window and [window], **how
+            )
+        return self._read[key]
 
     def sample(self) -> tuple[dict, Samples] | None:
         """Of every task."""
@@ -142,7 +145,7 @@ class RankingLearner(Learner):
 
     def look(self) -> tuple[dict, list[str]]:
         """How the gates use the experts; a collapse is said aloud."""
-        dataset = evaluation_dataset(self.examples, "validation", EVALUATION_ROWS)
+        dataset = self._rows_of("validation", size=EVALUATION_ROWS)
         use = self._expert_use.measure(dataset)
         return {"experts": use} if use else {}, collapsed(use)
 
