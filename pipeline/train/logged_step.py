@@ -24,6 +24,7 @@ class LoggedStep:
         self.model, self.strategy = model, strategy
         self._nonfinite, self._form = 0, None
         self._function = BatchFunction(self._run)
+        self._norms = tf.function(self._measure_norms, autograph=False)
 
     def reset(self) -> None:
         """Read the count of skipped updates anew, after a checkpoint was restored."""
@@ -79,12 +80,17 @@ class LoggedStep:
     def _total(self, value):
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
 
+    def _measure_norms(self) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Of each dense variable and of its last update."""
+        updates = self.model.dense_optimizer.update_norms
+        norms = [tf.norm(variable) for variable in self.model.dense_variables]
+        return norms, [update.read_value() for update in updates]
+
     def norms(self) -> dict[str, dict[str, float]]:
         """L2 norm of each dense variable and of its last update; the tasks' weights."""
-        model, optimizer = self.model, self.model.dense_optimizer
+        model = self.model
         names = [model.log_name(v) for v in model.dense_variables]
-        weights = [float(tf.norm(v)) for v in model.dense_variables]
-        updates = [float(v.read_value()) for v in optimizer.update_norms]
+        weights, updates = ([float(n) for n in norms] for norms in self._norms())
         return {
             "task_weights": dict(model.shares()),
             "weight_norm": dict(zip(names, weights, strict=True)),
