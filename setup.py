@@ -63,7 +63,7 @@ setup(
         "google-crc32c",  # without it Beam checks TFRecords in slow Python
         "numpy<2",
         "pyarrow",
-        "pydantic>=2",
+        "pydantic>=2.11",
         "pyyaml",
         "typer",
         "rich",

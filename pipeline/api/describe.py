@@ -130,6 +130,7 @@ def _examples(path: Path) -> dict[str, Rows]:
     rows: Rows = [("fingerprint", examples.schema.fingerprint)]
     counts = examples.manifest["rows"]
     rows += [(f"rows {name}", counts[name]) for name in ("read", "written", "duplicates")]
+    rows += [("negatives drawn", counts["drawn"])] if counts.get("drawn") else []
     rows += [(f"rejected: {why}", n) for why, n in counts["rejected"].items()]
     unmatched = examples.manifest.get("unmatched", {})
     rows += [(f"not found by {name}", n) for name, n in unmatched.items()]

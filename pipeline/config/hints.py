@@ -70,8 +70,13 @@ def allowed_keys(location: tuple, root: type[BaseModel]) -> list[str]:
     for part in location[:-1]:
         found = [inner for kind in found for inner in _step(kind, part)]
     return sorted(
-        {key for kind in found for s in _sections(kind) for key in s.model_fields}
+        {key for kind in found for s in _sections(kind) for key in keys_of(s)}
     )
+
+
+def keys_of(section: type[BaseModel]) -> list[str]:
+    """The keys of a section, as they are written."""
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _step(kind: Any, part: str | int) -> list[Any]:

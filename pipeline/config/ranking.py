@@ -29,6 +29,7 @@ from steadyrank.pipeline.files.errors import near
 # gates whose limits stand by task
 JUDGED = ("auc", "gauc", "log_loss", "normalized_entropy", "score_gauc", "score_ndcg")
 JUDGED += ("calibration",)
+DRAWN = "data.negatives"  # in the place of a column of sample weights
 
 
 class Config(Section):
@@ -275,38 +276,84 @@ class Config(Section):
                     )
 
     @model_validator(mode="after")
-    def _downsampled(self):
-        asked = self.data.downsample
-        if asked is None:
-            return self
-        tasks = {task.name: task for task in self.tasks}
-        binary = [name for name, task in tasks.items() if task.kind == "binary"]
-        if asked.task not in binary:
-            raise ValueError(
-                f"data.downsample.task: {asked.task!r} is no binary task. "
-                + near(asked.task, binary)
-            )
-        if tasks[asked.task].given:
-            raise ValueError(
-                f"data.downsample.task: {asked.task} is given by "
-                f"{tasks[asked.task].given}: name a task that exists in all rows"
-            )
-        for name, task in tasks.items():
-            while task.given:
-                task = tasks[task.given]
-            if task.name != asked.task:
-                raise ValueError(
-                    f"data.downsample: leaves out negatives of {asked.task}, of which "
-                    f"{name} has labels, too: its rate would be another. Give it "
-                    f"given: {asked.task}, or keep all rows"
-                )
+    def _sampled(self):
+        data = self.data
+        if data.downsample:
+            said = f"leaves out negatives of {data.downsample.task}"
+            self._alone("data.downsample", data.downsample.task, said)
+        if data.negatives:
+            name = self.drawn_task
+            self._alone("data.negatives", name, f"draws negatives of {name}")
+            self._plain_positives(name)
         return self
 
+    def _alone(self, key: str, asked: str, said: str) -> None:
+        """Raise unless all tasks have labels where one has, and that one in all rows."""
+        tasks = {task.name: task for task in self.tasks}
+        binary = [name for name, task in tasks.items() if task.kind == "binary"]
+        if asked not in binary:
+            raise ValueError(
+                f"{key}.task: {asked!r} is no binary task. {near(asked, binary)}"
+            )
+        if tasks[asked].given:
+            raise ValueError(
+                f"{key}.task: {asked} is given by {tasks[asked].given}: name a task that "
+                "exists in all rows"
+            )
+        for name, task in tasks.items():
+            if task.space == "all":
+                raise ValueError(
+                    f"{key}: {said}, and tasks.{name}.space: all is of whole logs; take "
+                    "space: given"
+                )
+            while task.given:
+                task = tasks[task.given]
+            if task.name != asked:
+                raise ValueError(
+                    f"{key}: {said}, of which {name} has labels, too: its rate would be "
+                    f"another. Give it given: {asked}, or keep the rows as they are"
+                )
+
+    def _plain_positives(self, name: str) -> None:
+        (task,) = (task for task in self.tasks if task.name == name)
+        for key in ("negative_rate", "sample_weight", "truth"):
+            if getattr(task, key) != type(task).model_fields[key].default:
+                raise ValueError(
+                    f"tasks.{name}.{key}: the log has no negative of {name}, as "
+                    "data.negatives draws them; remove the one or the other"
+                )
+        labels = {column(task) for task in self.tasks}
+        for drawn in self.data.negatives.item_columns:
+            if drawn in labels:
+                raise ValueError(f"data.negatives: column {drawn!r} is a task's label")
+
+    @property
+    def drawn_task(self) -> str:
+        """The task that ``data.negatives`` draws for; ``""``: there is none."""
+        asked = self.data.negatives
+        if asked is None:
+            return ""
+        free = [task.name for task in self.tasks if not task.given]
+        return asked.task or free[0]
+
     def negative_rate(self, task: TaskConfig) -> float:
-        """Fraction of a task's negatives that examples hold: what the log kept, sampled."""
+        """Fraction of a task's negatives that examples hold: what the log kept, sampled.
+
+        Of drawn ones it is known once the items are counted.
+        """
         asked = self.data.downsample
         sampled = asked is not None and asked.task == task.name
         return task.negative_rate * (asked.keep if sampled else 1.0)
+
+    def sample_weight(self, task: TaskConfig) -> str:
+        """The column that weighs a task's rows; ``DRAWN``: preprocessing weighs them."""
+        asked = self.data.negatives
+        weighs = asked is not None and asked.source == "popularity"
+        return DRAWN if weighs and task.name == self.drawn_task else task.sample_weight
+
+    def is_stated(self, task: TaskConfig) -> bool:
+        """Whether a task's label may be no column: all rows of the log are positives."""
+        return task.name == self.drawn_task and not task.column and task.at_least is None
 
     @property
     def score_formula(self) -> str:

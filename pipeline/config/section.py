@@ -15,6 +15,8 @@ class Section(BaseModel):
         frozen=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        validate_by_name=True,
+        serialize_by_alias=True,
     )
 
 

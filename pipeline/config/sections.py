@@ -19,6 +19,13 @@ Character = Annotated[str, Field(pattern=r"^[\x00-\x09\x0b\x0c\x0e-\x7f]$")]
 UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
+def _length(value: str | None) -> str | None:
+    """A length of time, checked."""
+    if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
+        raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
+    return value
+
+
 class Join(Section):
     """A side table, joined to every row: the row stays where the key is unknown."""
 
@@ -228,9 +235,7 @@ class Log(Section):
     @field_validator("window")
     @classmethod
     def _window(cls, value):
-        if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
-            raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
-        return value
+        return _length(value)
 
     @property
     def window_ms(self) -> int | None:
@@ -254,6 +259,43 @@ class Downsample(Section):
     it, as `tasks.*.negative_rate` is undone."""
 
 
+class Negatives(Section):
+    """Negatives for a log of positives alone: items that their users had not in the window."""
+
+    item: str
+    """The column of the log that names what is drawn."""
+    columns: list[str] = []
+    """Further columns of the log that are the item's; those of side tables joined on any of
+    them follow. All others stay as the positive has them."""
+    task: str = ""
+    """The task that is 1 in every row of the log, by its column or, if it has none there,
+    by itself, and 0 in what is drawn; empty: the only one that is not given another."""
+    per_positive: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Draws for each row of the log, with replacement; what the row's user had in the
+    window is left out."""
+    source: Annotated[Literal["uniform", "popularity"], Field(alias="from")] = "uniform"
+    """How likely an item is: all alike, or by its rows in the window. The latter is for
+    training, where a negative weighs the less the likelier it was; what is judged on is
+    drawn uniformly."""
+    within: str | None = None
+    """Items of how long a time are drawn from, a count of m, h or d that goes into
+    data.window; null: those of a window."""
+
+    @field_validator("within")
+    @classmethod
+    def _within(cls, value):
+        return _length(value)
+
+    @property
+    def within_ms(self) -> int | None:
+        return self.within and int(self.within[:-1]) * UNITS_MS[self.within[-1]]
+
+    @property
+    def item_columns(self) -> list[str]:
+        """All columns of the log that are the item's."""
+        return list(dict.fromkeys([self.item, *self.columns]))
+
+
 class Data(Log):
     """Where the log is, and how it is ordered and split."""
 
@@ -270,6 +312,8 @@ class Data(Log):
     single ids."""
     downsample: Downsample | None = None
     """Negatives to leave out; null: none."""
+    negatives: Negatives | None = None
+    """Negatives to draw, where every row of the log is a positive; null: none."""
     keep_columns: list[str] = []
     """Further columns that evaluation rows keep, for baselines that read them."""
     rows_per_shard: Annotated[int, Field(ge=1)] | None = None
@@ -290,6 +334,33 @@ class Data(Log):
             raise ValueError(
                 "split by fractions draws rows at random and would let later rows train "
                 "a model tested on earlier ones; with data.time, give moments (dates)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _drawn(self):
+        asked = self.negatives
+        if asked is None:
+            return self
+        if self.group is None:
+            raise ValueError(
+                "negatives needs data.group, the user: what a user had is no negative of "
+                "that user"
+            )
+        if self.downsample:
+            raise ValueError("negatives are drawn, or left out (downsample): not both")
+        for name in asked.item_columns:
+            if name in (self.group, self.time, self.split.column):
+                raise ValueError(
+                    f"negatives: column {name!r} is the row's user, time or split, and no "
+                    "column of the item"
+                )
+        if asked.within_ms and self.time is None:
+            raise ValueError("negatives.within needs data.time")
+        if asked.within_ms and self.window_ms and self.window_ms % asked.within_ms:
+            raise ValueError(
+                f"negatives.within: {asked.within} does not go into data.window, "
+                f"{self.window}, which sets grow by. Make the window as long"
             )
         return self
 

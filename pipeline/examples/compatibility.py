@@ -6,6 +6,7 @@ from pathlib import Path
 
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.config import Config, load_same_config
+from steadyrank.pipeline.config.ranking import DRAWN
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.files.errors import InputError
 
@@ -226,6 +227,8 @@ def _known(item, known: dict[str, Feature | Task], what: str) -> Feature | Task:
         )
     for field in FROM_DATA[what]:
         wanted, found = getattr(item, field, None), getattr(known[item.name], field)
+        if found == DRAWN:
+            continue
         if wanted == "vector" and known[item.name].width:
             continue
         if wanted is not None and wanted != found:

@@ -339,12 +339,12 @@ def _check_encoding(path: Path, file: dict, schema: Schema) -> None:
 
 
 def _check_rows(path: Path, manifest: dict) -> None:
-    """Nothing lost: rows read are written, duplicates, rejected or left out."""
+    """Nothing lost: rows read, or drawn, are written, duplicates, rejected or left out."""
     rows = manifest["rows"]
     written = sum(file["rows"] for file in manifest["files"])
     lost = [*rows["rejected"].values(), *rows.get("dropped", {}).values()]
     kept = written + rows["duplicates"] + sum(lost)
-    if written != rows["written"] or kept != rows["read"]:
+    if written != rows["written"] or kept != rows["read"] + rows.get("drawn", 0):
         raise InputError(
             f"{path / 'manifest.json'}: the counts do not add up: {rows}, and {written} "
             "rows in the files. Preprocess the log again."

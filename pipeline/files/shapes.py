@@ -44,6 +44,7 @@ class Rows(Document):
     duplicates: Count
     rejected: dict[str, Count]
     dropped: dict[str, Count] = {}
+    drawn: Count = 0
 
 
 class Split(Document):

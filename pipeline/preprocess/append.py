@@ -35,7 +35,9 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import link_or_copy, read_json
 from steadyrank.pipeline.files.shapes import GrowingManifest, MomentsOfNumbers, Statistics
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.catalogue import Catalogue
 from steadyrank.pipeline.preprocess.counts import Counted
+from steadyrank.pipeline.preprocess.negatives import rate_of
 from steadyrank.pipeline.preprocess.overflow import overflows
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.vocabulary import (
@@ -130,7 +132,14 @@ def require_same_kind(plan: Plan, base: ExampleSet) -> None:
         InputError: They are others; the message names them.
     """
     features = [dataclasses.replace(f, **LEARNED) for f in base.schema.features]
+    rates = {task.name: task.negative_rate for task in plan.tasks}
     tasks = [dataclasses.replace(t, mean=0.0, std=1.0) for t in base.schema.tasks]
+    tasks = [
+        dataclasses.replace(t, negative_rate=rates[t.name])
+        if t.name == plan.config.drawn_task and t.name in rates
+        else t
+        for t in tasks
+    ]
     for what, wanted, found in (
         ("features", features, plan.features),
         ("tasks", tasks, plan.tasks),
@@ -179,12 +188,21 @@ def accumulate(analysis: Analysis, plan: Plan) -> Analysis:
 
 
 def learn(
-    analysis: Analysis, counted: Mapping[str, Counted], plan: Plan, folder: str
+    analysis: Analysis,
+    counted: Mapping[str, Counted],
+    plan: Plan,
+    folder: str,
+    *,
+    catalogues: Mapping[str, Catalogue] | None = None,
 ) -> Learned:
-    """What encoding needs; see ``vocab.learn``. With a base, its ids and scales stay."""
+    """What encoding needs; see ``vocab.learn``. With a base, its ids and scales stay, as
+    does the rate of negatives that were drawn."""
     base = plan.addition.base
     if base is None:
-        return _sealed(vocab.learn(analysis, plan, counted, folder), plan, None)
+        learned = vocab.learn(analysis, plan, counted, folder)
+        if catalogues is not None:
+            learned = _rated(learned, plan, catalogues)
+        return _sealed(learned, plan, None)
     schema = ExampleSet.read_schema(base)
     old = {
         f.name: read_values(base, f.name, f.raw)
@@ -198,6 +216,17 @@ def learn(
     ]
     learned = dataclasses.replace(learned, features=tuple(features), tasks=schema.tasks)
     return _sealed(learned, plan, schema)
+
+
+def _rated(learned: Learned, plan: Plan, catalogues: Mapping[str, Catalogue]) -> Learned:
+    rate = rate_of(catalogues, plan.config.data.negatives.per_positive)
+    tasks = [
+        dataclasses.replace(task, negative_rate=rate)
+        if task.name == plan.config.drawn_task
+        else task
+        for task in learned.tasks
+    ]
+    return dataclasses.replace(learned, tasks=tuple(tasks))
 
 
 def _sealed(learned: Learned, plan: Plan, base: Schema | None) -> Learned:

@@ -66,6 +66,8 @@ class Steps:
         accumulate: Adds to the merged analysis what was analysed before; None: nothing.
         filed: Called with keyed parts and the counts of all files; gives the parts by the
             keys of their files.  None: they are.
+        catalogues: Called with the parts of all shards and the counts of all files; gives
+            what ``settle`` draws from, by name, which ``learn`` is told as well.
     """
 
     key: Callable[[Batch, str], tuple[dict, list, dict]]
@@ -81,6 +83,7 @@ class Steps:
     spreads: Sequence[Spread] = ()
     carry: Callable | None = None
     filed: Callable | None = None
+    catalogues: Callable | None = None
 
 
 def run_job(
@@ -155,10 +158,14 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
     of_files = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
     if steps.filed:
         rows = steps.filed(rows, of_files)
-    settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(of_files))
+    shards = rows | "by shard" >> beam.GroupByKey()
+    drawn = {}
+    if steps.catalogues:
+        found = steps.catalogues(shards, of_files)
+        drawn["catalogues"] = beam.pvalue.AsDict(found)
+    settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(of_files), **drawn)
     settled = (
-        rows
-        | "by shard" >> beam.GroupByKey()
+        shards
         | "settle" >> settle.with_outputs(*SIDE_OUTPUTS, main="rows")
     )
     training = settled.rows | "training" >> beam.Filter(
@@ -172,7 +179,9 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
     if steps.accumulate:
         analysed = analysed | "accumulate" >> beam.Map(steps.accumulate)
     counted = _count(pipeline, training, steps, output)
-    learned = analysed | "learn" >> beam.Map(steps.learn, beam.pvalue.AsDict(counted))
+    learned = analysed | "learn" >> beam.Map(
+        steps.learn, beam.pvalue.AsDict(counted), **drawn
+    )
     written = learned | "write learned" >> beam.Map(steps.write_learned)
     files = settled.rows | "encode" >> beam.ParDo(
         steps.encode, beam.pvalue.AsSingleton(learned)

@@ -169,10 +169,11 @@ def make_plan(
             )
         path, kind = types[config.data.time]
         require_time(kind, f"data.time: column {config.data.time!r} of {path}")
-    for name in config.data.key:
+    drawn = config.data.negatives.item_columns if config.data.negatives else ()
+    for key, name in [*(("key", n) for n in config.data.key), *(("negatives", n) for n in drawn)]:
         if name not in own:
             raise InputError(
-                f"data.key: column {name!r} must be in the log itself. Received: a column "
+                f"data.{key}: column {name!r} must be in the log itself. Received: a column "
                 f"of {types[name][0]}."
             )
     features = tuple(_feature(item, types, config) for item in config.features)
@@ -185,7 +186,7 @@ def make_plan(
         features=features,
         tasks=tuple(_task(item, types, config) for item in config.tasks),
         columns={i.name: column(i) for i in [*config.features, *config.tasks]},
-        shards=1 + log.rows // (config.data.rows_per_shard or ROWS_PER_SHARD),
+        shards=1 + log.rows * rows_each(config) // (config.data.rows_per_shard or ROWS_PER_SHARD),
         held_out=_held_out(config, folder, log),
         addition=addition,
         after=after,
@@ -194,6 +195,11 @@ def make_plan(
         if not plan.is_spread(number):
             _require_different(join, side)
     return plan
+
+
+def rows_each(config: Config) -> int:
+    """Rows that a row of the log becomes, at most: itself, and negatives that are drawn."""
+    return 1 + (config.data.negatives.per_positive if config.data.negatives else 0)
 
 
 def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
@@ -217,7 +223,11 @@ def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
 def columns_read(config: Config) -> dict[str, str]:
     """Column -> the key of the config that wants it."""
     needs = {column(item): f"features.{item.name}" for item in config.features}
-    needs |= {column(task): f"tasks.{task.name}" for task in config.tasks}
+    needs |= {
+        column(task): f"tasks.{task.name}"
+        for task in config.tasks
+        if not config.is_stated(task)
+    }
     needs |= {t.truth: f"tasks.{t.name}.truth" for t in config.tasks if t.truth}
     needs |= {
         t.sample_weight: f"tasks.{t.name}.sample_weight"
@@ -231,6 +241,9 @@ def columns_read(config: Config) -> dict[str, str]:
         needs[config.data.group] = "data.group"
     if config.data.split.column:
         needs.setdefault(config.data.split.column, "data.split.column")
+    if config.data.negatives:
+        named = dict.fromkeys(config.data.negatives.item_columns, "data.negatives")
+        needs = {**named, **needs}
     kept = dict.fromkeys(config.data.keep_columns, "data.keep_columns (or a baseline)")
     return {**kept, **dict.fromkeys(config.data.key, "data.key"), **needs}
 
@@ -239,6 +252,9 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
     """Open the log; a column that is nowhere is reported with side tables in mind."""
     data = config.data
     log = open_log(patterns, Form.of(data), {}, "data.input")
+    for task in config.tasks:
+        if config.is_stated(task) and task.name in log.schema.names:
+            own[task.name] = f"tasks.{task.name}"
     for name, key in own.items():
         if name not in log.schema.names:
             others = [*log.schema.names, *given_by_side]
@@ -363,7 +379,7 @@ def _require_same_values(features: tuple[Feature, ...]) -> None:
 def _task(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Task:
     keys = {"": column(item), ".truth": item.truth, ".sample_weight": item.sample_weight}
     for key, name in keys.items():
-        if name:
+        if name and not (config.is_stated(item) and name not in types):
             path, kind = types[name]
             where = f"tasks.{item.name}{key}: column {name!r} of {path}"
             raw_type("numeric", kind, where, False)
@@ -373,5 +389,5 @@ def _task(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Ta
         item.given,
         item.transform,
         negative_rate=config.negative_rate(item),
-        sample_weight=item.sample_weight,
+        sample_weight=config.sample_weight(item),
     )

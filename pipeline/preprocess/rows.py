@@ -2,13 +2,14 @@
 an exact duplicate, or rejected with a reason, and all of them are counted."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from steadyrank.pipeline.config.ranking import DRAWN
 from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.raw_log.columns import (
@@ -48,6 +49,7 @@ from steadyrank.pipeline.raw_log.times import to_ms
 
 NOTHING = Findings()
 DROPPED = "dropped"  # in the counts: negatives that the config leaves out
+NO_POSITIVE = "not 1, and data.negatives is for a log of positives alone"
 BEYOND = "infinite"  # in the counts: numbers that are taken as missing for it
 TOO_LARGE = "infinite, or beyond float32"
 HIGH, LOW = "__fingerprint_high", "__fingerprint_low"
@@ -158,6 +160,7 @@ def settle_rows(
     columns: Sequence[str] = (),
     *,
     found: Findings = NOTHING,
+    draw: Callable | None = None,
 ) -> Settled:
     """Make the rows of one shard final: in order, without duplicates, joined and typed.
 
@@ -167,23 +170,14 @@ def settle_rows(
         plan: The plan.
         columns: Raw columns to keep beside the typed ones.
         found: What all rows together tell.
+        draw: Called with rows and their places, it gives ``Drawn`` negatives.
     """
-    parts = alike(tables)
-    order, counts = _order(parts, plan.config.data.drop_duplicates)
-    typed, raw, places, rejected, start = [], [], [], [], 0
-    for table in parts:
-        place = np.flatnonzero((order >= start) & (order < start + len(table)))
-        start, table = start + len(table), table.take(pa.array(order[place] - start))
-        table, place, strays = _in_time(table, place, plan, found)
+    typed, raw, places, rejected, counts = [], [], [], [], Counter()
+    for table, place, strays in in_order(tables, plan, found, counts):
         rejected += strays
-        table = as_integers(table, found.whole)
-        joins = zip(plan.config.data.join, plan.sides, sides, strict=True)
-        for number, (join, log, side) in enumerate(joins):
-            if side is None:
-                table, unmatched = take_carried(table, number, join.prefix)
-            else:
-                table, unmatched = join_side(table, side, join.on, join.prefix)
-            counts[f"unmatched/{join.on}: {log.files[0]}"] += unmatched
+        own = table
+        table, unmatched = _joined(table, sides, plan)
+        counts.update(unmatched)
         converted, reasons, about, beyond = type_rows(table, plan)
         bad = reasons != ""
         sampled = _left_out(converted, plan) & ~bad
@@ -197,10 +191,20 @@ def settle_rows(
             for reason in np.unique(reasons[bad])
         ]
         kept = ~(bad | sampled)
+        table, place = table.filter(kept), place[kept]
         typed.append(converted.filter(kept))
-        raw.append(plainly_written(table.select(list(columns)).filter(kept), plan))
-        places.append(place[kept])
-    order = np.argsort(np.concatenate(places))
+        raw.append(plainly_written(table.select(list(columns)), plan))
+        places.append(place)
+        for drawn in draw(own.filter(kept), place) if draw else ():
+            table, _ = _joined(drawn.table, sides, plan)
+            converted, reasons, *_ = type_rows(table, plan)
+            kept = reasons == ""
+            typed.append(drawn.labelled(converted, plan).filter(kept))
+            table = drawn.without_labels(table, plan).filter(kept)
+            raw.append(plainly_written(table.select(list(columns)), plan))
+            places.append(drawn.places[kept])
+            counts.update(drawn.counted(kept))
+    order = np.argsort(np.concatenate(places), kind="stable")
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.arange(len(order))
     ends = np.cumsum([len(table) for table in raw])
@@ -210,6 +214,44 @@ def settle_rows(
         rejected,
         counts,
     )
+
+
+def in_order(
+    tables: list[pa.Table], plan: Plan, found: Findings, counts: Counter
+) -> Iterator[tuple[pa.Table, np.ndarray, list[pa.Table]]]:
+    """Rows of one shard without duplicates and those out of time, ids written in one way.
+
+    Args:
+        tables: All that was keyed for the shard, in any order.
+        plan: The plan.
+        found: What all rows together tell.
+        counts: Gets the ``duplicates``.
+
+    Yields:
+        Rows of the same types; their places in the order of the fingerprints; rows that
+        are out of time, with the reason.
+    """
+    parts, start = alike(tables), 0
+    order, counted = _order(parts, plan.config.data.drop_duplicates)
+    counts.update(counted)
+    for table in parts:
+        place = np.flatnonzero((order >= start) & (order < start + len(table)))
+        start, table = start + len(table), table.take(pa.array(order[place] - start))
+        table, place, strays = _in_time(table, place, plan, found)
+        yield as_integers(table, found.whole), place, strays
+
+
+def _joined(table: pa.Table, sides, plan: Plan) -> tuple[pa.Table, Counter]:
+    """Rows with the columns of side tables, and how many found no partner in which."""
+    counts: Counter = Counter()
+    joins = zip(plan.config.data.join, plan.sides, sides, strict=True)
+    for number, (join, log, side) in enumerate(joins):
+        if side is None:
+            table, unmatched = take_carried(table, number, join.prefix)
+        else:
+            table, unmatched = join_side(table, side, join.on, join.prefix)
+        counts[f"unmatched/{join.on}: {log.files[0]}"] += unmatched
+    return table, counts
 
 
 def _left_out(typed: pa.Table, plan: Plan) -> np.ndarray:
@@ -337,15 +379,23 @@ def type_rows(
             values, bad = convert(raw, feature.raw, feature.separator, notation)
         blame(bad, f"feature {feature.name}: {wrong}", plan.columns[feature.name])
         columns[f"feature/{feature.name}"] = values
+    drawn = plan.config.drawn_task
     for task, item in zip(plan.tasks, plan.config.tasks, strict=True):
         name = plan.columns[task.name]
-        values, bad, beyond = to_finite(in_one_piece(table[name]), notation)
+        stated = plan.config.is_stated(item) and name not in table.column_names
+        raw = pa.array(np.ones(len(table))) if stated else in_one_piece(table[name])
+        values, bad, beyond = to_finite(raw, notation)
         blame(bad, f"label {task.name}: not a number", name)
         blame(beyond, f"label {task.name}: {TOO_LARGE}", name)
         if item.at_least is not None:
             values = pc.greater_equal(values, item.at_least).cast(pa.float64())
         blame(*_impossible(values, task, item.loss), name)
+        if task.name == drawn:
+            other = values.to_numpy(zero_copy_only=False) != 1
+            blame(other, f"label {task.name}: {NO_POSITIVE}", name)
         columns[f"label/{task.name}"] = values
+        if task.sample_weight == DRAWN:
+            columns[f"weight/{task.name}"] = pa.array(np.ones(len(table)))
         if item.truth:
             values, bad, beyond = to_finite(in_one_piece(table[item.truth]), notation)
             blame(bad, f"truth of {task.name}: not a number", item.truth)

@@ -9,6 +9,7 @@ from steadyrank.pipeline.preprocess.blocks import BlockFile, Store
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
+from steadyrank.pipeline.preprocess.negatives import Draw
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import settle_rows
 from steadyrank.pipeline.preprocess.spill import SPILL, gather
@@ -34,17 +35,20 @@ class Settle(beam.DoFn):
             for number in numbers
         ]
 
-    def process(self, item, known: dict):
+    def process(self, item, known: dict, catalogues: dict | None = None):
         key, parts = item
         data = self.plan.config.data
         found = Findings.of(known, data, data.time, self.plan.spelled)
         columns = () if key.startswith("train/") else raw_columns(self.plan)
         counts: Counter = Counter()
+        how = {"found": found}
+        if catalogues is not None:
+            how["draw"] = Draw(self.plan, key.split("/")[0], catalogues)
         raw, rows, rejected, folder = [], 0, [], f"{self.output}/{SPILL}"
         with BlockFile(folder) as file, BlockFile(folder) as others:
             store = Store(file)
             for tables in gather(parts):
-                settled = settle_rows(tables, self.sides, self.plan, columns, found=found)
+                settled = settle_rows(tables, self.sides, self.plan, columns, **how)
                 rejected += map(others.append, settled.rejected)
                 counts.update(settled.counts)
                 store.add(settled.typed)
@@ -62,8 +66,8 @@ class Settle(beam.DoFn):
         if columns:
             labels = typed.select([f"label/{task.name}" for task in self.plan.tasks])
             both, name = (in_their_order(raw), labels), file_name(key)
-            how = {"name": name, "create": self._create}
-            kept = keep_rows(*both, self.sides, self.plan, **how)
+            put = {"name": name, "create": self._create}
+            kept = keep_rows(*both, self.sides, self.plan, **put)
             yield beam.pvalue.TaggedOutput("kept", kept)
             del both, raw
             trim()

@@ -12,7 +12,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from steadyrank.pipeline.preprocess.plan import Plan
+from steadyrank.pipeline.preprocess.plan import Plan, rows_each
 
 OF_WINDOWS = "rows of"  # in the counts
 
@@ -50,7 +50,7 @@ def filed(parts: beam.PCollection, counts: beam.PCollection, plan: Plan):
     rows = plan.config.data.rows_per_shard
     if not rows:
         return parts
-    put = partial(_put, shards=plan.shards, rows=rows)
+    put = partial(_put, shards=plan.shards, rows=max(1, rows // rows_each(plan.config)))
     return parts | "by file" >> beam.Map(put, beam.pvalue.AsSingleton(counts))
 
 

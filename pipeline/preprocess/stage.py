@@ -44,6 +44,7 @@ from steadyrank.pipeline.preprocess.beam_job import (
     run_job,
 )
 from steadyrank.pipeline.preprocess.blocks import Stored
+from steadyrank.pipeline.preprocess.catalogue import catalogues
 from steadyrank.pipeline.preprocess.encode import Encode, add_by_name
 from steadyrank.pipeline.preprocess.files import create_file
 from steadyrank.pipeline.preprocess.held import (
@@ -55,6 +56,7 @@ from steadyrank.pipeline.preprocess.held import (
     require_known,
 )
 from steadyrank.pipeline.preprocess.memory import system_pool
+from steadyrank.pipeline.preprocess.negatives import HAD, UNREADABLE, WRITTEN
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import BEYOND, DROPPED, key_rows
@@ -138,6 +140,9 @@ def _steps(plan: Plan, output: Path) -> Steps:
         spreads=spreads,
         carry=partial(carry, plan=plan, output=str(output)) if spreads else None,
         filed=partial(filed, plan=plan),
+        catalogues=partial(catalogues, plan=plan, output=str(output))
+        if plan.config.data.negatives
+        else None,
     )
 
 
@@ -187,9 +192,9 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         plan, rejected, read, unkeyed, outside=outside, samples=summary["samples"]
     )
     require_finite(plan.config, read_json(work / "statistics.json", "an example set"))
-    dropped = counts.get(DROPPED, 0)
-    if read != written + duplicates + dropped + sum(rejected.values()):
-        said = f"{read=} {written=} {duplicates=} {dropped=} {rejected=}"
+    dropped, drawn = counts.get(DROPPED, 0), counts.get(WRITTEN, 0)
+    if read + drawn != written + duplicates + dropped + sum(rejected.values()):
+        said = f"{read=} {drawn=} {written=} {duplicates=} {dropped=} {rejected=}"
         raise RuntimeError(f"rows were lost: {said}")
     joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
     _check_joins(plan, unmatched, joined)
@@ -197,6 +202,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
+    negatives = _negatives(plan, counts, summary["schema"])
     write_json(work / "schema.json", summary["schema"])
     logs = (plan.log, *plan.sides)
     return {
@@ -207,7 +213,9 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
             "duplicates": duplicates,
             "rejected": rejected,
             **_dropped(plan, dropped),
+            **({"drawn": drawn} if negatives else {}),
         },
+        **({"negatives": negatives} if negatives else {}),
         "samples": summary["samples"],
         "spellings": spellings(counts, plan.spelled),
         "passed_over": plan.log.passed_over,
@@ -233,6 +241,34 @@ def _dropped(plan: Plan, rows: int) -> dict[str, dict[str, int]]:
     if asked is None:
         return {}
     return {"dropped": {f"negatives of {asked.task} (data.downsample)": rows}}
+
+
+def _negatives(plan: Plan, counts: dict, schema: dict) -> dict:
+    """What the manifest says of rows that were drawn.
+
+    Raises:
+        InputError: There was next to nothing to draw from.
+    """
+    asked = plan.config.data.negatives
+    if asked is None:
+        return {}
+    (task,) = (t for t in schema["tasks"] if t["name"] == plan.config.drawn_task)
+    rate = task.get("negative_rate", 1.0)
+    if not rate <= 1 or not counts.get(WRITTEN):
+        items = asked.per_positive / rate
+        found = f"{items:.1f} different {asked.item}" if items > 0 else "no item"
+        raise InputError(
+            f"data.negatives: a window of the training rows holds {found} on the average, "
+            f"too few to draw {asked.per_positive} of. Draw fewer (per_positive), or make "
+            "data.window and negatives.within longer."
+        )
+    return {
+        "task": task["name"],
+        "rate": rate,
+        "items": asked.per_positive / rate,
+        "had": counts.get(HAD, 0),
+        "unreadable": counts.get(UNREADABLE, 0),
+    }
 
 
 def _identities(kept: list[dict]) -> dict[str, dict]:

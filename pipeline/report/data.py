@@ -36,6 +36,8 @@ def data(manifest: dict, evaluated: dict) -> Markup:
 def row_table(rows: dict, unmatched: dict[str, int]) -> Markup:
     """Every row read, accounted for, and how many each side table did not know."""
     cells = [["Read", count(rows.get("read"))]]
+    if rows.get("drawn"):
+        cells += [["Drawn as negatives", count(rows["drawn"])]]
     cells += [["Written to a split", count(rows.get("written"))]]
     cells += [["Dropped as exact duplicates", count(rows.get("duplicates"))]]
     rejected = rows.get("rejected") or {}

@@ -76,7 +76,7 @@ class ScoreTrials:
             )
         kinds = {task.name: task.kind for task in config.tasks}
         self.metric, self.weights = objective.metric, weights_of(objective, kinds)
-        self.rates = {task.name: config.negative_rate(task) for task in config.tasks}
+        self.rates = {task.name: task.negative_rate for task in examples.schema.tasks}
 
     def __call__(self, folder: Path, values, epochs, source, *, beat: Beat) -> Outcome:
         """One trial; see ``TrialFunction``."""
