@@ -250,7 +250,7 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
     if isinstance(config, SequenceConfig):
         return []
     from steadyrank.pipeline.preprocess.held import require_known
-    from steadyrank.pipeline.propose.leaks import leaks_of
+    from steadyrank.pipeline.propose.leaks import items_columns, leaks_of, of_one_class
 
     require_known(config, {c for log in (plan.log, *plan.sides) for c in log.schema.names})
     unread = [] if plan.sides else _unreadable(config, plan, tables)
@@ -264,6 +264,8 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
         f"rows: {rows:,} looked at",
         *unread,
         *said,
+        *of_one_class(config, in_one_type(tables)),
+        *items_columns(config, in_one_type(tables)),
         *_held_sample(config, folder, plan, batches),
     ]
 

@@ -40,5 +40,6 @@ def test_every_key_says_what_it_is(root):
     page = reference.page()
     for section in found:
         assert reference.first_line(section), section
-        for name in section.model_fields:
+        for field, found in section.model_fields.items():
+            name = found.alias or field
             assert f"`{name}`" in page or name in ("trunk", "method"), name

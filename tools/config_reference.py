@@ -69,7 +69,11 @@ def table(section: type[BaseModel], fields: dict[str, FieldInfo]) -> str:
     """The keys of a section, one a row."""
     lines = ["| key | default | may be | |", "|---|---|---|---|"]
     for name, field in fields.items():
-        cells = [f"`{field.alias or name}`", default(field), allowed(field.annotation, field.metadata)]
+        cells = [
+            f"`{field.alias or name}`",
+            default(field),
+            allowed(field.annotation, field.metadata),
+        ]
         said = field.description or first_line(section)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} "
                      f"| {' '.join(said.split())} |")  # fmt: skip

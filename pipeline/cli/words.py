@@ -68,8 +68,10 @@ def _(result: api.PreprocessResult) -> None:
     rejected, left_out = sum(result.rejected.values()), sum(result.left_out.values())
     parts = ", ".join(f"{split} {rows:,}" for split, rows in result.splits.items())
     found = "".join(f", {n:.1%} found by {name}" for name, n in result.found.items())
+    drawn = result.manifest["rows"].get("drawn", 0)
     say(
-        f"{counted(result.read, 'row')} read = {result.written:,} written ({parts}) + "
+        f"{counted(result.read, 'row')} read{f' + {drawn:,} drawn' if drawn else ''} = "
+        f"{result.written:,} written ({parts}) + "
         f"{result.duplicates:,} duplicates + {rejected:,} rejected"
         f"{f' + {left_out:,} left out' if left_out else ''}{found}, in {result.output}"
     )
@@ -80,6 +82,12 @@ def _(result: api.PreprocessResult) -> None:
         say(
             f"warning: feature {name} is infinite, or beyond float32, in {count:,} rows: "
             "it is taken as missing there"
+        )
+    if found := result.manifest.get("negatives"):
+        say(
+            f"negatives of {found['task']}: drawn of {found['items']:,.1f} items on the "
+            f"average, {found['rate']:.3g} of all; {found['had']:,} left out, as their "
+            "users had them"
         )
     _say_of_files(result.manifest)
     _say_of_contract(result.manifest.get("contract"))

@@ -69,9 +69,7 @@ def allowed_keys(location: tuple, root: type[BaseModel]) -> list[str]:
     found = [root]
     for part in location[:-1]:
         found = [inner for kind in found for inner in _step(kind, part)]
-    return sorted(
-        {key for kind in found for s in _sections(kind) for key in keys_of(s)}
-    )
+    return sorted({key for kind in found for s in _sections(kind) for key in keys_of(s)})
 
 
 def keys_of(section: type[BaseModel]) -> list[str]:

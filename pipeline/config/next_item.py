@@ -10,7 +10,7 @@ from steadyrank.pipeline.config.gates import (
     SizeGate,
     SkewGate,
 )
-from steadyrank.pipeline.config.section import Section, renamed
+from steadyrank.pipeline.config.section import Section, renamed, without
 from steadyrank.pipeline.config.sections import (
     DenseOptimizer,
     Log,
@@ -131,6 +131,12 @@ class SequenceData(Log):
     """How events become sequences."""
     split: SequenceSplit
     """Which events, or sequences, validate and test."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_ranking(cls, value):
+        every = "tell an item from all others: there are negatives enough"
+        return without(value, {"negatives": every, "downsample": every})
 
     @property
     def time(self) -> str:
@@ -330,6 +336,11 @@ class SequenceConfig(Section):
     """Which settings `sweep` tries; see [sweeps](sweeps.md). null: none."""
     nightly: Nightly = Nightly()
     """What nights train on; see [nights](nightly.md)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_ranking(cls, value):
+        return without(value, {"contract": "hold their days to none"})
 
     @model_validator(mode="after")
     def _phases(self):

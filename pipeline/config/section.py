@@ -31,3 +31,16 @@ def renamed(value, old: str, new: str):
     if isinstance(value, dict) and old in value:
         raise ValueError(f"{old} is gone: say {new} in its place")
     return value
+
+
+def without(value, reasons: dict[str, str]):
+    """A section's value, before it is checked, if it has no key of ranking models alone.
+
+    Args:
+        value: As it stands in the config.
+        reasons: Such a key, and why next-item models have none.
+    """
+    for key, why in reasons.items():
+        if isinstance(value, dict) and value.get(key) is not None:
+            raise ValueError(f"{key}: next-item models {why}; remove it")
+    return value

@@ -260,7 +260,7 @@ class Downsample(Section):
 
 
 class Negatives(Section):
-    """Negatives for a log of positives alone: items that their users had not in the window."""
+    """Negatives for a log of positives alone: items that their user had not."""
 
     item: str
     """The column of the log that names what is drawn."""

@@ -164,10 +164,7 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
         found = steps.catalogues(shards, of_files)
         drawn["catalogues"] = beam.pvalue.AsDict(found)
     settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(of_files), **drawn)
-    settled = (
-        shards
-        | "settle" >> settle.with_outputs(*SIDE_OUTPUTS, main="rows")
-    )
+    settled = shards | "settle" >> settle.with_outputs(*SIDE_OUTPUTS, main="rows")
     training = settled.rows | "training" >> beam.Filter(
         lambda item: item[0].startswith("train/")
     )

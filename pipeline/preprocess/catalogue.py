@@ -1,7 +1,8 @@
-"""The items of each window of each split, and who had which: what negatives are drawn from.
+"""The items of each window, and who had which: what negatives are drawn from.
 
     parts by shard ─ items and pairs of each window ─ by window ─ merge ─ catalogue
 
+What trains draws from training rows alone, what is judged on from all rows of its window.
 Of a window with more than ``MOST`` items those are drawn from whose hashes are lowest: a
 fair sample, the same whatever the shards, as is its first row of each item.  Pairs lie
 in a sorted file that is mapped.  What is held at once does not grow with the log.
@@ -57,7 +58,7 @@ class Found(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """What a window of a split holds.
+    """What a period holds.
 
     Attributes:
         items: ``ITEM``, ``COUNT``, the item's columns: in the order of a hash; None: none.
@@ -82,6 +83,11 @@ def periods_of(table: pa.Table, plan: Plan) -> np.ndarray:
     if length is None:
         return assign_window(data, ms, len(table))
     return (ms + utc_offset_ms(ms, data.timezone)) // length
+
+
+def name_of(split: str, period: int) -> str:
+    """What a catalogue is called that rows of a split are drawn from."""
+    return f"{'train' if split == 'train' else 'judged'}/{period}"
 
 
 def numbers_of(table: pa.Table, name: str) -> np.ndarray:
@@ -137,9 +143,9 @@ def _once(table: pa.Table) -> pa.Table:
 
 
 def look(
-    key: str, parts: Iterable[Part], plan: Plan, found: Findings, folder: str
+    key: str, parts: Iterable[Part], plan: Plan, *, found: Findings, folder: str
 ) -> Iterator[tuple[str, Found]]:
-    """What a shard holds, by split and number of the period: ``train/19800``."""
+    """What a shard holds, by ``name_of`` each period."""
     held: dict[int, pa.Table] = {}
     pairs: dict[int, list[np.ndarray]] = {}
     rows: Counter = Counter()
@@ -156,8 +162,11 @@ def look(
         blocks = {n: file.append(items) for n, items in held.items() if len(items)}
     for number in rows:
         path = _write(folder, [np.unique(np.concatenate(pairs[number]))])
-        name = f"{key.split('/')[0]}/{number}"
-        yield name, Found(blocks.get(number), path, rows[number])
+        found_here = Found(blocks.get(number), path, rows[number])
+        split = key.split("/")[0]
+        yield name_of(split, number), found_here
+        if split == "train" and not plan.config.data.split.by_moments:
+            yield name_of("test", number), found_here
 
 
 def _pairs_in(table: pa.Table, plan: Plan) -> np.ndarray:
@@ -230,14 +239,14 @@ class Look(beam.DoFn):
         key, parts = item
         data = self.plan.config.data
         found = Findings.of(known, data, data.time, self.plan.spelled)
-        yield from look(key, parts, self.plan, found, self.folder)
+        yield from look(key, parts, self.plan, found=found, folder=self.folder)
         trim()
 
 
 def catalogues(
     shards: beam.PCollection, of_files: beam.PCollection, plan: Plan, output: str
 ) -> beam.PCollection:
-    """Split and period of each window, and its ``Catalogue``."""
+    """``name_of`` each period, and its ``Catalogue``."""
     folder = f"{output}/{SPILL}"
     return (
         shards

@@ -1,4 +1,4 @@
-"""Negatives of a log of positives alone: items of the same window, as the row's hash has it.
+"""Negatives of a log of positives alone: items of its window, by the row's hash.
 
 A row's user, time and all else that is not the item's stay.  What its user had in the
 window is left out.  So drawn, k of N items stand for all that the user did not have: the
@@ -19,6 +19,7 @@ from steadyrank.pipeline.preprocess.catalogue import (
     COUNT,
     ITEM,
     Catalogue,
+    name_of,
     numbers_of,
     open_pairs,
     pairs_of,
@@ -29,6 +30,11 @@ from steadyrank.pipeline.preprocess.rows import HIGH, LOW
 from steadyrank.pipeline.raw_log.fingerprint import GOLDEN, mix
 from steadyrank.pipeline.raw_log.split import uniform
 
+DRAW_THEM = (
+    "For a log of positives alone, data.negatives: {item: COLUMN} draws negatives; see "
+    "docs/logs.md#negatives."
+)
+TRAINING = name_of("train", 0)[:-1]
 WRITTEN, HAD, UNREADABLE = (f"negatives/{w}" for w in ("written", "had", "unreadable"))
 
 
@@ -83,7 +89,7 @@ class Draw:
     Args:
         plan: The plan.
         split: Whose rows they are.
-        catalogues: By split and period; see ``catalogue.catalogues``.
+        catalogues: By ``name_of`` each period.
     """
 
     def __init__(self, plan: Plan, split: str, catalogues: Mapping[str, Catalogue]):
@@ -125,7 +131,7 @@ class Draw:
 
     def _window(self, period: int) -> "_Window":
         if period not in self._opened:
-            self._opened[period] = _Window(self._of[f"{self._split}/{period}"])
+            self._opened[period] = _Window(self._of[name_of(self._split, period)])
         return self._opened[period]
 
 
@@ -170,6 +176,6 @@ def _put(table: pa.Table, columns: Mapping) -> pa.Table:
 
 def rate_of(catalogues: Mapping[str, Catalogue], per_positive: int) -> float:
     """The fraction of all negatives that the training split's draws are; nan: of none."""
-    own = [found for key, found in catalogues.items() if key.startswith("train/")]
+    own = [found for key, found in catalogues.items() if key.startswith(TRAINING)]
     every = sum(found.rows * found.distinct for found in own)
     return per_positive * sum(found.rows for found in own) / every if every else np.nan

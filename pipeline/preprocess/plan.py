@@ -170,11 +170,14 @@ def make_plan(
         path, kind = types[config.data.time]
         require_time(kind, f"data.time: column {config.data.time!r} of {path}")
     drawn = config.data.negatives.item_columns if config.data.negatives else ()
-    for key, name in [*(("key", n) for n in config.data.key), *(("negatives", n) for n in drawn)]:
+    for key, name in [
+        *(("key", n) for n in config.data.key),
+        *(("negatives", n) for n in drawn),
+    ]:
         if name not in own:
             raise InputError(
-                f"data.{key}: column {name!r} must be in the log itself. Received: a column "
-                f"of {types[name][0]}."
+                f"data.{key}: column {name!r} must be in the log itself. Received: a "
+                f"column of {types[name][0]}."
             )
     features = tuple(_feature(item, types, config) for item in config.features)
     _require_same_values(features)
@@ -186,7 +189,8 @@ def make_plan(
         features=features,
         tasks=tuple(_task(item, types, config) for item in config.tasks),
         columns={i.name: column(i) for i in [*config.features, *config.tasks]},
-        shards=1 + log.rows * rows_each(config) // (config.data.rows_per_shard or ROWS_PER_SHARD),
+        shards=1
+        + log.rows * rows_each(config) // (config.data.rows_per_shard or ROWS_PER_SHARD),
         held_out=_held_out(config, folder, log),
         addition=addition,
         after=after,

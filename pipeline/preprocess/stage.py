@@ -56,7 +56,7 @@ from steadyrank.pipeline.preprocess.held import (
     require_known,
 )
 from steadyrank.pipeline.preprocess.memory import system_pool
-from steadyrank.pipeline.preprocess.negatives import HAD, UNREADABLE, WRITTEN
+from steadyrank.pipeline.preprocess.negatives import DRAW_THEM, HAD, UNREADABLE, WRITTEN
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import BEYOND, DROPPED, key_rows
@@ -194,7 +194,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     require_finite(plan.config, read_json(work / "statistics.json", "an example set"))
     dropped, drawn = counts.get(DROPPED, 0), counts.get(WRITTEN, 0)
     if read + drawn != written + duplicates + dropped + sum(rejected.values()):
-        said = f"{read=} {drawn=} {written=} {duplicates=} {dropped=} {rejected=}"
+        said = f"{read=} {written=} {duplicates=} {dropped=} {drawn=} {rejected=}"
         raise RuntimeError(f"rows were lost: {said}")
     joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
     _check_joins(plan, unmatched, joined)
@@ -202,7 +202,9 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
+    tasks = add_by_name(file["tasks"] for file in files)
     negatives = _negatives(plan, counts, summary["schema"])
+    _require_both_classes(plan, tasks)
     write_json(work / "schema.json", summary["schema"])
     logs = (plan.log, *plan.sides)
     return {
@@ -228,7 +230,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "infinite": {n: c for n, c in counts_under(counts, f"{BEYOND}/").items() if c},
         "splits": splits,
         "identity": _identities(summary["kept"]),
-        "tasks": add_by_name(file["tasks"] for file in files),
+        "tasks": tasks,
         "input": list(plan.log.files),
         "config": read_by_preprocessing(plan.config),
         "files": sorted(_with_raw(files, summary["kept"]), key=lambda file: file["path"]),
@@ -241,6 +243,14 @@ def _dropped(plan: Plan, rows: int) -> dict[str, dict[str, int]]:
     if asked is None:
         return {}
     return {"dropped": {f"negatives of {asked.task} (data.downsample)": rows}}
+
+
+def _require_both_classes(plan: Plan, tasks: dict[str, dict]) -> None:
+    """Raise where a task that exists in all rows is 1 in all of them."""
+    for task in plan.tasks:
+        rows, positives = (tasks[task.name][key] for key in ("rows", "positives"))
+        if task.kind == "binary" and not task.given and rows and rows == positives:
+            raise InputError(f"tasks.{task.name}: is 1 in all {rows:,} rows. {DRAW_THEM}")
 
 
 def _negatives(plan: Plan, counts: dict, schema: dict) -> dict:

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.preprocess.negatives import DRAW_THEM
 from steadyrank.pipeline.propose.choose import TELLS, strongest
 from steadyrank.pipeline.propose.look import column_of
 from steadyrank.pipeline.raw_log.columns import in_one_piece
+
+OFTEN = 2  # rows an item, from which on it is seen what goes with it
 
 
 def leaks_of(config: Config, table: pa.Table) -> dict[str, tuple[str, float]]:
@@ -17,6 +21,77 @@ def leaks_of(config: Config, table: pa.Table) -> dict[str, tuple[str, float]]:
         config: Whose features and tasks; those of side tables are not looked at.
         table: Rows of the log, of one type each.
     """
+    labels, found = _labels(config, table), {}
+    for feature in config.features:
+        if column(feature) not in table.column_names:
+            continue
+        values = column_of(column(feature), in_one_piece(table[column(feature)]))
+        strong = strongest(values, labels)
+        if strong and strong[1] > TELLS:
+            found[feature.name] = strong
+    return found
+
+
+def of_one_class(config: Config, table: pa.Table) -> list[str]:
+    """A warning of each task that is 1 in every row of some: nothing can be learned."""
+    if config.data.negatives:
+        return []
+    return [
+        f"warning: {name} is 1 in every row that was looked at. {DRAW_THEM}"
+        for name, label in _labels(config, table).items()
+        if len(label) and (label == 1).all()
+    ]
+
+
+def items_columns(config: Config, table: pa.Table) -> list[str]:
+    """A warning of columns that look like the item's, where items are drawn."""
+    asked = config.data.negatives
+    if asked is None or asked.item not in table.column_names:
+        return []
+    own = [config.data.group, config.data.time, *asked.item_columns]
+    own += [column(task) for task in config.tasks]
+    names = [column(f) for f in config.features if column(f) in table.column_names]
+    return [
+        f"warning: {name} goes with {asked.item}: if it is the item's, name it in "
+        "data.negatives.columns, or drawn items will have the positive's"
+        for name in goes_with(table, asked.item, names)
+        if name not in own
+    ]
+
+
+def goes_with(table: pa.Table, item: str, names: list[str]) -> list[str]:
+    """Columns of several values that differ in no two rows of one item.
+
+    Args:
+        table: Rows, many of them of items that others have, too.
+        item: The column that names the item.
+        names: Other columns.
+    """
+    items, found = _codes(table[item]), []
+    for name in names:
+        values = _codes(table[name])
+        known = (items >= 0) & (values >= 0)
+        codes, others = items[known], values[known]
+        seen = len(np.unique(codes))
+        if len(codes) < OFTEN * seen or len(np.unique(others)) < 2:
+            continue
+        if len(np.unique(codes * (int(others.max()) + 1) + others)) == seen:
+            found.append(name)
+    return found
+
+
+def _codes(values: pa.ChunkedArray) -> np.ndarray:
+    """Values as numbers from 0 on, -1 where there is none; of lists there are none."""
+    if pa.types.is_nested(values.type):
+        return np.full(len(values), -1)
+    values = in_one_piece(values)
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    return pc.fill_null(values.indices.cast(pa.int64()), -1).to_numpy()
+
+
+def _labels(config: Config, table: pa.Table) -> dict[str, np.ndarray]:
+    """Binary task -> its labels in some rows, NaN where there is none."""
     labels = {}
     for task in config.tasks:
         numbers = _numbers(table, column(task))
@@ -26,15 +101,7 @@ def leaks_of(config: Config, table: pa.Table) -> dict[str, tuple[str, float]]:
             known = np.where(numbers >= task.at_least, 1.0, 0.0)
             numbers = np.where(np.isnan(numbers), np.nan, known)
         labels[task.name] = numbers
-    found = {}
-    for feature in config.features:
-        if column(feature) not in table.column_names:
-            continue
-        values = column_of(column(feature), in_one_piece(table[column(feature)]))
-        strong = strongest(values, labels)
-        if strong and strong[1] > TELLS:
-            found[feature.name] = strong
-    return found
+    return labels
 
 
 def _numbers(table: pa.Table, name: str) -> np.ndarray | None:

@@ -12,7 +12,7 @@ from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.contract import Contract
 from steadyrank.pipeline.config.gates import Gates
-from steadyrank.pipeline.config.sections import SequenceFeature, VectorFeature
+from steadyrank.pipeline.config.sections import Negatives, SequenceFeature, VectorFeature
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.task_weights import METHODS
 from steadyrank.pipeline.config.trunks import TRUNKS
@@ -29,6 +29,7 @@ ELSEWHERE = {
     ("Config", "importance"): "test_importance",
     ("Downsample", "task"): "test_downsample",
     ("Downsample", "keep"): "test_downsample",
+    **{("Negatives", key): "test_negatives" for key in Negatives.model_fields},
     ("Importance", "rows"): "test_importance",
     ("Importance", "together"): "test_importance",
     ("Keep", "nights"): "test_nightly: what is old goes after a night",
