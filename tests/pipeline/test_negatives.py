@@ -331,6 +331,19 @@ def test_days_that_are_added_are_drawn_for_as_in_the_whole_log(bought, tmp_path)
         preprocess(parse_config(other, "c"), bought, tmp_path / "other", **added)
 
 
+def test_a_day_that_validates_and_tests_has_one_catalogue(tmp_path):
+    """What validates is no negative in the test, nor is what trains, if in its window."""
+    rows = [r | {"user": 1, "item": r["number"] % 30} for r in rows_of(300, seed=5)]
+    rows = [r | {"price": 10.0 * r["item"]} for r in rows]
+    tiny.write_parquet(rows, tmp_path / "log.parquet")
+    asked = document()
+    asked["data"] |= {"time": None, "split": {"validation": 0.2, "test": 0.2}}
+    typed, windows, _ = settled(parse_config(asked, "c"), tmp_path, tmp_path / "s")
+    assert {*windows} == {"train/0", "judged/0"}
+    assert windows["judged/0"].rows == 300 > windows["train/0"].rows
+    assert not [r for r in typed if r["split"] != "train" and not r["label/click"]]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
