@@ -125,11 +125,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Nights, then minutes."""
     parser = argparse.ArgumentParser("benchmarks.long_runs")
     parser.add_argument("--quick", action="store_true", help="9 nights and 2 minutes")
-    parser.add_argument("--nights", type=int)
-    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--nights", type=int, help="0: none")
+    parser.add_argument("--minutes", type=float, help="0: no training")
     options = parser.parse_args(arguments)
-    count = options.nights or (9 if options.quick else 60)
-    minutes = options.minutes or (2 if options.quick else 100)
+    count, minutes = options.nights, options.minutes
+    count = (9 if options.quick else 60) if count is None else count
+    minutes = (2 if options.quick else 100) if minutes is None else minutes
     from steadyrank import synthesize
 
     with tempfile.TemporaryDirectory(prefix="long-") as name:
@@ -137,7 +138,8 @@ def main(arguments: list[str] | None = None) -> int:
         (folder / "scratch").mkdir()
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "scratch")
         synthesize(output=folder / "log", rows=4000)
-        found = {"nights": nights(folder, count), "minutes": training(folder, minutes)}
+        found = {"nights": nights(folder, count)} if count else {}
+        found |= {"minutes": training(folder, minutes)} if minutes else {}
     result = {"nights": count, "minutes": minutes}
     for what, looks in found.items():
         result[f"{what}_growth"], result[f"{what}_last"] = growth(looks), looks[-1]
