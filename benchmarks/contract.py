@@ -8,12 +8,22 @@ weeks are preprocessed; every day after them is held to the days before it, and 
 if it is not refused, as nights do.  After each log's last clean day, every kind of fault is
 planted into the day that follows.  The last line says how many clean days were refused or
 put on hold, and which faults were refused by name.
+
+What the contract costs is measured on the synthetic log: ``preprocess`` with it and without
+(``contract: null``), in processes of their own, one after the other in changing order.
+``seconds_ratio`` and ``memory_ratio`` are medians over the pairs, with over without.
 """
 
 import argparse
 import datetime
 import json
+import logging
+import resource
+import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +32,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from steadyrank.pipeline.config import Config, parse_config
+from benchmarks.log import CONFIG as DEMO
+from benchmarks.log import write_log
+from steadyrank.pipeline.config import Config, load_config, parse_config
 from steadyrank.pipeline.contract.judge import judge, reasons
 from steadyrank.pipeline.contract.rules import HOLD, REFUSE
 from steadyrank.pipeline.kinds import preprocess
@@ -32,6 +44,7 @@ from steadyrank.pipeline.preprocess.sample import days_of
 
 FIRST, FEW, CLEAN = datetime.date(2026, 3, 2), 14, 20  # days of each log
 DAY_MS = 86_400_000
+RUNNER = ["--runner=FnApiRunner"]
 CONFIG = {
     "data": {
         "input": ["log/*.parquet"],
@@ -281,15 +294,74 @@ def profiles(place: Path, number: int, table: pa.Table) -> tuple[dict, dict]:
     )
 
 
+def cost(folder: Path, rows: int, pairs: int, progress=print) -> dict:
+    """What the contract costs: seconds and peak memory with it, over those without.
+
+    Args:
+        folder: To work in.
+        rows: Of the synthetic log.
+        pairs: Of runs, with and without.
+        progress: Called with a line after each pair.
+    """
+    write_log(rows, folder)
+    found: dict[str, list[dict]] = {"with": [], "without": []}
+    for number in range(pairs):
+        for name in sorted(found, reverse=number % 2 == 0):
+            command = [sys.executable, "-m", "benchmarks.contract", "--job", name]
+            command += ["--rows", str(rows), "--folder", str(folder)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found[name].append(json.loads(done.stdout.splitlines()[-1]))
+        progress(f"pair {number}: " + json.dumps({n: f[-1] for n, f in found.items()}))
+    ratios = {
+        key: [a[key] / b[key] for a, b in zip(found["with"], found["without"], strict=True)]
+        for key in ("seconds", "memory_mb")
+    }
+    ends = ratios["seconds"]
+    return {
+        "rows": rows,
+        "pairs": pairs,
+        "rows_per_s": {
+            name: rows / statistics.median(run["seconds"] for run in runs)
+            for name, runs in found.items()
+        },
+        "peak_memory_mb": {
+            name: statistics.median(run["memory_mb"] for run in runs)
+            for name, runs in found.items()
+        },
+        "seconds_ratio": statistics.median(ends),
+        "seconds_ratio_range": [min(ends), max(ends)],
+        "memory_ratio": statistics.median(ratios["memory_mb"]),
+    }
+
+
+def timed(name: str, rows: int, folder: Path) -> dict:
+    """Preprocess the synthetic log in this process: seconds, and its peak memory."""
+    logging.getLogger().setLevel(logging.ERROR)
+    config = load_config(DEMO, [] if name == "with" else ["contract=null"])
+    start = time.perf_counter()
+    preprocess(config, folder / f"log-{rows}", folder / name, RUNNER, overwrite=True)
+    seconds = time.perf_counter() - start
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": seconds, "memory_mb": kilobytes / 1024}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print the result in a line."""
     parser = argparse.ArgumentParser(
         "benchmarks.contract", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--quick", action="store_true", help="Days of 2,000 rows.")
+    parser.add_argument("--job", choices=("with", "without"), help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, default=1_000_000, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.job:
+        print(json.dumps(timed(options.job, options.rows, Path(options.folder))))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measure(Path(folder), 10, 2000 if options.quick else 20_000)))
+        spent = cost(Path(folder), options.rows, 7)
+        found = measure(Path(folder), 10, 2000 if options.quick else 20_000)
+        print(json.dumps({**found, "cost": spent}))
 
 
 if __name__ == "__main__":
