@@ -93,22 +93,32 @@ def config_of(document: dict, model: dict, train_section: dict) -> SequenceConfi
     )
 
 
-Score = Callable[[tf.Tensor], tf.Tensor]
+class Ranker:
+    """How a net ranks what comes next, as it is served.
 
+    Args:
+        score: Histories ``[B, T]`` to scores of all items, the unknown last.
+        examples: The sequences.
+        hides: Whether items of the history are no answers.
+    """
 
-def ranks(score: Score, examples: SequenceSet, split: str, hides: bool) -> np.ndarray:
-    """Rank of each sequence's last item, int ``[N]``, as it is served."""
-    rows, _ = examples.read(split)
-    items = examples.schema.items
+    def __init__(self, score: Callable, examples: SequenceSet, hides: bool):
+        items = self._items = examples.schema.items
+        self._examples = examples
 
-    def rank(batch):
-        history = batch[:, :-1]
-        shown = visible(score(history), history if hides else None)
-        return ranks_of(shown, batch[:, -1], items)
+        def rank(batch):
+            history = batch[:, :-1]
+            shown = visible(score(history), history if hides else None)
+            return ranks_of(shown, batch[:, -1], items)
 
-    call, size = BatchFunction(rank), max(1, CELLS // (items + 2))
-    parts = [rows[at : at + size] for at in range(0, len(rows), size)]
-    return np.concatenate([call(tf.constant(part)).numpy() for part in parts])
+        self._call = BatchFunction(rank)
+
+    def __call__(self, split: str) -> np.ndarray:
+        """Rank of each sequence's last item, int ``[N]``."""
+        rows, _ = self._examples.read(split)
+        size = max(1, CELLS // (self._items + 2))
+        parts = [rows[at : at + size] for at in range(0, len(rows), size)]
+        return np.concatenate([self._call(tf.constant(part)).numpy() for part in parts])
 
 
 def ours(config: SequenceConfig, examples: SequenceSet, folder: Path) -> dict:
@@ -116,10 +126,8 @@ def ours(config: SequenceConfig, examples: SequenceSet, folder: Path) -> dict:
     summary = train(config, examples.path, folder)
     model = best_model(config, examples.schema, folder)
     hides = config.serving.exclude_seen
-    found = {
-        split: ranks(lambda history: model.scores({ITEMS: history}), examples, split, hides)
-        for split in ("validation", "test")
-    }
+    rank = Ranker(lambda history: model.scores({ITEMS: history}), examples, hides)
+    found = {split: rank(split) for split in ("validation", "test")}
     return {"ranks": found, "epochs": summary["epochs"], "steps": summary["steps"]}
 
 
@@ -134,7 +142,7 @@ def counted(examples: SequenceSet, hides: bool) -> np.ndarray:
         scores = tf.numpy_function(table, [history], tf.float32)
         return tf.ensure_shape(scores, [None, examples.schema.items + 1])
 
-    return ranks(score, examples, "test", hides)
+    return Ranker(score, examples, hides)("test")
 
 
 class PlainNet(tf.keras.Model):
@@ -167,6 +175,7 @@ def plain_net(examples: SequenceSet, hides: bool, batch_size: int = 64) -> np.nd
     for rate in RATES:
         tf.keras.utils.set_random_seed(1)
         model, optimizer = PlainNet(items), tf.keras.optimizers.Adam(rate)
+        rank = Ranker(model.last, examples, hides)
 
         @tf.function(reduce_retracing=True)
         def step(history, target, model=model, optimizer=optimizer):
@@ -187,12 +196,11 @@ def plain_net(examples: SequenceSet, hides: bool, batch_size: int = 64) -> np.nd
         while stale < PATIENCE:
             for batch in dataset:
                 step(*batch)
-            held = ranks(model.last, examples, "validation", hides)
-            value = float(row_metrics(held)[MAIN].mean())
+            value = float(row_metrics(rank("validation"))[MAIN].mean())
             stale = 0 if value > high else stale + 1
             high = max(high, value)
             if value > best:
-                best, found = value, ranks(model.last, examples, "test", hides)
+                best, found = value, rank("test")
     return found
 
 

@@ -37,7 +37,12 @@ from steadyrank import __version__
 from steadyrank.pipeline.config.given import AnyConfig
 from steadyrank.pipeline.evaluate.release import release
 from steadyrank.pipeline.export.card import find_version, versions_of
-from steadyrank.pipeline.files.errors import DivergenceError, InputError, NoRowsError
+from steadyrank.pipeline.files.errors import (
+    DivergenceError,
+    InputError,
+    NoRowsError,
+    NothingToTrainOnError,
+)
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import replace, write_json
 from steadyrank.pipeline.gates.verdicts import HOLD, PASS, REFUSE
@@ -201,6 +206,8 @@ def _do(
             )
         record["missing"] = read_begun(work).get("missing", [])
         record["refused"] = refused
+    except NothingToTrainOnError as error:
+        raise _too_early(day, store, base, error) from None
     except NoRowsError as error:
         record = _not_judged(_night(config, day, base, fresh), HOLD, str(error))
     record["judged_at"] = _now()
@@ -208,6 +215,16 @@ def _do(
     shutil.rmtree(store / NIGHTS / day, ignore_errors=True)  # which had no rows
     replace(work, store / NIGHTS / day, overwrite=False)
     return record
+
+
+def _too_early(day: str, store: Path, base: Path | None, error: InputError) -> InputError:
+    """What a night says that has no day to train on."""
+    if base is not None:
+        return error
+    return InputError(
+        f"{day} cannot be the first night of {store}: it would train on the days before, "
+        f"of which the log holds none. Give a later --day. ({error})"
+    )
 
 
 def _now() -> str:

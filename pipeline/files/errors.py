@@ -19,6 +19,10 @@ class NoRowsError(InputError):
     """The log holds no rows of what was asked for: of a day, or of a split."""
 
 
+class NothingToTrainOnError(InputError):
+    """The log holds no rows to train on."""
+
+
 class ExistsError(InputError):
     """Something stands already where a command is to write: whole, or begun."""
 

@@ -25,7 +25,11 @@ from steadyrank.pipeline.config.sections import Split
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.examples.identity import union
-from steadyrank.pipeline.files.errors import InputError, NoRowsError
+from steadyrank.pipeline.files.errors import (
+    InputError,
+    NoRowsError,
+    NothingToTrainOnError,
+)
 from steadyrank.pipeline.files.publish import (
     finite,
     publish,
@@ -338,7 +342,7 @@ def _check_splits(plan: Plan, splits: dict[str, dict]) -> None:
         if not counts["rows"]:
             found = {s: list(c["windows"]) for s, c in splits.items() if c["rows"]}
             spans = ", ".join(f"{s} {w[0]} to {w[-1]}" for s, w in found.items())
-            raise (InputError if split == "train" else NoRowsError)(
+            raise (NothingToTrainOnError if split == "train" else NoRowsError)(
                 f"the {split} split has no rows: data.split has "
                 f"{_in_words(plan.config.data.split)}, and the log holds {spans}."
             )

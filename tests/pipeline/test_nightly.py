@@ -110,6 +110,14 @@ def contents(store) -> dict:
     return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in paths}
 
 
+def test_a_first_night_needs_days_before_it(days, config, tmp_path):
+    said = f"{DATES[0]} cannot be the first night of .*Give a later --day.*train split has"
+    with pytest.raises(InputError, match=said):
+        nightly(config, days, DATES[0], tmp_path / "store")
+    assert not (tmp_path / "store" / "nights" / DATES[0]).exists()
+    assert nightly(config, days, DATES[2], tmp_path / "store")["verdict"] == "PASS"
+
+
 def test_a_poisoned_day_is_refused_and_the_next_goes_on_from_the_blessed(store):
     before, poisoned, after = (night_of(store, day) for day in DATES[2:5])
     verdicts = [night["verdict"] for night in (before, poisoned, after)]

@@ -37,7 +37,11 @@ from steadyrank.pipeline.examples.compatibility import (
 from steadyrank.pipeline.examples.example_set import seal, vocab_path
 from steadyrank.pipeline.examples.identity import identify, union
 from steadyrank.pipeline.examples.records import write_records
-from steadyrank.pipeline.files.errors import InputError, NoRowsError
+from steadyrank.pipeline.files.errors import (
+    InputError,
+    NoRowsError,
+    NothingToTrainOnError,
+)
 from steadyrank.pipeline.files.publish import publish, refuse_existing, write_json
 from steadyrank.pipeline.files.room import require_room
 from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
@@ -337,7 +341,7 @@ def _check_splits(plan: SequencePlan, splits: dict, dropped: dict) -> None:
     for split, counts in splits.items():
         if not counts["sequences"]:
             found = {name: c["sequences"] for name, c in splits.items()}
-            raise (InputError if split == "train" else NoRowsError)(
+            raise (NothingToTrainOnError if split == "train" else NoRowsError)(
                 f"the {split} split has no sequences: data.split is "
                 f"{plan.config.data.split.model_dump(mode='json')}, sequences are {found}, "
                 f"left out were {dropped}. Move data.split, or lower "
