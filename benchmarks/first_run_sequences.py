@@ -40,7 +40,7 @@ RATES = (1e-3, 3e-3)  # of the plain net
 BLOCKS = ("sasrec", "nextitnet")
 LOGS = ("movielens", "chains")
 MODEL = {"kind": "next_item"}
-USERS, EVENTS, CHAIN_ITEMS, TASTES = 2_000, 30, 600, 12
+USERS, EVENTS, CHAIN_ITEMS, TASTES = 1_000, 30, 300, 6
 FROM_NEWEST, FROM_BEFORE = 0.3, 0.3  # probability that the next item follows from it
 
 
@@ -123,12 +123,18 @@ class Ranker:
 
 def ours(config: SequenceConfig, examples: SequenceSet, folder: Path) -> dict:
     """Ranks of the best weights by split, and how long training took."""
-    summary = train(config, examples.path, folder)
+    summary = train(config, examples.path, folder, progress=_say)
     model = best_model(config, examples.schema, folder)
     hides = config.serving.exclude_seen
     rank = Ranker(lambda history: model.scores({ITEMS: history}), examples, hides)
     found = {split: rank(split) for split in ("validation", "test")}
     return {"ranks": found, "epochs": summary["epochs"], "steps": summary["steps"]}
+
+
+def _say(step: int, total: int, text: str) -> None:
+    """What each epoch validated."""
+    if not total:
+        print(f"  {text}", flush=True)
 
 
 def counted(examples: SequenceSet, hides: bool) -> np.ndarray:
@@ -165,7 +171,7 @@ class PlainNet(tf.keras.Model):
         return tf.matmul(states, self.vectors.embeddings[1:], transpose_b=True)
 
 
-def plain_net(examples: SequenceSet, hides: bool, batch_size: int = 64) -> np.ndarray:
+def plain_net(examples: SequenceSet, hides: bool, batch_size: int = 128) -> np.ndarray:
     """Test ranks of the better of two rates."""
     rows, own = examples.training()
     items, length = examples.schema.items, rows.shape[1]
@@ -197,6 +203,7 @@ def plain_net(examples: SequenceSet, hides: bool, batch_size: int = 64) -> np.nd
             for batch in dataset:
                 step(*batch)
             value = float(row_metrics(rank("validation"))[MAIN].mean())
+            print(f"  net, {rate}: validation {MAIN} {value:.4f}", flush=True)
             stale = 0 if value > high else stale + 1
             high = max(high, value)
             if value > best:
