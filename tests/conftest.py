@@ -11,8 +11,8 @@ import tensorflow as tf
 from hypothesis import HealthCheck, Phase, settings
 
 from steadyrank.pipeline.config import parse_config
-from tests.pipeline import tiny
-from tests.pipeline.read_keys import recorded
+from tests.helpers import tiny
+from tests.helpers.read_keys import recorded
 
 _CPU = tf.config.list_physical_devices("CPU")[0]
 _DEVICE = tf.config.LogicalDeviceConfiguration()

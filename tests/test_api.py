@@ -24,7 +24,7 @@ from steadyrank.pipeline.config import load_any_config, load_config
 from steadyrank.pipeline.config.given import any_config, folder_of
 from steadyrank.pipeline.files import errors
 from steadyrank.pipeline.files.urls import Url
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = typer.main.get_command(cli.app).commands

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.kinds import export
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 SCRIPT = """
 import importlib.util, json, sys

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.pipeline.report import write_report
-from tests.pipeline.test_report import HOSTILE, recorded
+from tests.helpers.report_page import HOSTILE, recorded
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [

@@ -1,16 +1,13 @@
 """The whole way through the real entry point: log to verdict, and its exit status."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
 
-from steadyrank.pipeline import cli
 from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.synthetic import synthesize
+from tests.helpers.command_line import in_this_process, steadyrank
 
 ROWS = 6000
 
@@ -34,22 +31,6 @@ def folder(tmp_path_factory, pytestconfig):
     }
     (path / "c.yaml").write_text(yaml.safe_dump(document))
     return path
-
-
-def steadyrank(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "steadyrank", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-
-
-def in_this_process(*arguments) -> int:
-    """The same without the seconds that a process takes to start."""
-    with pytest.raises(SystemExit) as left:
-        cli.main([*map(str, arguments)])
-    return left.value.code
 
 
 def test_a_log_becomes_a_verdict(folder, capsys):

@@ -19,7 +19,7 @@ from steadyrank.pipeline.files.object_store import sizes
 from steadyrank.pipeline.files.urls import Url, locate, within
 from steadyrank.pipeline.files.whole_folders import MARKER, fetch, send
 from steadyrank.pipeline.kinds import evaluate, export, train
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 server = pytest.importorskip("moto.server", reason="pip install 'steadyrank[test]'")
 ROOT = Path(__file__).resolve().parent.parent

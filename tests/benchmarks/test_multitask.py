@@ -14,7 +14,7 @@ from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Contest, interval
 from steadyrank.components.layers.mlp import MLP
 from steadyrank.pipeline.config import parse_config
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 STUDY = synthetic.Study(width=8, rows=400, units=(6, 4), experts=4, epochs=2, batch=64)
 

@@ -13,7 +13,7 @@ from steadyrank.components.losses import (
     tweedie,
     weighted_logistic,
 )
-from tests import reference
+from tests.helpers import reference
 
 NAN = float("nan")
 OF_MEANS = {  # loss and its published form, of y and the mean m

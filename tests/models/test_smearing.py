@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.models.smearing import MOST, smear
-from tests.models.test_ranker import batch_of, build
+from tests.helpers.ranker import batch_of, build
 
 
 def test_the_mean_of_a_skewed_value_is_recovered():

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
-from tests.models.test_ranker import BOTTOM, FEATURES, SCORE, SPECS, TASKS, batch_of, half
+from tests.helpers.ranker import BOTTOM, FEATURES, SCORE, SPECS, TASKS, batch_of, half
 
 STEPS = 5
 

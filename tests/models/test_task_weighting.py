@@ -8,7 +8,7 @@ from steadyrank.components import task_weights
 from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS, build_model
 from steadyrank.models.features import Task
 from steadyrank.models.task_weighting import METHODS, TaskWeighting
-from tests.models.test_ranker import (
+from tests.helpers.ranker import (
     BOTTOM,
     FEATURES,
     SPECS,

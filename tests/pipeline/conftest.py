@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 
 @pytest.fixture(scope="session")

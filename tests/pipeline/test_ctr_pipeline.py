@@ -12,7 +12,7 @@ from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import evaluate, export, preprocess, train
 from steadyrank.pipeline.kinds.ranking.model import compiled_model
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 RECENT = {"name": "recent", "kind": "categorical", "max_values": 3, "oov_buckets": 3}
 SHARED = ["user", "country", "age"]

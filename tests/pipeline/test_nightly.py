@@ -32,8 +32,8 @@ from steadyrank.pipeline.store import days as days_module
 from steadyrank.pipeline.store.begun import clear, settings_of, work_folder
 from steadyrank.pipeline.store.contract import left_out, without_refused
 from steadyrank.pipeline.store.records import blessed, nights_of
-from tests.pipeline import tiny
-from tests.pipeline.tiny import DATES
+from tests.helpers import tiny
+from tests.helpers.tiny import DATES
 
 ROOT = Path(__file__).resolve().parents[2]
 POISONED = 3

@@ -9,7 +9,7 @@ from steadyrank.pipeline.examples.compatibility import require_labels
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import evaluate, export, preprocess, train
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 MODEL = {"trunk": "shared_bottom", "embedding_dim": 4, "bottom_units": [8]}
 

@@ -17,7 +17,7 @@ from steadyrank.pipeline.files import room
 from steadyrank.pipeline.files.errors import InputError, RefusedError
 from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.kinds import preprocess, train
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 GAIN = {"auc": {"click": {"min": 0.5, "min_gain": 0.0}}}
 

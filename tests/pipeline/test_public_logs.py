@@ -13,7 +13,8 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.open import open_log, read_all
-from tests.pipeline.public_logs import (
+from tests.helpers.command_line import in_this_process
+from tests.helpers.public_logs import (
     avazu_lines,
     criteo_lines,
     write_avazu,
@@ -21,7 +22,6 @@ from tests.pipeline.public_logs import (
     write_kuairand,
     write_text,
 )
-from tests.test_end_to_end import in_this_process
 
 ROWS = 8000
 SMALL = [

@@ -19,7 +19,7 @@ from steadyrank.pipeline.kinds.results import (
     PreprocessResult,
     TrainResult,
 )
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 
 def config_with(least_auc: float):

@@ -1,0 +1,171 @@
+"""A config out of a log: it is valid, finds what was planted, and warns of leaks."""
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+from steadyrank.pipeline.cli import app
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.propose.choose import strongest
+from steadyrank.pipeline.propose.look import Column
+from steadyrank.pipeline.propose.stage import propose
+from tests.helpers.settled import settle
+
+ROWS = 4000
+
+
+def planted(seed=1, **more) -> pa.Table:
+    """A funnel of two labels and one beside it, ids, and a column that tells a label."""
+    draw = np.random.default_rng(seed)
+    click = draw.random(ROWS) < 0.4
+    like = click & (draw.random(ROWS) < 0.2)
+    start = datetime.datetime(2026, 1, 1)
+    minutes = np.sort(draw.integers(0, 8 * 1440, ROWS)).tolist()
+    columns = {
+        "user_id": draw.integers(0, 300, ROWS) + 10_000,
+        "item_id": draw.integers(0, 500, ROWS),
+        "request": [f"r{number}" for number in range(ROWS)],
+        "price": np.exp(draw.normal(0, 2.5, ROWS)),
+        "tags": [
+            "|".join(f"t{tag}" for tag in draw.integers(0, 9, 3)) for _ in range(ROWS)
+        ],
+        "seen_at": [start + datetime.timedelta(minutes=minute) for minute in minutes],
+        "is_click": click,
+        "is_like": like.astype(int),
+        "is_hidden": (draw.random(ROWS) < 0.1).astype(int),
+        "seconds_played": click * draw.uniform(1, 60, ROWS),
+        "constant": [3] * ROWS,
+    }
+    return pa.table(columns | more)
+
+
+def written(table, folder, name):
+    if name.endswith("parquet"):
+        pq.write_table(table, folder / name)
+    else:
+        options = pyarrow.csv.WriteOptions(delimiter="\t" if name.endswith("tsv") else ",")
+        pyarrow.csv.write_csv(table, folder / name, options)
+    return name
+
+
+@pytest.mark.parametrize("name", ["log.parquet", "log.csv", "log.tsv"])
+def test_what_was_planted_is_found_and_the_config_holds(tmp_path, name):
+    text, choice = propose([written(planted(), tmp_path, name)], tmp_path)
+    config = parse_config(yaml.safe_load(text), name)
+    assert (config.data.time, config.data.group) == ("seen_at", "user_id")
+    assert str(config.data.split.test) == "2026-01-08"
+    tasks = {task.name: task.given for task in config.tasks}
+    assert tasks == {"is_click": "", "is_like": "is_click", "is_hidden": ""}
+    kinds = {item.name: item.kind for item in config.features}
+    assert kinds == {
+        "user_id": "categorical",
+        "item_id": "categorical",
+        "price": "numeric",
+        "tags": "categorical",
+    }
+    assert [f.transform for f in config.features if f.name == "price"] == ["log1p"]
+    assert [*choice.leaks] == ["seconds_played"]
+    assert {*choice.left_out} == {"request", "seen_at", "constant"}
+    found = settle(config, tmp_path)
+    assert len(found.rows) == found.read == ROWS
+
+
+def test_ratings_become_a_label_and_a_log_without_times_is_drawn_at_random(tmp_path):
+    draw = np.random.default_rng(2)
+    table = {"userId": draw.integers(0, 90, ROWS), "movieId": draw.integers(0, 90, ROWS)}
+    table["rating"] = draw.integers(1, 6, ROWS) / 1.0
+    text, _ = propose([written(pa.table(table), tmp_path, "r.csv")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "r")
+    (task,) = config.tasks
+    assert (task.name, task.at_least) in (("rating", 3.0), ("rating", 4.0))
+    assert config.data.split.by_fraction
+
+
+def test_a_split_holds_rows_enough_where_the_last_days_do_not(tmp_path):
+    table = planted()
+    start, draw = datetime.datetime(2020, 1, 1), np.random.default_rng(4)
+    days = np.sort(draw.integers(0, 1500, ROWS)).tolist()
+    times = pa.array([start + datetime.timedelta(days=day) for day in days])
+    place = table.column_names.index("seen_at")
+    table = table.set_column(place, "seen_at", times)
+    text, _ = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    found = settle(parse_config(yaml.safe_load(text), "c"), tmp_path).values("split")
+    assert min(found.values()) > 0.09 * ROWS
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["1,2,3", "4,5,6"], "seems to have no header line"),
+        (["name,word", "a,b", "c,d"], "no column holds 0 and 1"),
+        (["click", "1", "0"], "no column is left to be a feature"),
+    ],
+)
+def test_a_log_from_which_nothing_can_be_proposed_is_refused(tmp_path, lines, said):
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=said):
+        propose(["x.csv"], tmp_path)
+
+
+@pytest.mark.parametrize("ties", [2, 7, 1000])
+def test_how_well_a_column_alone_tells_a_label_is_its_auc(ties):
+    draw = np.random.default_rng(ties)
+    label = (draw.random(500) < 0.3).astype(float)
+    score = np.floor(draw.random(500) * ties) + 3 * label
+    column = Column("x", pa.array(score), "number", 0.0, ties, score)
+    name, auc = strongest(column, {"y": label})
+    assert name == "y"
+    want = roc_auc_score(label, score)
+    assert auc == pytest.approx(max(want, 1 - want))
+    column = Column("x", pa.array(-score), "number", 0.0, ties, -score)
+    assert strongest(column, {"y": label})[1] == pytest.approx(auc)
+
+
+def test_ids_that_differ_from_row_to_row_tell_nothing():
+    """Means of the labels of their own rows would tell all."""
+    label = (np.random.default_rng(3).random(2000) < 0.5).astype(float)
+    ids = pa.array([f"i{number}" for number in range(2000)])
+    column = Column("x", ids, "text", 0.0, 2000)
+    assert strongest(column, {"y": label})[1] < 0.6
+
+
+def test_the_command_writes_once_and_says_why(tmp_path):
+    written(planted(), tmp_path, "log.parquet")
+    command = ["init", "--input", str(tmp_path / "log.parquet")]
+    command += ["--output", str(tmp_path / "config.yaml")]
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 0, said.output
+    assert "warning: seconds_played alone tells is_click" in " ".join(said.output.split())
+    assert (tmp_path / "config.yaml").read_text().startswith("# Proposed by")
+    with pytest.raises(InputError, match="exists already"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("lists", "kind"),
+    [
+        ([[0.5, 1.5, -2.5]], "vector"),
+        ([[0.5, 1.5], [0.5]], None),
+        ([[1, 2, 3]], "categorical"),
+    ],
+)
+def test_lists_of_reals_of_one_length_are_vectors_and_no_ids(lists, kind, tmp_path):
+    table = planted()
+    column = pa.array([lists[n % len(lists)] for n in range(len(table))])
+    table = table.append_column("embedding", column)
+    text, choice = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    found = {item.name: item for item in config.features}.get("embedding")
+    assert (found and found.kind) == kind
+    assert ("embedding" in choice.left_out) is (kind is None)
+    if kind == "vector":
+        assert found.length == 3
+        settle(config, tmp_path)
