@@ -4,7 +4,7 @@
 
 One small log and a trained model of each kind (``benchmarks.verdicts_base``,
 ``benchmarks.verdicts_next``); files, weights, inputs, answers and logs are broken one
-after the other, in one process.  Nothing broken may pass: a case is stopped by a verdict
+after the other, in two processes that share the cases out and have a base each.  Nothing broken may pass: a case is stopped by a verdict
 (HOLD or REFUSE) or by a stage that says what is wrong, and by what is wrong with it, else
 it went ``astray``.  Nothing healthy may be refused; what is held counts as neither.  Then
 the gain gates, on simulated models whose true gain is their limit.  The last line is JSON.
@@ -12,9 +12,11 @@ the gain gates, on simulated models whose true gain is their limit.  The last li
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,24 +38,39 @@ NO = ("REFUSE", "refused", "astray")
 SHOWN = 240  # characters of a reason
 
 
-def outcomes(base: Base, only: str = "") -> dict[str, list[Outcome]]:
-    """Each sort of cases, settled; only those whose name holds a word."""
-    sorts = {
-        "broken": broken,
-        "logs": broken_logs,
-        "trained": broken_trainings,
-        "gated": gated,
-        "next": broken_next,
-        HEALTHY: healthy,
-    }
-    return {
-        sort: [
-            told(sort, settle(case), base.folder)
-            for case in cases(base)
-            if only in case.name
-        ]
-        for sort, cases in sorts.items()
-    }
+SORTS = {
+    "broken": broken,
+    "logs": broken_logs,
+    "trained": broken_trainings,
+    "gated": gated,
+    "next": broken_next,
+    HEALTHY: healthy,
+}
+SHARES = (("broken", "logs", "trained"), ("gated", "next", HEALTHY))  # of alike length
+
+
+def share(sorts: tuple[str, ...], only: str = "") -> dict[str, list[Outcome]]:
+    """Each of some sorts of cases, settled; only those whose name holds a word."""
+    # Grappler's passes take longer than the few steps of a case
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    with tempfile.TemporaryDirectory() as folder:
+        base = Base(Path(folder))
+        return {
+            sort: [
+                told(sort, settle(case), base.folder)
+                for case in SORTS[sort](base)
+                if only in case.name
+            ]
+            for sort in sorts
+        }
+
+
+def outcomes(only: str = "") -> dict[str, list[Outcome]]:
+    """All sorts, each share of them in a process of its own."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(SHARES), mp_context=fresh) as pool:
+        shares = [pool.submit(share, sorts, only) for sorts in SHARES]
+        return {sort: found for each in shares for sort, found in each.result().items()}
 
 
 def told(sort: str, found: Outcome, folder: Path) -> Outcome:
@@ -98,10 +115,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name holds this word")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    # Grappler's passes take longer than the few steps of a case
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    with tempfile.TemporaryDirectory() as folder:
-        found = summary(outcomes(Base(Path(folder)), arguments.only))
+    found = summary(outcomes(arguments.only))
     if not arguments.only:
         found["gain_gate"] = gain_rates()
     print(json.dumps(found | {"seconds": round(time.perf_counter() - start)}))

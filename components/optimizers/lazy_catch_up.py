@@ -16,8 +16,8 @@ the integral of `1 / sqrt(v)` is elementary.
 
 v starts at the size of the data's gradients and fades to that of the L2, so a row first
 decays slowly, then ever faster, until it is at zero: like a threshold of the steps missed
-rather than a constant rate.  `tests/components/optimizers/test_lazy_catch_up.py` compares with the
-steps themselves.  U rows, D width.
+rather than a constant rate.  `tests/components/optimizers/test_lazy_catch_up.py` compares
+with the steps themselves.  U rows, D width.
 """
 
 import math

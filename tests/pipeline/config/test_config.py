@@ -2,44 +2,20 @@
 
 import datetime
 import math
-import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
-import yaml
 
-from steadyrank.models import build, task_weighting
+from steadyrank.models import task_weighting
 from steadyrank.pipeline.config import (
     load_any_config,
-    load_config,
     parse_config,
-    read_document,
-    trunks,
 )
 from steadyrank.pipeline.config.sections import column
-from steadyrank.pipeline.files.errors import InputError
+from tests.helpers.refused_config import refused, with_feature, with_task
 from tests.helpers.tiny import config_document
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
-
-
-def refused(document) -> str:
-    with pytest.raises(InputError) as caught:
-        parse_config(document, "c.yaml")
-    return str(caught.value)
-
-
-def with_feature(index, **keys):
-    document = config_document()
-    document["features"][index] |= keys
-    return document
-
-
-def with_task(index, **keys):
-    document = config_document()
-    document["tasks"][index] |= keys
-    return document
 
 
 def test_the_tiny_config_is_good():
@@ -139,48 +115,6 @@ def test_a_wrong_value_is_named(document, said):
     assert said in message or said.replace(".ple", "") in message
 
 
-SECTIONS = {get_args(s.model_fields["trunk"].annotation)[0]: s for s in trunks.TRUNKS}
-NEEDED = {"reads": {"like": ["click", "watch"]}}  # keys without a default
-LISTED = [16, 8]
-
-
-def other(name: str, default):
-    """A value of a key that is not its default, of the same type."""
-    if isinstance(default, bool) or default is None:
-        return True if default is False else 2
-    if isinstance(default, list):
-        return LISTED
-    return NEEDED.get(name) or (2 * default or 2)
-
-
-@pytest.mark.parametrize("trunk", SECTIONS)
-def test_every_trunk_has_a_section_whose_keys_reach_the_model(trunk):
-    own = SECTIONS[trunk].model_fields.keys() - trunks.Model.model_fields.keys() - {"trunk"}
-    fields = {name: SECTIONS[trunk].model_fields[name].default for name in own}
-    model = {"trunk": trunk, **{name: other(name, value) for name, value in fields.items()}}
-    if issubclass(SECTIONS[trunk], trunks.Model):
-        model |= {"front": "cross", "front_layers": 2, "tower_units": [4]}
-    config = parse_config(config_document(model=model), "c")
-    assert config.model.model_dump().items() >= model.items()
-    assert all(fields[name] != model[name] for name in own)
-    built = build.build_trunk(["click", "like", "watch"], config.model.model_dump(), 1)
-    assert trunk in build.WIDE or built.name == trunk
-    message = refused(config_document(model={**model, "embeding_dim": 4}))
-    assert "model.embeding_dim: unknown key" in message
-    assert trunk == "lr" or "'embedding_dim'" in message
-
-
-def test_every_trunk_that_is_built_has_a_section():
-    assert SECTIONS.keys() == build.TRUNKS.keys() and len(SECTIONS) == len(trunks.TRUNKS)
-
-
-@pytest.mark.parametrize("layers", [0, 2])
-def test_crosses_of_a_bottom_are_the_front_now(layers):
-    model = {"trunk": "shared_bottom", "cross_layers": layers}
-    said = "cross_layers is gone: say front: cross and front_layers in its place"
-    assert said in refused(config_document(model=model))
-
-
 METHODS = {
     "fixed": {},
     "decay": {"gamma": {"like": 0.9}, "per": "step"},
@@ -261,63 +195,6 @@ def test_a_score_may_use_a_number_but_not_a_name_that_means_two_things():
     parse_config(document, "c")
     document["score"] = "click * watch"
     assert "['watch'] is a task and a feature" in refused(document)
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        ({"positive_weight": 0}, "positive_weight"),
-        ({"positive_weight": 2}, "a value is no positive"),
-    ],
-)
-def test_the_weight_of_positives_is_one_of_a_binary_task(keys, said):
-    assert said in refused(with_task(2, **keys))
-    assert parse_config(with_task(0, positive_weight=3), "c").tasks[0].positive_weight == 3
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        ({"clip": [5, 1]}, "clip: numbers must increase"),
-        ({"clip": [1, 2], "buckets": 4}, "clip is for plain numbers"),
-        ({"buckets": [1, 1.00000001]}, "differ as float32"),
-        ({"buckets": [3, 2]}, "buckets: numbers must increase"),
-        ({"buckets": "x"}, "features.price.buckets: must be"),
-        ({"buckets": [1, 1e300]}, "buckets: numbers must increase"),
-        ({"buckets": []}, "buckets"),
-        ({"clip": [1]}, "clip"),
-        ({"buckets": 2.5}, "buckets"),
-    ],
-)
-def test_limits_and_boundaries_increase(keys, said):
-    assert said in refused(with_feature(4, **keys))
-
-
-def test_boundaries_make_a_number_one_that_is_embedded():
-    config = parse_config(with_feature(4, buckets=[10, 20], dim=3), "c")
-    assert config.features[4].dim == 3
-
-
-@pytest.mark.parametrize(
-    ("document", "said"),
-    [
-        (with_task(0, loss="tweedie"), "loss tweedie is for regression tasks"),
-        (with_task(2, loss="gamma"), "leave transform out"),
-        (
-            with_task(2, loss="tweedie", transform="identity", tweedie_power=2),
-            "must be below 2",
-        ),
-        (with_task(0, space="all"), "given another"),
-        (with_task(2, tweedie_power=1.2), "tweedie_power is of loss: tweedie"),
-        (with_task(2, space="all"), "binary tasks that are given another"),
-        (
-            with_task(1, space="all", positive_weight=2),
-            "leave out tasks.like.positive_weight",
-        ),
-    ],
-)
-def test_what_a_loss_and_a_space_are_not_for_is_named(document, said):
-    assert said in refused(document)
 
 
 def test_a_product_of_probabilities_is_of_what_came_to_be():
@@ -449,101 +326,6 @@ def test_a_score_that_says_more_than_a_formula_is_refused(score, said):
     assert said in refused(config_document(score=score))
 
 
-def write(folder, text):
-    path = folder / "c.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def overridden(folder, *overrides):
-    path = write(folder, yaml.safe_dump(config_document()))
-    return load_config(path, list(overrides))
-
-
-def test_overrides_reach_keys_and_items_by_name_or_number(tmp_path):
-    config = overridden(
-        tmp_path,
-        "train.batch_size=7",
-        "features.item.min_count=9",
-        "features.0.dim=5",
-        "tasks.like.weight=0.5",
-        "train.dense.clip=none",
-        "gates.auc.click.min=0.6",
-        "data.split={validation: 2024-03-03, test: 2024-03-04}",
-        "data.input=[a.parquet, b.parquet]",
-        "data.window=null",
-    )
-    assert config.train.batch_size == 7
-    assert config.features[1].min_count == 9
-    assert config.features[0].dim == 5
-    assert config.tasks[1].weight == 0.5
-    assert config.train.dense.clip == "none"
-    assert config.gates.auc["click"].min == 0.6
-    assert config.data.split.test == datetime.date(2024, 3, 4)
-    assert config.data.input == ["a.parquet", "b.parquet"]
-    assert config.data.window is None
-
-
-def test_an_item_that_becomes_null_is_left_out(tmp_path):
-    config = overridden(tmp_path, "features.item=null", "features.0=null")
-    before = overridden(tmp_path, "train.batch_size=7")
-    names = [feature.name for feature in before.features]
-    assert [f.name for f in config.features] == [n for n in names[1:] if n != "item"]
-    with pytest.raises(InputError, match="no 'itm'. Did you mean 'item'"):
-        overridden(tmp_path, "features.itm=null")
-
-
-@pytest.mark.parametrize(
-    ("override", "said"),
-    [
-        ("train.batch_size", "must be key.path=value"),
-        ("features.itm.dim=8", "Did you mean 'item'?"),
-        ("features.17.dim=8", "there is no '17'"),
-        ("features.item=8", "set a key of an item"),
-        ("train.batch_size.more=8", "train.batch_size"),
-        ("train.batch_sise=8", "'batch_size'"),
-        ("train.batch_size=[", "not YAML"),
-        ("data.split.validation=2024-13-01", "must be a date"),
-    ],
-)
-def test_a_bad_override_is_refused(tmp_path, override, said):
-    with pytest.raises(InputError, match="--set|config") as caught:
-        overridden(tmp_path, override)
-    assert said in str(caught.value)
-
-
-def test_on_is_a_word_and_not_a_boolean(tmp_path):
-    text = yaml.safe_dump(config_document()).replace("'on'", "on")
-    assert " on: user" in text
-    assert load_config(write(tmp_path, text)).data.join[0].on == "user"
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a: [", "is not YAML"),
-        ("a: 2024-02-30", "a: unknown key"),
-        ("a: 1\nb:\n  c: 1\n  'c': 2", "'c' stands in line 3 and again in line 4"),
-        ("- 1", "must hold keys"),
-        ("", "must hold keys"),
-    ],
-)
-def test_a_file_that_is_no_config_is_refused(tmp_path, text, said):
-    with pytest.raises(InputError, match=said):
-        load_config(write(tmp_path, text))
-
-
-def test_a_key_may_override_what_is_merged(tmp_path):
-    text = "x: &a {k: 1}\ny: {z: {w: &b {<<: *a, k: 2}}}\nv: {<<: *b, k: 3}"
-    document = read_document(write(tmp_path, text))
-    assert document["y"]["z"]["w"] == {"k": 2} and document["v"] == {"k": 3}
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="cannot read config .*absent.yaml"):
-        load_config(tmp_path / "absent.yaml")
-
-
 @pytest.mark.parametrize(
     ("zone", "moment", "utc"),
     [
@@ -578,52 +360,6 @@ def test_windows_in_milliseconds(window, ms):
 def test_the_shipped_configs_are_good(name):
     config = load_any_config(CONFIGS / name)
     assert config.gates.divergence is not None
-
-
-RECENT = {"name": "recent", "kind": "categorical", "max_values": 3, "oov_buckets": 3}
-
-
-def with_recent(**keys):
-    document = config_document()
-    document["features"].append({**RECENT, "table": "item", **keys})
-    return document
-
-
-def test_a_feature_may_share_anothers_table():
-    assert parse_config(with_recent(), "c.yaml").features[-1].table == "item"
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        ({"table": "itm"}, "'itm' is no categorical feature.*item"),
-        ({"table": "price"}, "'price' is no categorical feature"),
-        ({"table": "recent"}, "'recent' is no categorical feature"),
-        ({"dim": 8}, "dim must be None, too. Received: 8"),
-        ({"oov_buckets": 1}, "oov_buckets must be 3, too. Received: 1"),
-    ],
-)
-def test_a_table_that_cannot_be_shared_is_refused(keys, said):
-    message = refused(with_recent(**keys))
-    assert "features.recent.table" in message
-    assert re.search(said, message)
-
-
-@pytest.mark.parametrize("trunk", ["fm", "deepfm"])
-def test_products_need_embeddings_of_one_width(trunk):
-    document = config_document(model={"trunk": trunk})
-    parse_config(document, "c.yaml")
-    document["features"][0]["dim"] = 3
-    assert "as wide as model.embedding_dim (10). Received: 3" in refused(document)
-    document["features"] = [document["features"][4], document["features"][1]]
-    assert "of which there must be two. Received: ['item']" in refused(document)
-
-
-@pytest.mark.parametrize("trunk", ["lr", "fm"])
-def test_a_model_without_a_trunk_has_no_gradients_to_compare(trunk):
-    weights = {"method": "pcgrad"}
-    document = config_document(model={"trunk": trunk}, train__task_weights=weights)
-    assert "pcgrad compares gradients in the trunk" in refused(document)
 
 
 @pytest.mark.parametrize(("size", "steps"), [(1024, 160), (4096, 40), (512, 320)])

@@ -14,15 +14,14 @@ from steadyrank.models.features import Task
 from steadyrank.pipeline import cli
 from steadyrank.pipeline.config.contract import Contract
 from steadyrank.pipeline.contract import profile, rules
-from steadyrank.pipeline.contract.judge import judge, reasons, refused
+from steadyrank.pipeline.contract.judge import reasons, refused
 from steadyrank.pipeline.contract.rules import HOLD, PASS, REFUSE
-from steadyrank.pipeline.contract.schema import _quoted as quoted
 from steadyrank.pipeline.files.errors import InputError, RefusedError
 from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.preprocess.held import count_late
 from steadyrank.pipeline.preprocess.plan import Addition
-from steadyrank.pipeline.report.contract import contract as section
 from tests.helpers import tiny
+from tests.helpers.profiles import BASE, COLUMNS, day, held, statistics
 
 
 @pytest.mark.parametrize(
@@ -168,35 +167,6 @@ def test_rows_beside_those_of_a_later_day_are_late():
     assert count_late({}) == count_late({"all": 4}) == {}
 
 
-# a day of two features, whose values are drawn a thousand times
-def day(seed=0, *, swap=False, missing=0.0, times=1.0, without="", clicks=0.1) -> dict:
-    draw, rows = np.random.default_rng(seed), 1000
-    numbers = {
-        "price": draw.lognormal(3, 1, rows).astype(np.float32) * np.float32(times),
-        "age": draw.integers(18, 70, rows).astype(np.float32),
-    }
-    numbers["price"][draw.random(rows) < missing] = np.nan
-    if swap:
-        numbers = {"price": numbers["age"], "age": numbers["price"]}
-    country = draw.choice(["de", "fr", "it"], rows, p=[0.6, 0.3, 0.1])
-    country = pa.array(country[country != without])
-    known = {name: country.to_pylist().count(name) for name in ("de", "fr", "it")}
-    click = (draw.random(rows) < clicks).astype(np.float32)
-    features = {name: profile.of_number(values) for name, values in numbers.items()}
-    how = {"known": known, "unknown": 0, "split": "test"}
-    features["country"] = profile.of_values(country, country, **how)
-    labels = profile.of_labels({"click": click}, (Task("click"),))
-    return {"rows": rows, "repeated": 0, "features": features, "tasks": labels}
-
-
-COLUMNS = {"price": {"type": "double", "kind": "number"}}
-BASE = {"columns": COLUMNS, "days": {f"2024-03-0{n}": day(n) for n in range(1, 6)}}
-
-
-def held(profiles, columns=None, base=BASE, **settings) -> dict:
-    return judge(profiles, base, Contract(**settings), columns or COLUMNS)
-
-
 def test_a_day_like_those_before_passes():
     for seed in range(100, 130):
         found = held({"2024-03-06": day(seed)})
@@ -299,16 +269,12 @@ def test_a_profile_survives_its_file():
     assert json.loads(json.dumps(BASE)) == BASE
 
 
-def statistics(examples) -> dict:
-    return json.loads((examples / "statistics.json").read_text())
-
-
 def test_a_set_keeps_what_its_days_amount_to(rows, first):
     held = statistics(first)["contract"]
     assert held["columns"]["price"] == {"type": "double", "kind": "number"}
     assert [*held["days"]] == tiny.DATES[:4]
-    for place, day in enumerate(tiny.DATES[:4]):
-        ours, found = rows[60 * place : 60 * place + 60], held["days"][day]
+    for place, date in enumerate(tiny.DATES[:4]):
+        ours, found = rows[60 * place : 60 * place + 60], held["days"][date]
         assert found["rows"] == 60 and found["repeated"] == 0
         assert not found.get("late")
         prices = [row["price"] for row in ours if row["price"] is not None]
@@ -373,29 +339,3 @@ def test_what_is_exempt_must_be_there(log, first, tmp_path):
     config = tiny.config_on(tiny.DATES[5], contract={"exempt": ["prise"]})
     with pytest.raises(InputError, match="contract.exempt: 'prise' is no column"):
         preprocess(config, log, tmp_path / "out", addition=Addition(first))
-
-
-def test_the_contract_is_a_schema_of_tensorflow_metadata(second):
-    text_format = pytest.importorskip("google.protobuf.text_format")
-    pb2 = pytest.importorskip("tensorflow_metadata.proto.v0.schema_pb2")
-    text = (second / "schema.pbtxt").read_text()
-    found = {f.name: f for f in text_format.Parse(text, pb2.Schema()).feature}
-    assert [*found] == [feature["name"] for feature in tiny.CONFIG["features"]]
-    assert found["price"].type == pb2.FLOAT and found["item"].type == pb2.BYTES
-    days = statistics(second)["contract"]["days"].values()
-    least = min(1 - d["features"]["price"]["missing"] / d["rows"] for d in days) - 0.1
-    assert found["price"].presence.min_fraction == pytest.approx(least, abs=1e-5)
-
-
-def test_texts_of_a_schema_are_quoted():
-    assert quoted('a"b\\é') == '"a\\042b\\134\\303\\251"'
-
-
-def test_the_report_has_a_section_of_it(second):
-    manifest = json.loads((second / "manifest.json").read_text())
-    page = section(manifest["contract"])
-    assert f"PASS: {tiny.DATES[4]}, {tiny.DATES[5]}, held to 4 days" in page
-    assert "distance" in page and "Reason" not in page
-    found = held({"2024-03-06": day(7, times=1000)})
-    assert "numbers are 940 times what they were" in section(found)
-    assert "No new day" in section(held({}))

@@ -1,41 +1,24 @@
 """Signatures agree; warm-up, stored types and sampling are what they say they are."""
 
-import http.server
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-import threading
-from concurrent import futures
-from pathlib import Path
-from typing import ClassVar
 
-import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
-from typer.testing import CliRunner
 
 from steadyrank.components.layers.split_dense import SplitInput
 from steadyrank.models.build import build_model
 from steadyrank.models.features import Feature, Task
-from steadyrank.pipeline.cli import app
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.export.warmup import serialize_rows
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import export
 from tests.helpers import tiny
-from tests.helpers.raw import raw_of
+from tests.helpers.served_rows import SHARED, assert_same, raw_of
 
-SHARED = ["user", "country", "age"]
 USERS = {row["user"]: row["country"] for row in tiny.make_users()}
 
 
@@ -56,12 +39,6 @@ def some_rows(count=40):
     rows[3] |= {"item": "never seen", "tags": "t1|new|t2"}
     rows[4] |= dict.fromkeys(("user", "item", "tags", "price", "age"))
     return rows
-
-
-def assert_same(found, wanted, atol=1e-6):
-    assert set(found) == set(wanted)
-    for name, values in wanted.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=atol)
 
 
 def test_candidates_score_as_the_repeated_user(signatures):
@@ -253,250 +230,3 @@ def test_saved_model_cli_runs_the_export(folder, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert 0 < np.load(tmp_path / "click.npy")[0] < 1
-
-
-def with_rate(rate, kind="binary"):
-    document = tiny.config_document()
-    document["tasks"][0] |= {"negative_rate": rate}
-    if kind == "regression":
-        document["tasks"][2] |= {"negative_rate": rate}
-    return parse_config(document, "c")
-
-
-def test_the_sampling_of_negatives_is_undone_by_hand_numbers():
-    from steadyrank.models.serving_head import served as predicted
-
-    half = tf.constant([0.0])  # a probability of 1/2 in the sampled log
-    served = float(predicted(Task("click", negative_rate=0.25), half)[0])
-    assert served == pytest.approx(0.5 / (0.5 + 0.5 / 0.25)) == pytest.approx(0.2)
-    assert "negative_rate" not in Task("click").to_dict()
-    task = Task("click", negative_rate=0.25)
-    assert Task.from_dict(task.to_dict()) == task
-    assert with_rate(0.25).tasks[0].negative_rate == 0.25
-
-
-@pytest.mark.parametrize("rate", [0, 1.5])
-def test_an_impossible_rate_is_refused(rate):
-    with pytest.raises(InputError, match="tasks.click.negative_rate"):
-        with_rate(rate)
-    with pytest.raises(InputError, match="a value is no negative"):
-        with_rate(0.5, "regression")
-
-
-def test_a_sampled_log_measures_as_the_whole_one():
-    from steadyrank.pipeline.metrics.tasks import measure
-
-    random = np.random.default_rng(5)
-    truth = random.beta(1, 9, 200_000)
-    label = (random.random(len(truth)) < truth).astype(float)
-    kept = (label == 1) | (random.random(len(truth)) < 0.1)
-    # what a perfect model of the sampled log says, corrected as the export does it
-    sampled = truth / (truth + (1 - truth) * 0.1)
-    corrected = sampled / (sampled + (1 - sampled) / 0.1)
-    np.testing.assert_allclose(corrected, truth, rtol=1e-12)
-
-    def measured(rows, output, rate):
-        parts = ({"t": label[rows]}, {"t": np.ones(rows.sum())}, {"t": output[rows]})
-        return measure([Task("t", negative_rate=rate)], *parts, curves=True)["t"]
-
-    everything = np.ones(len(truth), bool)
-    whole, some = measured(everything, truth, 1.0), measured(kept, corrected, 0.1)
-    assert some["rows"] < 0.3 * whole["rows"]
-    assert some["calibration"] == pytest.approx(1, abs=0.03)
-    assert some["log_loss"] == pytest.approx(whole["log_loss"], rel=0.02)
-    entropies = some["normalized_entropy"], whole["normalized_entropy"]
-    assert entropies[0] == pytest.approx(entropies[1], rel=0.02)
-    assert some["auc"] == pytest.approx(whole["auc"], abs=0.01)
-    curve = some["calibration_curve"]
-    np.testing.assert_allclose(curve["predicted"][3:], curve["observed"][3:], rtol=0.15)
-    # uncorrected and unweighed, the same model looks badly calibrated in the whole log
-    assert measured(everything, sampled, 1.0)["calibration"] > 3
-
-
-def test_serve_check(folder, examples, tmp_path):
-    from steadyrank.pipeline.kinds import serve_check as stage
-
-    result = stage(examples, folder, sizes=(1, 7), repeats=2)
-    assert result["passed"] and result["rows"] == 100
-    assert set(result["differences"]) == {"serving_default", "tf_example", "candidates"}
-    timed = {(row["signature"], row["rows"]) for row in result["latency"]}
-    names = {*result["differences"], "encoded"}
-    assert timed == {(name, rows) for name in names for rows in (1, 7)}
-    assert all(0 < r["p50_ms"] <= r["p99_ms"] for r in result["latency"])
-    with pytest.raises(InputError, match="kept no raw rows of 'train'"):
-        stage(examples, folder, split="train")
-
-
-def test_serve_check_sees_a_difference(folder, examples, monkeypatch):
-    from steadyrank.pipeline.export import loaded
-    from steadyrank.pipeline.kinds import serve_check as stage
-
-    honest = loaded.calls_of
-
-    def crooked(model):
-        call = honest(model)
-
-        def bent(inputs, plain=call["tf_example"]):
-            outputs = plain(inputs)
-            outputs["like"][-1] = np.nan
-            return outputs
-
-        return {**call, "tf_example": bent}
-
-    monkeypatch.setattr(loaded, "calls_of", crooked)
-    result = stage(examples, folder, sizes=(), repeats=1)
-    assert not result["passed"] and np.isnan(result["differences"]["tf_example"])
-
-
-def serve_check(*arguments):
-    return CliRunner().invoke(app, ["serve-check", *map(str, arguments)])
-
-
-def test_serve_check_on_the_command_line(folder, examples, tmp_path, monkeypatch):
-    """The features that candidates share are the export's; the folder is made first."""
-    output, there = tmp_path / "new" / "check.json", []
-
-    def timed(*_):
-        there.append(output.parent.is_dir())
-        return {"p50_ms": 1.0, "p99_ms": 2.0, "rows_per_second": 3.0}
-
-    monkeypatch.setattr("steadyrank.pipeline.evaluate.serve_check.timed", timed)
-    places = ("--examples", examples, "--model", folder)
-    done = serve_check(*places, "--output", output)
-    assert done.exit_code == 0, (done.output, done.exception)
-    assert there and all(there)
-    found = json.loads(output.read_text(encoding="utf-8"))
-    assert found["passed"] and found["differences"]["candidates"] <= 1e-5
-
-
-@pytest.mark.parametrize(
-    ("output", "said"),
-    [
-        ("s3://bucket/check.json", "local folders only. Received: s3://bucket/check.json"),
-        (".", "is a folder"),
-        ("file/check.json", "cannot write"),
-    ],
-)
-def test_serve_check_refuses_an_output_that_cannot_be(
-    output, said, folder, examples, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("steadyrank.pipeline.evaluate.serve_check.timed", pytest.fail)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("")
-    places = ("--examples", examples, "--model", folder)
-    done = serve_check(*places, "--output", output)
-    assert isinstance(done.exception, InputError) and said in str(done.exception)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def client_module():
-    path = Path(__file__).resolve().parents[3] / "docker" / "client.py"
-    spec = importlib.util.spec_from_file_location("client", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-class Server(http.server.BaseHTTPRequestHandler):
-    """TensorFlow Serving's REST form of a predict call, on a loaded export."""
-
-    signatures: ClassVar[dict] = {}
-
-    def do_POST(self):  # noqa: N802
-        assert self.path == "/v1/models/steadyrank:predict"
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        function = self.signatures[body["signature_name"]]
-        specs = function.structured_input_signature[1]
-        inputs = {n: tf.constant(v, specs[n].dtype) for n, v in body["inputs"].items()}
-        outputs = {name: v.numpy().tolist() for name, v in function(**inputs).items()}
-        answer = json.dumps({"outputs": outputs}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *arguments):
-        pass
-
-
-COLUMNS = {
-    "user": [3],
-    "country": ["fr"],
-    "age": [float("nan")],
-    "item": ["i1", "i2"],
-    "tags": ["t1|t2", ""],
-    "price": [1.5, float("nan")],
-}
-
-
-def test_the_client_speaks_the_servers_forms(signatures):
-    client = client_module()
-    function = signatures["candidates"]
-    types = {n: s.dtype for n, s in function.structured_input_signature[1].items()}
-    wanted = function(**{n: tf.constant(v, types[n]) for n, v in COLUMNS.items()})
-    request = client.grpc_request(COLUMNS, "steadyrank", "candidates", types)
-    sent = {n: tf.constant(tf.make_ndarray(v)) for n, v in request.inputs.items()}
-    assert_same(function(**sent), wanted)
-    assert request.model_spec.signature_name == "candidates"
-    Server.signatures = signatures
-    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        found = client.ask_rest(url, "steadyrank", COLUMNS, "candidates")
-        thread.join()
-    assert_same(found, wanted)
-
-
-class GrpcServer(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """TensorFlow Serving's service, on a loaded export."""
-
-    def __init__(self, folder, signatures):
-        self.signatures = signatures
-        saved = saved_model_pb2.SavedModel.FromString(
-            (folder / "saved_model.pb").read_bytes()
-        )
-        self.definitions = saved.meta_graphs[0].signature_def
-
-    def GetModelMetadata(self, request, context):  # noqa: N802
-        assert request.model_spec.name == "steadyrank"
-        known = get_model_metadata_pb2.SignatureDefMap()
-        for name, definition in self.definitions.items():
-            known.signature_def[name].CopyFrom(definition)
-        answer = get_model_metadata_pb2.GetModelMetadataResponse()
-        answer.metadata["signature_def"].Pack(known)
-        return answer
-
-    def Predict(self, request, context):  # noqa: N802
-        function = self.signatures[request.model_spec.signature_name]
-        inputs = {n: tf.constant(tf.make_ndarray(v)) for n, v in request.inputs.items()}
-        answer = predict_pb2.PredictResponse()
-        for name, values in function(**inputs).items():
-            answer.outputs[name].CopyFrom(tf.make_tensor_proto(values))
-        return answer
-
-
-def test_the_client_calls_grpc(folder, signatures):
-    """Over the wire: types from the server's metadata, an int64 user, missing values."""
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    service = GrpcServer(folder, signatures)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        address, client = f"127.0.0.1:{port}", client_module()
-        found = client.ask_grpc(address, "steadyrank", COLUMNS, "candidates")
-    finally:
-        server.stop(None)
-    function = signatures["candidates"]
-    types = {n: s.dtype for n, s in function.structured_input_signature[1].items()}
-    wanted = function(**{n: tf.constant(v, types[n]) for n, v in COLUMNS.items()})
-    assert_same({n: tf.constant(v) for n, v in found.items()}, wanted)
-
-
-def test_compose_and_batching_agree():
-    folder = Path(__file__).resolve().parents[3] / "docker"
-    service = yaml.safe_load((folder / "compose.yaml").read_text())["services"]["serving"]
-    assert "--batching_parameters_file=/config/batching.config" in service["command"]
-    assert (folder / "batching.config").exists()
-    assert {"8500:8500", "8501:8501"} == set(service["ports"])

@@ -10,55 +10,31 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from steadyrank.pipeline.config import load_any_config, parse_sequence_config
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.evaluate.release import release
-from steadyrank.pipeline.files.errors import DivergenceError, InputError, PassingError
+from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.kinds import (
     evaluate,
     export,
     preprocess,
-    replay,
     serve_check,
     train,
 )
-from steadyrank.pipeline.kinds.next_item.example_set import SequenceSchema, SequenceSet
+from steadyrank.pipeline.kinds.next_item.example_set import SequenceSet
 from steadyrank.pipeline.kinds.next_item.gates import judge_sequences
-from steadyrank.pipeline.kinds.next_item.kind import KIND, NextItem
-from steadyrank.pipeline.kinds.next_item.learner import batch_of, distributed
 from steadyrank.pipeline.kinds.next_item.measure import open_model
 from steadyrank.pipeline.kinds.next_item.model import (
-    build,
-    compile_model,
-    grown,
     start,
     trained_before,
 )
 from steadyrank.pipeline.kinds.next_item.skew import measure_skew
 from steadyrank.pipeline.kinds.protocol import Setting
 from steadyrank.pipeline.studies.compare import compare
-from steadyrank.pipeline.studies.sweep import read_sweep, sweep, trial
 from steadyrank.pipeline.train import log as train_log
-from steadyrank.pipeline.train.logged_step import LoggedStep
-from steadyrank.pipeline.train.weights import load_weights, save_weights
 from tests.helpers import event_log, read_keys
-
-GATES = {
-    "divergence": {"max_micro": 0},
-    "metrics": {
-        "mrr@5": {"min": 0.2, "min_gain_over_popularity": 0.05},
-        "hr@20": {"min": 0.3},
-    },
-    "skew": {"max_difference": 1e-4},
-    "latency": {"rows": 5, "max_p99_ms": 60_000},
-}
-
-
-def parsed(**changes):
-    changes = {"serving__k": 1000, "gates": GATES, **changes}
-    return parse_sequence_config(event_log.config_document(**changes), "c")
+from tests.helpers.next_item_runs import parsed, weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -171,13 +147,6 @@ def test_five_kills_change_nothing(folder, trained):
     assert list((output / "tensorboard").glob("events*"))
 
 
-def weights(folder, trained) -> dict:
-    schema = SequenceSet.open(folder / "examples").schema
-    model = build(parsed(), schema, 2)
-    load_weights(model, trained / "best")
-    return {name: v.numpy() for name, v in model.saved_weights().items()}
-
-
 def naive_metrics(ranks) -> dict:
     """From the definitions of PAPERS 3.7, a rank of None being no answer at all."""
     found = {}
@@ -283,25 +252,6 @@ def test_serve_check_compares_and_times_both_signatures(folder, exported):
     assert timed == {(s, n) for s in ("serving_default", "encoded") for n in (1, 7)}
     with pytest.raises(InputError, match="kept no raw rows of 'train'"):
         serve_check(folder / "examples", exported, split="train")
-
-
-@pytest.mark.parametrize("softmax", ["full", "sampled"])
-@pytest.mark.parametrize("block", ["nextitnet", "sasrec"])
-def test_weights_of_a_grown_model_are_those_of_one_built_as_deep(block, softmax, tmp_path):
-    settings = {"kind": "next_item", "dim": 4, "block": block, "softmax": softmax}
-    phases = [{"blocks": 1, "epochs": 1}, {"blocks": 2, "grow": "cross", "epochs": 1}]
-    config = parsed(model=settings, train__phases=phases)
-    schema = SequenceSchema(items=9, raw="string", length=5)
-    deep = grown(build(config, schema, 1), config.train.phases[1])
-    random = np.random.default_rng(1)
-    for variable in deep.trainable_variables:
-        variable.assign(random.normal(size=variable.shape))
-    save_weights(deep, tmp_path / "weights")
-    other, rows = build(config, schema, 2), {"items": tf.constant([[0, 3, 1, 9]])}
-    load_weights(other, tmp_path / "weights")
-    np.testing.assert_array_equal(other.scores(rows), deep.scores(rows))
-    with pytest.raises(InputError, match="does not hold this model's weights"):
-        load_weights(build(config, schema, 3), tmp_path / "weights")
 
 
 def test_warm_up_requests_are_answered(exported):
@@ -411,114 +361,6 @@ def test_another_domain_starts_from_blocks_and_shared_items(folder, trained, tmp
         )
 
 
-def test_divergence_goes_back_and_then_gives_up(folder, tmp_path, monkeypatch):
-    watch, jumps = train_log.watch, []
-
-    def jumping(detector, line):
-        if line["step"] == 5 and "loss" in line:
-            jumps.append(line["batch"])
-            return {"kind": "full", "step": line["step"], "loss": 9.0, "median": 1.0}
-        return watch(detector, line)
-
-    phases = [{"blocks": 1, "steps": 9}]
-    settings = {"train__phases": phases, "train__max_rollbacks": 1}
-    settings |= {"train__evaluate_every": 3, "train__batch_size": 8}
-    monkeypatch.setattr(train_log, "watch", jumping)
-    with pytest.raises(DivergenceError, match="phase 0, epoch 0.*next_item pulled hardest"):
-        train(parsed(**settings), folder / "examples", tmp_path / "train")
-    record = json.loads((tmp_path / "train.partial/phases/0/divergence-1.json").read_text())
-    assert record["healthy_step"] == 3 and record["window"] == "all"
-    assert 0 < record["tasks"]["next_item"]["rows"] <= 8 * 5
-    assert "block_0/kernel_0" in record["layers"]
-    assert {found["feature"] for found in record["ids"]} == {"items"}
-    place = {name: record[name] for name in ("phase", "epoch", "batch")}
-    again = replay(
-        parsed(**settings), folder / "examples", tmp_path / "train.partial", **place
-    )
-    for name in ("tasks", "layers"):
-        for key, value in record[name].items():
-            assert again[name][key] == pytest.approx(value, rel=1e-4)
-    with pytest.raises(InputError, match="--phase must be one of .* \\[0\\]. Received: 1"):
-        replay(
-            parsed(**settings),
-            folder / "examples",
-            tmp_path / "train.partial",
-            **{**place, "phase": 1},
-        )
-    lines = list(train_log.read_lines(tmp_path / "train.partial" / "log.jsonl"))
-    back = [line for line in lines if "rollback" in line]
-    assert [line["step"] for line in back] == [3]
-    assert len(jumps) == 2 and jumps[1] == jumps[0] + 3  # around the batches of the jump
-
-
-def test_a_pass_goes_on_where_it_was(folder, tmp_path):
-    """Batches, by a pass's own seed; the unknown item is read, and is no target."""
-    config = parsed(train__batch_size=16)
-    examples = SequenceSet.open(folder / "examples")
-    strategy = tf.distribute.get_strategy()
-    setting = Setting(config, examples.schema, examples, tmp_path, strategy)
-    learner = KIND.learner(setting, KIND.phases(setting)[0], 1.0)
-    whole, rest, other = (
-        [data["items"].numpy().tolist() for data, _ in learner.batches(*place)]
-        for place in ((1, 0), (1, 2), (0, 0))
-    )
-    assert len(whole) == learner.batches_in_epoch > 3
-    assert rest == whole[2:] and other != whole
-    assert sorted(sum(other, [])) == sorted(sum(whole, []))
-    data, _ = batch_of(np.array([[0, 1, 7, 2]]), np.array([4]), unknown=7)
-    assert data["items"].tolist() == [[0, 1, 7]] and data["targets"].tolist() == [[1, 0, 2]]
-
-
-def test_a_phase_ends_after_so_many_evaluations_without_a_gain(
-    folder, tmp_path, monkeypatch
-):
-    measured = iter([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.9])  # the first before any step
-    monkeypatch.setattr(NextItem, "monitored", lambda *_: next(measured, 0.0))
-    settings = {"train__phases": [{"blocks": 1, "patience": 2}], "train__batch_size": 99}
-    summary = train(parsed(**settings), folder / "examples", tmp_path / "train")
-    assert summary["epochs"] == 5 and summary["best"] == 0.3
-
-
-def test_rows_that_wait_are_brought_up_to_date_before_a_model_is_kept(folder, tmp_path):
-    """A checkpoint follows a measurement: by then, all rows are where each step of a dense
-    optimizer would have taken them."""
-    rows = {"optimizer": "adagrad", "learning_rate": 0.1, "l2": 0.03, "clip": "none"}
-    settings = {"train__batch_size": 2, "train__phases": [{"blocks": 1, "steps": 20}]}
-    tables = []
-    for semantics in ("dense", "lazy"):
-        settings["train__embedding"] = {**rows, "semantics": semantics}
-        train(parsed(**settings), folder / "examples", tmp_path / semantics)
-        checkpoints = tmp_path / semantics / "phases" / "0" / "checkpoints"
-        reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(checkpoints))
-        path = "model/item_embedding/.ATTRIBUTES/VARIABLE_VALUE"
-        tables.append(reader.get_tensor(path))
-    assert np.abs(tables[0]).max() > 0.05
-    np.testing.assert_allclose(tables[1], tables[0], atol=1e-3)
-
-
-def test_two_replicas_take_the_steps_of_one(two_replicas):
-    config, schema = parsed(), SequenceSchema(items=9, raw="integer", length=6)
-    rows = np.random.default_rng(1).integers(1, 11, [7, 6]).astype(np.int32)
-    rows[:3, :4] = 0  # shorter than the others: replicas hold unequal numbers of targets
-    lines, weights = [], []
-    for strategy in (tf.distribute.get_strategy(), two_replicas):
-        with strategy.scope():
-            model = build(config, schema, blocks=1)
-            compile_model(model, config)
-        step = LoggedStep(model, strategy)
-        parts = [
-            batch_of(part, np.full(7, 6)[: len(part)], 10) for part in (rows, rows[:5])
-        ]
-        batches = [distributed(part, strategy) for part in parts]
-        lines.append([step.line(step(batch), ["all"]) for batch in batches])
-        weights.append({name: v.numpy() for name, v in model.saved_weights().items()})
-    for one, two in zip(*lines, strict=True):
-        assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
-        assert one["clipping"] == pytest.approx(two["clipping"], rel=1e-4)
-    for name, one in weights[0].items():
-        np.testing.assert_allclose(weights[1][name], one, rtol=1e-3, atol=1e-5)
-
-
 def test_two_runs_stand_side_by_side(folder, evaluated, tmp_path):
     runs = [shutil.copytree(folder, tmp_path / name) for name in ("one", "two")]
     read = compare(runs, tmp_path / "compare.html")
@@ -526,53 +368,3 @@ def test_two_runs_stand_side_by_side(folder, evaluated, tmp_path):
     page = (tmp_path / "compare.html").read_text(encoding="utf-8")
     assert "MRR@5" in page and "Validation NDCG@10 of next_item" in page
     assert "AUC" not in page.partition("<script")[0]
-
-
-SWEEP = {
-    "trials": 4,
-    "objective": {"metric": "ndcg@10"},
-    "space": [{"key": "train.dense.learning_rate", "values": [0.03, 0.01, 0.003, 1e-4]}],
-}
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # KerasTuner's own
-def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
-    """Each trains as `train` does, here in this process."""
-    phases = [{"blocks": 1, "epochs": 1, "data_fraction": 0.3}]
-    document = event_log.config_document(train__phases=phases, sweep=SWEEP)
-
-    def run_stage(arguments, log, beat):
-        config = load_any_config(arguments[2])
-        train(config, arguments[4], arguments[6], overwrite=True)
-        return 0, ""
-
-    monkeypatch.setattr(trial, "run_stage", run_stage)
-    space = read_sweep(document, None, tmp_path, "c.yaml")
-    found = sweep(space, folder / "examples", tmp_path / "sweep")
-    assert found["counts"] == {"completed": 4} and found["objective"].startswith(
-        "mean ndcg@10"
-    )
-    values = [row["value"] for row in found["trials"]]
-    assert max(values) > min(values)
-    highest = max(found["trials"], key=lambda row: row["value"])
-    assert found["highest"] == highest["trial"] and highest["interval"][0] < max(values)
-    assert found["best_value"] == (max(values) if found["told"] else found["first_value"])
-    (best,) = (tmp_path / "sweep" / "trials").glob(f"*{found['best']}/train")
-    summary = json.loads((best / "train.json").read_text())
-    assert summary["best"] == found["best_value"]
-    load_any_config(tmp_path / "sweep" / "best.yaml")
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"method": "hyperband", "max_epochs": 4}, "trains in phases: take random"),
-        ({"score": "{train.dense.learning_rate}"}, "of which a next-item model has one"),
-        ({"constraint": {"min_margin": 2}}, "constrain a next-item model by max_micro"),
-        ({"objective": {"metric": "auc"}}, "auc is of binary tasks: none here"),
-    ],
-)
-def test_what_a_sweep_cannot_do_is_said(tmp_path, changes, said):
-    document = event_log.config_document(sweep={**SWEEP, **changes})
-    with pytest.raises(InputError, match=said):
-        read_sweep(document, None, tmp_path, "c.yaml")

@@ -1,8 +1,18 @@
-"""Raw rows, as a client would send them."""
+"""Rows for a signature, and answers that agree."""
 
+import numpy as np
 import tensorflow as tf
 
 from tests.helpers import naive
+
+SHARED = ["user", "country", "age"]
+OUTPUTS = {"click", "like", "watch", "score"}
+
+
+def assert_same(found, wanted, atol=1e-6):
+    assert set(found) == set(wanted)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=atol)
 
 
 def raw_of(rows, users):
