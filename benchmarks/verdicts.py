@@ -4,10 +4,11 @@
 
 One small log and a trained model of each kind (``benchmarks.verdicts_base``,
 ``benchmarks.verdicts_next``); files, weights, inputs, answers and logs are broken one
-after the other, in two processes that share the cases out and have a base each.  Nothing broken may pass: a case is stopped by a verdict
-(HOLD or REFUSE) or by a stage that says what is wrong, and by what is wrong with it, else
-it went ``astray``.  Nothing healthy may be refused; what is held counts as neither.  Then
-the gain gates, on simulated models whose true gain is their limit.  The last line is JSON.
+after the other, in two processes that share the cases out and have a base each.  Nothing
+broken may pass: a case is stopped by a verdict (HOLD or REFUSE) or by a stage that says
+what is wrong, and by what is wrong with it, else it went ``astray``.  Nothing healthy may
+be refused; what is held counts as neither.  Then the gain gates, on simulated models whose
+true gain is their limit.  The last line is JSON.
 """
 
 import argparse
