@@ -137,7 +137,7 @@ def test_every_draw_is_a_config_and_conditions_hold(tmp_path):
     assert {v["train.dense.clip"] for _, v, _ in fake.calls} == set(CLIP["values"])
 
 
-SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "sweeps").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[4] / "configs" / "sweeps").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
