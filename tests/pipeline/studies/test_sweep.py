@@ -34,13 +34,8 @@ from tests.helpers.sweeps import (
     told,
 )
 
+
 # KerasTuner 1.4.8 asks threads for their names in a way of old
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
-]
-
-
 def test_the_objective_is_a_weighted_mean_over_tasks():
     metrics = {
         "click": {"kind": "binary", "auc": 0.7, "log_loss": 0.2},

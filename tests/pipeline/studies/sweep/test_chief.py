@@ -38,7 +38,13 @@ def with_workers(space, output, runs, monkeypatch, lease=1.0, died=None):
     ]
     for thread in threads:
         thread.start()
-    chief.serve(oracle, output, lease=lease)
+
+    until = time.monotonic() + 60
+
+    def look():
+        assert time.monotonic() < until, "the workers are dead"
+
+    chief.serve(oracle, output, look=look, lease=lease)
     for thread in threads:
         thread.join(5)
     return oracle
