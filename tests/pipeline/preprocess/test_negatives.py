@@ -24,7 +24,7 @@ from steadyrank.pipeline.preprocess.rows import HIGH, LOW, key_rows, settle_rows
 from steadyrank.pipeline.preprocess.sample import catalogues_of
 from steadyrank.pipeline.preprocess.spill import Spill, gather
 from steadyrank.pipeline.raw_log.findings import Findings
-from tests.pipeline import event_log, tiny
+from tests.helpers import event_log, tiny
 
 DAY = 24 * tiny.HOUR
 START = int(tiny.START.timestamp() * 1000)

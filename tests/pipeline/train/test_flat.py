@@ -6,7 +6,7 @@ from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples import dataset
 from steadyrank.pipeline.kinds import train
 from steadyrank.pipeline.train.run import TrainingRun
-from tests.pipeline import tiny
+from tests.helpers import tiny
 
 
 def config_of(**changes):
