@@ -1,5 +1,6 @@
 """What must agree across files of the repository, before anybody installs it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,20 @@ def test_every_package_is_installed():
         for file in (ROOT / floor).rglob("*.py"):
             found.add(".".join(["steadyrank", *file.parent.relative_to(ROOT).parts]))
     assert set(find_packages(str(ROOT / "src"))) == found
+
+
+def test_the_tests_lie_as_the_tree_does():
+    """By folder; what they share is in ``tests/helpers``, not in one another."""
+    tests = ROOT / "tests"
+    files = [f for f in tests.rglob("*.py") if "__pycache__" not in f.parts]
+    assert len(files) > 150
+    for folder in {file.parent.relative_to(tests) for file in files}:
+        beside = folder.parts[:1] in {(), ("helpers",), ("benchmarks",), ("install",)}
+        assert beside or (ROOT / folder).is_dir(), folder
+    texts = {file: file.read_text(encoding="utf-8") for file in files}
+    assert not [f for f, text in texts.items() if text.count("\n") > 440]
+    shared = re.compile(r"^ *(?:from|import) tests\b(?!\.helpers)", re.M)
+    assert not [f for f, text in texts.items() if shared.search(text)]
 
 
 def test_the_site_lists_every_page():
