@@ -283,7 +283,9 @@ def trials_table(rows: list[dict]) -> Table:
         value += f"\n{interval(bounds)}" if bounds else ""
         over = {"difference": row.get("difference"), "interval": row.get("over_first")}
         cells = [row["trial"], row["status"] + step, value, difference(over)]
-        cells += [f"{row['seconds']:,.1f}", *(_setting(row["values"].get(k)) for k in keys)]
+        took = row["seconds"]
+        cells.append("" if took is None else f"{took:,.1f}")
+        cells += [_setting(row["values"].get(key)) for key in keys]
         table.add_row(*[escape(each) for each in cells])
     if any(row.get("interval") for row in rows):
         table.caption = f"{INTERVALS}; * not told from the first"

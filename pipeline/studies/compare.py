@@ -6,6 +6,7 @@ that needs no network.
     steadyrank compare RUN RUN ... --output compare.html
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
     """
     if len(paths) < 2:
         raise InputError(f"compare needs at least two runs. Received: {len(paths)}.")
-    seen = {path: Path(path).resolve() for path in paths}
+    seen = {path: os.path.realpath(path) for path in paths}
     if len({*seen.values()}) < len(paths):
         raise InputError(
             f"compare needs runs that differ. Received: {', '.join(map(str, paths))}, of "

@@ -1,7 +1,5 @@
 """A log with faults of every kind, and records that are read back."""
 
-import pytest
-
 from tests.helpers import tiny
 
 BAD = [
@@ -36,8 +34,3 @@ def dirty_rows():
 def records(folder):
     paths = sorted(folder.glob("*/*.tfrecord"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
-@pytest.fixture(scope="module")
-def rows():
-    return dirty_rows()

@@ -17,6 +17,11 @@ from tests.helpers.preprocessed import run, schema, vocabulary
 
 
 @pytest.fixture(scope="module")
+def rows():
+    return dirty_rows()
+
+
+@pytest.fixture(scope="module")
 def done(tmp_path_factory, rows):
     return run(tmp_path_factory.mktemp("dirty"), rows)
 

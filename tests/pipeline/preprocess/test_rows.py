@@ -16,7 +16,13 @@ from steadyrank.pipeline.preprocess.encode import pad_lists
 from steadyrank.pipeline.preprocess.rows import group_numbers
 from steadyrank.pipeline.raw_log.join import join_side
 from tests.helpers import naive, tiny
+from tests.helpers.dirty_log import dirty_rows
 from tests.helpers.preprocessed import run, schema, vocabulary
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return dirty_rows()
 
 
 @pytest.fixture(scope="module")
