@@ -5,8 +5,8 @@
 The model of the demo, one epoch of it, scores its own log over and over: each row has a
 number of its own, the side tables stand beside.  Each size is scored by a process of its
 own.  ``SAMPLE`` rows of each, evenly spread, are sent to the export's ``serving_default``
-by plain TensorFlow, joined and filled here; a difference above 1e-6 ends the benchmark
-with status 1, and so does a row that is lost or comes twice.
+by plain TensorFlow, joined and filled here; a difference above ``LIMITS`` ends the
+benchmark with status 1, and so does a row that is lost or comes twice.
 
 The last line is a JSON object: by number of rows ``seconds``, ``cpu_seconds`` of all
 threads, ``peak_mb`` of the process, ``difference`` and ``megabytes`` written.
@@ -27,7 +27,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parent.parent
-LOG_ROWS, SAMPLE, LIMIT = 200_000, 5_000, 1e-6
+LOG_ROWS, SAMPLE = 200_000, 5_000
+VALUE = "watch_time_ms"  # learned as a logarithm: what rounds there is a factor here
+LIMITS = {"probability": 1e-6, "value": 5e-6}  # of a difference, and of its share
 SIDES = {"users.parquet": "user_id", "items.parquet": "item_id"}
 MISSING = {"int64": -(2**63), "string": b"", "float32": np.nan}
 
@@ -105,8 +107,11 @@ def request_of(rows: pa.Table, sides: dict[str, pa.Table], inputs: dict) -> dict
     return found
 
 
-def difference(model: Path, log: Path, rows: int, output: Path) -> float:
+def difference(model: Path, log: Path, rows: int, output: Path) -> dict[str, float]:
     """The largest difference of sampled rows' outputs from those that are served.
+
+    Returns:
+        ``probability`` (the score, too) as it is, ``value`` as a share.
 
     Raises:
         SystemExit: A row is lost, or comes twice.
@@ -125,11 +130,13 @@ def difference(model: Path, log: Path, rows: int, output: Path) -> float:
     _, inputs = call.structured_input_signature
     request = request_of(logged.take(chosen % len(logged)), sides, inputs)
     served = call(**{n: tf.constant(v, inputs[n].dtype) for n, v in request.items()})
-    return max(
-        float(np.max(np.abs(values.numpy() - found[name].to_numpy()[chosen])
-                     / np.maximum(1.0, np.abs(values.numpy()))))
-        for name, values in served.items()
-    )  # fmt: skip
+    largest = dict.fromkeys(LIMITS, 0.0)
+    for name, values in served.items():
+        values, ours = values.numpy(), found[name].to_numpy()[chosen]
+        kind = "value" if name == VALUE else "probability"
+        size = np.abs(values) if name == VALUE else 1.0
+        largest[kind] = max(largest[kind], float(np.max(np.abs(ours - values) / size)))
+    return largest
 
 
 def measure(folder: Path, sizes: list[int]) -> dict:
@@ -144,7 +151,7 @@ def measure(folder: Path, sizes: list[int]) -> dict:
         one |= {"megabytes": round(written / 1e6, 1)}
         one |= {"difference": difference(model, log, rows, output)}
         print(rows, one, flush=True)
-        if not one["difference"] <= LIMIT:
+        if not all(one["difference"][kind] <= most for kind, most in LIMITS.items()):
             raise SystemExit(f"scores differ from the served ones by {one['difference']}")
         found[str(rows)] = one
     return {"sampled": SAMPLE, "sizes": found}

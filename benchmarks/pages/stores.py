@@ -41,11 +41,13 @@ def scored(kept: dict) -> str:
     """A row a size: memory, work and, where the machine was quiet, rows a second."""
     found, quiet = kept["result"], kept["load"][0] < QUIET
     heads = ["rows", "peak memory", "CPU seconds a million rows"]
-    heads += ["rows a second"] * quiet + ["largest difference from what is served"]
+    heads += ["rows a second"] * quiet
+    heads += ["largest difference from what is served: probabilities", "watch times"]
     rows = []
     for size, one in found["sizes"].items():
         each = f"{one['cpu_seconds'] / int(size) * 1e6:.1f}"
         speed = [f"{count(int(size) / one['seconds'])} rows/s"] * quiet
         cells = [SIZES.get(size, size), f"{one['peak_mb']} MB", each, *speed]
-        rows.append([*cells, f"{one['difference']:.1g}"])
+        gaps = [f"{one['difference'][kind]:.1g}" for kind in ("probability", "value")]
+        rows.append([*cells, *gaps])
     return markdown(heads, rows)

@@ -34,8 +34,9 @@ def test_a_request_is_joined_and_filled():
 
 
 def test_speeds_are_shown_where_the_machine_was_quiet():
-    size = {"seconds": 20.0, "cpu_seconds": 30.0, "peak_mb": 900, "difference": 1e-7}
+    size = {"seconds": 20.0, "cpu_seconds": 30.0, "peak_mb": 900, "difference": {}}
+    size["difference"] = {"probability": 1e-7, "value": 2e-6}
     result = {"sizes": {"1000000": size}}
     quiet = stores.scored({"result": result, "load": [0.1, 1.0]})
-    assert "| 1 M | 900 MB | 30.0 | 50,000 rows/s | 1e-07 |" in quiet
+    assert "| 1 M | 900 MB | 30.0 | 50,000 rows/s | 1e-07 | 2e-06 |" in quiet
     assert "rows/s" not in stores.scored({"result": result, "load": [3.0, 1.0]})
