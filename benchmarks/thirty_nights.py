@@ -83,7 +83,7 @@ ORDINARY = Event("")
 LATE = Event("its file comes after the first call", (75, 0))
 EMPTY = Event("its file has no rows", (1,), "HOLD")
 NEVER = Event("its file never comes: given up", (1,), "HOLD")
-TWICE = Event("each of its rows came twice")
+TWICE = Event("each of its rows came twice", (1,), "REFUSE")  # by the data contract
 POISONED = Event("its labels are exchanged", (1,), "REFUSE")
 KILLED = Event("kill -9 while it trains, then the same command", (-signal.SIGKILL, 0))
 TAKEN_BACK = Event("passes, and is taken back in the afternoon")
@@ -199,7 +199,7 @@ def measure(folder: Path) -> dict:
 
 def told(row: Row, event: Event, statuses: tuple[int, ...]) -> dict:
     """A night as the store's table has it, and what happened to it."""
-    names = ("day", "verdict", "base", "version", "state", "rows", "figures")
+    names = ("day", "verdict", "base", "version", "state", "rows", "figures", "why")
     plain = {name: row.plain[name] for name in names}
     return {**plain, "event": event.name, "statuses": list(statuses)}
 

@@ -1,8 +1,11 @@
 """Tables of stores of nights, and of tables that were scored."""
 
+import textwrap
+
 from benchmarks.pages.form import count, listed, markdown, share
 from benchmarks.pages.speed import QUIET
 
+WHY = 110  # characters of what a night was refused for
 SIZES = {"1000000": "1 M", "5000000": "5 M"}
 
 
@@ -13,7 +16,9 @@ def thirty(kept: dict) -> str:
         version = "" if night["version"] is None else f"{night['version']} {night['state']}"
         statuses = listed(map(str, night["statuses"]))
         figures = [_figure(night["figures"].get(task)) for task in ("click", "seconds")]
-        cells = [night["day"], night["event"], statuses, night["verdict"]]
+        why = textwrap.shorten("; ".join(night["why"]), WHY, placeholder=" …")
+        verdict = f"{night['verdict']}: {why}" if why else night["verdict"]
+        cells = [night["day"], night["event"], statuses, verdict]
         rows.append([*cells, night["base"] or "", version.strip(), *figures])
     heads = ["day", "what happened", "exit status", "verdict", "base", "version"]
     table = markdown([*heads, "click, AUC", "seconds, RMSE"], rows)

@@ -52,10 +52,14 @@ def test_the_days_are_what_they_are_said_to_be():
 
 def test_the_table_shows_every_night():
     figure = {"metric": "auc", "value": 0.9, "interval": [0.88, 0.92]}
-    night = {"day": "d", "event": "late", "statuses": [75, 0], "verdict": "PASS"}
+    night = {"day": "d", "event": "late", "statuses": [75, 0], "verdict": "HOLD"}
+    night["why"] = ["no rows"]
     night |= {"base": None, "version": 3, "state": "served", "figures": {"click": figure}}
     result = {"nights": [night], "verdicts": {"PASS": 1}, "wrong": [], "whole_nights": 1}
     result |= {"releases_kept": 1, "store_mb": 2.5}
     found = stores.thirty({"result": result})
-    assert "| d | late | 75, 0 | PASS |  | 3 served | .9000 (.8800 to .9200) |  |" in found
+    assert (
+        "| d | late | 75, 0 | HOLD: no rows |  | 3 served | .9000 (.8800 to .9200) |  |"
+        in found
+    )
     assert "1 nights: 1 PASS; 1 with an event. Ended otherwise than they must: 0." in found
