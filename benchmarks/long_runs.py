@@ -8,9 +8,9 @@ training, the process is looked at: resident memory, open descriptors, threads, 
 of the temporary folder.  The first third warms up (TensorFlow keeps what it compiled); from
 then on growth is the slope of a line through what was seen, times its length.
 
-The last line is a JSON object: ``nights`` and ``minutes``, and of each ``growth`` and what
-was ``last`` seen.  The status is 1 where descriptors, threads or scratch grew at all, or
-memory by more than ``MOST_MB``.
+The last line is a JSON object: ``nights`` and ``minutes``, of each ``growth`` and what was
+``last`` seen, and how many nights ``released`` a model.  The status is 1 where descriptors,
+threads or scratch grew at all, or memory by more than ``MOST_MB``.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import numpy as np
 
 MOST_MB = 100.0  # per night or look, times their number
 DAYS = ("2024-01-13", "2024-01-14")
+ROWS = 10_000  # of which a model learns enough to be released
 CONFIG = {
     "data": {
         "input": ["log.parquet"],
@@ -43,7 +44,7 @@ CONFIG = {
     "tasks": [{"name": "is_click"}],
     "model": {"trunk": "lr"},
     "train": {"batch_size": 256, "epochs": 1},
-    "gates": {"auc": {"is_click": {"min": 0.0}}},
+    "gates": {"auc": {"is_click": {"min": 0.5}}},
 }
 
 
@@ -84,9 +85,9 @@ def nights(folder: Path, count: int) -> list[dict[str, float]]:
     for number in range(count):
         store = folder / f"store-{number // len(DAYS)}"
         day = DAYS[number % len(DAYS)]
-        nightly(CONFIG, day=day, store=store, data=folder / "log")
-        looks.append(seen())
-        print(f"night {number}: {looks[-1]}", flush=True)
+        night = nightly(CONFIG, day=day, store=store, data=folder / "log")
+        looks.append(seen() | {"refused": not night.accepted})
+        print(f"night {number}: {night.verdict} {looks[-1]}", flush=True)
     return looks
 
 
@@ -137,12 +138,13 @@ def main(arguments: list[str] | None = None) -> int:
         folder = Path(name)
         (folder / "scratch").mkdir()
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "scratch")
-        synthesize(output=folder / "log", rows=4000)
+        synthesize(output=folder / "log", rows=ROWS)
         found = {"nights": nights(folder, count)} if count else {}
         found |= {"minutes": training(folder, minutes)} if minutes else {}
     result = {"nights": count, "minutes": minutes}
     for what, looks in found.items():
         result[f"{what}_growth"], result[f"{what}_last"] = growth(looks), looks[-1]
+    result["released"] = sum(not look["refused"] for look in found.get("nights", ()))
     print(json.dumps(result))
     return 0 if all(is_flat(growth(looks)) for looks in found.values()) else 1
 

@@ -5,7 +5,8 @@
 Each case of ``benchmarks.faults.cases`` is done once undisturbed, and its operations are
 counted: on files (``disk``) and on a store that speaks S3 (``store``).  Then each operation
 fails in turn, in each way that it can: the process dies there, the disk is full (ENOSPC) or
-broken (EIO), a write is torn, a read is short; the store answers 500 or 503, once or from
+broken (EIO), a write is torn, a read is short; the power is cut (``power``; with
+``--quick`` before every fourth); the store answers 500 or 503, once or from
 then on, not at all, by half, with nothing, or what it did is done and its answer is lost.
 After each the state must be that before or that after, or one that is refused; the status
 one that says what to do; and the documented command must lead to the state of a run that
@@ -20,6 +21,7 @@ unless all survived.
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -33,10 +35,12 @@ from pathlib import Path
 from unittest import mock
 
 from benchmarks.faults import disk as disks
+from benchmarks.faults import power
 from benchmarks.faults import store as stores
 from benchmarks.faults.cases import LOCAL, LOCKS, NUMBER, Case, on_the_store
 from benchmarks.faults.disk import Disk, Killed
 from benchmarks.faults.killed import kill_all
+from benchmarks.faults.power import Platter
 from benchmarks.faults.store import Store
 from steadyrank.pipeline.files.errors import InputError, PassingError, foreseen
 
@@ -111,7 +115,7 @@ class Bench:
                 if self.store.dead:  # in a thread of boto3, which catches that
                     raise Killed
         except Killed:
-            _let_go(root)
+            _let_go(root, self.disk.platter)
             return None
         except InputError:
             return BAD_INPUT
@@ -136,6 +140,25 @@ class Bench:
         after, names = case.state(root), self.listed(root)
         shutil.rmtree(root)
         return done, before, after, names
+
+    def cut(self, case: Case, found: tuple, turn: int, how: str) -> Try:
+        """The power is cut before an operation, or after the last one."""
+        done, before, after, names = found
+        root = self.fresh(case)
+        self.disk.platter = Platter(root)
+        status = self.act(case, root, {"turn": turn, "fault": disks.DIES}, {})
+        self.disk.platter.cut(how)
+        self.disk.platter.close()
+        self.disk.platter, lost, state = None, "", self._state(case, root)
+        if status == 0 and state != after:
+            lost = f"what was done did not last: {state}"
+        elif state not in (before, after) and not case.half(state):
+            lost = f"neither before nor after: {state}"
+        lost = lost or self._recovered(case, root, None if state == after else after)
+        left = sorted(self.listed(root) - names)
+        shutil.rmtree(root)
+        kind = " ".join(done[0][turn]) if turn < len(done[0]) else "the end"
+        return Try(case, kind, how, status, status not in {None, 0}, lost, left)
 
     def attempt(self, case: Case, found: tuple, turn: int, fault: str, there: bool) -> Try:
         """One fault."""
@@ -173,8 +196,13 @@ class Bench:
         state = self._state(case, root)
         return "" if wanted in (None, state) else f"after the command again: {state}"
 
-    def all_of(self, case: Case) -> tuple[int, list[Try]]:
-        """Every fault of a case; gives the number of its operations, too."""
+    def all_of(self, case: Case, every: int = 1) -> tuple[int, list[Try]]:
+        """Every fault of a case; gives the number of its operations, too.
+
+        Args:
+            case: It.
+            every: Of the cuts of the power, each how manieth is tried.
+        """
         found = self.undisturbed(case)
         tried = []
         for turn, (kind, _) in enumerate(found[0][0]):
@@ -183,15 +211,21 @@ class Bench:
         for turn, (method, _) in enumerate(found[0][1]):
             for fault in stores.FAULTS[method]:
                 tried.append(self.attempt(case, found, turn, fault, True))
+        kinds = [kind for kind, _ in found[0][0]]
+        changes = [n for n, kind in enumerate(kinds) if kind in disks.CHANGES]
+        cuts = list(itertools.product([*changes, len(kinds)], power.CUTS))
+        for turn, how in () if case.uses_store else [*cuts[::-every]][::-1]:
+            tried.append(self.cut(case, found, turn, how))
         return sum(map(len, found[0])), tried
 
 
-def _let_go(root: Path) -> None:
+def _let_go(root: Path, platter: Platter | None) -> None:
     """What the kernel does where a process died: its files and locks are closed."""
-    for name in os.listdir("/proc/self/fd"):
+    ours = platter.descriptors if platter else frozenset()
+    for name in {int(name) for name in os.listdir("/proc/self/fd")} - ours:
         with contextlib.suppress(OSError):
             if os.readlink(f"/proc/self/fd/{name}").startswith(f"{root}/"):
-                os.close(int(name))
+                os.close(name)
 
 
 def table(tried: list[Try]) -> list[dict]:
@@ -220,7 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
         with bench.store.served(), mock.patch("os.fsync"):
             for case in [*LOCAL, *on_the_store(bench.store)]:
                 if options.only in f"{case.stage}: {case.name}":
-                    count, found = bench.all_of(case)
+                    count, found = bench.all_of(case, 4 if options.quick else 1)
                     operations, tried = operations + count, [*tried, *found]
                     bad = sum(not one.survived for one in found)
                     print(

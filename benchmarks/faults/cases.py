@@ -15,6 +15,7 @@ from unittest import mock
 from benchmarks.faults.store import Store
 from steadyrank.pipeline.evaluate.release import release, roll_back
 from steadyrank.pipeline.files import publish
+from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.object_store import write_bytes_if
 from steadyrank.pipeline.files.publish import (
     hash_folder,
@@ -120,6 +121,7 @@ def _log(root: Path) -> None:
 def _resume_log(root: Path) -> None:
     cut_from(root / "log.jsonl", lambda line: line["step"] > 3)
     append_lines(root / "log.jsonl", [_line(step, "second") for step in (4, 5)])
+    sync(root / "log.jsonl")  # as before each checkpoint
 
 
 def _log_of(root: Path) -> list[tuple]:
@@ -224,7 +226,14 @@ LOCAL = [
         _grown,
         lambda r: _content(r / "out"),
     ),
-    Case("log", "cut and gone on with", _log, _resume_log, _log_of, half=_first_steps),
+    Case(
+        "log",
+        "cut and gone on with",
+        _log,
+        _resume_log,
+        _log_of,
+        half=_first_steps,
+    ),
     Case("release", "the first", _released(), _release("a"), _served),
     Case(
         "release",

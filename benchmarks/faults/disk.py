@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.faults.power import Platter
 from steadyrank.pipeline.files import durable, publish
 
 DIES, FULL, BROKEN, TORN, SHORT = "dies", "ENOSPC", "EIO", "torn write", "short read"
@@ -53,6 +54,7 @@ class Disk:
     def __init__(self):
         self.root, self.done, self.turn, self.fault = "", [], -1, None
         self.active = self.dead = self.struck = False
+        self.platter: Platter | None = None  # what would be left, were the power cut
         sys.addaudithook(self._hook)
 
     @contextlib.contextmanager
@@ -177,7 +179,12 @@ def _patched(disk: Disk) -> Iterator[None]:
         return _File(disk, found, path) if ours else found
 
     def sync(descriptor):
-        disk.operation("fsync", _place(descriptor))  # what a disk keeps is not simulated
+        place = _place(descriptor)
+        disk.operation("fsync", place)
+        if disk.platter is not None and disk.active:
+            disk.active = False
+            disk.platter.synced(Path(place))
+            disk.active = True
 
     def swap(one, two):
         disk.operation("exchange", str(two))

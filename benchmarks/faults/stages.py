@@ -40,7 +40,7 @@ import yaml
 
 from benchmarks.faults import disk as disks
 from benchmarks.faults.disk import Disk
-from benchmarks.long_runs import CONFIG, DAYS
+from benchmarks.long_runs import CONFIG, DAYS, ROWS
 from steadyrank.pipeline.files.publish import hash_folder, read_json
 
 SEED, PATIENCE = 1, 300.0  # seconds after which a try hangs
@@ -298,7 +298,7 @@ class Bench:
         (self.base / "tmp").mkdir(parents=True)
         document = {**CONFIG, "train": {"batch_size": 256, "epochs": 2}}
         (self.base / "c.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-        for words in ("synthesize --rows 1500 --output log", *BASE):
+        for words in (f"synthesize --rows {ROWS} --output log", *BASE):
             self.must(self.base, words)
 
     def must(self, root: Path, words: str) -> list:
@@ -362,6 +362,8 @@ class Bench:
             state = stage.state(root)
             if not lost and (ended != 0 or state != found["after"]):
                 lost = f"{again}: status {ended}, the state is {state}"
+        else:
+            fork(root, stage.command)  # the next one sweeps, if it does nothing else
         left = sorted(self.listed(root) - found["names"])
         wrong = status not in allowed
         said = (root / "tmp/said").read_text(encoding="utf-8") if lost or wrong else ""

@@ -33,6 +33,14 @@ def sync_tree(folder: Path) -> None:
         sync(Path(path))
 
 
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, their names on the disk; it may be there."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        sync(folder.parent)
+
+
 def exchange(one: Path, two: Path) -> bool:
     """Let two names of one folder change places at once: none is missing in between.
 

@@ -101,6 +101,9 @@ PASSING = {
     errno.ESTALE,
     errno.ETIMEDOUT,
 }
+ERRNO = re.compile(r"\[Errno (\d+)\]")
+# as Beam tells of what a worker met, in an error of its own
+WRAPPED = re.compile(r"\w*Error: \[Errno (\d+)\][^']*(?:'([^']*)')?")
 NO_MEMORY = {"MemoryError", "ResourceExhaustedError"}  # of Python and Arrow, TensorFlow
 
 
@@ -118,15 +121,17 @@ def foreseen(error: Exception) -> InputError | PassingError | None:
             f"no memory left ({said or 'MemoryError'}). Give it more, or lower "
             "train.batch_size."
         )
-    if not isinstance(error, OSError):
+    wrapped = WRAPPED.match(said)
+    if not isinstance(error, OSError) and not wrapped:
         return None
-    code = error.errno
-    if found := re.search(r"\[Errno (\d+)\]", said):  # shutil tells of several
+    code = getattr(error, "errno", None)
+    if found := wrapped or ERRNO.search(said):  # shutil tells of several
         code = int(found[1])
     if not isinstance(code, int):
         return None
     if code in MENDABLE:
-        return InputError(f"cannot use {_shortened(error.filename)}: {os.strerror(code)}.")
+        name = getattr(error, "filename", None) or (wrapped and wrapped[2])
+        return InputError(f"cannot use {_shortened(name)}: {os.strerror(code)}.")
     return PassingError(f"the system failed: {said}. Try again, or look at the disk.")
 
 

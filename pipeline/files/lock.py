@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from steadyrank.pipeline.files.durable import make_folders
 from steadyrank.pipeline.files.errors import InputError, PassingError, unwritable
 
 
@@ -29,7 +30,7 @@ def locked(path: Path, what: Path | None = None, needed: bool = True) -> Iterato
         InputError: There can be no such file, or no lock.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise unwritable(path.parent, error) from None

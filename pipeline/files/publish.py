@@ -11,7 +11,7 @@ from pathlib import Path
 
 from steadyrank.pipeline.files.checksum import checksum_of
 from steadyrank.pipeline.files.documents import Document, parse
-from steadyrank.pipeline.files.durable import exchange, sync, sync_tree
+from steadyrank.pipeline.files.durable import exchange, make_folders, sync, sync_tree
 from steadyrank.pipeline.files.errors import (
     ExistsError,
     InputError,
@@ -115,6 +115,7 @@ def replace(partial: Path, path: Path, overwrite: bool = True) -> None:
         old = path.with_name(f".{path.name}.old-{secrets.token_hex(8)}")
         path.rename(old)
         partial.rename(path)
+        sync(path.parent)  # before what it replaces goes
         shutil.rmtree(old, ignore_errors=True)
     sync(path.parent)
     shutil.rmtree(partial, ignore_errors=True)  # what was there before, if they changed
@@ -166,7 +167,7 @@ def make_room(path: Path) -> Path:
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a file in it.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
     except OSError as error:
         raise unwritable(path.parent, error) from None
     return path

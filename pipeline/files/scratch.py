@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from steadyrank.pipeline.files.durable import make_folders
+
 RANDOM_BYTES = 8
 STAGING = "steadyrank-"  # begins the name of a folder in the system's temporary one
 
@@ -68,7 +70,8 @@ def _make(folder: Path, name: str) -> tuple[Path, int]:
     """A new folder and the descriptor that holds its lock."""
     while True:
         path = folder / f"{name}{secrets.token_hex(RANDOM_BYTES)}"
-        path.mkdir(parents=True)
+        make_folders(folder)
+        path.mkdir()
         try:
             lock = os.open(path, os.O_RDONLY)
         except FileNotFoundError:  # swept between its making and its opening

@@ -37,6 +37,7 @@ from steadyrank.pipeline.score.top import merge_top
 
 SCORES, PLAN = "scores.json", "plan.json"
 FAILED, SPILL, FINAL = "failed", "spill", "final"
+DONE = "done"  # nothing is to be done but to put it in place
 PART = "part-*.parquet"
 LOOK_SECONDS = 1.0
 
@@ -72,6 +73,7 @@ def score(
     """
     output = Path(output)
     with alone(output):
+        _clear_published(_work_of(output))
         refuse_existing(output, overwrite)
         work = _work_folder(plan, output, resume)
         pieces = list(enumerate(plan.log.log.pieces))
@@ -91,14 +93,30 @@ def score(
             (final / REJECTED).mkdir()
             _link(work / REJECTED, final / REJECTED)
         write_json(final / SCORES, found)
+        (work / DONE).touch()
         replace(final, output, overwrite)
-        shutil.rmtree(work, ignore_errors=True)
+        _clear_published(work)
     return found
+
+
+def _work_of(output: Path) -> Path:
+    return output.with_name(output.name + ".partial")
+
+
+def _clear_published(work: Path) -> None:
+    """Remove what a scoring worked with whose output is in place; its mark goes last."""
+    if (work / DONE).exists() and not (work / FINAL).exists():
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != DONE:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _work_folder(plan: ScorePlan, output: Path, resume: bool) -> Path:
     """The folder of a scoring that goes on, or begins."""
-    work = output.with_name(output.name + ".partial")
+    work = _work_of(output)
     if resume and not (work / PLAN).exists():
         raise InputError(
             f"{work}: no interrupted scoring to go on with. Leave out --resume."
@@ -111,6 +129,7 @@ def _work_folder(plan: ScorePlan, output: Path, resume: bool) -> Path:
                 f"{work} was begun with another {', '.join(other)}: it cannot be gone on "
                 "with. Leave out --resume to start again."
             )
+        (work / DONE).unlink(missing_ok=True)  # before what it was of goes
         return work
     shutil.rmtree(work, ignore_errors=True)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from steadyrank.pipeline.config.given import AnyConfig
 from steadyrank.pipeline.examples.compatibility import differences, in_words
+from steadyrank.pipeline.files.durable import make_folders
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import PARTIAL, read_json
 from steadyrank.pipeline.files.shapes import Begun
@@ -30,7 +31,7 @@ def work_folder(store: Path, day: str, begun: dict) -> Path:
     mark = hashlib.sha256(text.encode()).hexdigest()[:16]  # as of what is not published
     work = store / NIGHTS / f".{day}.partial-{mark}"
     clear(store, work)
-    work.mkdir(parents=True, exist_ok=True)
+    make_folders(work)
     return work
 
 

@@ -82,6 +82,7 @@ def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
     whole.write_bytes(b"".join(kept))
     sync(whole)
     whole.replace(path)
+    sync(path.parent)  # or the lines that were dropped may come back
     return dropped
 
 

@@ -421,7 +421,8 @@ class TrainingRun:
     def _save_healthy(self) -> None:
         if not self.detector.in_episode:
             self.board.flush()
-            sync(self.log)  # never behind a checkpoint, whatever the power does
+            for path in (self.log, self.log.parent):  # never behind a checkpoint,
+                sync(path)  # whatever the power does
             self.manager.save()
             self._send()
 

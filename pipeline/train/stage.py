@@ -22,6 +22,7 @@ from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
 from steadyrank.pipeline.config import load_same_config
 from steadyrank.pipeline.config.cluster import require_one_machine
 from steadyrank.pipeline.examples.compatibility import require_made_for, require_same
+from steadyrank.pipeline.files.durable import make_folders
 from steadyrank.pipeline.files.errors import ExistsError, InputError, unwritable
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.publish import (
@@ -346,7 +347,7 @@ def write_inputs(config, schema, examples, work: Path) -> None:
             require_same(config, work / "config.yaml", type(config).model_fields)
         return
     try:
-        work.mkdir(parents=True)
+        make_folders(work)
     except OSError as error:
         raise unwritable(work, error) from None
     shutil.copytree(examples.path / "vocab", work / "vocab")

@@ -9,6 +9,9 @@ import pytest
 
 from benchmarks.faults.__main__ import Bench, table
 from benchmarks.faults.cases import LOCAL, Case, on_the_store
+from benchmarks.faults.power import CUTS, EMPTY, HALF, NOTHING
+from steadyrank.pipeline.files import publish
+from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.object_store import write_bytes_if
 from steadyrank.pipeline.files.urls import Url
 
@@ -48,7 +51,7 @@ def test_what_no_next_command_sweeps_is_noticed(bench):
         name.replace(root / "a")
 
     _, tried = bench.all_of(_case(act))
-    assert not any(one.lost for one in tried)
+    assert not any(one.lost for one in tried if one.fault not in CUTS)
     assert {one.fault for one in tried if one.leftovers} >= {"dies", "torn write"}
 
 
@@ -92,7 +95,7 @@ def test_an_answer_that_was_lost_and_is_taken_for_no_is_noticed(bench):
 
 @pytest.mark.parametrize("number", [0, 1, 5])
 def test_nothing_is_lost_of_ours(bench, number):
-    count, tried = bench.all_of(LOCAL[number])
+    count, tried = bench.all_of(LOCAL[number], 9)
     assert count >= 5 and len(tried) > 2 * count
     assert not [one for one in tried if not one.survived]
     assert sum(row["tried"] for row in table(tried)) == len(tried)
@@ -102,3 +105,36 @@ def test_nothing_is_lost_on_a_store(bench):
     for case in (on_the_store(bench.store)[number] for number in (3, 5)):
         _, tried = bench.all_of(case)
         assert not [one for one in tried if not one.survived], case.name
+
+
+def _renamed(root, syncs):
+    """As ``write_text`` does, with these of its two syncs."""
+    (root / "b").write_text("afterwards")
+    if "file" in syncs:
+        sync(root / "b")
+    (root / "b").replace(root / "a")
+    if "folder" in syncs:
+        sync(root)
+
+
+@pytest.mark.parametrize(
+    ("syncs", "noticed"),
+    [
+        ({"file", "folder"}, set()),
+        ({"folder"}, {EMPTY, HALF, NOTHING}),
+        ({"file"}, {NOTHING}),
+    ],
+)
+def test_what_was_not_synced_is_lost_with_the_power(bench, syncs, noticed):
+    _, tried = bench.all_of(_case(lambda root: _renamed(root, syncs)))
+    cuts = [one for one in tried if one.fault in CUTS]
+    assert len(cuts) >= 12
+    assert {one.fault for one in cuts if not one.survived} == noticed
+
+
+def test_a_folder_that_is_named_before_it_is_synced_is_lost(bench, monkeypatch):
+    monkeypatch.setattr(publish, "sync_tree", lambda folder: None)
+    found = bench.undisturbed(LOCAL[1])
+    last = len(found[0][0])
+    tried = [bench.cut(LOCAL[1], found, last, how) for how in CUTS]
+    assert {EMPTY, HALF} <= {one.fault for one in tried if one.lost}

@@ -102,6 +102,21 @@ def test_a_json_file_is_on_the_disk_before_it_is_named(tmp_path, monkeypatch):
     assert done == ["a.json.partial", tmp_path.name]
 
 
+def test_folders_that_are_made_on_the_way_are_on_the_disk(tmp_path, monkeypatch):
+    done, fsync = [], os.fsync
+
+    def record(descriptor):
+        done.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    durable.make_folders(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert set(done) == {str(tmp_path), str(tmp_path / "a")}
+    durable.make_folders(tmp_path / "a" / "b")
+    assert len(done) == 2
+
+
 def test_what_is_no_scratch_folder_is_not_swept(tmp_path):
     mine = {
         "x-",

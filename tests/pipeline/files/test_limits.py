@@ -4,7 +4,7 @@ import pytest
 
 from steadyrank.models.score import parse_score
 from steadyrank.pipeline.config import read_document
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError, foreseen
 from tests.helpers import tiny
 from tests.helpers.command_line import in_this_process
 
@@ -152,3 +152,23 @@ def test_what_is_too_long_or_deep_ends_in_a_line(
 def test_a_place_that_cannot_be_ends_in_a_line(folder, monkeypatch, capsys, command, place):
     told = [part.replace("{}", place) for part in command.split()]
     ends_in_a_line(folder, monkeypatch, capsys, told)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        ("OSError: [Errno 5] Input/output error: '/d/a'", PassingError, "/d/a"),
+        (
+            "PermissionError: [Errno 13] Permission denied: '/d/a'",
+            InputError,
+            "use /d/a: P",
+        ),
+        ("BlockingIOError: [Errno 11] Resource temporarily", PassingError, "temporarily"),
+        ("it met OSError: [Errno 5]", None, ""),
+        ("KeyError: 5", None, ""),
+    ],
+)
+def test_what_the_system_said_to_a_worker_is_told_apart(said, kind, words):
+    """Beam raises another error, with the worker's in its words."""
+    found = foreseen(RuntimeError(said))
+    assert type(found) is (kind or type(None)) and words in str(found)

@@ -176,6 +176,30 @@ def test_a_scoring_that_died_before_its_end_goes_on(folder, exported, monkeypatc
     assert not (folder / "at_the_end.partial").exists()
 
 
+def test_what_died_with_its_output_in_place_is_cleared_by_the_next(
+    folder, exported, monkeypatch
+):
+    clear = stage._clear_published
+
+    def dies(work):
+        if (work / stage.DONE).exists():
+            raise SystemError("killed")
+
+    monkeypatch.setattr(stage, "_clear_published", dies)
+    with pytest.raises(SystemError):
+        scored(folder, exported, "in_place")
+    work = folder / "in_place.partial"
+    assert (folder / "in_place" / "scores.json").exists() and work.exists()
+    monkeypatch.undo()
+    (work / stage.FINAL).mkdir()  # as long as there is something to put in place
+    clear(work)
+    assert (work / stage.PARTS).exists()
+    (work / stage.FINAL).rmdir()
+    with pytest.raises(steadyrank.InputError, match="exists already"):
+        scored(folder, exported, "in_place")
+    assert not work.exists()
+
+
 def test_other_rows_or_damaged_notes_are_not_gone_on_with(
     tmp_path, folder, exported, monkeypatch
 ):
