@@ -105,8 +105,13 @@ def _document(path: Path) -> str:
 
 
 def _folder(root: Path) -> str | None:
-    """An example set, or an export."""
+    """An example set."""
     return hash_folder(root / "out")[:12] if (root / "out").exists() else None
+
+
+def _version(root: Path) -> str | None:
+    """The first export in its place."""
+    return hash_folder(root / "out/1")[:12] if (root / "out/1").exists() else None
 
 
 def _trained(root: Path) -> object:
@@ -169,11 +174,11 @@ def _swept(root: Path) -> object:
     return sorted(read_json(path, "a sweep")) if path.exists() else None
 
 
-def _resume(command: str) -> Callable[[Path], str | None]:
-    """With ``--resume``, where something is left to go on with."""
+def _resume(command: str, mark: str = "") -> Callable[[Path], str | None]:
+    """With ``--resume``, where something is left to go on with, by its mark."""
 
     def again(root: Path) -> str | None:
-        begun = (root / "out.partial").exists() and not (root / "out").exists()
+        begun = (root / "out.partial" / mark).exists() and not (root / "out").exists()
         return f"{command} --resume" if begun else None
 
     return again
@@ -199,7 +204,7 @@ STAGES = [
         _folder,
         before=(f"{PREPROCESS} out --set data.split.test={DAYS[0]}",),
     ),
-    Stage("score", ("log", "model"), SCORE, _scored, again=_resume(SCORE)),
+    Stage("score", ("log", "model"), SCORE, _scored, again=_resume(SCORE, "plan.json")),
     Stage(
         "train",
         ("examples",),
@@ -211,7 +216,7 @@ STAGES = [
         "export",
         ("trained",),
         "export --config c.yaml --train trained --output out",
-        _folder,
+        _version,
     ),
     Stage("evaluate", ("examples", "model"), f"{EVALUATE} out", _evaluated),
     Stage(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from steadyrank.pipeline.files.errors import InputError, near
+from steadyrank.pipeline.files.errors import InputError, fault, near
 from steadyrank.pipeline.files.urls import original
 
 MOST_BYTES, MOST_VALUES, DEEPEST = 1 << 22, 100_000, 50  # of a config
@@ -103,7 +103,7 @@ def read_document(path: Path, overrides: list[str] | None = None) -> dict:
             raise ValueError(f"it has more than {MOST_BYTES} bytes")
         document = yaml.load(text.decode("utf-8-sig"), Loader)
     except OSError as error:
-        raise InputError(f"cannot read config {path}: {error.strerror}") from None
+        raise fault(f"cannot read config {path}: {error.strerror}", error) from None
     except (yaml.YAMLError, ValueError) as error:  # of UTF-8, of a date
         raise InputError(f"config {original(Path(path))} is not YAML: {error}") from None
     if not isinstance(document, dict):

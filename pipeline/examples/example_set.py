@@ -26,7 +26,7 @@ from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, Layout
 from steadyrank.pipeline.files.checksum import READ_AT_ONCE
 from steadyrank.pipeline.files.documents import require
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, fault
 from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.shapes import RankingManifest, RankingSchema, Statistics
@@ -323,8 +323,9 @@ class ExampleSet:
 def _check_there(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:
-        raise InputError(f"{path} is missing; the example set is not whole.") from None
+    except OSError as error:
+        said = f"{path} is missing; the example set is not whole."
+        raise fault(said, error) from None
 
 
 def _check_encoding(path: Path, file: dict, schema: Schema) -> None:

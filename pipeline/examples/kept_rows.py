@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyrank.pipeline.examples.example_set import ExampleSet, check_size
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, unreadable
 from steadyrank.pipeline.raw_log.join import join_side
 
 
@@ -68,7 +68,7 @@ def read_raw(
                     table, _ = join_side(table, side, join["on"], join["prefix"])
                 yield table
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is corrupt: {error}. Preprocess the log again.") from None
+        raise unreadable(path, error, "Preprocess the log again.") from None
 
 
 def _read_side(examples: ExampleSet, join: dict, wanted) -> pa.Table:

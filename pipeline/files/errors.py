@@ -173,6 +173,19 @@ def fault(message: str, cause: Exception) -> InputError | PassingError:
     return (PassingError if passes(cause) else InputError)(message)
 
 
+def unreadable(path: object, cause: Exception, mend: str) -> InputError | PassingError:
+    """The error to raise where a file that a stage wrote cannot be read.
+
+    Args:
+        path: The file.
+        cause: What its reader raised: of the system, or of what the file holds.
+        mend: What to do where it is damaged: ``"Evaluate again."``
+    """
+    if passes(cause):
+        return PassingError(f"{path} cannot be read now: {cause}. Try again.")
+    return InputError(f"{path} is corrupt: {cause}. {mend}")
+
+
 def passes(cause: Exception) -> bool:
     """Whether what a file system raised may be gone at the next try."""
     if no_space(cause) or getattr(cause, "errno", None) in PASSING:

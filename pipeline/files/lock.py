@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steadyrank.pipeline.files.durable import make_folders
-from steadyrank.pipeline.files.errors import InputError, PassingError, unwritable
+from steadyrank.pipeline.files.errors import PassingError, fault, unwritable
 
 
 @contextlib.contextmanager
@@ -45,10 +45,10 @@ def locked(path: Path, what: Path | None = None, needed: bool = True) -> Iterato
             ) from None
         except OSError as error:
             if needed:
-                raise InputError(
+                said = (
                     f"cannot lock {path}: {error.strerror}. Choose a file system that has "
-                    "locks (flock)."
-                ) from None
+                )
+                raise fault(f"{said}locks (flock).", error) from None
         file.truncate(0)
         json.dump(_ourselves(), file)
         file.flush()

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyrank.components.metrics import bootstrap
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import unreadable
 from steadyrank.pipeline.metrics.uncertainty import (
     HIGHER,
     LOWER,
@@ -69,7 +69,7 @@ def read_samples(folder: Path) -> Samples:
             by_task.setdefault(task, {})[metric] = drawn
         return Samples(by_task, said["drawn_from"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is corrupt: {error}. Evaluate again.") from None
+        raise unreadable(path, error, "Evaluate again.") from None
 
 
 def monitored_interval(kind, results: Mapping, samples: Samples, monitor: str):

@@ -7,7 +7,7 @@ from pathlib import Path
 from steadyrank.components.metrics.divergence import DEAD_AUC, DivergenceDetector
 from steadyrank.pipeline.files.documents import parse, require
 from steadyrank.pipeline.files.durable import sync
-from steadyrank.pipeline.files.errors import DivergenceError, InputError
+from steadyrank.pipeline.files.errors import DivergenceError, InputError, fault
 from steadyrank.pipeline.files.publish import finite
 from steadyrank.pipeline.files.shapes import LogLine, StepLine
 
@@ -46,7 +46,7 @@ def read_lines(path: Path) -> Iterator[dict]:
             for number, line in enumerate(file, 1):
                 yield _parsed(line, f"{path}: line {number}")
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from None
+        raise fault(f"cannot read {path}: {error.strerror}.", error) from None
 
 
 def _parsed(line: bytes, place: str) -> dict:
