@@ -228,7 +228,7 @@ STAGES = [
         half=_night_without_its_end,
         sample=60,
     ),
-    Stage("run", ("log",), RUN, _run, again=_resume(RUN), sample=40),
+    Stage("run", ("log",), RUN, _run, again=lambda _: f"{RUN} --resume", sample=40),
 ]
 
 
