@@ -43,18 +43,18 @@ def init(
     Example:
         ``steadyrank.init(input=["log/*.parquet"], output="config.yaml").why``
     """
-    from steadyrank.pipeline.propose.stage import propose
+    from steadyrank.pipeline.propose.stage import as_written, propose
 
     file = local_path(output)
     if file.exists():
         raise InputError(f"{file} exists already. Choose another --output.")
     with progress.stage("init"):
-        text, choice = propose(as_inputs(input), file.parent)
+        text, choice = propose(as_written(as_inputs(input), file.parent), file.parent)
     file.write_text(text, encoding="utf-8")
     return InitResult(
         output=file,
         features=tuple(column.name for column in choice.features),
-        tasks=tuple(choice.labels),
+        tasks=choice.tasks,
         why=choice.why,
         leaks=choice.leaks,
     )

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyrank.pipeline.propose.look import Column, Sample
+from steadyrank.pipeline.propose.positives import Drawn, drawn_of
 
 TIME = re.compile(r"time|date|(^|_)(ts|dt|at|day)($|_)", re.I)
 GROUP = re.compile(r"user|uid$|customer|visitor|session|query|account|member_?id", re.I)
@@ -22,6 +23,7 @@ ENGAGED = re.compile(
 AFTERWARDS = re.compile(r"play_?time|watch_?time|dwell|stay_?time|duration_played", re.I)
 TELLS = 0.98  # AUC of a column alone, from which on it is no feature
 IMPLIES = 0.98  # share of a task's positives that have another task's
+RARE = 0.005  # of a column of 0 and 1 whose name says nothing, to be a label
 ALL_DIFFER = 0.95  # of the rows
 DAY_MS = 86_400_000
 LISTS = ("list", "vector")
@@ -34,6 +36,8 @@ class Choice:
     Attributes:
         time, group: Columns, or None.
         labels: Task -> the task that it is given by, or ``""``.
+        drawn: What negatives are drawn of, where every row is a positive; None: none are.
+        amounts: Regression task -> its loss.
         at_least: Task -> from which number on its label is 1.
         features: The columns that are features.
         left_out: Column -> why it is none.
@@ -44,11 +48,19 @@ class Choice:
     time: Column | None = None
     group: Column | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    drawn: Drawn | None = None
+    amounts: dict[str, str] = field(default_factory=dict)
     at_least: dict[str, float] = field(default_factory=dict)
     features: list[Column] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     leaks: dict[str, tuple[str, float]] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What is to be foretold."""
+        drawn = [self.drawn.task] if self.drawn else []
+        return (*self.labels, *drawn, *self.amounts)
 
 
 def choose(sample: Sample) -> Choice:
@@ -67,14 +79,57 @@ def choose(sample: Sample) -> Choice:
         rows = sample.rows / found.group.distinct
         found.why["group"] = f"{found.group.name}: {rows:.1f} rows a value"
     binary = [c for c in columns.values() if c.kind == "binary"]
-    labels = [c for c in binary if ENGAGED.search(c.name)] or binary[-1:]
+    labels = [c for c in binary if ENGAGED.search(c.name)]
+    labels = labels or [c for c in binary if RARE < np.nanmean(c.numbers) < 1 - RARE][-1:]
     if not labels:
         labels = _rated(columns, found)
     found.labels = _given({c.name: labels_of(c, found) for c in labels})
-    means = (f"{c.name} {np.nanmean(c.numbers):.3g}" for c in labels)
-    found.why["tasks"] = f"columns of 0 and 1 (means: {', '.join(means)})"
+    found.amounts = _amounts(columns)
+    if not (labels or found.amounts):
+        found.drawn = drawn_of(sample, found.time, found.group)
+    _say_why(found, labels)
+    if said := two_words(sample):
+        found.why["texts"] = said.strip()
     _choose_features(sample, found)
     return found
+
+
+def two_words(sample: Sample) -> str:
+    """Which columns hold two texts, such as Yes and No: labels, perhaps."""
+    found = ""
+    for column in sample.columns.values():
+        if column.kind == "text" and column.distinct == 2:
+            both = sorted(map(str, column.values.unique().drop_null().to_pylist()))
+            found += (
+                f" {column.name} holds {both[0]} and {both[1]}: as a label, write 1 and 0."
+            )
+    return found
+
+
+def _say_why(found: Choice, labels: list[Column]) -> None:
+    means = [f"{c.name} {np.nanmean(c.numbers):.3g}" for c in labels]
+    said = [f"columns of 0 and 1 (means: {', '.join(means)})"] * bool(means)
+    if found.drawn:
+        drawn = found.drawn
+        found.why["negatives"] = f"no column tells rows apart: {drawn.item} is drawn"
+        said.append(f"{drawn.task} is 1 in every row of the log, and 0 where it is drawn")
+    said += [f"{name}, how long or how much" for name in found.amounts]
+    found.why["tasks"] = "; ".join(said)
+
+
+def _amounts(columns: dict[str, Column]) -> dict[str, str]:
+    """Columns of how long, by their names, and the loss that takes such numbers."""
+    found = {}
+    for column in columns.values():
+        if not AFTERWARDS.search(column.name) or column.numbers is None:
+            continue
+        known = column.numbers[~np.isnan(column.numbers)]
+        if column.kind != "binary" and column.distinct > 50:
+            lowest = known.min()
+            found[column.name] = (
+                "squared" if lowest < 0 else "gamma" if lowest > 0 else "tweedie"
+            )
+    return dict([*found.items()][:1])  # one says it: the others are parts of it, mostly
 
 
 _IDS = ("integer", "text")
@@ -118,7 +173,7 @@ def _choose_features(sample: Sample, found: Choice) -> None:
         why = _why_none(column, sample, found)
         if why:
             found.left_out[column.name] = why
-        elif column.name not in labels:
+        elif column.name not in (*labels, *found.amounts):
             leak = strongest(column, labels)
             if leak and leak[1] > TELLS:
                 found.leaks[column.name] = leak
@@ -127,6 +182,10 @@ def _choose_features(sample: Sample, found: Choice) -> None:
 
 
 def _why_none(column: Column, sample: Sample, found: Choice) -> str:
+    if column.name in found.amounts:
+        return ""
+    if found.drawn and column.name == found.drawn.task:
+        return "is the label: 1 in every row"
     if found.time and column.name == found.time.name:
         return "orders the log"
     if column.time and column.distinct > 31:

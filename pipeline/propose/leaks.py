@@ -2,16 +2,14 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.sections import column
 from steadyrank.pipeline.preprocess.negatives import DRAW_THEM
 from steadyrank.pipeline.propose.choose import TELLS, strongest
+from steadyrank.pipeline.propose.goes_with import goes_with
 from steadyrank.pipeline.propose.look import column_of
 from steadyrank.pipeline.raw_log.columns import in_one_piece
-
-OFTEN = 2  # rows an item, from which on it is seen what goes with it
 
 
 def leaks_of(config: Config, table: pa.Table) -> dict[str, tuple[str, float]]:
@@ -51,43 +49,13 @@ def items_columns(config: Config, table: pa.Table) -> list[str]:
     own = [config.data.group, config.data.time, *asked.item_columns]
     own += [column(task) for task in config.tasks]
     names = [column(f) for f in config.features if column(f) in table.column_names]
+    columns = {name: in_one_piece(table[name]) for name in {*names, asked.item}}
     return [
         f"warning: {name} goes with {asked.item}: if it is the item's, name it in "
         "data.negatives.columns, or drawn items will have the positive's"
-        for name in goes_with(table, asked.item, names)
+        for name in goes_with(columns, asked.item, names)
         if name not in own
     ]
-
-
-def goes_with(table: pa.Table, item: str, names: list[str]) -> list[str]:
-    """Columns of several values that differ in no two rows of one item.
-
-    Args:
-        table: Rows, many of them of items that others have, too.
-        item: The column that names the item.
-        names: Other columns.
-    """
-    items, found = _codes(table[item]), []
-    for name in names:
-        values = _codes(table[name])
-        known = (items >= 0) & (values >= 0)
-        codes, others = items[known], values[known]
-        seen = len(np.unique(codes))
-        if len(codes) < OFTEN * seen or len(np.unique(others)) < 2:
-            continue
-        if len(np.unique(codes * (int(others.max()) + 1) + others)) == seen:
-            found.append(name)
-    return found
-
-
-def _codes(values: pa.ChunkedArray) -> np.ndarray:
-    """Values as numbers from 0 on, -1 where there is none; of lists there are none."""
-    if pa.types.is_nested(values.type):
-        return np.full(len(values), -1)
-    values = in_one_piece(values)
-    if not pa.types.is_dictionary(values.type):
-        values = values.dictionary_encode()
-    return pc.fill_null(values.indices.cast(pa.int64()), -1).to_numpy()
 
 
 def _labels(config: Config, table: pa.Table) -> dict[str, np.ndarray]:

@@ -8,8 +8,11 @@ import numpy as np
 
 from steadyrank.pipeline.propose.choose import DAY_MS, Choice
 from steadyrank.pipeline.propose.look import Column, Sample, shown
+from steadyrank.pipeline.propose.positives import Drawn
 
 ENOUGH = 0.02  # of the rows, for a day to judge on
+SMALL_ROWS = 50_000  # of a log, below which a smaller model is proposed
+STEPS = 32  # of a pass over a small log, at least
 LOG_SCALED = 100.0  # of a number that is not negative: its largest, over its median
 
 
@@ -22,11 +25,18 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
     lines += [f"  {key}: {json.dumps(value)}" for key, value in sample.form.items()]
     if choice.time:
         lines.append(f"  time: {shown(choice.time.name)}  # {choice.why['time']}")
-        if choice.time.kind != "moment":
+        if choice.time.numbers is not None:
             lines.append(f"  time_unit: {choice.time.time[0]}")
+    if choice.drawn and choice.time and choice.drawn.window != "1d":
+        said = "what is drawn was there in the same window"
+        lines.append(f"  window: {choice.drawn.window or 'null'}  # {said}")
     lines.append(f"  split: {_split(choice)}")
     if choice.group:
         lines.append(f"  group: {shown(choice.group.name)}  # {choice.why['group']}")
+    if choice.drawn:
+        lines.append(
+            f"  negatives: {_negatives(choice.drawn)}  # {choice.why['negatives']}"
+        )
     lines.append("features:")
     lines += [f"  - {_feature(column)}" for column in choice.features]
     for name, (label, auc) in choice.leaks.items():
@@ -42,18 +52,45 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
             parts.append(f"at_least: {choice.at_least[name]}")
         said = f"  # nearly all its positives have {given}, too" if given else ""
         lines.append(f"  - {{{', '.join(parts)}}}{said}")
-    several = len(choice.labels) > 1
-    trunk = "ple, levels: 1" if several else "dcn_v2"
-    lines.append(f"model: {{trunk: {trunk}}}")
-    lines.append(f"train: {{batch_size: {_batch(sample)}}}")
+    if choice.drawn:
+        lines.append(f"  - {{name: {_name(choice.drawn.task)}}}")
+    for name, loss in choice.amounts.items():
+        parts = [f"name: {_name(name)}"]
+        parts += [f"column: {shown(name)}"] * (_name(name) != name)
+        parts += ["kind: regression", f"loss: {loss}"]
+        lines.append(f"  - {{{', '.join(parts)}}}")
+    lines.append(f"model: {{{_model(sample, choice)}}}")
+    lines.append(f"train: {{{_train(sample, choice)}}}")
     lines += ["gates:  # what a release must have; see docs/gates.md"]
     lines += ["  divergence: {max_micro: 0}", "  skew: {max_difference: 1.0e-5}"]
     return "\n".join(lines) + "\n"
 
 
-def _batch(sample: Sample) -> int:
-    """Some hundred steps of a small log, and the usual size of a large one."""
-    return int(2 ** np.clip(np.floor(np.log2(max(sample.log.rows, 1) / 100)), 6, 10))
+def _negatives(drawn: Drawn) -> str:
+    parts = [f"item: {shown(drawn.item)}"]
+    if drawn.columns:
+        parts.append(f"columns: [{', '.join(map(shown, drawn.columns))}]")
+    return f"{{{', '.join([*parts, 'per_positive: 4'])}}}"
+
+
+def _model(sample: Sample, choice: Choice) -> str:
+    """A trunk of a size that the log can teach."""
+    tasks = len(choice.labels) + len(choice.amounts) + bool(choice.drawn)
+    small, parts = sample.log.rows < SMALL_ROWS, ["trunk: dcn_v2"]
+    if tasks > 1:
+        parts = ["trunk: ple", "levels: 1"] + ["expert_units: [32]"] * small
+    elif small:
+        parts += ["cross_layers: 2", "deep_units: [64, 32]"]
+    return ", ".join(parts + ["embedding_dim: 8"] * small)
+
+
+def _train(sample: Sample, choice: Choice) -> str:
+    """Some thirty steps a pass of a small log, and the usual batch of a large one."""
+    steps = np.floor(np.log2(max(sample.log.rows, 1) / STEPS))
+    parts = [f"batch_size: {int(2 ** np.clip(steps, 6, 10))}"]
+    if not (choice.labels or choice.drawn):
+        parts.append(f"monitor: {_name(next(iter(choice.amounts)))}")
+    return ", ".join(parts)
 
 
 def _split(choice: Choice) -> str:

@@ -1,6 +1,7 @@
 """A config out of a log: it is valid, finds what was planted, and warns of leaks."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.propose.choose import strongest
 from steadyrank.pipeline.propose.look import Column
-from steadyrank.pipeline.propose.stage import propose
+from steadyrank.pipeline.propose.stage import as_written, propose
 from tests.helpers.settled import settle
 
 ROWS = 4000
@@ -113,6 +114,87 @@ def test_a_log_from_which_nothing_can_be_proposed_is_refused(tmp_path, lines, sa
     (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match=said):
         propose(["x.csv"], tmp_path)
+
+
+def bought(rows=ROWS, **more) -> pa.Table:
+    """A log of positives: who, what of which kind and price, when."""
+    draw = np.random.default_rng(8)
+    item = draw.integers(0, 120, rows)
+    seconds = np.sort(draw.integers(0, 20 * 86_400, rows)) + 1_760_000_000
+    columns = {"user_id": draw.integers(0, 300, rows), "item_id": item}
+    columns |= {"genre": [f"g{number % 7}" for number in item], "price": item * 1.5}
+    return pa.table(columns | {"at": seconds, "quantity": draw.integers(1, 9, rows)} | more)
+
+
+def test_a_log_of_positives_has_negatives_drawn(tmp_path):
+    text, choice = propose([written(bought(), tmp_path, "log.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    asked = config.data.negatives
+    assert (asked.item, asked.columns, config.data.group) == (
+        "item_id",
+        ["genre", "price"],
+        "user_id",
+    )
+    assert config.data.time_unit == "s" and config.data.window == "1d"
+    assert config.drawn_task == "chosen" and "item_id is drawn" in choice.why["negatives"]
+    assert "quantity" in [feature.name for feature in config.features]
+
+
+def test_the_window_holds_items_enough_and_a_label_of_ones_is_the_task(tmp_path):
+    few = bought(400, liked=[1] * 400)
+    text, _ = propose([written(few, tmp_path, "log.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    assert config.data.window == "7d"  # 20 rows a day, of 120 items
+    assert [task.name for task in config.tasks] == ["liked"]
+    assert "liked" not in [feature.name for feature in config.features]
+
+
+@pytest.mark.parametrize(
+    ("lowest", "loss"), [(0.0, "tweedie"), (0.5, "gamma"), (-1.0, "squared")]
+)
+def test_how_long_is_a_regression_and_no_feature(tmp_path, lowest, loss):
+    watched = np.random.default_rng(9).uniform(0.6, 60, ROWS)
+    watched[:9] = lowest
+    table = planted(watch_time=watched)
+    text, _ = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    tasks = {task.name: (task.kind, task.loss) for task in config.tasks}
+    assert tasks["watch_time"] == ("regression", loss) and len(tasks) == 4
+    alone = table.drop_columns(["is_click", "is_like", "is_hidden"])
+    text, _ = propose([written(alone, tmp_path, "alone.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    assert config.data.negatives is None and config.train.monitor == "watch_time"
+
+
+def test_texts_of_two_kinds_are_said_to_be_labels_perhaps(tmp_path):
+    lines = ["word,sold"] + [f"w{n},{'Yes' if n % 3 else 'No'}" for n in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(
+        InputError, match="sold holds No and Yes: as a label, write 1 and 0"
+    ):
+        propose(["x.csv"], tmp_path)
+
+
+@pytest.mark.parametrize(("rows", "batch", "small"), [(900, 64, True), (9000, 256, True)])
+def test_a_small_log_gets_a_small_model(tmp_path, rows, batch, small):
+    table = bought(rows, is_click=np.arange(rows) % 2)
+    text, _ = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    assert config.train.batch_size == batch
+    assert (config.model.embedding_dim == 8) == small
+
+
+def test_inputs_are_said_as_the_config_finds_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert as_written(["log/*.csv", "s3://b/x"], Path("conf")) == [
+        str(tmp_path / "log" / "*.csv"),
+        "s3://b/x",
+    ]
+    assert as_written(["conf/a.csv", str(tmp_path / "conf" / "b")], Path("conf")) == [
+        "a.csv",
+        "b",
+    ]
+    assert as_written(["log/*.csv"], Path()) == ["log/*.csv"]
 
 
 @pytest.mark.parametrize("ties", [2, 7, 1000])
