@@ -72,6 +72,11 @@ class Sample:
     form: dict = field(default_factory=dict)
     columns: dict[str, Column] = field(default_factory=dict)
 
+    @property
+    def all_rows(self) -> int:
+        """About how many the log has: of text, what is known of it is a guess."""
+        return max(self.rows, self.log.rows)
+
 
 def look_at(patterns: list[str]) -> Sample:
     """Read a sample from all over a log, and say what its columns hold.

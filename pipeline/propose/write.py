@@ -76,7 +76,7 @@ def _negatives(drawn: Drawn) -> str:
 def _model(sample: Sample, choice: Choice) -> str:
     """A trunk of a size that the log can teach."""
     tasks = len(choice.labels) + len(choice.amounts) + bool(choice.drawn)
-    small, parts = sample.log.rows < SMALL_ROWS, ["trunk: dcn_v2"]
+    small, parts = sample.all_rows < SMALL_ROWS, ["trunk: dcn_v2"]
     if tasks > 1:
         parts = ["trunk: ple", "levels: 1"] + ["expert_units: [32]"] * small
     elif small:
@@ -86,7 +86,7 @@ def _model(sample: Sample, choice: Choice) -> str:
 
 def _train(sample: Sample, choice: Choice) -> str:
     """Some thirty steps a pass of a small log, and the usual batch of a large one."""
-    steps = np.floor(np.log2(max(sample.log.rows, 1) / STEPS))
+    steps = np.floor(np.log2(max(sample.all_rows, 1) / STEPS))
     parts = [f"batch_size: {int(2 ** np.clip(steps, 6, 10))}"]
     if not (choice.labels or choice.drawn):
         parts.append(f"monitor: {_name(next(iter(choice.amounts)))}")

@@ -178,7 +178,7 @@ def test_texts_of_two_kinds_are_said_to_be_labels_perhaps(tmp_path):
 @pytest.mark.parametrize(("rows", "batch", "small"), [(900, 64, True), (9000, 256, True)])
 def test_a_small_log_gets_a_small_model(tmp_path, rows, batch, small):
     table = bought(rows, is_click=np.arange(rows) % 2)
-    text, _ = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    text, _ = propose([written(table, tmp_path, "log.csv")], tmp_path)
     config = parse_config(yaml.safe_load(text), "c")
     assert config.train.batch_size == batch
     assert (config.model.embedding_dim == 8) == small
