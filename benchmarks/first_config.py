@@ -23,8 +23,7 @@ from pathlib import Path
 
 import steadyrank
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.raw_log.formats.base import Form
-from steadyrank.pipeline.raw_log.open import open_log
+from steadyrank.pipeline.propose.look import look_at
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = os.environ.get("STEADYRANK_DATA", str(ROOT.parent / "shared" / "data"))
@@ -88,11 +87,10 @@ def tried(name: str, pattern: str, folder: Path, run: bool) -> dict:
 
 def _size(pattern: str) -> dict[str, int]:
     try:
-        log = open_log([pattern], Form(), {})
+        sample = look_at([pattern])
     except InputError:
         return {}
-    rows = sum(len(b.table) for piece in log.pieces for b in piece.batches())
-    return {"rows": rows, "columns": len(log.schema)}
+    return {"rows": sample.all_rows, "columns": len(sample.columns)}
 
 
 def _proposed(result) -> str:
