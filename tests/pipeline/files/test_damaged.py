@@ -68,6 +68,7 @@ def scene(config, examples, trained, exported, log_folder, tmp_path_factory):
     run = root / "run"
     folders = {"examples": run / "examples", "model": run / "export"}
     api.evaluate(root / "c.yaml", **folders, output=run / "evaluation")
+    shutil.copytree(run, root / "other")
     for _ in range(2):
         release(root / "run/export", root / "run/evaluation", root / "store/served")
     night = {"verdict": "HOLD", "content": None, "left_out": None, "reasons": []}
@@ -103,7 +104,7 @@ COMMANDS = {
     "again": "release --model run/export --evaluation run/evaluation --to store/served",
     "rollback": "release --to store/served --rollback",
     "serve-check": f"serve-check {JUDGE}",
-    "compare": "compare run run --output out",
+    "compare": "compare run other --output out",
     "replay": f"replay --config c.yaml {ON} --train run/train --epoch 0 --batch 0",
     "append": "preprocess --config later.yaml --data log --output run/examples --append",
     "stability": f"stability --config c.yaml {ON} --output out --steps 1",

@@ -11,6 +11,7 @@ import tensorflow as tf
 from steadyrank.components.metrics.divergence import DivergenceDetector
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.dataset import TrainingPasses
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.gates.judge import judge
@@ -55,10 +56,10 @@ def poison(monkeypatch, spoils):
     Args:
         spoils: Number of a batch in its epoch -> what is done to it.
     """
-    original = learner.training_dataset
+    original = TrainingPasses.__call__
 
-    def poisoned(examples, *, skip_batches=0, **arguments):
-        dataset = original(examples, skip_batches=skip_batches, **arguments)
+    def poisoned(self, epoch, skip_batches=0):
+        dataset = original(self, epoch, skip_batches)
 
         def maybe(index, batch):
             *data, window = batch
@@ -70,7 +71,7 @@ def poison(monkeypatch, spoils):
 
         return dataset.enumerate().map(maybe)
 
-    monkeypatch.setattr(learner, "training_dataset", poisoned)
+    monkeypatch.setattr(TrainingPasses, "__call__", poisoned)
 
 
 def huge_features(features, labels, masks):
