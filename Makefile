@@ -2,6 +2,7 @@
 #   make test    the test suite                make lint    style and format
 #   make demo    synthetic log to verdict      make clean   all that make made
 #   make test-benchmarks   that each benchmark and study runs, on a few rows
+#   make test-data   the main job on real data, where they are (STEADYRANK_DATA)
 #   make test-install   the wheel, in an environment of its own, without constraints
 #   make test-engines   preprocessing on Flink and Spark of this machine; ARGS="--rows 20000"
 #   make bench-peers   beside other libraries, in an environment of theirs; ARGS=--quick
@@ -19,7 +20,7 @@ DOCS := .venv-docs
 TYPES := .venv-types
 SBOM := .venv-sbom
 
-.PHONY: demo test test-benchmarks test-engines test-install lint clean bench-peers docs types sbom
+.PHONY: demo test test-benchmarks test-data test-engines test-install lint clean bench-peers docs types sbom
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -33,6 +34,9 @@ test: $(READY)
 
 test-benchmarks: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/benchmarks
+
+test-data: $(READY)
+	$(BIN)/python -m pytest tests/data
 
 test-install: $(READY)
 	$(BIN)/python -m pytest tests/install

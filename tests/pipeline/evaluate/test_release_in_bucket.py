@@ -104,10 +104,15 @@ def breaking(patch, at: int):
 
 @pytest.mark.parametrize("act", ["release", "rollback"])
 def test_cut_off_anywhere_the_same_command_ends_it(bucket, models, act):
+    start = bucket / f"{act}-start"
+    for model in models[:2]:
+        do_release(model, start)
+
     def prepare(name):
+        """The same objects below another name."""
         to = bucket / name
-        for model in models[:2]:
-            do_release(model, to)
+        for key in sizes(start):
+            object_store.write_bytes(to / key, read_bytes(start / key))
         return to
 
     def do(to):

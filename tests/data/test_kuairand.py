@@ -1,4 +1,7 @@
-"""The main job on real data: the shipped config, from the raw log to the verdict."""
+"""The main job on real data: the shipped config, from the raw log to the verdict.
+
+``make test-data`` runs it; it skips where the data are not at hand.
+"""
 
 import io
 import json
@@ -11,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
