@@ -117,6 +117,8 @@ def be_quiet() -> None:
     warnings.filterwarnings("ignore", module="(?!steadyrank)")
     for name in ("root", "apache_beam", "tensorflow", "absl"):
         logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
+    # what a worker met is raised, too, and told in our words
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
 
 
 class Terminated(KeyboardInterrupt):

@@ -9,7 +9,7 @@ from steadyrank.pipeline.examples.example_set import ExampleSet, Schema, vocab_p
 from steadyrank.pipeline.export.card import CARD, EXTRA, columns_of, find_version, read_card
 from steadyrank.pipeline.export.latency import calls_of
 from steadyrank.pipeline.export.signatures import ENCODED
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, fault
 from steadyrank.pipeline.preprocess.append import earlier_ids
 from steadyrank.pipeline.train.checkpoints import UNREADABLE
 
@@ -40,7 +40,7 @@ class Export:
         try:
             self._loaded = tf.saved_model.load(str(self.path))
         except UNREADABLE as error:
-            raise InputError(f"{self.path} cannot be loaded: {error}") from None
+            raise fault(f"{self.path} cannot be loaded: {error}", error) from None
         self.call = {**calls_of(self._loaded), ENCODED: self.encoded}
 
     def encoded(self, features: dict) -> dict:

@@ -105,6 +105,11 @@ ERRNO = re.compile(r"\[Errno (\d+)\]")
 # as Beam tells of what a worker met, in an error of its own
 WRAPPED = re.compile(r"\w*Error: \[Errno (\d+)\][^']*(?:'([^']*)')?")
 NO_MEMORY = {"MemoryError", "ResourceExhaustedError"}  # of Python and Arrow, TensorFlow
+# as TensorFlow writes it into errors of its own
+FAILED = [
+    os.strerror(code)
+    for code in (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
+]
 
 
 def foreseen(error: Exception) -> InputError | PassingError | None:
@@ -123,7 +128,8 @@ def foreseen(error: Exception) -> InputError | PassingError | None:
         )
     wrapped = WRAPPED.match(said)
     if not isinstance(error, OSError) and not wrapped:
-        return None
+        failed = any(words in said for words in FAILED)
+        return _system_failed(said) if failed else None
     code = getattr(error, "errno", None)
     if found := wrapped or ERRNO.search(said):  # shutil tells of several
         code = int(found[1])
@@ -132,6 +138,10 @@ def foreseen(error: Exception) -> InputError | PassingError | None:
     if code in MENDABLE:
         name = getattr(error, "filename", None) or (wrapped and wrapped[2])
         return InputError(f"cannot use {_shortened(name)}: {os.strerror(code)}.")
+    return _system_failed(said)
+
+
+def _system_failed(said: str) -> PassingError:
     return PassingError(f"the system failed: {said}. Try again, or look at the disk.")
 
 
@@ -200,7 +210,10 @@ def passes(cause: Exception) -> bool:
     if isinstance(status, int):
         code = response.get("Error", {}).get("Code")
         return status >= 500 or status in (408, 412, 429) or code in THROTTLED
-    return any(kind.__name__ in UNANSWERED for kind in type(cause).__mro__)
+    names = UNANSWERED | NO_MEMORY
+    if any(kind.__name__ in names for kind in type(cause).__mro__):
+        return True
+    return any(words in str(cause) for words in FAILED)
 
 
 def near(name: str, allowed: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, PassingError, passes
 
 # of TensorFlow's readers, by what is wrong with a file
 UNREADABLE = (tf.errors.OpError, AssertionError, ValueError, LookupError, OSError)
@@ -29,12 +29,16 @@ def restore_newest(checkpoint: tf.train.Checkpoint, folder: Path) -> list[str]:
 
     Raises:
         InputError: None can be read. Nothing was removed.
+        PassingError: The system failed, or has no memory left.
     """
     damaged: list[str] = []
     for prefix in found_in(folder):
         try:
             checkpoint.restore(prefix).assert_consumed()
         except UNREADABLE as error:
+            if passes(error):
+                said = f"{prefix} cannot be read now: {error}. Try again."
+                raise PassingError(said) from None
             damaged.append(prefix)
             why = "damaged: " + str(error).splitlines()[0]
             if isinstance(error, AssertionError):  # it was read, and lacks something

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from steadyrank.models.trained import TrainedModel
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import fault
 from steadyrank.pipeline.files.publish import replace
 from steadyrank.pipeline.train.checkpoints import UNREADABLE, found_in
 
@@ -33,7 +33,8 @@ def load_weights(model: TrainedModel, folder: Path) -> None:
         status.assert_existing_objects_matched().expect_partial()
     except UNREADABLE as error:
         first = str(error).strip().splitlines()[0]
-        raise InputError(f"{folder} does not hold this model's weights: {first}") from None
+        said = f"{folder} does not hold this model's weights: {first}"
+        raise fault(said, error) from None
 
 
 def load_best_or_latest(model: TrainedModel, folder: Path, ended: bool) -> None:
@@ -58,7 +59,7 @@ def load_best_or_latest(model: TrainedModel, folder: Path, ended: bool) -> None:
         status.assert_existing_objects_matched().expect_partial()
     except UNREADABLE as error:
         first = str(error).strip().splitlines()[0]
-        raise InputError(f"{latest} does not hold this model: {first}") from None
+        raise fault(f"{latest} does not hold this model: {first}", error) from None
     model.catch_up()
 
 

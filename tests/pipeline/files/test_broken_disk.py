@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from benchmarks.faults.disk import BROKEN, Disk
 from steadyrank.pipeline.config import read_document
 from steadyrank.pipeline.examples.example_set import check_size
-from steadyrank.pipeline.files.errors import InputError, PassingError, unreadable
+from steadyrank.pipeline.files.errors import InputError, PassingError, fault, unreadable
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.metrics.samples import FILE, read_samples
+from steadyrank.pipeline.train.checkpoints import restore_newest
 from steadyrank.pipeline.train.log import read_lines
 
 READ = {
@@ -64,3 +66,24 @@ def test_what_a_reader_said_is_of_the_system_or_of_the_file():
     assert isinstance(unreadable("x", broken, "Again."), PassingError)
     found = unreadable("x", OSError("Couldn't deserialize thrift"), "Again.")
     assert isinstance(found, InputError) and "x is corrupt" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (tf.errors.UnknownError(None, None, "w.data; Too many open files"), PassingError),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), PassingError),
+        (tf.errors.DataLossError(None, None, "truncated"), InputError),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_now_is_not_passed_over(tmp_path, error, kind):
+    """The one before it would lose steps, and none is worse than a full one."""
+    (tmp_path / "ckpt-1.index").touch()
+
+    class Checkpoint:
+        def restore(self, prefix):
+            raise error
+
+    with pytest.raises(kind):
+        restore_newest(Checkpoint(), tmp_path)
+    assert isinstance(fault("x", error), kind)

@@ -1,8 +1,12 @@
 """Input that is out of all proportion: one line, the right status, and no hang."""
 
+import os
+import resource
+
 import pytest
 
 from steadyrank.models.score import parse_score
+from steadyrank.pipeline.cli import application
 from steadyrank.pipeline.config import read_document
 from steadyrank.pipeline.files.errors import InputError, PassingError, foreseen
 from tests.helpers import tiny
@@ -172,3 +176,22 @@ def test_what_the_system_said_to_a_worker_is_told_apart(said, kind, words):
     """Beam raises another error, with the worker's in its words."""
     found = foreseen(RuntimeError(said))
     assert type(found) is (kind or type(None)) and words in str(found)
+
+
+@pytest.mark.parametrize("limit", ["FSIZE", "NOFILE"])
+def test_a_limit_of_the_shell_ends_in_a_line(folder, monkeypatch, capsys, limit):
+    """``ulimit -f`` and ``-n``: 75, what is there stays, and Beam tells no story."""
+    monkeypatch.chdir(folder)
+    application.be_quiet()
+    which = getattr(resource, f"RLIMIT_{limit}")
+    lowest = {"FSIZE": 100, "NOFILE": len(os.listdir("/proc/self/fd")) + 2}[limit]
+    before = resource.getrlimit(which)
+    resource.setrlimit(which, (lowest, before[1]))
+    try:
+        words = "preprocess --config c.yaml --data . --output limited"
+        status = in_this_process(*words.split())
+    finally:
+        resource.setrlimit(which, before)
+    said = capsys.readouterr().err
+    assert status == 75 and not (folder / "limited").exists()
+    assert said.startswith("error ") and "Traceback" not in said
