@@ -43,7 +43,7 @@ from benchmarks.faults.disk import Disk
 from benchmarks.long_runs import CONFIG, DAYS, ROWS
 from steadyrank.pipeline.files.publish import hash_folder, read_json
 
-SEED, PATIENCE = 1, 300.0  # seconds after which a try hangs
+SEED, PATIENCE = 1, 1800.0  # seconds after which a try hangs
 KILLED = "killed at random"
 OF_ARROW = "jemalloc_bg_thd"  # a thread whose work a fork can do without
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # or NumPy starts some when it is imported
