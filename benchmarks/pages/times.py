@@ -7,8 +7,8 @@ def preprocess(kept: dict) -> str:
     """The whole job beside a naive Beam pipeline."""
     found = kept["result"]
     rows = [
-        ["rows a second", _thousands(found["rows_per_s"])],
-        ["the naive pipeline's", _thousands(found["naive_rows_per_s"])],
+        ["rows a second", _rounded(found["rows_per_s"])],
+        ["the naive pipeline's", _rounded(found["naive_rows_per_s"])],
         ["ratio", f"{times(found['ratio'])} times"],
         ["peak memory", f"{found['peak_memory_mb']:,.0f} MB"],
         ["the naive pipeline's", f"{found['naive_peak_memory_mb']:,.0f} MB"],
@@ -22,8 +22,8 @@ def reading(kept: dict) -> str:
     rows = [
         [
             f"{int(size):,}",
-            _thousands(found["rows_per_s"]),
-            _thousands(found["row_layout_rows_per_s"]),
+            _rounded(found["rows_per_s"]),
+            _rounded(found["row_layout_rows_per_s"]),
             times(found["ratio"]),
             times(found["cpu_ratio"]),
         ]
@@ -60,8 +60,8 @@ def storage(kept: dict) -> str:
     found = kept["result"]
     rows = [
         ["rows; size", f"{found['rows']:,}; {found['megabytes']:.0f} MB"],
-        ["rows a second, local files", _thousands(found["local_rows_per_s"])],
-        ["rows a second, bucket", _thousands(found["s3_rows_per_s"])],
+        ["rows a second, local files", _rounded(found["local_rows_per_s"])],
+        ["rows a second, bucket", _rounded(found["s3_rows_per_s"])],
         ["bucket over local", times(found["s3_over_local"], 2)],
     ]
     return markdown(["", "measured"], [*rows, _load(kept)])
@@ -93,8 +93,9 @@ def serving(kept: dict) -> str:
     return f"{markdown(heads, runs)}\n{markdown(['', 'measured'], rows)}"
 
 
-def _thousands(value: float) -> str:
-    return f"{round(value, -3):,.0f}"
+def _rounded(value: float) -> str:
+    """To three digits."""
+    return f"{float(f'{value:.3g}'):,.0f}"
 
 
 def _load(kept: dict) -> list[str]:
