@@ -68,7 +68,7 @@ from steadyrank.pipeline.store.contract import left_out as days_left_out
 from steadyrank.pipeline.store.contract import without_refused
 from steadyrank.pipeline.store.days import checked_day, on_day, test_day, windows_of
 from steadyrank.pipeline.store.lateness import late
-from steadyrank.pipeline.store.page import write_index
+from steadyrank.pipeline.store.page import is_shown, write_index
 from steadyrank.pipeline.store.prune import prune
 from steadyrank.pipeline.store.records import (
     NIGHTS,
@@ -124,6 +124,8 @@ def nightly(
         _release_if_due(store, nights)
         if day in nights and not (_is_empty(nights[day]) and day == max(nights)):
             require_settings(config, store / NIGHTS / day)
+            if day == max(nights) and not is_shown(store, day):  # it died before its end
+                _tidy(config, store)
             if progress is not None:
                 judged_at = nights[day].get("judged_at") or "an earlier time"
                 progress(0, 0, f"{day} was judged at {judged_at}: nothing done")
@@ -145,9 +147,14 @@ def nightly(
             progress=progress,
         )
         _release_if_due(store, {day: record})
-        prune(store, **config.nightly.keep.model_dump())
-        write_index(store)
+        _tidy(config, store)
     return _ended(record)
+
+
+def _tidy(config: AnyConfig, store: Path) -> None:
+    """What comes after a night: the old ones go, and the page shows it."""
+    prune(store, **config.nightly.keep.model_dump())
+    write_index(store)
 
 
 def _do(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steadyrank.pipeline.files.publish import write_text
+from steadyrank.pipeline.files.release_mirror import BLESSED
 from steadyrank.pipeline.report import document, write_page
 from steadyrank.pipeline.report.elements import (
     Column,
@@ -20,7 +21,7 @@ from steadyrank.pipeline.report.elements import (
     with_interval,
 )
 from steadyrank.pipeline.store.prometheus import exposition
-from steadyrank.pipeline.store.records import NIGHTS, SERVED, rollbacks_of
+from steadyrank.pipeline.store.records import NIGHTS, RECORD, SERVED, rollbacks_of
 from steadyrank.pipeline.store.table import Row, rows_of
 
 INDEX, PROMETHEUS = "index.html", "metrics.prom"
@@ -40,6 +41,16 @@ def write_index(store: Path) -> None:
     top = Markup(f"<h1>{text(title)}</h1>\n{paragraph(_sentence(rows))}")
     write_page(store / INDEX, document(top, sections, title))
     write_text(store / PROMETHEUS, exposition(rows))
+
+
+def is_shown(store: Path, day: str) -> bool:
+    """Whether what is written of a store is as young as a night, and as its releases."""
+    made = (store / NIGHTS / day / RECORD, store / SERVED / BLESSED)
+    written = (store / INDEX, store / PROMETHEUS)
+    if not all(path.exists() for path in written):
+        return False
+    latest = max(path.stat().st_mtime_ns for path in made if path.exists())
+    return min(path.stat().st_mtime_ns for path in written) >= latest
 
 
 def _sentence(rows: Sequence[Row]) -> str:

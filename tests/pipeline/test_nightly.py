@@ -1,6 +1,7 @@
 """A store over a few days: releases, a poisoned day, a killed night, the lock."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -122,6 +123,21 @@ def test_the_same_night_twice_changes_nothing(store, days, config):
     for day in (DATES[POISONED], DATES[4]):
         assert nightly(config, days, day, store) == night_of(store, day)
     assert contents(store) == before
+
+
+def test_a_night_that_died_before_its_end_is_shown_by_the_same_command(
+    store, days, config, tmp_path
+):
+    again = tmp_path / store.name
+    shutil.copytree(store, again)
+    pages = again / "index.html", again / "metrics.prom"
+    before = pages[0].read_bytes()
+    pages[0].unlink()
+    pages[1].write_text("of the night before")
+    os.utime(pages[1], (0, 0))
+    last = max(path.name for path in (again / "nights").glob("2*"))
+    assert nightly(config, days, last, again) == night_of(again, last)
+    assert pages[0].read_bytes() == before and "version" in pages[1].read_text()
 
 
 def test_the_command_exits_with_the_verdict(store, days, tmp_path, capsys):
