@@ -25,4 +25,4 @@ def cost(found: dict) -> str:
     low, high = spent["seconds_ratio_range"]
     seconds = f"{spent['seconds_ratio']:.3f} of the seconds ({low:.3f} to {high:.3f})"
     rows.append(["with over without", seconds, f"{spent['memory_ratio']:.3f}"])
-    return markdown(["contract", "rows/s", "peak memory, MB"], rows)
+    return markdown(["contract", "rows a second of the processor", "peak memory, MB"], rows)

@@ -42,6 +42,7 @@ def test_its_cost_is_of_runs_with_it_and_without(tmp_path, monkeypatch):
 def test_a_run_without_it_keeps_none(tmp_path):
     contract.write_log(2000, tmp_path)
     for name in ("with", "without"):
-        assert contract.timed(name, 2000, tmp_path)["seconds"] > 0
+        spent = contract.timed(name, 2000, tmp_path)
+        assert spent["seconds"] > 0 and spent["memory_mb"] > 50
     held, none = (contract_of(tmp_path / name) for name in ("with", "without"))
     assert held["days"] and none is None
