@@ -2,15 +2,13 @@
 
 import collections
 import json
-import random
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadyrank.pipeline.config import parse_any_config, parse_config
+from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
@@ -18,61 +16,14 @@ from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.preflight import look_at_rows
 from steadyrank.pipeline.preprocess import catalogue, spill
 from steadyrank.pipeline.preprocess import plan as planning
-from steadyrank.pipeline.preprocess.negatives import Draw, rate_of
-from steadyrank.pipeline.preprocess.plan import Addition, make_plan
-from steadyrank.pipeline.preprocess.rows import HIGH, LOW, key_rows, settle_rows
-from steadyrank.pipeline.preprocess.sample import catalogues_of
-from steadyrank.pipeline.preprocess.spill import Spill, gather
-from steadyrank.pipeline.raw_log.findings import Findings
-from tests.helpers import event_log, tiny
+from steadyrank.pipeline.preprocess.negatives import rate_of
+from steadyrank.pipeline.preprocess.plan import Addition
+from tests.helpers import tiny
+from tests.helpers.drawn import DAY, START, config_of, document, rows_of, settled
 
-DAY = 24 * tiny.HOUR
-START = int(tiny.START.timestamp() * 1000)
 MASK = 2**64 - 1
+
 GOLDEN = 0x9E3779B97F4A7C15
-
-
-def document(**changes) -> dict:
-    asked = {"item": "item", "columns": ["price"], "per_positive": 3}
-    return {
-        "data": {
-            "input": ["log.parquet"],
-            "time": "time_ms",
-            "split": {"validation": "2024-03-03", "test": "2024-03-04"},
-            "group": "user",
-            "negatives": asked | changes,
-        },
-        "features": [
-            {"name": "user", "kind": "categorical"},
-            {"name": "item", "kind": "categorical"},
-            {"name": "price", "kind": "numeric"},
-            {"name": "number", "kind": "numeric"},
-        ],
-        "tasks": [{"name": "click"}],
-        "model": {"trunk": "lr"},
-    }
-
-
-def config_of(**changes):
-    return parse_config(document(**changes), "c")
-
-
-def rows_of(count: int, seed: int, items=12, users=5, days=4) -> list[dict]:
-    """Users, and items whose price goes with them; sometimes there is none."""
-    draw = random.Random(seed)
-    found = []
-    for number in range(count):
-        item = None if draw.random() < 0.05 else int(items * draw.random() ** 2)
-        found.append(
-            {
-                "user": None if draw.random() < 0.1 else draw.randrange(users),
-                "item": item,
-                "price": None if item is None else 10.0 * item,
-                "number": number,
-                "time_ms": START + number * days * DAY // count + draw.randrange(60_000),
-            }
-        )
-    return found
 
 
 def mix(x: int) -> int:
@@ -115,38 +66,6 @@ def naive(rows, high_low, asked, hours: int, most=catalogue.MOST) -> collections
             if item not in had:
                 found[row["number"], item, round(weight, 9)] += 1
     return found
-
-
-def settled(config, folder, scratch):
-    """Final rows by split, and catalogues: through files, without Beam."""
-    plan, counts = make_plan(config, folder), collections.Counter()
-    raw = collections.defaultdict(list)
-    with Spill(str(scratch)) as written:
-        for piece in plan.log.pieces:
-            for batch in piece.batches():
-                tables, _, found = key_rows(batch, piece.path, plan)
-                counts.update(found)
-                written.add(tables)
-                for key, table in tables.items():
-                    raw[key].append(table)
-    found, parts = Findings.of(counts, config.data, config.data.time), {}
-    for key, part in written.parts:
-        parts.setdefault(key, []).append(part)
-    windows = catalogues_of(raw, plan, found, str(scratch))
-    typed = []
-    for key, some in sorted(parts.items()):
-        draw = Draw(plan, key.split("/")[0], windows)
-        for tables in gather(some):
-            rows = settle_rows(tables, [], plan, (), found=found, draw=draw).typed
-            split = pa.repeat(key.split("/")[0], len(rows))
-            typed.append(rows.append_column("split", split))
-    prints = {
-        row["number"]: (row[HIGH], row[LOW])
-        for tables in raw.values()
-        for table in tables
-        for row in table.select(["number", HIGH, LOW]).to_pylist()
-    }
-    return pa.concat_tables(typed).to_pylist(), windows, prints
 
 
 def drawn_of(typed: list[dict]) -> collections.Counter:
@@ -344,94 +263,8 @@ def test_a_day_that_validates_and_tests_has_one_catalogue(tmp_path):
     assert not [r for r in typed if r["split"] != "train" and not r["label/click"]]
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"data": {"group": None}}, "negatives needs data.group"),
-        ({"data": {"negatives": {"item": "user"}}}, "'user' is the row's user"),
-        ({"data": {"negatives": {"item": "click"}}}, "'click' is a task's label"),
-        ({"data": {"negatives": {"item": "item", "within": "5h"}}}, "does not go into"),
-        ({"data": {"negatives": {"item": "item", "from": "rank"}}}, "uniform"),
-        ({"data": {"negatives": {}}}, "negatives.item: "),
-        ({"data": {"negatives": {"item": "item", "form": "uniform"}}}, "'from'"),
-        ({"data": {"downsample": {"task": "click", "keep": 0.5}}}, "not both"),
-        ({"tasks": [{"name": "click"}, {"name": "like"}]}, "of which like has labels, too"),
-        ({"tasks": [{"name": "click", "negative_rate": 0.5}]}, "no negative of click"),
-        ({"tasks": [{"name": "click", "sample_weight": "number"}]}, "no negative of click"),
-        ({"data": {"negatives": {"item": "item", "task": "c"}}}, "'c' is no binary task"),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused(changes, said):
-    asked = document()
-    for key, value in changes.items():
-        asked[key] = asked[key] | value if isinstance(value, dict) else value
-    with pytest.raises(InputError) as raised:
-        parse_config(asked, "c")
-    assert said in str(raised.value)
-
-
-def test_rows_that_are_no_positives_are_rejected(tmp_path):
-    rows = [r | {"click": int(r["number"] != 7)} for r in rows_of(60, seed=4)]
-    tiny.write_parquet(rows, tmp_path / "log.parquet")
-    typed, _, _ = settled(config_of(), tmp_path, tmp_path / "s")
-    positives = {r["feature/number"] for r in typed if r["label/click"]}
-    assert positives == {*range(60)} - {7}
-    assert 7 not in {r["feature/number"] for r in typed}
-
-
-def test_too_few_items_are_refused(tmp_path):
-    rows = [r | {"item": 1} for r in rows_of(60, seed=4)]
-    tiny.write_parquet(rows, tmp_path / "log.parquet")
-    with pytest.raises(InputError, match="holds 1.0 different item on the average"):
-        preprocess(config_of(), tmp_path, tmp_path / "out")
-
-
-def test_of_some_items_alone_the_item_must_be_in_the_log(tmp_path):
-    tiny.write_parquet(rows_of(60, seed=4), tmp_path / "log.parquet")
-    with pytest.raises(InputError, match="no column 'thing', which data.negatives needs"):
-        make_plan(config_of(item="thing"), tmp_path)
-
-
-def test_check_names_the_key_and_what_goes_with_the_item(tmp_path):
-    rows = [r | {"click": 1} for r in rows_of(400, seed=4)]
-    tiny.write_parquet(rows, tmp_path / "log.parquet")
-    said = list(look_at_rows(config_of(columns=[]), tmp_path))
-    assert [line for line in said if "goes with item" in line] == [
-        "warning: price goes with item: if it is the item's, name it in "
-        "data.negatives.columns, or drawn items will have the positive's"
-    ]
-    assert not [line for line in look_at_rows(config_of(), tmp_path) if "goes" in line]
-    plain = document()
-    plain["data"].pop("negatives")
-    config = parse_config(plain, "c")
-    assert any("click is 1 in every row" in s for s in look_at_rows(config, tmp_path))
-    with pytest.raises(InputError, match="tasks.click: is 1 in all 400 rows.*negatives"):
-        preprocess(config, tmp_path, tmp_path / "out")
-
-
 def test_check_holds_a_sample_to_a_contract_with_its_own_draws(bought, made, tmp_path):
     asked = with_side(**{"from": "popularity"})
     asked["contract"] = {"against": str(made[1])}
     said = look_at_rows(parse_config(asked, "c"), bought)
     assert any(line.startswith("data contract: ") for line in said)
-
-
-@pytest.mark.parametrize(
-    ("where", "key", "value", "said"),
-    [
-        ("data", "negatives", {"item": "movie"}, "there are negatives enough; remove it"),
-        ("data", "downsample", {"task": "a"}, "there are negatives enough; remove it"),
-        (
-            None,
-            "contract",
-            {"days": 3},
-            "contract: next-item models hold their days to none",
-        ),
-    ],
-)
-def test_next_item_models_say_that_they_have_none(where, key, value, said):
-    asked = event_log.config_document()
-    (asked[where] if where else asked)[key] = value
-    with pytest.raises(InputError) as raised:
-        parse_any_config(asked, "c")
-    assert said in str(raised.value)
