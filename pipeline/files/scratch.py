@@ -41,6 +41,18 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
         os.close(lock)
 
 
+def set_aside(path: Path, folder: Path) -> None:
+    """Move what cannot be removed out of a scratch folder, which is to be published: to a
+    name beside it that is swept as such folders are.
+
+    Args:
+        path: What could not be removed.
+        folder: The scratch folder.
+    """
+    begins = folder.name[: -2 * RANDOM_BYTES]
+    path.rename(folder.with_name(f"{begins}{secrets.token_hex(RANDOM_BYTES)}"))
+
+
 def temporary() -> contextlib.AbstractContextManager[Path]:
     """One among the system's temporary folders."""
     return scratch(Path(tempfile.gettempdir()), STAGING)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.files.scratch import set_aside
 from steadyrank.pipeline.preprocess import counts, known
 from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.blocks import (
@@ -136,6 +137,8 @@ def run_job(
 def _clear(output: Path) -> None:
     """Remove what steps left for one another, and what tries left that did not end."""
     shutil.rmtree(output / SPILL, ignore_errors=True)
+    if (output / SPILL).exists():
+        set_aside(output / SPILL, output)
     for path in output.rglob(f"*{UNFINISHED}"):
         path.unlink()
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -243,3 +244,22 @@ def test_gathering_sorts_parts_that_come_in_any_order(tmp_path):
         ]
     groups = [int(whole_shards.fingerprints(t)[0]) >> 54 for t in gather(parts, 1)]
     assert groups == [0, 256, 512, 768]
+
+
+def test_what_cannot_be_removed_is_not_published_and_swept_by_the_next(
+    tmp_path, monkeypatch
+):
+    def run(overwrite):
+        preprocess(config, tmp_path / "log", tmp_path / "out", overwrite=overwrite)
+        return {p.name for p in tmp_path.iterdir()} - {"log", "out"}
+
+    tiny.write_log(tmp_path / "log")
+    config = parse_config(tiny.config_document(), "c")
+    removed = []
+    monkeypatch.setattr(
+        beam_job.shutil, "rmtree", lambda path, **_: removed.append(Path(path).name)
+    )
+    left = run(overwrite=False)
+    assert removed.count("spill") == 1 and not (tmp_path / "out" / "spill").exists()
+    monkeypatch.undo()
+    assert len(left) == 1 and run(overwrite=True) == set()
