@@ -684,7 +684,7 @@ class Train(Section):
     shuffle_rows: Annotated[int, Field(ge=1)] = 262_144
     """Rows that are mixed at once, within a window."""
     patience: Annotated[int, Field(ge=0)] | None = 1
-    """Epochs without gain, after which training ends; null: all epochs."""
+    """Epochs without gain that are borne: one more ends training; null: all epochs."""
     monitor: str = "mean_auc"
     """What is to gain on the validation split: mean_auc, or one task's name."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000

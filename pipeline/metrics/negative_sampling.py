@@ -37,7 +37,8 @@ def whole_log_metrics(
 
     Returns:
         What replaces the plain ``log_loss``, ``normalized_entropy``, ``calibration``,
-        ``pr_auc`` and, with groups, ``gauc``; NaN where they are not defined.
+        ``pr_auc`` and, with groups, ``gauc``; NaN where they are not defined.  And
+        ``base_rate``, the share of positives in the whole log.
     """
     names = ("log_loss", "normalized_entropy", "calibration", "pr_auc")
     nothing = dict.fromkeys(names, float("nan"))
@@ -53,10 +54,11 @@ def whole_log_metrics(
         return nothing | {"log_loss": loss}
     calibration = float((weights * outputs).sum() / (weights * labels).sum())
     found = nothing | {"log_loss": loss, "calibration": calibration}
+    found["base_rate"] = float(np.average(labels, weights=weights))
     found["pr_auc"] = grouped.pr_auc(labels, outputs, weights)
     if labels.all():
         return found
-    base = np.full(len(labels), np.average(labels, weights=weights))
+    base = np.full(len(labels), found["base_rate"])
     entropy = np.average(grouped.row_log_loss(labels, base), weights=weights)
     return found | {"normalized_entropy": loss / float(entropy)}
 

@@ -270,11 +270,16 @@ def _negatives(plan: Plan, counts: dict, schema: dict) -> dict:
     rate = task.get("negative_rate", 1.0)
     if not rate <= 1 or not counts.get(WRITTEN):
         items = asked.per_positive / rate
-        found = f"{items:.1f} different {asked.item}" if items > 0 else "no item"
+        if not items > 0:
+            raise InputError(
+                f"data.negatives: column {asked.item!r} has no value in the training rows; "
+                "there is nothing to draw."
+            )
         raise InputError(
-            f"data.negatives: a window of the training rows holds {found} on the average, "
-            f"too few to draw {asked.per_positive} of. Draw fewer (per_positive), or make "
-            "data.window and negatives.within longer."
+            f"data.negatives: a window of the training rows holds {items:.1f} different "
+            f"{asked.item} on the average, too few to draw {asked.per_positive} of that "
+            "its user has not. Draw fewer (per_positive), or make data.window and "
+            "negatives.within longer; of users who have every item nothing can be drawn."
         )
     return {
         "task": task["name"],

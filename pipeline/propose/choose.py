@@ -20,7 +20,11 @@ ENGAGED = re.compile(
     r"comment|follow|install|watch|view|save|(^|_)(target|event|clk|y)$",
     re.I,
 )
-AFTERWARDS = re.compile(r"play_?time|watch_?time|dwell|stay_?time|duration_played", re.I)
+AFTERWARDS = re.compile(
+    r"(^|[^a-z])(play|watch|listen|stay)(ed|ing)?_?(time|sec|ms$|min|dur)|dwell|time_?spent|"
+    r"duration_played",
+    re.I,
+)
 TELLS = 0.98  # AUC of a column alone, from which on it is no feature
 IMPLIES = 0.98  # share of a task's positives that have another task's
 RARE = 0.005  # of a column of 0 and 1 whose name says nothing, to be a label
@@ -85,7 +89,8 @@ def choose(sample: Sample) -> Choice:
         labels = _rated(columns, found)
     found.labels = _given({c.name: labels_of(c, found) for c in labels})
     found.amounts = _amounts(columns)
-    if not (labels or found.amounts):
+    never = [c for c in columns.values() if _never(c) and ENGAGED.search(c.name)]
+    if not (labels or found.amounts or never):
         found.drawn = drawn_of(sample, found.time, found.group)
     _say_why(found, labels)
     if said := two_words(sample):
@@ -130,6 +135,12 @@ def _amounts(columns: dict[str, Column]) -> dict[str, str]:
                 "squared" if lowest < 0 else "gamma" if lowest > 0 else "tweedie"
             )
     return dict([*found.items()][:1])  # one says it: the others are parts of it, mostly
+
+
+def _never(column: Column) -> bool:
+    """Whether a column is 0 in every row: as a label, no positive is there."""
+    known = column.numbers if column.numbers is not None else np.array([])
+    return column.distinct == 1 and bool((known[~np.isnan(known)] == 0).all())
 
 
 _IDS = ("integer", "text")
@@ -194,6 +205,8 @@ def _why_none(column: Column, sample: Sample, found: Choice) -> str:
         return "is a day: those to come are not known"
     if column.kind in ("other", "moment"):
         return f"is {column.values.type}"
+    if not column.name:
+        return "has no name"
     if column.missing == 1 or column.kind not in LISTS and column.distinct <= 1:
         return "has one value, or none"
     if AFTERWARDS.search(column.name):

@@ -88,7 +88,12 @@ def look_at(patterns: list[str]) -> Sample:
     log = open_log(patterns, Form(**form, null_values=("\\N",)), {})
     names = {name: "init" for name in log.schema.names if not name.startswith("__")}
     log = open_log(patterns, Form(**form, null_values=("\\N",)), names)
-    table = in_one_type([b.table.select(list(names)) for _, b in sampled(log)])
+    tables = [batch.table.select(list(names)) for _, batch in sampled(log)]
+    if not any(len(table) for table in tables):
+        raise InputError(
+            f"{', '.join(patterns)}: has no rows: there is nothing to look at."
+        )
+    table = in_one_type(tables)
     _require_header(log, patterns)
     columns = {name: column_of(name, in_one_piece(table[name])) for name in names}
     return Sample(log, len(table), form, columns)
@@ -112,7 +117,7 @@ def _form_of(patterns: list[str]) -> dict:
             break
         try:
             log = open_log(patterns, Form(**form), {})
-            next(log.pieces[0].batches())
+            next(iter(log.pieces[0].batches()), None)
         except InputError as caught:
             error = error or caught
             continue
@@ -190,4 +195,5 @@ def _separated(values: pa.Array) -> tuple[str, int]:
 
 def shown(value: str) -> str:
     """A text as YAML has it, in quotes where it needs some."""
-    return value if value.isidentifier() else json.dumps(value, ensure_ascii=False)
+    plain = value.isidentifier() and value.lower() not in ("null", "true", "false")
+    return value if plain else json.dumps(value, ensure_ascii=False)

@@ -16,8 +16,12 @@ STEPS = 32  # of a pass over a small log, at least
 LOG_SCALED = 100.0  # of a number that is not negative: its largest, over its median
 
 
+RESERVED = {"null", "true", "false", "score"}  # what YAML, or a config, means by them
+
+
 def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
     """The config, to be read by people."""
+    names = _names([*sample.columns])
     lines = [
         "# Proposed by steadyrank init from a sample of the log: read it, and mend it."
     ]
@@ -38,31 +42,34 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
             f"  negatives: {_negatives(choice.drawn)}  # {choice.why['negatives']}"
         )
     lines.append("features:")
-    lines += [f"  - {_feature(column)}" for column in choice.features]
+    lines += [f"  - {_feature(column, names)}" for column in choice.features]
     for name, (label, auc) in choice.leaks.items():
         said = f"alone it tells {label} with an AUC of {auc:.3f}: is it known before?"
         lines.append(f"  # {name}: {said}")
     lines += [f"  # {name}: {why}" for name, why in choice.left_out.items()]
     lines += [f"tasks:  # {choice.why['tasks']}"]
     for name, given in choice.labels.items():
-        parts = [f"name: {_name(name)}"]
-        parts += [f"column: {shown(name)}"] * (_name(name) != name)
-        parts += [f"given: {_name(given)}"] * bool(given)
+        parts = _named(name, names)
+        parts += [f"given: {names.get(given, given)}"] * bool(given)
         if name in choice.at_least:
             parts.append(f"at_least: {choice.at_least[name]}")
         said = f"  # nearly all its positives have {given}, too" if given else ""
         lines.append(f"  - {{{', '.join(parts)}}}{said}")
     if choice.drawn:
-        lines.append(f"  - {{name: {_name(choice.drawn.task)}}}")
+        lines.append(f"  - {{{', '.join(_named(choice.drawn.task, names))}}}")
     for name, loss in choice.amounts.items():
-        parts = [f"name: {_name(name)}"]
-        parts += [f"column: {shown(name)}"] * (_name(name) != name)
+        parts = _named(name, names)
         parts += ["kind: regression", f"loss: {loss}"]
         lines.append(f"  - {{{', '.join(parts)}}}")
     lines.append(f"model: {{{_model(sample, choice)}}}")
-    lines.append(f"train: {{{_train(sample, choice)}}}")
+    lines.append(f"train: {{{_train(sample, choice, names)}}}")
     lines += ["gates:  # what a release must have; see docs/gates.md"]
     lines += ["  divergence: {max_micro: 0}", "  skew: {max_difference: 1.0e-5}"]
+    binary = [*choice.labels, *([choice.drawn.task] if choice.drawn else [])]
+    lines += [
+        f"  auc: {{{names.get(name, name)}: {{min: 0.52}}}}  # above chance: raise it"
+        for name in binary[:1]
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -84,12 +91,12 @@ def _model(sample: Sample, choice: Choice) -> str:
     return ", ".join(parts + ["embedding_dim: 8"] * small)
 
 
-def _train(sample: Sample, choice: Choice) -> str:
+def _train(sample: Sample, choice: Choice, names: dict[str, str]) -> str:
     """Some thirty steps a pass of a small log, and the usual batch of a large one."""
     steps = np.floor(np.log2(max(sample.all_rows, 1) / STEPS))
     parts = [f"batch_size: {int(2 ** np.clip(steps, 6, 10))}"]
     if not (choice.labels or choice.drawn):
-        parts.append(f"monitor: {_name(next(iter(choice.amounts)))}")
+        parts.append(f"monitor: {names[next(iter(choice.amounts))]}")
     return ", ".join(parts)
 
 
@@ -117,10 +124,8 @@ def _moment(ms: int) -> str:
     return moment.isoformat()
 
 
-def _feature(column: Column) -> str:
-    name = _name(column.name)
-    parts = [f"name: {name}"]
-    parts += [f"column: {shown(column.name)}"] * (name != column.name)
+def _feature(column: Column, names: dict[str, str]) -> str:
+    parts = _named(column.name, names)
     said = [f"{column.distinct:,} values"] if column.distinct else []
     said += [f"{column.missing:.1%} missing"] * (column.missing > 0)
     if column.kind == "number" or column.kind == "integer" and not _is_id(column):
@@ -143,7 +148,25 @@ def _is_id(column: Column) -> bool:
     return bool(named) or column.distinct <= 50
 
 
+def _named(column: str, names: dict[str, str]) -> list[str]:
+    """The keys that name a column, or a task that is none."""
+    name = names.get(column, column)
+    return [f"name: {name}"] + [f"column: {shown(column)}"] * (name != column)
+
+
+def _names(columns: list[str]) -> dict[str, str]:
+    """Each column's name as a feature's or a task's, which no other has."""
+    found: dict[str, str] = {}
+    for column in sorted(columns, key=lambda column: _name(column) != column):
+        name, number = _name(column), 2
+        while name in found.values():
+            name, number = f"{_name(column)}_{number}", number + 1
+        found[column] = name
+    return found
+
+
 def _name(column: str) -> str:
-    """A column's name as a feature's: letters, digits and ``_``."""
+    """Letters, digits and ``_``."""
     name = re.sub(r"\W", "_", column, flags=re.ASCII)
-    return name if re.match(r"[A-Za-z_]", name) else f"c_{name}"
+    plain = re.match(r"[A-Za-z_]", name) and name.lower() not in RESERVED
+    return name if plain else f"c_{name}"

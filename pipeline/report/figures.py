@@ -29,7 +29,8 @@ MAX_LAYERS = 6  # drawn; the rest stands in the table
 
 def loss_figure(steps: list[dict], divergence: dict) -> dict | None:
     """Total loss over steps, smoothed over the raw one, with divergence marks."""
-    x, y = series(steps, lambda line: line.get("loss"))
+    trained = [line for line in steps if "loss" in line]  # others tell of validation
+    x, y = series(trained, lambda line: line["loss"])
     if not len(x):
         return None
     raw = curve("as measured", thin(x, y), GREY) | {"opacity": 0.45}

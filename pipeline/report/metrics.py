@@ -178,5 +178,8 @@ def difference(value: object, base: object) -> float:
 
 
 def base_rate(task: dict) -> float:
+    """Of the whole log, where negatives were sampled or drawn."""
+    if is_number(task.get("base_rate")):
+        return task["base_rate"]
     rows, positives = task.get("rows"), task.get("positives")
     return positives / rows if is_number(positives) and rows else math.nan

@@ -40,6 +40,7 @@ def test_an_impossible_rate_is_refused(rate):
 
 def test_a_sampled_log_measures_as_the_whole_one():
     from steadyrank.pipeline.metrics.tasks import measure
+    from steadyrank.pipeline.report.metrics import base_rate
 
     random = np.random.default_rng(5)
     truth = random.beta(1, 9, 200_000)
@@ -59,6 +60,8 @@ def test_a_sampled_log_measures_as_the_whole_one():
     assert some["rows"] < 0.3 * whole["rows"]
     assert some["calibration"] == pytest.approx(1, abs=0.03)
     assert some["log_loss"] == pytest.approx(whole["log_loss"], rel=0.02)
+    assert some["base_rate"] == pytest.approx(base_rate(whole), rel=0.02)
+    assert base_rate(some) == some["base_rate"]  # which the report shows
     entropies = some["normalized_entropy"], whole["normalized_entropy"]
     assert entropies[0] == pytest.approx(entropies[1], rel=0.02)
     assert some["auc"] == pytest.approx(whole["auc"], abs=0.01)

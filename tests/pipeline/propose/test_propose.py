@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from steadyrank.pipeline.cli import app
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.propose.choose import strongest
+from steadyrank.pipeline.propose.choose import AFTERWARDS, strongest
 from steadyrank.pipeline.propose.look import Column
 from steadyrank.pipeline.propose.stage import as_written, propose
 from tests.helpers.settled import settle
@@ -166,6 +166,19 @@ def test_how_long_is_a_regression_and_no_feature(tmp_path, lowest, loss):
     assert config.data.negatives is None and config.train.monitor == "watch_time"
 
 
+@pytest.mark.parametrize(
+    ("name", "is_how_long"),
+    [
+        *((n, True) for n in ("watch_seconds", "watched_ms", "play_time_ms", "dwell")),
+        *((n, True) for n in ("duration_played", "listen_duration", "time_spent_s")),
+        *((n, False) for n in ("item_duration_ms", "watch_list_size", "display_ms")),
+        *((n, False) for n in ("time_ms", "player_id", "stay", "minimum_play_rank")),
+    ],
+)
+def test_how_long_is_known_by_its_name(name, is_how_long):
+    assert bool(AFTERWARDS.search(name)) == is_how_long
+
+
 def test_texts_of_two_kinds_are_said_to_be_labels_perhaps(tmp_path):
     lines = ["word,sold"] + [f"w{n},{'Yes' if n % 3 else 'No'}" for n in range(60)]
     (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
@@ -251,3 +264,36 @@ def test_lists_of_reals_of_one_length_are_vectors_and_no_ids(lists, kind, tmp_pa
     if kind == "vector":
         assert found.length == 3
         settle(config, tmp_path)
+
+
+def test_names_that_a_config_cannot_have_and_that_meet_are_told_apart(tmp_path):
+    table = planted()
+    taken = {"null": "price", "true": "is_hidden", "user id": "request", "score": "is_like"}
+    for name, of in taken.items():
+        table = table.append_column(name, table[of])
+    table = table.append_column("", table["item_id"])
+    text, _ = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    names = [each.name for each in (*config.features, *config.tasks)]
+    assert len({*names}) == len(names)
+    columns = {each.column or each.name: each.name for each in config.features}
+    assert columns["null"] == "c_null" and columns["user_id"] == "user_id"
+    assert not {"", "null", "true", "score"} & {*names}
+
+
+def test_a_log_of_no_rows_and_a_label_that_never_is_1_are_said(tmp_path):
+    table = planted()
+    with pytest.raises(InputError):
+        propose([written(table.slice(0, 0), tmp_path, "log.parquet")], tmp_path)
+    alone = table.drop_columns(["is_like", "is_hidden", "seconds_played", "constant"])
+    at = alone.column_names.index("is_click")
+    never = alone.set_column(at, "is_click", pa.array([0] * ROWS))
+    with pytest.raises(InputError, match="is_click|label"):
+        propose([written(never, tmp_path, "never.parquet")], tmp_path)
+
+
+def test_a_release_must_be_better_than_chance(tmp_path):
+    text, _ = propose([written(planted(), tmp_path, "log.parquet")], tmp_path)
+    config = parse_config(yaml.safe_load(text), "c")
+    assert config.gates.auc == {"is_click": config.gates.auc["is_click"]}
+    assert config.gates.auc["is_click"].min == 0.52

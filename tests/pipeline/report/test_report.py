@@ -331,6 +331,14 @@ def test_a_long_log_is_thinned_and_keeps_its_spike():
     assert raw["y"][raw["x"].index(4321)] == 50.0
 
 
+def test_a_loss_is_broken_where_it_is_none_and_not_where_a_line_tells_of_other_things():
+    losses = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}, {"step": 3, "loss": None}]
+    log = [losses[0], {"step": 1, "validation": {}}, *losses[1:]]
+    raw = draw.loss_figure(log, {})["data"][0]
+    assert raw["x"] == [1, 2, 3] and raw["y"][:2] == [3.0, 2.0]
+    assert raw["y"][2] is None or math.isnan(raw["y"][2])
+
+
 def test_layers_are_listed_most_clipped_first():
     lines = [{"clipping": {"a": 1.0, "b": 0.5, "c": None}}] * 3
     lines += [{"clipping": {"a": 0.9, "b": 0.1, "c": None}}, {"clipping": {}}]
