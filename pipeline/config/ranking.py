@@ -42,7 +42,8 @@ class Config(Section):
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
     """What is to be foretold."""
     score: str = ""
-    """A formula over tasks and numeric features; empty: the product of the binary tasks."""
+    """A formula over tasks and numeric features; empty: the product of the binary tasks, or
+    of none of them, the first task."""
     contract: Contract | None = Contract()
     """What each new day must keep of those before; see [logs](logs.md#contract). null:
     nothing is held."""
@@ -359,7 +360,8 @@ class Config(Section):
     def score_formula(self) -> str:
         if self.score:
             return self.score
-        return " * ".join(t.name for t in self.tasks if t.kind == "binary") or "0"
+        binary = [task.name for task in self.tasks if task.kind == "binary"]
+        return " * ".join(binary) or self.tasks[0].name
 
 
 def _is_sliceable(feature: FeatureConfig) -> bool:

@@ -294,7 +294,7 @@ def test_mean_auc_needs_a_binary_task():
     document["tasks"] = [{"name": "watch", "kind": "regression"}]
     assert "mean_auc needs a binary task" in refused(document)
     config = parse_config({**document, "train": {"monitor": "watch"}}, "c.yaml")
-    assert config.score_formula == "0"
+    assert config.score_formula == config.tasks[0].name
 
 
 @pytest.mark.parametrize(
