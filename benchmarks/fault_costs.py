@@ -2,13 +2,14 @@
 
     python -m benchmarks.fault_costs [--quick] [--pairs 20] [--rows 400000]
 
-Preprocessing, and a training on a tenth of the rows, each in a fresh process, in pairs: one
-as it is, one in which all that guards against faults is switched off (``PROTECTIONS``):
+Preprocessing, and a training on a tenth of the rows, each in a process of its own that did
+it once before, in pairs: one as it is, one in which all that guards against faults is
+switched off (``PROTECTIONS``):
 bringing files to the disk, checksums and sizes of shards, the count and the encoding of
 their records, fingerprints of vocabularies, looks at free space, locks, sweeping of what
 the dead left, reading the log back and its whole shape, watching for SIGTERM.  Which of a
 pair comes first changes from pair to pair.  CPU is what the process and its children took,
-user and system, from after the imports on.
+user and system.  (Between fresh processes it differs by a tenth, in one by a hundredth.)
 
 The last line is a JSON object: ``pairs``, ``rows``, and of each stage ``seconds`` (the
 median with protections), ``ratio`` (the mean, of logarithms) and ``upper``, the upper end
@@ -17,6 +18,7 @@ of its 95 % interval (Student's t).  Exit status 1: an upper end is above ``MOST
 
 import argparse
 import contextlib
+import gc
 import json
 import math
 import resource
@@ -119,26 +121,41 @@ def cpu() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def run_stage(stage: str, rows: int, folder: Path, is_bare: bool) -> float:
-    """Do a stage in this process; the CPU that it took."""
+def run_stage(stage: str, rows: int, pairs: int, folder: Path) -> list[list[float]]:
+    """Do a stage in this process, once to warm it and then in pairs.
+
+    Returns:
+        CPU seconds of each pair, with protections and without.
+    """
     from steadyrank.pipeline.config import load_config
     from steadyrank.pipeline.kinds import stage_of
 
     config = load_config(CONFIG, SETTINGS)
-    do, output = stage_of(config, stage), folder / stage  # with all its imports
+    do, output = stage_of(config, stage), folder / stage
     given = folder / ("examples" if stage == "train" else f"log-{rows}")
-    with switched_off(stage) if is_bare else contextlib.nullcontext():
-        before = cpu()
-        do(config, given, output, overwrite=True)
-        return cpu() - before
+
+    def taken(is_bare: bool) -> float:
+        gc.collect()
+        with switched_off(stage) if is_bare else contextlib.nullcontext():
+            before = cpu()
+            do(config, given, output, overwrite=True)
+            return cpu() - before
+
+    taken(False)
+    found = []
+    for number in range(pairs):
+        order = (False, True) if number % 2 else (True, False)
+        seconds = {is_bare: taken(is_bare) for is_bare in order}
+        found.append([seconds[False], seconds[True]])
+    return found
 
 
-def start(stage: str, rows: int, folder: Path, is_bare: bool) -> float:
-    """Do a stage in a fresh process."""
+def start(stage: str, rows: int, pairs: int, folder: Path) -> list[list[float]]:
+    """``run_stage`` in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.fault_costs", "--stage", stage]
-    command += ["--rows", str(rows), "--folder", str(folder), *["--bare"] * is_bare]
+    command += ["--rows", str(rows), "--pairs", str(pairs), "--folder", str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -155,22 +172,18 @@ def ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def measure(pairs: int, rows: int, folder: Path) -> dict:
-    """All pairs of both stages, in turn."""
+    """All pairs of both stages."""
     for count in (rows, rows // TRAINED):
         write_log(count, folder)
-    start("preprocess", rows // TRAINED, folder, False)  # also warms the disk
+    start("preprocess", rows // TRAINED, 0, folder)
     (folder / "preprocess").rename(folder / "examples")
-    found: dict[str, list] = {stage: [] for stage in STAGES}
-    for number in range(pairs):
-        for stage in STAGES:
-            order = (False, True) if number % 2 else (True, False)
-            taken = {bare: start(stage, rows, folder, bare) for bare in order}
-            found[stage].append((taken[False], taken[True]))
-            print(f"pair {number}, {stage}: {taken}", flush=True)
     result: dict = {"pairs": pairs, "rows": rows}
-    for stage, seen in found.items():
-        mean, upper = ratio(seen)
-        seconds = statistics.median(whole for whole, _ in seen)
+    for stage in STAGES:
+        found = start(stage, rows, pairs, folder)
+        for number, (whole, bare) in enumerate(found):
+            print(f"pair {number}, {stage}: {whole:.2f} s, bare {bare:.2f} s", flush=True)
+        mean, upper = ratio(found)
+        seconds = statistics.median(whole for whole, _ in found)
         result[stage] = {"seconds": seconds, "ratio": mean, "upper": upper}
     return result
 
@@ -183,12 +196,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    pairs = (10 if options.quick else 20) if options.pairs is None else options.pairs
     if options.stage:
-        print(run_stage(options.stage, options.rows, options.folder, options.bare))
+        print(json.dumps(run_stage(options.stage, options.rows, pairs, options.folder)))
         return 0
-    pairs = options.pairs or (10 if options.quick else 20)
     with tempfile.TemporaryDirectory(prefix="costs-") as folder:
         result = measure(pairs, options.rows, Path(folder).resolve())
     print(json.dumps(result))
