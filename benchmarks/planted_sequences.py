@@ -12,10 +12,10 @@ from steadyrank.components.metrics.top_k import TopKMetrics
 
 @dataclass(frozen=True)
 class Planted:
-    """`x_t = pi_j(x_{t - lag_j})` with probability p_j, else an item by its popularity.
+    """``x_t = pi_j(x_{t - lag_j})`` with probability p_j, else an item by its popularity.
 
     The permutations pi_j are drawn once.  The first items, which have nothing so far
-    behind them, come by popularity in that case: `1 / (rank + 5)`, ids by rank.
+    behind them, come by popularity in that case: ``1 / (rank + 5)``, ids by rank.
 
     Args:
         items: V.

@@ -5,7 +5,7 @@
 Without ``--model`` the KuaiRand PLE model is made first: one pass over the log.  Each
 thread count has a process of its own, in which the signatures take turns, so that a busy
 machine slows all of them.  A call is a prepared run of a session, from NumPy arrays to
-NumPy arrays: what TensorFlow Serving does, less protocol buffers.  (`Session.run` itself
+NumPy arrays: what TensorFlow Serving does, less protocol buffers.  (``Session.run`` itself
 looks at every input in Python, some 60 us each of 42; no server does.)
 
 Last line (JSON), at one thread: ``p50_ms_500`` and ``p99_ms_500`` of the candidate

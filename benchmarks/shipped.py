@@ -1,6 +1,6 @@
 """Shipped configs from the raw log to the verdict, as a user runs them.
 
-    python -m benchmarks.keep shipped demo         # what `make demo` runs
+    python -m benchmarks.keep shipped demo         # what ``make demo`` runs
     python -m benchmarks.keep shipped kuairand     # configs/kuairand.yaml
     python -m benchmarks.keep shipped compared     # a feature less, and another trunk
     python -m benchmarks.keep shipped sweep        # trials of the sweep, on the test days

@@ -8,7 +8,7 @@ import tensorflow as tf
 class BatchFunction:
     """A function that is traced once, for batches of any number of rows.
 
-    `tf.function` would trace it for the first batch's rows, and once more for the
+    ``tf.function`` would trace it for the first batch's rows, and once more for the
     remainder at the end of an epoch: a training step takes seconds to trace, and is no
     faster for knowing how many rows there are.
 

@@ -2,7 +2,7 @@
 
 What a mask hides may be NaN: it reaches neither the loss nor the gradient.  The loss of
 an example without label is NaN going forward, so that a forgotten mask is seen at once,
-but its gradient is zero (`tf.where` before *and* after the formula).
+but its gradient is zero (``tf.where`` before *and* after the formula).
 """
 
 import math
@@ -13,11 +13,11 @@ TINY = 1e-30  # of a probability whose logarithm is taken
 
 
 def masked_mean(values, mask, count):
-    """`L_k = sum_i d_ik loss_k(i) / count` (PLE, section 4.3).
+    """``L_k = sum_i d_ik loss_k(i) / count`` (PLE, section 4.3).
 
     Args:
-        values: float `[B]`, losses; anything where the mask is 0.
-        mask: float `[B]`, d_ik: 1 inside of the task's sample space, else 0.
+        values: float ``[B]``, losses; anything where the mask is 0.
+        mask: float ``[B]``, d_ik: 1 inside of the task's sample space, else 0.
         count: Scalar, the number of ones of the mask in the *global* batch: a replica's
             own count would weigh its examples differently from another's.
 
@@ -30,14 +30,14 @@ def masked_mean(values, mask, count):
 
 
 def binary_cross_entropy(labels, logits):
-    """`-y log p - (1 - y) log(1 - p)` with `p = sigmoid(logit)`, finite for any logit.
+    """``-y log p - (1 - y) log(1 - p)`` with ``p = sigmoid(logit)``, finite for any logit.
 
     Args:
-        labels: float `[B]`, 0 to 1; NaN where there is none.
-        logits: float `[B]`.
+        labels: float ``[B]``, 0 to 1; NaN where there is none.
+        logits: float ``[B]``.
 
     Returns:
-        `[B]`, NaN (with zero gradient) where the label is.
+        ``[B]``, NaN (with zero gradient) where the label is.
     """
     missing, known = _split(labels, logits.dtype)
     loss = tf.nn.sigmoid_cross_entropy_with_logits(known, logits)
@@ -45,14 +45,14 @@ def binary_cross_entropy(labels, logits):
 
 
 def squared_error(labels, predictions):
-    """`(y - prediction)^2`.
+    """``(y - prediction)^2``.
 
     Args:
-        labels: float `[B]`; NaN where there is none.
-        predictions: float `[B]`.
+        labels: float ``[B]``; NaN where there is none.
+        predictions: float ``[B]``.
 
     Returns:
-        `[B]`, NaN (with zero gradient) where the label is.
+        ``[B]``, NaN (with zero gradient) where the label is.
     """
     missing, known = _split(labels, predictions.dtype)
     loss = tf.square(known - predictions)
@@ -60,20 +60,20 @@ def squared_error(labels, predictions):
 
 
 def tweedie(labels, z, rho):
-    """`-y e^((1 - rho) z) / (1 - rho) + e^((2 - rho) z) / (2 - rho)`, least at `e^z = E y`.
+    """``-y e^((1 - rho) z) / (1 - rho) + e^((2 - rho) z) / (2 - rho)``.
 
-    The part of a Tweedie distribution's negative log likelihood, of mean `e^z` and power
-    rho, that `z` moves: of values that are often 0 and have a long tail.
+    Least at ``e^z = E y``: the part of a Tweedie distribution's negative log likelihood, of mean ``e^z`` and power
+    rho, that ``z`` moves: of values that are often 0 and have a long tail.
 
     Reference: Jorgensen, The Theory of Dispersion Models (1997), chapter 4.
 
     Args:
-        labels: float `[B]`, at least 0; NaN where there is none.
-        z: float `[B]`, logarithms of means.
+        labels: float ``[B]``, at least 0; NaN where there is none.
+        z: float ``[B]``, logarithms of means.
         rho: Above 1 and below 2: towards 1 more like Poisson's, towards 2 like gamma's.
 
     Returns:
-        `[B]`, NaN (with zero gradient) where the label is.
+        ``[B]``, NaN (with zero gradient) where the label is.
     """
     missing, known = _split(labels, z.dtype)
     loss = known * tf.exp((1 - rho) * z) / (rho - 1) + tf.exp((2 - rho) * z) / (2 - rho)
@@ -81,14 +81,14 @@ def tweedie(labels, z, rho):
 
 
 def gamma(labels, z):
-    """`y e^-z + z`, least at `e^z = E y`: of values above 0 that spread with their size.
+    """``y e^-z + z``, least at ``e^z = E y``: of values above 0, spread as their size.
 
     Args:
-        labels: float `[B]`, above 0; NaN where there is none.
-        z: float `[B]`, logarithms of means.
+        labels: float ``[B]``, above 0; NaN where there is none.
+        z: float ``[B]``, logarithms of means.
 
     Returns:
-        `[B]`, NaN (with zero gradient) where the label is.
+        ``[B]``, NaN (with zero gradient) where the label is.
     """
     missing, known = _split(labels, z.dtype)
     loss = known * tf.exp(-z) + z
@@ -96,7 +96,7 @@ def gamma(labels, z):
 
 
 def weighted_logistic(labels, z):
-    """`-y log p - log(1 - p)` with `p = sigmoid(z)`, least at `p / (1 - p) = e^z = E y`.
+    """``-y log p - log(1 - p)``, ``p = sigmoid(z)``, least at ``p / (1 - p) = e^z = E y``.
 
     Each row is a negative of weight 1 and a positive of weight y, so that the odds are the
     mean itself, where the published form (positives of weight y, the others negatives)
@@ -105,11 +105,11 @@ def weighted_logistic(labels, z):
     Reference: Covington et al. (RecSys 2016), section 4.2.
 
     Args:
-        labels: float `[B]`, at least 0; NaN where there is none.
-        z: float `[B]`, log odds.
+        labels: float ``[B]``, at least 0; NaN where there is none.
+        z: float ``[B]``, log odds.
 
     Returns:
-        `[B]`, NaN (with zero gradient) where the label is.
+        ``[B]``, NaN (with zero gradient) where the label is.
     """
     missing, known = _split(labels, z.dtype)
     loss = known * tf.nn.softplus(-z) + tf.nn.softplus(z)
@@ -117,17 +117,17 @@ def weighted_logistic(labels, z):
 
 
 def product_cross_entropy(labels, logits):
-    """`-y log p - (1 - y) log(1 - p)` with `p = prod_k sigmoid(logit_k)`.
+    """``-y log p - (1 - y) log(1 - p)`` with ``p = prod_k sigmoid(logit_k)``.
 
     Reference: Ma et al., ESMM (SIGIR 2018), equation 3: a click and a conversion, over all
     impressions.
 
     Args:
-        labels: float `[B]`, 1 where all of the chain came to be, else 0.
-        logits: float `[B, K]`, each one's given those before it.
+        labels: float ``[B]``, 1 where all of the chain came to be, else 0.
+        logits: float ``[B, K]``, each one's given those before it.
 
     Returns:
-        `[B]`, finite for any logits.
+        ``[B]``, finite for any logits.
     """
     log_p = -tf.reduce_sum(tf.nn.softplus(-logits), axis=1)
     near = log_p > -math.log(2.0)  # where 1 - p is small, and exact as -expm1
@@ -138,7 +138,7 @@ def product_cross_entropy(labels, logits):
 
 
 def sampled_softmax(states, true, sampled, labels, *, ids, log_expected):
-    """`-log softmax` over the label and some sampled classes, logits less `log Q`.
+    """``-log softmax`` over the label and some sampled classes, logits less ``log Q``.
 
     A sampled class that is the example's label counts once: its sample is left out.
 
@@ -146,16 +146,16 @@ def sampled_softmax(states, true, sampled, labels, *, ids, log_expected):
     rows that were gathered before.
 
     Args:
-        states: float `[N, D]`.
-        true: float `[N, D + 1]`, weights and bias of each label.
-        sampled: float `[S, D + 1]`, of the sampled classes.
-        labels: int `[N]`.
-        ids: int `[S]`, the sampled classes.
-        log_expected: `(float [N], float [S])`, the logarithm of how often the sampler is
+        states: float ``[N, D]``.
+        true: float ``[N, D + 1]``, weights and bias of each label.
+        sampled: float ``[S, D + 1]``, of the sampled classes.
+        labels: int ``[N]``.
+        ids: int ``[S]``, the sampled classes.
+        log_expected: ``(float [N], float [S])``, the logarithm of how often the sampler is
             expected to draw each.
 
     Returns:
-        `[N]`.
+        ``[N]``.
     """
     of_true = tf.reduce_sum(states * true[:, :-1], axis=1) + true[:, -1] - log_expected[0]
     bias = sampled[:, -1] - log_expected[1]

@@ -66,7 +66,7 @@ class BatchRows:
         self._optimizer.apply_rows(updates)
 
     def _summed(self, name, gradient):
-        """The gradient of each of the batch's ids, `[U, D]`, and its count."""
+        """The gradient of each of the batch's ids, ``[U, D]``, and its count."""
         unique = self._unique[name]
         g = sum_rows(gradient, unique.idx, tf.size(unique.y))
         return g, tf.cast(unique.count, tf.float32)

@@ -299,7 +299,7 @@ class NextItemModel(TrainedModel):
         )
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         names = ("items", "dim", "sampled", "masked_inputs", "users", "tied", "seed")
         return {
             "name": self.name,

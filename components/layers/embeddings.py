@@ -20,7 +20,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
     """Looks up several id inputs in several tables, stacked into one variable.
 
     One variable means one gather, one sparse gradient and one optimizer update for all
-    inputs, however many there are.  Its gradient is `tf.IndexedSlices`: nothing here
+    inputs, however many there are.  Its gradient is ``tf.IndexedSlices``: nothing here
     costs time in proportion to the tables.
 
     Id 0 is missing or padding and has a row of its own.  Pooling ignores padding, and
@@ -32,7 +32,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
     Args:
         rows: Number of rows of each table.
         dim: D, the width shared by the tables.
-        poolings: For each input `"mean"`, `"sum"` or None (an embedding per id);
+        poolings: For each input ``"mean"``, ``"sum"`` or None (an embedding per id);
             None for all by default.
         tables: For each input the index of its table; by default input i reads table i.
         initializer: Of all tables. By default normal with standard deviation 0.01: it
@@ -40,11 +40,11 @@ class FusedEmbedding(tf.keras.layers.Layer):
             the norm, clips 18 % of all rows), and large batches do worse with less.
 
     Call arguments:
-        inputs: List of int tensors, `[B]` or `[B, L]`; pooled ones `[B, L]`.
+        inputs: List of int tensors, ``[B]`` or ``[B, L]``; pooled ones ``[B, L]``.
 
     Output shape:
-        List in the order of the inputs: `[B, D]` each, and `[B, L, D]` for an input
-        `[B, L]` without pooling.
+        List in the order of the inputs: ``[B, D]`` each, and ``[B, L, D]`` for an input
+        ``[B, L]`` without pooling.
 
     Example:
 
@@ -135,10 +135,10 @@ class FusedEmbedding(tf.keras.layers.Layer):
         """Rows of the one variable that the inputs read.
 
         Args:
-            inputs: As for `call`.
+            inputs: As for ``call``.
 
         Returns:
-            int `[N]`, in the order in which `assemble` takes their embeddings.
+            int ``[N]``, in the order in which ``assemble`` takes their embeddings.
         """
         if len(inputs) != len(self.tables):
             raise ValueError(
@@ -152,7 +152,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
         return flat[0] if len(flat) == 1 else tf.concat(flat, 0)
 
     def gather(self, rows):
-        """Embeddings `[N, D]` of rows `[N]`."""
+        """Embeddings ``[N, D]`` of rows ``[N]``."""
         if self._compressed is None:
             return tf.gather(self.embeddings, rows)
         gathered = tf.cast(tf.gather(self._compressed, rows), tf.float32)
@@ -161,11 +161,11 @@ class FusedEmbedding(tf.keras.layers.Layer):
         return gathered * tf.gather(self._scale, rows)
 
     def assemble(self, inputs, gathered):
-        """Embeddings by input: what `call` returns, from gathered rows.
+        """Embeddings by input: what ``call`` returns, from gathered rows.
 
         Args:
-            inputs: As for `call`.
-            gathered: `[N, D]`, the embeddings of `locate(inputs)`.
+            inputs: As for ``call``.
+            gathered: ``[N, D]``, the embeddings of ``locate(inputs)``.
         """
         pieces = self.pieces(inputs, gathered, range(len(inputs)))
         by_input = {first: vectors for (first, *_), vectors in pieces}
@@ -178,13 +178,13 @@ class FusedEmbedding(tf.keras.layers.Layer):
         copies of gradients, too.
 
         Args:
-            inputs: As for `call`.
-            gathered: As for `assemble`.
+            inputs: As for ``call``.
+            gathered: As for ``assemble``.
             runs: A label for each input; equal ones make a run.
 
         Returns:
-            Pairs `(indices of inputs, [B, indices * D])`, the inputs in this order; for
-            an input `[B, L]` without pooling `((index,), [B, L, D])`.
+            Pairs ``(indices of inputs, [B, indices * D])``, the inputs in this order; for
+            an input ``[B, L]`` without pooling ``((index,), [B, L, D])``.
         """
         pieces = []
         for group, block in self._blocks(inputs, gathered):
@@ -204,7 +204,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
         return pieces
 
     def joined(self, inputs, gathered):
-        """The embeddings of all inputs side by side, `[B, inputs * D]`.
+        """The embeddings of all inputs side by side, ``[B, inputs * D]``.
 
         A reshape where the inputs are alike: what was gathered lies in this order.
         """
@@ -214,7 +214,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
         return tf.concat(self.assemble(inputs, gathered), axis=1)
 
     def _blocks(self, inputs, gathered):
-        """Groups of like inputs, each with its `[B, inputs of the group, ..., D]`."""
+        """Groups of like inputs, each with its ``[B, inputs of the group, ..., D]``."""
         groups = self._alike(inputs)
         shapes = [
             tf.concat([tf.shape(ids)[:1], [len(group)], tf.shape(ids)[1:]], 0)
@@ -249,11 +249,11 @@ class FusedEmbedding(tf.keras.layers.Layer):
         """Reads a smaller copy of the table from now on; for serving, not for training.
 
         Args:
-            dtype: `"float16"`, `"bfloat16"`, or `"int8"` with one scale for each row, the
-                largest magnitude being 127.
+            dtype: ``"float16"``, ``"bfloat16"``, or ``"int8"`` with one scale for each row,
+                the largest magnitude being 127.
 
         Returns:
-            The variables read in place of `embeddings`.
+            The variables read in place of ``embeddings``.
         """
         table = tf.convert_to_tensor(self.embeddings)
         if dtype == "int8":
@@ -265,7 +265,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
         return [v for v in (self._compressed, self._scale) if v is not None]
 
     def _row_ids(self, group, ids):
-        """Rows of the one variable for ids `[B, inputs of the group, ...]`."""
+        """Rows of the one variable for ids ``[B, inputs of the group, ...]``."""
         rows = [self.rows[self.tables[i]] for i in group]
         last = [min(OUT_OF_VOCABULARY_ID, size - 1) for size in rows]
         shape = [1, len(group)] + [1] * (ids.shape.rank - 2)
@@ -280,7 +280,7 @@ class FusedEmbedding(tf.keras.layers.Layer):
         return tf.cast(ids, dtype) + tf.constant(offset, dtype)
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {
             **super().get_config(),
             "rows": self.rows,
@@ -292,15 +292,15 @@ class FusedEmbedding(tf.keras.layers.Layer):
 
 
 def pool(ids, embedded, pooling):
-    """Pools `[..., L, D]` over L, leaving padding out.
+    """Pools ``[..., L, D]`` over L, leaving padding out.
 
     Args:
-        ids: int `[..., L]`, 0 where there is no value.
-        embedded: `[..., L, D]`, the embeddings of these ids.
-        pooling: `"mean"` or `"sum"`.
+        ids: int ``[..., L]``, 0 where there is no value.
+        embedded: ``[..., L, D]``, the embeddings of these ids.
+        pooling: ``"mean"`` or ``"sum"``.
 
     Returns:
-        `[..., D]`; where all ids are 0 the embedding of id 0, once.
+        ``[..., D]``; where all ids are 0 the embedding of id 0, once.
     """
     weights = present(ids, embedded.dtype)
     if pooling == "mean":
@@ -309,7 +309,7 @@ def pool(ids, embedded, pooling):
 
 
 def present(ids, dtype=tf.float32):
-    """Where there is a value: `[..., L]` of a type; the last place counts if none is."""
+    """Where there is a value: ``[..., L]`` of a type; the last place counts if none is."""
     found = ids != PADDING_ID
     last = tf.range(tf.shape(ids)[-1]) == tf.shape(ids)[-1] - 1
     nothing = tf.logical_not(tf.reduce_any(found, axis=-1, keepdims=True))

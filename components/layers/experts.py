@@ -19,14 +19,14 @@ SHARED_STATE = "(shared)"  # the shared gate's name among those of the tasks
 
 
 def mix(gate_logits, experts):
-    """`g(x) = softmax(W x) S(x)`: the gate's weighted mean of the experts (eq. 1 to 4).
+    """``g(x) = softmax(W x) S(x)``: the gate's weighted mean of the experts (eq. 1 to 4).
 
     Args:
-        gate_logits: `[B, E]`.
-        experts: E tensors `[B, D]`, or `[B, E, D]`.
+        gate_logits: ``[B, E]``.
+        experts: E tensors ``[B, D]``, or ``[B, E, D]``.
 
     Returns:
-        `[B, D]`.
+        ``[B, D]``.
     """
     if not isinstance(experts, list | tuple):
         experts = tf.unstack(experts, axis=1)
@@ -43,7 +43,7 @@ class GateNotes:
     """What gates chose in one call, noted by the layers that are handed it.
 
     Attributes:
-        weights: Gate -> `(labels, weights)`: the experts it sees, and `[B, E]`.
+        weights: Gate -> ``(labels, weights)``: the experts it sees, and ``[B, E]``.
     """
 
     def __init__(self):
@@ -59,7 +59,7 @@ class Gate(Dense):
         name: Its name, and its key among the notes.
 
     Call arguments:
-        selector: `[B, d]`, or a `SplitInput` once built: to `[B, E]` logits.
+        selector: ``[B, d]``, or a ``SplitInput`` once built: to ``[B, E]`` logits.
     """
 
     def __init__(self, labels, seed, name):
@@ -72,7 +72,7 @@ class Gate(Dense):
         )
 
     def mix(self, selector, experts, notes=None, key=""):
-        """The mixture of E tensors `[B, D]`; the gate's weights go into the notes."""
+        """The mixture of E tensors ``[B, D]``; the gate's weights go into the notes."""
         logits = self(selector)
         if notes is not None:
             notes.weights[key] = self.labels, tf.nn.softmax(logits)
@@ -80,7 +80,7 @@ class Gate(Dense):
 
 
 class ExpertBank(tf.keras.layers.Layer):
-    """Experts that read the same input: `[B, d]` to a list of E tensors `[B, D]`.
+    """Experts that read the same input: ``[B, d]`` to a list of E tensors ``[B, D]``.
 
     Their first layers are one wide matrix product.  Every expert draws its own initial
     weights: experts that start alike are told apart by the gates alone.
@@ -114,7 +114,7 @@ class ExpertBank(tf.keras.layers.Layer):
 
 
 def _side_by_side(activation, seeds):
-    """Initial `[d, E * h]` whose blocks `[d, h]` are drawn one by one."""
+    """Initial ``[d, E * h]`` whose blocks ``[d, h]`` are drawn one by one."""
 
     def initialize(shape, dtype=None, **kwargs):
         block = [shape[0], shape[1] // len(seeds)]
@@ -144,12 +144,12 @@ class CGC(tf.keras.layers.Layer):
             global seed.
 
     Call arguments:
-        inputs: Dict, task name to `[B, d]`.
-        shared: `[B, d]`.
-        notes: `GateNotes` to fill, or None.
+        inputs: Dict, task name to ``[B, d]``.
+        shared: ``[B, d]``.
+        notes: ``GateNotes`` to fill, or None.
 
     Output shape:
-        `(dict of task name to [B, D], shared [B, D])`; shared is None without the gate.
+        ``(dict of task name to [B, D], shared [B, D])``; shared is None without the gate.
 
     Example:
 
@@ -237,7 +237,7 @@ class CGC(tf.keras.layers.Layer):
         return self._gates[label].mix(selector, visible, notes, key)
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         given = self.task_experts
         return {
             **super().get_config(),

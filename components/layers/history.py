@@ -87,7 +87,7 @@ class TargetAttention(tf.keras.layers.Layer):
         return self.weight(tf.nn.swish(hidden + self.of_product(event * target)))
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {**super().get_config(), "units": self.units, "seed": self.seed}
 
 
@@ -111,7 +111,7 @@ class LastState(tf.keras.layers.Layer):
     """What residual sequence blocks make of the events, at the latest one.
 
     Args:
-        encoder: A `SequenceEncoder`.
+        encoder: A ``SequenceEncoder``.
 
     Call arguments:
         history: ``[B, L, D]``.
@@ -139,7 +139,7 @@ class LastState(tf.keras.layers.Layer):
         return self.encoder(history, mask=present(ids, tf.bool))[:, -1]
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         encoder = tf.keras.layers.serialize(self.encoder)
         return {**super().get_config(), "encoder": encoder}
 

@@ -22,14 +22,14 @@ class MLP(tf.keras.layers.Layer):
         units: Width of each layer; with none the input is returned.
         activation: Name of the activation after all layers but the last.
         final_activation: Name of the activation after the last layer; None: linear.
-        seed: Layer i starts from `seed + i`: no two layers of one stack are alike.
+        seed: Layer i starts from ``seed + i``: no two layers of one stack are alike.
             None: from Keras' global seed.
 
     Input shape:
-        `[..., d]`, or a `SplitInput` once built.
+        ``[..., d]``, or a ``SplitInput`` once built.
 
     Output shape:
-        `[..., units[-1]]`.
+        ``[..., units[-1]]``.
 
     Example:
 
@@ -65,7 +65,7 @@ class MLP(tf.keras.layers.Layer):
         return inputs
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {
             **super().get_config(),
             "units": self.units,

@@ -9,16 +9,16 @@ NARROW = 32  # units; a gate has as many as experts
 
 
 class KernelCuts:
-    """The kernels of the layers that read a `SplitInput`, cut once and for all.
+    """The kernels of the layers that read a ``SplitInput``, cut once and for all.
 
     For a model whose weights do not change any more.  A first, eager call notes the
-    layers; `cut` then stores the rows of their kernels that the columns of each row
+    layers; ``cut`` then stores the rows of their kernels that the columns of each row
     meet, those that the shared columns meet, and the biases.  Narrow layers of one
     activation, such as gates, are stored side by side and are one matrix product; for
     wide ones it would cost more to take the product apart again.
 
     Attributes:
-        variables: What was stored, after `cut`.
+        variables: What was stored, after ``cut``.
     """
 
     def __init__(self):
@@ -44,11 +44,11 @@ class KernelCuts:
         self.variables = [variable for cut in self._cuts for variable in cut]
 
     def outputs(self, shared, each) -> dict:
-        """What every layer gives: layer to `[B, units]`; empty before `cut`.
+        """What every layer gives: layer to ``[B, units]``; empty before ``cut``.
 
         Args:
-            shared: `[1, S]`.
-            each: `[B, E]`.
+            shared: ``[1, S]``.
+            each: ``[B, E]``.
         """
         outputs: dict[object, tf.Tensor] = {}
         for layers, (kernel, of_shared, bias) in zip(self._alike, self._cuts, strict=True):
@@ -78,7 +78,7 @@ class SplitInput:
         self._outputs = None
 
     def output_of(self, layer: "Dense"):
-        """What a layer gives, `[B, units]`."""
+        """What a layer gives, ``[B, units]``."""
         if self.cuts and self._outputs is None:
             self._outputs = self.cuts.outputs(self.shared, self.each)
         if self._outputs and layer in self._outputs:
@@ -101,17 +101,17 @@ class SplitInput:
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
 class Dense(tf.keras.layers.Dense):
-    """Keras' dense layer, which also takes a `SplitInput`.
+    """Keras' dense layer, which also takes a ``SplitInput``.
 
-    The shared columns are multiplied once, and their product joins the bias: `W x + b =
-    W_e x_e + (W_s x_s + b)`.  A thousand candidates of one user thus cost what their
+    The shared columns are multiplied once, and their product joins the bias: ``W x + b =
+    W_e x_e + (W_s x_s + b)``.  A thousand candidates of one user thus cost what their
     own columns cost.  The result differs from the plain one by rounding alone.
 
     Call arguments:
-        inputs: `[B, D]`, or `SplitInput` once the layer is built.
+        inputs: ``[B, D]``, or ``SplitInput`` once the layer is built.
 
     Output shape:
-        `[B, units]`.
+        ``[B, units]``.
 
     Example:
 

@@ -43,8 +43,8 @@ class StreamingAuc:
         """Count rows.
 
         Args:
-            labels: `[n]`, 0 or 1.
-            scores: `[n]`, float32.
+            labels: ``[n]``, 0 or 1.
+            scores: ``[n]``, float32.
 
         Raises:
             ValueError: Scores are not float32, or there are too many rows.

@@ -35,10 +35,10 @@ class Ranking:
     """One model's scores, sorted once, for its areas under any weights of the groups.
 
     Args:
-        labels: `[n]`, 0 or 1.
-        scores: `[n]`.
-        groups: `[n]`, int, from 0.
-        negative_rate: As of `Sums`.
+        labels: ``[n]``, 0 or 1.
+        scores: ``[n]``.
+        groups: ``[n]``, int, from 0.
+        negative_rate: As of ``Sums``.
     """
 
     def __init__(self, labels, scores, groups, negative_rate=1.0):
@@ -56,10 +56,11 @@ class Ranking:
         """AUC, ties counting half, and PR-AUC (average precision) under weights.
 
         Args:
-            weights: `[r, groups]`, non-negative integers.
+            weights: ``[r, groups]``, non-negative integers.
 
         Returns:
-            `auc` and `pr_auc`, each `[r]`; NaN where a class that it needs has no weight.
+            ``auc`` and ``pr_auc``, each ``[r]``; NaN where a class that it needs has no
+            weight.
         """
         lost = np.zeros((len(weights), len(self._negatives) + 1))
         np.cumsum(weights[:, self._negatives], axis=1, out=lost[:, 1:])
@@ -82,13 +83,13 @@ class Sums:
     """One model's metrics that are quotients of sums over rows.
 
     Args:
-        labels: `[n]`.
-        outputs: `[n]`, probabilities; values where `binary` is False.
-        groups: `[n]`, int, from 0.
+        labels: ``[n]``.
+        outputs: ``[n]``, probabilities; values where ``binary`` is False.
+        groups: ``[n]``, int, from 0.
         count: Number of groups.
         binary: Whether labels are 0 or 1.
         negative_rate: The fraction of the negatives that the rows are a sample of: each
-            stands for 1 / `negative_rate` rows.
+            stands for 1 / ``negative_rate`` rows.
     """
 
     def __init__(self, labels, outputs, groups, count, *, binary=True, negative_rate=1.0):
@@ -111,7 +112,14 @@ class Sums:
         self._columns = np.stack(columns, 1)
 
     def metrics(self, weights):
-        """Name -> `[r]`, and `deciles` -> `[r, 10]`, under weights `[r, groups]`."""
+        """The metrics under some weights of the groups.
+
+        Args:
+            weights: ``[r, groups]``, non-negative integers.
+
+        Returns:
+            Name -> float64 ``[r]``, of ``deciles`` ``[r, 10]``; NaN where not defined.
+        """
         with np.errstate(invalid="ignore", over="ignore"):  # of outputs without bounds
             sums = (weights.astype(float) @ self._columns).T
         rows, observed, predicted = sums[:3]
@@ -138,7 +146,7 @@ def _by_group(groups, count, values):
 
 
 def _deciles(groups, count, decile, values):
-    """Sums of the values in each decile, by group: a list of `[groups]`."""
+    """Sums of the values in each decile, by group: a list of ``[groups]``."""
     cells = np.bincount(decile * count + groups, values, DECILES * count)
     return list(cells.reshape(DECILES, count))
 
@@ -150,13 +158,13 @@ def draw(keys, repetitions, rows, seed):
     of other models, drawn elsewhere and later, are the same wherever the groups are.
 
     Args:
-        keys: `[groups]`, int64, what each group is called; no two are alike.
+        keys: ``[groups]``, int64, what each group is called; no two are alike.
         repetitions: Number of samples.
         rows: Rows of the data, which limit a block.
         seed: The same seed draws the same samples.
 
     Yields:
-        `[r, groups]` uint8: how often each group was drawn, Poisson(1).
+        ``[r, groups]`` uint8: how often each group was drawn, Poisson(1).
     """
     with np.errstate(over="ignore"):
         start = np.asarray(keys, np.int64).view(np.uint64) + _mixed(np.uint64(seed))
@@ -193,18 +201,18 @@ def resample(
     """Metrics of models on drawn samples of the groups, the same for all models.
 
     Args:
-        labels: `[n]`.
-        outputs: One `[n]` for each model.
-        groups: `[n]`, numbers or strings; None: every row is a group.
+        labels: ``[n]``.
+        outputs: One ``[n]`` for each model.
+        groups: ``[n]``, numbers or strings; None: every row is a group.
         binary: Whether labels are 0 or 1; else the metrics of values.
-        negative_rate: The fraction of the negatives that the rows hold, see `Sums`.
+        negative_rate: The fraction of the negatives that the rows hold, see ``Sums``.
         repetitions: Samples drawn.
         seed: Of the draw.
-        score: One `[n]` for each model: what its rows are ordered by within a group, for
-            `score_gauc`, `score_ndcg` and `score_ndcg_chance`; empty: none of these.
+        score: One ``[n]`` for each model: what its rows are ordered by within a group, for
+            ``score_gauc``, ``score_ndcg`` and ``score_ndcg_chance``; empty: none of these.
 
     Returns:
-        Name -> `[models, repetitions]`, of `deciles` `[models, repetitions, 10]`.
+        Name -> ``[models, repetitions]``, of ``deciles`` ``[models, repetitions, 10]``.
     """
     labels = np.asarray(labels, float)
     outputs = [np.asarray(output, float) for output in outputs]
@@ -238,11 +246,11 @@ class Ordering:
     """How well a score orders each group's rows, under any weights of the groups.
 
     Args:
-        labels: `[n]`, 0 or 1.
-        scores: `[n]`.
-        groups: `[n]`, int, from 0.
+        labels: ``[n]``, 0 or 1.
+        scores: ``[n]``.
+        groups: ``[n]``, int, from 0.
         count: Number of groups.
-        negative_rate: As of `Sums`.
+        negative_rate: As of ``Sums``.
     """
 
     def __init__(self, labels, scores, groups, count, *, negative_rate=1.0):
@@ -256,7 +264,7 @@ class Ordering:
         self._columns = np.stack([*columns, told], 1)
 
     def metrics(self, weights):
-        """Name -> `[r]`; NaN where no group that tells was drawn."""
+        """Name -> ``[r]``; NaN where no group that tells was drawn."""
         area, ranked, gain, chance, told = (weights.astype(float) @ self._columns).T
         with np.errstate(invalid="ignore", divide="ignore"):
             found = {
@@ -268,7 +276,7 @@ class Ordering:
 
 
 def number_groups(groups, rows):
-    """Groups as integers from 0, and what each is called, int64, for `draw`."""
+    """Groups as integers from 0, and what each is called, int64, for ``draw``."""
     if groups is None:
         return np.arange(rows), np.arange(rows)
     values, numbers = np.unique(np.asarray(groups).ravel(), return_inverse=True)
@@ -304,7 +312,7 @@ def standard_error(values):
 def quantile(confidence, groups):
     """How many standard errors a bound lies off, so that it holds with a confidence.
 
-    Student's t with `groups - 1` degrees of freedom, by its expansion around the normal
+    Student's t with ``groups - 1`` degrees of freedom, by its expansion around the normal
     distribution (Abramowitz and Stegun 26.7.5), right to 1 % from ten groups on.
 
     Args:

@@ -13,7 +13,7 @@ DEAD_AUC = 0.52  # at and below it a binary task has learned nothing
 
 
 class RunningMedian:
-    """Median of the last `window` values: O(log n) comparisons a step."""
+    """Median of the last ``window`` values: O(log n) comparisons a step."""
 
     def __init__(self, window):
         self._recent: deque[float] = deque()
@@ -37,16 +37,16 @@ class RunningMedian:
 class DivergenceDetector:
     """Finds micro-divergence and full divergence in a stream of training losses.
 
-    *Jump*: a step whose loss is not finite, or is above `factor` times the running
-    median of the healthy steps before it, and by `floor` at least.  It opens an
+    *Jump*: a step whose loss is not finite, or is above ``factor`` times the running
+    median of the healthy steps before it, and by ``floor`` at least.  It opens an
     episode.  While one is open the median stands still: otherwise a loss that stays
     high would soon count as normal.
 
-    *Micro-divergence*: the loss is back under the bound within `patience` steps.
+    *Micro-divergence*: the loss is back under the bound within ``patience`` steps.
 
-    *Full divergence*: it is not, or it is non-finite `nonfinite_patience` times in a
+    *Full divergence*: it is not, or it is non-finite ``nonfinite_patience`` times in a
     row.  The first one is remembered for good, whatever comes after.  A task whose
-    AUC stays at 0.5 to the end has diverged as well (`observe_auc`).
+    AUC stays at 0.5 to the end has diverged as well (``observe_auc``).
 
     References: Clippy (KDD 2023), section 2, for both words; the factor and the
     windows are ours: the paper judges by eye.
@@ -89,10 +89,10 @@ class DivergenceDetector:
                 examples of the task.
 
         Returns:
-            None, or an event: a dict with `kind` (`"jump"`, `"micro"` or `"full"`),
-            `step`, `loss`, `median`, and `tasks`, the names of the tasks whose own loss
-            jumped as well, the worst first; `"micro"` and `"full"` have the `step` of
-            their jump, and `"micro"` has `recovered_at`.
+            None, or an event: a dict with ``kind`` (``"jump"``, ``"micro"`` or ``"full"``),
+            ``step``, ``loss``, ``median``, and ``tasks``, the names of the tasks whose own
+            loss jumped as well, the worst first; ``"micro"`` and ``"full"`` have the
+            ``step`` of their jump, and ``"micro"`` has ``recovered_at``.
         """
         self.steps += 1
         finite = math.isfinite(loss)
@@ -113,7 +113,7 @@ class DivergenceDetector:
 
         A task can die without its loss leaving the level of the base rate: the
         rectifiers that it reads are shut, and it predicts the same for every row.
-        Where a task's AUC is at most `DEAD_AUC` from some measurement on to the last
+        Where a task's AUC is at most ``DEAD_AUC`` from some measurement on to the last
         one, that is full divergence, too.
 
         Args:
@@ -143,10 +143,10 @@ class DivergenceDetector:
         """The verdict on all steps so far, as if the stream ended here.
 
         Returns:
-            Dict as in metrics.json: `steps`, `nonfinite_steps`, `micro` (a list of
-            `step`, `loss` (the highest; null if not finite), `median`, `recovered_at`),
-            `diverged`, `diverged_at`, `dead_tasks`.  A jump still open at the end has
-            not recovered: it counts as divergence.
+            Dict as in metrics.json: ``steps``, ``nonfinite_steps``, ``micro`` (a list of
+            ``step``, ``loss`` (the highest; null if not finite), ``median``,
+            ``recovered_at``), ``diverged``, ``diverged_at``, ``dead_tasks``.  A jump still
+            open at the end has not recovered: it counts as divergence.
         """
         places = (self.loss_diverged_at, *self._dead_since.values())
         at = min((place for place in places if place is not None), default=None)

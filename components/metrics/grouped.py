@@ -29,7 +29,7 @@ def _pairs_won(labels, scores, weights, groups):
     """Sorted by group and score: positive rows' weighted wins over negatives.
 
     Returns:
-        `(group [n], positive [n], negative [n], won [n])`: for each row its group, its
+        ``(group [n], positive [n], negative [n], won [n])``: for each row its group, its
         weight as positive and as negative, and positive times the negative weight of
         its group that scores less, ties counting half.
     """
@@ -50,13 +50,13 @@ def auc(labels, scores, weights=None):
     """Area under the ROC curve: the share of (positive, negative) pairs in order.
 
     Without weights and of float32 scores, which models give, it is counted in whole
-    numbers, by `StreamingAuc`, which sorts words instead of indices: several times as
+    numbers, by ``StreamingAuc``, which sorts words instead of indices: several times as
     fast, and nothing is rounded before the last division.
 
     Args:
-        labels: `[n]`, 0 or 1.
-        scores: `[n]`, any monotone score; ties count half.
-        weights: `[n]`, non-negative; ones by default.
+        labels: ``[n]``, 0 or 1.
+        scores: ``[n]``, any monotone score; ties count half.
+        weights: ``[n]``, non-negative; ones by default.
 
     Returns:
         float; NaN without both classes.
@@ -82,9 +82,9 @@ def pr_auc(labels, scores, weights=None):
     share of positives, which is what a random score reaches.
 
     Args:
-        labels: `[n]`, 0 or 1.
-        scores: `[n]`; rows that tie come in together.
-        weights: `[n]`, non-negative; ones by default.
+        labels: ``[n]``, 0 or 1.
+        scores: ``[n]``; rows that tie come in together.
+        weights: ``[n]``, non-negative; ones by default.
 
     Returns:
         float; NaN without positives, or with a NaN among the scores.
@@ -108,10 +108,10 @@ def gauc(labels, scores, groups, weights=None):
     """Mean of each group's AUC, weighted by its rows, over groups with both classes.
 
     Args:
-        labels: `[n]`, 0 or 1.
-        scores: `[n]`.
-        groups: `[n]`, the group of each row (a user, say), numbers or strings.
-        weights: `[n]`, how many rows each stands for; ones by default.
+        labels: ``[n]``, 0 or 1.
+        scores: ``[n]``.
+        groups: ``[n]``, the group of each row (a user, say), numbers or strings.
+        weights: ``[n]``, how many rows each stands for; ones by default.
 
     Returns:
         float; NaN where no group has both classes.
@@ -128,14 +128,14 @@ def group_aucs(labels, scores, groups, count, *, weights=None):
     """Each group's AUC, and its rows; 0 rows where a group has one class only.
 
     Args:
-        labels: `[n]`, 0 or 1.
-        scores: `[n]`.
-        groups: `[n]`, int, from 0.
+        labels: ``[n]``, 0 or 1.
+        scores: ``[n]``.
+        groups: ``[n]``, int, from 0.
         count: Number of groups.
-        weights: `[n]`, how many rows each stands for; ones by default.
+        weights: ``[n]``, how many rows each stands for; ones by default.
 
     Returns:
-        `(areas [count], rows [count])`; an area without rows is 0.
+        ``(areas [count], rows [count])``; an area without rows is 0.
     """
     labels, scores = _float64(labels, scores)
     weights = np.ones_like(labels) if weights is None else _float64(weights)[0]
@@ -150,10 +150,10 @@ def ndcg(labels, scores, groups, weights=None):
     """NDCG@10: mean over groups with both classes of each group's, all alike.
 
     Args:
-        labels: `[n]`, 0 or 1: the gain.
-        scores: `[n]`.
-        groups: `[n]`, the group of each row (a user, say), numbers or strings.
-        weights: `[n]`, how many rows each stands for; ones by default.
+        labels: ``[n]``, 0 or 1: the gain.
+        scores: ``[n]``.
+        groups: ``[n]``, the group of each row (a user, say), numbers or strings.
+        weights: ``[n]``, how many rows each stands for; ones by default.
 
     Returns:
         float; NaN where no group has both classes.
@@ -173,14 +173,14 @@ def group_ndcgs(labels, scores, groups, count, *, weights=None):
     A row that stands for several takes as many places, in fractions where need be.
 
     Args:
-        labels: `[n]`, 0 or 1.
-        scores: `[n]`.
-        groups: `[n]`, int, from 0.
+        labels: ``[n]``, 0 or 1.
+        scores: ``[n]``.
+        groups: ``[n]``, int, from 0.
         count: Number of groups.
-        weights: `[n]`, how many rows each stands for; ones by default.
+        weights: ``[n]``, how many rows each stands for; ones by default.
 
     Returns:
-        `(ndcg [count], told [count])`; `told` is 1.0 or 0.0, without it the NDCG is 0.
+        ``(ndcg [count], told [count])``; ``told`` is 1.0 or 0.0, without it the NDCG is 0.
     """
     labels, scores = _float64(labels, scores)
     weights = np.ones_like(labels) if weights is None else _float64(weights)[0]
@@ -213,7 +213,7 @@ def log_loss(labels, probabilities):
 
 
 def row_log_loss(labels, probabilities):
-    """Binary cross-entropy of each row, `[n]`."""
+    """Binary cross-entropy of each row, ``[n]``."""
     labels, p = _float64(labels, probabilities)
     p = np.clip(p, _SMALLEST, 1 - _SMALLEST)
     return -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
@@ -243,12 +243,12 @@ def calibration_curve(labels, predictions, bins=10):
     """Mean prediction and mean label in bins of as equal numbers of rows as possible.
 
     Args:
-        labels: `[n]`.
-        predictions: `[n]`.
+        labels: ``[n]``.
+        predictions: ``[n]``.
         bins: Largest number of bins; fewer where there are fewer rows.
 
     Returns:
-        `{"predicted": [...], "observed": [...], "rows": [...]}`, predictions rising.
+        ``{"predicted": [...], "observed": [...], "rows": [...]}``, predictions rising.
     """
     labels, predictions = _float64(labels, predictions)
     order = np.argsort(predictions, kind="stable")
@@ -261,15 +261,15 @@ def calibration_curve(labels, predictions, bins=10):
 
 
 def roc_curve(labels, scores, points=200):
-    """The ROC curve, thinned to at most `points` points evenly spaced along it.
+    """The ROC curve, thinned to at most ``points`` points evenly spaced along it.
 
     Args:
-        labels: `[n]`, 0 or 1.
-        scores: `[n]`.
+        labels: ``[n]``, 0 or 1.
+        scores: ``[n]``.
         points: Largest number of points, at least 2.
 
     Returns:
-        `{"false_positive_rate": [...], "true_positive_rate": [...]}` from (0, 0) to
+        ``{"false_positive_rate": [...], "true_positive_rate": [...]}`` from (0, 0) to
         (1, 1); empty lists without both classes.
     """
     labels, scores = _float64(labels, scores)

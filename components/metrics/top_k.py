@@ -14,11 +14,11 @@ def target_ranks(scores, classes):
     row with a NaN among its scores has the largest rank: it is never a hit.
 
     Args:
-        scores: float `[B, V]`.
-        classes: int `[B]`, the place of the right item, 0 to V - 1.
+        scores: float ``[B, V]``.
+        classes: int ``[B]``, the place of the right item, 0 to V - 1.
 
     Returns:
-        int32 `[B]`.
+        int32 ``[B]``.
     """
     own = tf.gather(scores, classes, batch_dims=1)[:, tf.newaxis]
     ahead = tf.math.count_nonzero(scores >= own, axis=1, dtype=tf.int32) - 1
@@ -56,7 +56,7 @@ class TopKMetrics:
         """Adds rows.
 
         Args:
-            ranks: int `[B]`, from `target_ranks`.
+            ranks: int ``[B]``, from ``target_ranks``.
         """
         ranks = np.asarray(ranks).ravel()
         hits = ranks[ranks < self.k].astype(np.float64)

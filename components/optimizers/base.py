@@ -8,7 +8,7 @@ import tensorflow as tf
 class BaseOptimizer(tf.keras.optimizers.Optimizer):
     """Keras optimizer around a base rule; subclasses say what an update touches.
 
-    Gradients reach `update_step` summed over the replicas.  Slots are at least
+    Gradients reach ``update_step`` summed over the replicas.  Slots are at least
     float32, whatever the variable's type.
 
     Attributes:
@@ -26,7 +26,7 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
         self._slots, self._statistics, self.nonfinite_counts = [], [], []
 
     def build(self, var_list):
-        """Creates slots and statistics; called by the first `apply_gradients`."""
+        """Creates slots and statistics; called by the first ``apply_gradients``."""
         super().build(var_list)
         if getattr(self, "_built", False):
             return
@@ -58,7 +58,7 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
 
     @property
     def nonfinite_count(self):
-        """Total of `nonfinite_counts`: an int64 scalar, 0 before the first step."""
+        """Total of ``nonfinite_counts``: an int64 scalar, 0 before the first step."""
         return sum(self.nonfinite_counts, tf.zeros([], tf.int64))
 
     def _index(self, variable):
@@ -77,7 +77,7 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
         self.nonfinite_counts[index].assign_add(tf.cast(nonfinite, tf.int64))
 
     def get_config(self):
-        """Every argument of `__init__`, the base rule's among them."""
+        """Every argument of ``__init__``, the base rule's among them."""
         rate = self._serialize_hyperparameter(self._learning_rate)
         rate = float(rate) if hasattr(rate, "dtype") else rate
         return {"name": self.name, "learning_rate": rate, **asdict(self._rule)}

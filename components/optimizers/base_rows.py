@@ -26,10 +26,10 @@ class Held(NamedTuple):
     """Some rows of a table, each once, before a step.
 
     Attributes:
-        rows: int `[U]`.
-        w: `[U, D]`, the weights as a forward pass is to see them.
+        rows: int ``[U]``.
+        w: ``[U, D]``, the weights as a forward pass is to see them.
         slots: Their slots, as up to date.
-        stored: `[w, memory]` as they stand in the table and in the rows' memory.
+        stored: ``[w, memory]`` as they stand in the table and in the rows' memory.
     """
 
     rows: tf.Tensor
@@ -41,30 +41,30 @@ class Held(NamedTuple):
 class RowOptimizer(BaseOptimizer):
     """A base rule on the touched rows, after CowClip on their gradients.
 
-    What happens to a row while no batch holds it is a matter of `semantics`, which make
+    What happens to a row while no batch holds it is a matter of ``semantics``, which make
     a difference where there is L2, or a momentum:
 
-    - `"dense"`: what the dense optimizer does, in every step, to all rows.  Equals the
+    - ``"dense"``: what the dense optimizer does, in every step, to all rows.  Equals the
       published algorithm step by step; costs what the table costs.  For comparison.
-    - `"lazy"`: the same, but in closed form at the row's return (see `absence`): a step
-      costs what its batch holds.  A forward pass should see the rows as `read` gives
-      them; `catch_up` brings all rows up to date, before the table is used elsewhere.
-    - `"touched"`: nothing happens to it.
+    - ``"lazy"``: the same, but in closed form at the row's return (see ``absence``): a step
+      costs what its batch holds.  A forward pass should see the rows as ``read`` gives
+      them; ``catch_up`` brings all rows up to date, before the table is used elsewhere.
+    - ``"touched"``: nothing happens to it.
 
-    Clips of many rows together (`"field"`, `"global"`) take the norms of the rows that a
-    step sees: all of them where semantics are dense, the batch's otherwise.
+    Clips of many rows together (``"field"``, ``"global"``) take the norms of the rows that
+    a step sees: all of them where semantics are dense, the batch's otherwise.
 
     A row whose gradient, or whose accumulated square, is not finite is left wholly
-    unchanged, weights and slots, and counted in `nonfinite_counts`.
+    unchanged, weights and slots, and counted in ``nonfinite_counts``.
 
     All that is remembered of a row, slots and clocks, lies side by side in one variable:
     a row of a large table is far away in memory, and a step goes there once for its
     weights and once for the rest.
 
-    There are two ways to take a step.  `apply_gradients` takes sparse gradients, on any
-    number of replicas.  On one replica `read` and `apply_rows` do the same with a single
-    look at the batch's ids: the forward pass starts from the rows that `read` gave, and
-    what it gives back is one gradient a row.
+    There are two ways to take a step.  ``apply_gradients`` takes sparse gradients, on any
+    number of replicas.  On one replica ``read`` and ``apply_rows`` do the same with a
+    single look at the batch's ids: the forward pass starts from the rows that ``read``
+    gave, and what it gives back is one gradient a row.
 
     Attributes:
         clipped_fractions: Per model variable a scalar: the fraction of the rows of
@@ -97,7 +97,7 @@ class RowOptimizer(BaseOptimizer):
 
     @property
     def clipped_fractions(self):
-        """Scalars in the order of the variables given to `build`."""
+        """Scalars in the order of the variables given to ``build``."""
         return self._statistics
 
     def clipped_fraction(self, variable):
@@ -112,14 +112,14 @@ class RowOptimizer(BaseOptimizer):
         self._unclipped |= {self._var_key(variable) for variable in variables}
 
     def tell_fields(self, variable, starts):
-        """Names the first row of each field of a table, from 0 upwards; for `"field"`.
+        """Names the first row of each field of a table, from 0 upwards; for ``"field"``.
 
         A table that nothing was told of is one field.
         """
         self._fields[self._var_key(variable)] = list(starts)
 
     def _groups(self, variable, clip, rows):
-        """`(group of each row, number of groups)` that share a factor."""
+        """``(group of each row, number of groups)`` that share a factor."""
         one = [0]
         starts = self._fields.get(self._var_key(variable), one) if clip == "field" else one
         starts = tf.constant(starts, rows.dtype)
@@ -134,7 +134,7 @@ class RowOptimizer(BaseOptimizer):
         return self.semantics == "lazy" and self._rule.moves_absent_rows(self.l2)
 
     def build(self, var_list):
-        """Creates slots and statistics; called by the first `apply_gradients`."""
+        """Creates slots and statistics; called by the first ``apply_gradients``."""
         first = not getattr(self, "_built", False)
         super().build(var_list)
         if first and self.catches_up:
@@ -143,7 +143,7 @@ class RowOptimizer(BaseOptimizer):
             self._passed = [self._add(v, "passed", zero) for v in var_list]
 
     def _start_slots(self, variable):
-        """One variable `[rows, S]`: slots, the last step of a row and the rates till then.
+        """One variable ``[rows, S]``: slots, a row's last step and the rates till then.
 
         A float is exact to 16 M steps.
         """
@@ -159,7 +159,7 @@ class RowOptimizer(BaseOptimizer):
         return [width] * len(self._rule.slots) + [1, 1] * self.catches_up
 
     def slots_of(self, variable):
-        """The slots of all rows as they stand: tensors `[rows, D]`; for inspection."""
+        """The slots of all rows as they stand: tensors ``[rows, D]``; for inspection."""
         (memory,) = self._slots_of(variable)
         return self._split(variable, memory)[: len(self._rule.slots)]
 
@@ -175,11 +175,11 @@ class RowOptimizer(BaseOptimizer):
         """Rows as a forward pass is to see them.
 
         Args:
-            variable: A table given to `build`.
-            rows: int `[U]`, each once.
+            variable: A table given to ``build``.
+            rows: int ``[U]``, each once.
 
         Returns:
-            `Held`.
+            ``Held``.
         """
         dtype = compute_dtype(variable)
         w = tf.cast(tf.gather(variable, rows), dtype)
@@ -195,9 +195,9 @@ class RowOptimizer(BaseOptimizer):
         return Held(rows, w, slots, stored)
 
     def _l2_of_absent(self, variable, w):
-        """Lambda, or `[U, 1]` of them where CowClip's bound may be below their gradient.
+        """Lambda, or ``[U, 1]`` of them where CowClip's bound may be below their gradient.
 
-        An absent id counts once: of `2 l2 ||w||` no more than `max(r ||w||, zeta)` is
+        An absent id counts once: of ``2 l2 ||w||`` no more than ``max(r ||w||, zeta)`` is
         left.  Where that is zeta, it stays as it was when the row was last up to date.
         """
         if self._clip_of(variable) != "cowclip" or self.l2 <= self.r / 2:
@@ -206,12 +206,12 @@ class RowOptimizer(BaseOptimizer):
         return tf.minimum(0.5 * tf.maximum(self.zeta / length, self.r), self.l2)
 
     def apply_rows(self, updates):
-        """Takes a step on rows that `read` gave.
+        """Takes a step on rows that ``read`` gave.
 
         Args:
-            updates: List of `(variable, held, g, counts)`: `g` `[U, D]`, the gradient of
-                each row, summed over its occurrences, and `counts` `[U]` of these. Every
-                replica is to give the same: those of the global batch.
+            updates: List of ``(variable, held, g, counts)``: ``g`` ``[U, D]``, the gradient
+                of each row, summed over its occurrences, and ``counts`` ``[U]`` of these.
+                Every replica is to give the same: those of the global batch.
         """
         self._compute_current_learning_rate()
         tf.__internal__.distribute.interim.maybe_merge_call(
@@ -287,7 +287,7 @@ class RowOptimizer(BaseOptimizer):
         return [self.iterations + 1, now]
 
     def _remembered(self, variable, slots, clocks):
-        """What is to be remembered of some rows: `[U, S]`."""
+        """What is to be remembered of some rows: ``[U, S]``."""
         if not clocks:
             return tf.concat(slots, axis=1)
         dtype = compute_dtype(variable)
@@ -323,7 +323,7 @@ class RowOptimizer(BaseOptimizer):
             _write(target, rows, value)
 
     def begin_rows(self, variable, rows):
-        """Notes that rows `[U]` begin now: no step that was taken is one they missed."""
+        """Notes that rows ``[U]`` begin now: no step that was taken is one they missed."""
         if self.catches_up:
             tf.distribute.get_strategy().extended.update(
                 variable, self._begin, args=(rows,), group=False
@@ -339,7 +339,7 @@ class RowOptimizer(BaseOptimizer):
         return grads  # update_step sums repeated ids itself: it needs their counts
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {
             **super().get_config(),
             "clip": self.clip,

@@ -1,8 +1,8 @@
 """The clipping methods that Clippy is measured against, as factors on the step.
 
-All have the form `w <- w - eta * sigma * r` and differ in sigma alone
+All have the form ``w <- w - eta * sigma * r`` and differ in sigma alone
 (Clippy, KDD 2023, section 4).
-`g` is the gradient and `w` the weights of one variable, dense, after the all-reduce.
+``g`` is the gradient and ``w`` the weights of one variable, dense, after the all-reduce.
 A norm that overflows is infinite and gives the factor 0, never NaN.
 """
 
@@ -10,23 +10,23 @@ import tensorflow as tf
 
 
 def norm(x, axis=None):
-    """L2 norm of a tensor, or over `axis`, which is kept at size 1."""
+    """L2 norm of a tensor, or over ``axis``, which is kept at size 1."""
     square = tf.reduce_sum(tf.square(x), axis=axis, keepdims=axis is not None)
     return tf.sqrt(square)
 
 
 def by_value(g, threshold):
-    """`sigma_i = min(1, threshold / |g_i|)`: each coordinate on its own."""
+    """``sigma_i = min(1, threshold / |g_i|)``: each coordinate on its own."""
     return tf.minimum(threshold / tf.abs(g), 1.0)
 
 
 def by_norm(g, threshold):
-    """GC (Pascanu et al. 2013): `sigma = min(1, lambda / ||g||)`, per tensor."""
+    """GC (Pascanu et al. 2013): ``sigma = min(1, lambda / ||g||)``, per tensor."""
     return tf.minimum(threshold / norm(g), 1.0)
 
 
 def by_global_norm(global_norm, threshold):
-    """`sigma = min(1, lambda / ||all gradients||)`, one factor for all variables."""
+    """``sigma = min(1, lambda / ||all gradients||)``, one factor for all variables."""
     return tf.minimum(threshold / global_norm, 1.0)
 
 
@@ -38,7 +38,7 @@ def unit_axes(w):
 def agc(g, w, threshold, epsilon=1e-3):
     """Adaptive gradient clipping (Brock et al. 2021), one factor per output unit.
 
-    `sigma = min(1, lambda max(||w_u||, epsilon) / ||g_u||)` over the incoming weights
+    ``sigma = min(1, lambda max(||w_u||, epsilon) / ||g_u||)`` over the incoming weights
     of unit u, which is the last axis of a kernel; a vector or scalar is one unit.
 
     Args:
@@ -49,7 +49,7 @@ def agc(g, w, threshold, epsilon=1e-3):
             as in the authors' code.
 
     Returns:
-        sigma that broadcasts against `g`.
+        sigma that broadcasts against ``g``.
     """
     axis = unit_axes(w)
     w_norm = tf.maximum(norm(w, axis), epsilon)
@@ -62,9 +62,9 @@ def agc_tensor(g, w, threshold, epsilon=1e-3):
 
 
 def lamb(w, r, threshold):
-    """LAMB (You et al. 2020) on any base rule: `sigma = mu ||w|| / ||r||`.
+    """LAMB (You et al. 2020) on any base rule: ``sigma = mu ||w|| / ||r||``.
 
-    The step then has the length `eta mu ||w||` whatever the gradient; sigma may exceed
+    The step then has the length ``eta mu ||w||`` whatever the gradient; sigma may exceed
     1.  As in the authors' code the ratio of norms is 1 where either of them is 0.
     """
     w_norm, r_norm = norm(w), norm(r)

@@ -15,10 +15,10 @@ def _norm(x):
 
 
 def threshold(w, counts, r=1.0, zeta=1e-5, *, form="paper"):
-    """Upper bound on the gradient norm of each id; see `cow_clip`.
+    """Upper bound on the gradient norm of each id; see ``cow_clip``.
 
     Returns:
-        `[U]`.
+        ``[U]``.
     """
     if form == "paper":
         return counts * tf.maximum(r * _norm(w), zeta)
@@ -32,23 +32,23 @@ def threshold(w, counts, r=1.0, zeta=1e-5, *, form="paper"):
 
 
 def cow_clip(g, w, counts, r=1.0, *, zeta=1e-5, form="paper"):
-    """Scales each row of `g` down to its bound `cnt * max(r ||w||, zeta)`.
+    """Scales each row of ``g`` down to its bound ``cnt * max(r ||w||, zeta)``.
 
-    `g_c = g * min(clip, ||g||) / ||g||` (Algorithm 1).  A row under its bound, a zero
+    ``g_c = g * min(clip, ||g||) / ||g||`` (Algorithm 1).  A row under its bound, a zero
     row among them, is returned bit for bit.
 
     Args:
-        g: `[U, D]`, gradient of the mean loss, repeated ids summed, L2 included.
-        w: `[U, D]`, the embeddings of the same ids.
-        counts: `[U]`, how often each id occurs in the global batch.
+        g: ``[U, D]``, gradient of the mean loss, repeated ids summed, L2 included.
+        w: ``[U, D]``, the embeddings of the same ids.
+        counts: ``[U]``, how often each id occurs in the global batch.
         r: Bound relative to the norm of the embedding; 1 in the published runs.
         zeta: Floor of the bound, so that small embeddings can grow; 1e-5 on Criteo.
-        form: `"paper"`; or `"reference"`, the published code: its zeta counts per
+        form: ``"paper"``; or ``"reference"``, the published code: its zeta counts per
             coordinate and r multiplies the floor, twice. Equal for r = 1 up to
             sqrt(D) in zeta.
 
     Returns:
-        `(clipped [U, D], mask [U] bool)`, the mask true where a row was clipped.
+        ``(clipped [U, D], mask [U] bool)``, the mask true where a row was clipped.
     """
     bound = threshold(w, counts, r, zeta, form=form)
     length = _norm(g)
@@ -60,21 +60,21 @@ def cow_clip(g, w, counts, r=1.0, *, zeta=1e-5, form="paper"):
 def group_clip(g, w, groups, count, *, r=1.0, zeta=1e-5):
     """One factor for all ids of a group: what CowClip's authors tried before it.
 
-    `g_c = g min(1, max(r ||w||, zeta) / ||g||)` with norms over the batch's ids of a
+    ``g_c = g min(1, max(r ||w||, zeta) / ||g||)`` with norms over the batch's ids of a
     group: a field's, or all of them.  The coarser the group, the more the few frequent
     ids decide how far the many rare ones may move.
 
     Args:
-        g: `[U, D]`, as for `cow_clip`.
-        w: `[U, D]`, likewise.
-        groups: int `[U]`, the group of each id, from 0.  Squares that overflow in the
+        g: ``[U, D]``, as for ``cow_clip``.
+        w: ``[U, D]``, likewise.
+        groups: int ``[U]``, the group of each id, from 0.  Squares that overflow in the
             sum of a group leave it where it is.
         count: Number of groups; 1: the global norm.
         r: Bound relative to the norm of the group's embeddings.
         zeta: Floor of the bound.
 
     Returns:
-        As `cow_clip`.
+        As ``cow_clip``.
     """
 
     def norms(x):  # a row that is not finite, and will not move, stops no other

@@ -1,7 +1,7 @@
 """Adagrad and Adam for dense weights, with Clippy or one of its rivals on the update.
 
 Order of a step: gradients summed over replicas, repeated ids summed, base rule, finite
-check, clip, update.  Embedding tables belong to `row_optimizers`: here a sparse
+check, clip, update.  Embedding tables belong to ``row_optimizers``: here a sparse
 gradient is made dense, at the cost of the whole table.
 """
 
@@ -26,11 +26,11 @@ THRESHOLDS = ("threshold", "relative", "absolute")
 
 
 class DenseOptimizer(BaseOptimizer):
-    """`w <- w - sigma * eta * r`, with r of the base rule and sigma of the clip.
+    """``w <- w - sigma * eta * r``, with r of the base rule and sigma of the clip.
 
     The slots take the raw gradient under every method.  A tensor whose gradient, or
     whose accumulated square, is not finite is left wholly unchanged, weights and slots,
-    and counted in `nonfinite_counts`.
+    and counted in ``nonfinite_counts``.
 
     The thresholds are hyperparameters like the rate: numbers, or variables, of which
     another value needs no other trace.
@@ -59,7 +59,7 @@ class DenseOptimizer(BaseOptimizer):
 
     @property
     def clipping_factors(self):
-        """Scalars in the order of the variables given to `build`."""
+        """Scalars in the order of the variables given to ``build``."""
         return self._statistics
 
     def clipping_factor(self, variable):
@@ -67,7 +67,7 @@ class DenseOptimizer(BaseOptimizer):
         return self._statistics[self._index(variable)]
 
     def build(self, var_list):
-        """Creates slots and statistics; called by the first `apply_gradients`."""
+        """Creates slots and statistics; called by the first ``apply_gradients``."""
         first = not getattr(self, "_built", False)
         if first:
             self._global_norm = tf.Variable(0.0, trainable=False, name="global_norm")
@@ -143,7 +143,7 @@ class DenseOptimizer(BaseOptimizer):
         )
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {
             **super().get_config(),
             "clip": self.clip,
@@ -158,17 +158,17 @@ def _either(finite, x, y):
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
 class Adagrad(DenseOptimizer):
-    """Adagrad with a clip on the update: with `clip="clippy"`, Clippy.
+    """Adagrad with a clip on the update: with ``clip="clippy"``, Clippy.
 
-    `G += g^2;  r = g / sqrt(G + epsilon);  w -= sigma * eta * r`.
+    ``G += g^2;  r = g / sqrt(G + epsilon);  w -= sigma * eta * r``.
 
     Reference: Clippy paper (KDD 2023), section 4; the rivals as in its section 5.
 
     Args:
-        learning_rate: eta, a float or a `LearningRateSchedule`.
-        clip: `"clippy"` (default), `"clippy_unit"` (Clippy with a factor per output
-            unit), `"none"`, `"value"`, `"norm"` (GC), `"global_norm"`, `"agc"` (per
-            output unit), `"agc_tensor"` or `"lamb"`.
+        learning_rate: eta, a float or a ``LearningRateSchedule``.
+        clip: ``"clippy"`` (default), ``"clippy_unit"`` (Clippy with a factor per output
+            unit), ``"none"``, ``"value"``, ``"norm"`` (GC), ``"global_norm"``, ``"agc"``
+            (per output unit), ``"agc_tensor"`` or ``"lamb"``.
         threshold: lambda of the gradient clips, mu of LAMB; not used by Clippy. 1e-2 is
             the middle of the ranges that the paper tuned over.
         relative: lambda_rel of Clippy; 0.5 as in all runs of the paper.
@@ -206,17 +206,17 @@ class Adagrad(DenseOptimizer):
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
 class Adam(DenseOptimizer):
-    """Adam with the same clips on its update; see `Adagrad`.
+    """Adam with the same clips on its update; see ``Adagrad``.
 
     Under a gradient clip (value, norm, global norm, AGC) the factor found from g
     multiplies Adam's step, and both moments take the raw gradient.
 
     Args:
-        learning_rate: eta, a float or a `LearningRateSchedule`.
-        clip: As for `Adagrad`.
-        threshold: As for `Adagrad`.
-        relative: As for `Adagrad`.
-        absolute: As for `Adagrad`.
+        learning_rate: eta, a float or a ``LearningRateSchedule``.
+        clip: As for ``Adagrad``.
+        threshold: As for ``Adagrad``.
+        relative: As for ``Adagrad``.
+        absolute: As for ``Adagrad``.
         beta_1: Decay of the first moment; 0.9 as in Adam's paper.
         beta_2: Decay of the second moment; 0.999 as in Adam's paper.
         epsilon: Added to the root; 1e-7 as in Keras.

@@ -13,11 +13,11 @@ def sum_duplicates(indices, values):
     see the sum: summing afterwards gives a different, wrong number.
 
     Args:
-        indices: int `[N]`, the rows of the table that were read; N may be 0.
-        values: float `[N, D]`, the gradient of each reading.
+        indices: int ``[N]``, the rows of the table that were read; N may be 0.
+        values: float ``[N, D]``, the gradient of each reading.
 
     Returns:
-        `(unique [U], summed [U, D], counts [U] float32)`; ids come in the order of
+        ``(unique [U], summed [U, D], counts [U] float32)``; ids come in the order of
         their first occurrence, so the result is the same in every run on a CPU.
     """
     unique, positions, counts = tf.unique_with_counts(indices)
@@ -28,16 +28,16 @@ def sum_duplicates(indices, values):
 def sum_rows(values, positions, count):
     """Sums the rows that share a position.
 
-    A product with a sparse matrix of ones.  `tf.math.unsorted_segment_sum` gives the
+    A product with a sparse matrix of ones.  ``tf.math.unsorted_segment_sum`` gives the
     same, but on a CPU each of its threads walks over all rows.
 
     Args:
-        values: float `[N, D]`; N may be 0.
-        positions: int `[N]`, each below `count`.
+        values: float ``[N, D]``; N may be 0.
+        positions: int ``[N]``, each below ``count``.
         count: U, an int scalar.
 
     Returns:
-        `[U, D]`, added up in the order of the rows.
+        ``[U, D]``, added up in the order of the rows.
     """
     positions = tf.cast(positions, tf.int64)
     rows = tf.size(positions, tf.int64)
@@ -50,7 +50,7 @@ def sum_rows(values, positions, count):
 
 
 def to_dense(gradient):
-    """Turns `IndexedSlices` into the dense tensor it stands for, repetitions summed."""
+    """Turns ``IndexedSlices`` into the dense tensor it stands for, repetitions summed."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
     rows = gradient.dense_shape[0]

@@ -1,22 +1,22 @@
 """What a dense optimizer does to rows while no batch holds them, in closed form.
 
 A dense optimizer with L2 moves every row of a table in every step: a row that no batch
-holds has the gradient `a w` with `a = 2 lambda`, and its moments fade.  The functions
+holds has the gradient ``a w`` with ``a = 2 lambda``, and its moments fade.  The functions
 here do in one go what k such steps would have done, at the cost of one step.
 
-Per coordinate, for Adam, in continuous time s with `c = -log(beta_2)`:
+Per coordinate, for Adam, in continuous time s with ``c = -log(beta_2)``:
 
     w(s)' = -alpha(s) m(s) / (sqrt(v(s)) + epsilon)
 
 The first moment has two parts.  What the last gradients left in it fades within some ten
 steps, while v hardly changes: the row coasts by a geometric series.  The L2 gradient
-arrives after a lag of as many steps and then stands at `a w`, with
-`v(s) = e^-cs v + (1 - e^-cs) b^2`, b being the L2 gradient's own size.  With b constant
-the integral of `1 / sqrt(v)` is elementary.
+arrives after a lag of as many steps and then stands at ``a w``, with
+``v(s) = e^-cs v + (1 - e^-cs) b^2``, b being the L2 gradient's own size.  With b constant
+the integral of ``1 / sqrt(v)`` is elementary.
 
 v starts at the size of the data's gradients and fades to that of the L2, so a row first
 decays slowly, then ever faster, until it is at zero: like a threshold of the steps missed
-rather than a constant rate.  `tests/components/optimizers/test_lazy_catch_up.py` compares
+rather than a constant rate.  ``tests/components/optimizers/test_lazy_catch_up.py`` compares
 with the steps themselves.  U rows, D width.
 """
 
@@ -32,17 +32,17 @@ def adam(w, m, v, steps, *, rates, last, l2, rule):
     error is a few percent of what the rows moved.
 
     Args:
-        w: `[U, D]`, weights after the row's last step.
-        m: `[U, D]`, their first moment.
-        v: `[U, D]`, their second moment.
-        steps: `[U]`, k >= 0, float. 0 gives back w, m and v bit for bit.
-        rates: `[U]`, sum of the k steps' learning rates.
-        last: `[U]`, number of the row's last step, float; 0: it never had one.
-        l2: lambda >= 0, of `lambda ||w||^2`; or a tensor `[U, 1]` of them.
-        rule: `AdamRule`, for its constants.
+        w: ``[U, D]``, weights after the row's last step.
+        m: ``[U, D]``, their first moment.
+        v: ``[U, D]``, their second moment.
+        steps: ``[U]``, k >= 0, float. 0 gives back w, m and v bit for bit.
+        rates: ``[U]``, sum of the k steps' learning rates.
+        last: ``[U]``, number of the row's last step, float; 0: it never had one.
+        l2: lambda >= 0, of ``lambda ||w||^2``; or a tensor ``[U, 1]`` of them.
+        rule: ``AdamRule``, for its constants.
 
     Returns:
-        `(w, m, v)` after k steps.
+        ``(w, m, v)`` after k steps.
     """
     b1, b2, epsilon = rule.beta_1, rule.beta_2, rule.epsilon
     c, a = -math.log(b2), 2.0 * l2
@@ -70,12 +70,12 @@ def adam(w, m, v, steps, *, rates, last, l2, rule):
 
 
 def _power(base, exponent):
-    """`base^exponent`, which is 0^0 = 1, too; faster than `tf.pow`."""
+    """``base^exponent``, which is 0^0 = 1, too; faster than ``tf.pow``."""
     return tf.exp(math.log(max(base, 1e-30)) * exponent)
 
 
 def _mean_correction(steps, last, c):
-    """Mean of `sqrt(1 - beta_2^t)` over an absence; its integral is elementary."""
+    """Mean of ``sqrt(1 - beta_2^t)`` over an absence; its integral is elementary."""
     before, after = (tf.sqrt(1.0 - tf.exp(-c * t)) for t in (last, last + steps))
     change = tf.math.log((1.0 + after) / (1.0 + before)) - (after - before)
     return 1.0 + 2.0 / c * tf.math.divide_no_nan(change, steps)
@@ -84,20 +84,21 @@ def _mean_correction(steps, last, c):
 def adagrad(w, accumulator, steps, rates, *, l2, epsilon):
     """k steps of dense Adagrad whose only gradient is the L2's.
 
-    `w' = -eta a w / sqrt(G + epsilon)` and `G' = (a w)^2`.  G hardly grows beside the
+    ``w' = -eta a w / sqrt(G + epsilon)`` and ``G' = (a w)^2``.  G hardly grows beside the
     data's squares in it, so that w decays at a constant rate; what G takes in follows
-    from the two equations: `dG = -a sqrt(G) / eta * w dw`.
+    from the two equations: ``dG = -a sqrt(G) / eta * w dw``.
 
     Args:
-        w: `[U, D]`.
-        accumulator: G, `[U, D]`; or `[U, 1]` for a row, which takes the mean of squares.
-        steps: `[U]`, k >= 0, float.
-        rates: `[U]`, sum of the k steps' learning rates.
-        l2: lambda >= 0, of `lambda ||w||^2`; or a tensor `[U, 1]` of them.
+        w: ``[U, D]``.
+        accumulator: G, ``[U, D]``; or ``[U, 1]`` for a row, which takes the mean of
+            squares.
+        steps: ``[U]``, k >= 0, float.
+        rates: ``[U]``, sum of the k steps' learning rates.
+        l2: lambda >= 0, of ``lambda ||w||^2``; or a tensor ``[U, 1]`` of them.
         epsilon: Under the root.
 
     Returns:
-        `(w, accumulator)` after k steps.
+        ``(w, accumulator)`` after k steps.
     """
     if not tf.is_tensor(l2) and not l2:
         return w, accumulator

@@ -1,13 +1,13 @@
 """Base rules: the step that a gradient asks for, before any clipping.
 
 A rule is a pure function in the symbols of its paper, called as
-`rule(g, slots, eta, t) -> (delta, new slots)` with `delta = eta * r`.  Dense tensors
+``rule(g, slots, eta, t) -> (delta, new slots)`` with ``delta = eta * r``.  Dense tensors
 and the gathered rows of a table go through the same code.  The *last* slot accumulates
-`g^2`: it is the first to overflow, so its finiteness vouches for all the rest.
+``g^2``: it is the first to overflow, so its finiteness vouches for all the rest.
 Each rule computes exactly what the Keras optimizer of its name does.
 
-`rule.absent` is what the rule does to rows without a gradient of their own, see
-`absence`.
+``rule.absent`` is what the rule does to rows without a gradient of their own, see
+``absence``.
 """
 
 import math
@@ -19,7 +19,7 @@ from steadyrank.components.optimizers import lazy_catch_up
 
 
 def check_range(name, value, low, high=math.inf, *, low_included=True):
-    """Raises ValueError unless `value` lies in [low, high] (or in (low, high])."""
+    """Raises ValueError unless ``value`` lies in [low, high] (or in (low, high])."""
     above = value >= low if low_included else value > low
     if above and value <= high:
         return
@@ -30,7 +30,7 @@ def check_range(name, value, low, high=math.inf, *, low_included=True):
 
 @dataclass(frozen=True)
 class AdagradRule:
-    """Duchi et al. 2011: `G += g^2`, `r = g / sqrt(G + epsilon)`.
+    """Duchi et al. 2011: ``G += g^2``, ``r = g / sqrt(G + epsilon)``.
 
     The accumulator comes first, as in the Clippy paper, and takes the raw gradient.
     """
@@ -57,7 +57,7 @@ class AdagradRule:
         return l2 > 0
 
     def absent(self, w, slots, steps, rates, *, last, l2):
-        """`(w, slots)` after steps without a gradient but the L2's."""
+        """``(w, slots)`` after steps without a gradient but the L2's."""
         w, G = lazy_catch_up.adagrad(w, slots[0], steps, rates, l2=l2, epsilon=self.epsilon)
         return w, [G]
 
@@ -110,7 +110,7 @@ class AdamRule:
         return True
 
     def absent(self, w, slots, steps, rates, *, last, l2):
-        """`(w, slots)` after steps without a gradient but the L2's."""
+        """``(w, slots)`` after steps without a gradient but the L2's."""
         m, v = slots
         w, m, v = lazy_catch_up.adam(
             w, m, v, steps, rates=rates, last=last, l2=l2, rule=self

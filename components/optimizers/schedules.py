@@ -10,8 +10,9 @@ ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}  # at the base batch si
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
 class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly from `start` to `learning_rate` over `steps` steps; then stays, or
-    falls linearly to 0 at step `end`.
+    """Rises linearly from ``start`` to ``learning_rate``, then stays, or falls to 0.
+
+    It rises over ``steps`` steps; the fall, to step ``end``, is linear, too.
 
     Args:
         learning_rate: Rate after the warm-up.
@@ -54,7 +55,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         return rate * tf.maximum(left / (self.end - self.steps), 0.0)
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {
             "learning_rate": self.learning_rate,
             "steps": self.steps,
@@ -84,7 +85,7 @@ class Backoff(tf.keras.optimizers.schedules.LearningRateSchedule):
         return tf.cast(rate, tf.float32) * tf.cast(self.factor, tf.float32)
 
     def get_config(self):
-        """Every argument of `__init__`, the factor by its value."""
+        """Every argument of ``__init__``, the factor by its value."""
         base = self.schedule
         if callable(base):
             base = tf.keras.optimizers.schedules.serialize(base)
@@ -106,7 +107,7 @@ class Rates(NamedTuple):
         embedding_rate: Learning rate of the embeddings.
         embedding_l2: Their L2.
         dense_rate: Learning rate of the dense weights.
-        adam: Adam's constants: `beta_1`, `beta_2` and `epsilon`.
+        adam: Adam's constants: ``beta_1``, ``beta_2`` and ``epsilon``.
     """
 
     embedding_rate: float
@@ -118,33 +119,34 @@ class Rates(NamedTuple):
 def scale(rule, s, embedding_rate, embedding_l2, *, dense_rate, dense_optimizer="adam"):
     """Scales the settings of a base batch size b for the batch size s * b.
 
-    `"cowclip"` (AAAI 2023, section 4): a rare id is updated as often per epoch in large
+    ``"cowclip"`` (AAAI 2023, section 4): a rare id is updated as often per epoch in large
     batches as in small ones, so the embedding rate stays and the L2 grows.
 
-    `"sde"` (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
+    ``"sde"`` (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient
     Algorithms", NeurIPS 2022, section 5): where noise dominates gradients, Adam follows
     the same path at rates times sqrt(s), if its moments forget per *example* as fast as
-    before: `beta^s`, and epsilon / sqrt(s).  L2 is a drift, which then needs no change.
+    before: ``beta^s``, and epsilon / sqrt(s).  L2 is a drift, which then needs no change.
     It holds for rare ids, too: the root of their second moment shrinks by sqrt(s).
 
-    `"momentum"`: as `"sde"`, but `beta_1` stays, and Adam's rate for the dense weights
-    grows by s (Adagrad's by sqrt(s): its sum of squares never forgets).  `beta_1^s` leaves
-    no momentum to large batches, whose steps noise does not bound any more, but curvature;
-    momentum is what raises that bound (Zhang et al., "Which Algorithmic Choices Matter at
-    Which Batch Sizes?", NeurIPS 2019, section 3).  Here it holds from 1 K to 64 K what sde
-    loses: `benchmarks.large_batch`.  Where `beta_2^s` falls below `beta_1`, `beta_1`
-    follows it: no momentum outlives what scales it.
+    ``"momentum"``: as ``"sde"``, but ``beta_1`` stays, and Adam's rate for the dense
+    weights grows by s (Adagrad's by sqrt(s): its sum of squares never forgets).
+    ``beta_1^s`` leaves no momentum to large batches, whose steps noise does not bound any
+    more, but curvature; momentum is what raises that bound (Zhang et al., "Which
+    Algorithmic Choices Matter at Which Batch Sizes?", NeurIPS 2019, section 3).  Here it
+    holds from 1 K to 64 K what sde
+    loses: ``benchmarks.large_batch``.  Where ``beta_2^s`` falls below ``beta_1``,
+    ``beta_1`` follows it: no momentum outlives what scales it.
 
     Args:
-        rule: One of `RULES`.
+        rule: One of ``RULES``.
         s: Batch size over base batch size, positive.
         embedding_rate: Learning rate of the embeddings at the base batch size.
         embedding_l2: L2 of the embeddings at the base batch size.
         dense_rate: Learning rate of the dense weights at the base batch size.
-        dense_optimizer: Theirs: `"adam"` or `"adagrad"`.
+        dense_optimizer: Theirs: ``"adam"`` or ``"adagrad"``.
 
     Returns:
-        `Rates`.
+        ``Rates``.
 
     Raises:
         ValueError: Unknown rule, or s not positive.

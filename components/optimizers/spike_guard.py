@@ -17,10 +17,10 @@ def hold_back(n, a, c, kappa, *, beta=BETA):
         f = min(1, kappa sqrt(a / (1 - beta^c)) / n)
         a <- beta a + (1 - beta) (f n)^2,   c <- c + 1
 
-    `f` is 1 while `c` is below `LEAST_STEPS`, and 0 where `n` is not finite: then, and
-    where `n` is 0 (a batch without an example says nothing of what is usual), `a` and
-    `c` stay.  What was held back counts with the norm that was left, so that gradients
-    that are larger for good are let through after some steps.
+    ``f`` is 1 while ``c`` is below ``LEAST_STEPS``, and 0 where ``n`` is not finite: then,
+    and where ``n`` is 0 (a batch without an example says nothing of what is usual), ``a``
+    and ``c`` stay.  What was held back counts with the norm that was left, so that
+    gradients that are larger for good are let through after some steps.
 
     Args:
         n: float32 scalar, the norm of all dense gradients together, at least 0.
@@ -30,7 +30,7 @@ def hold_back(n, a, c, kappa, *, beta=BETA):
         beta: Decay of the average.
 
     Returns:
-        `(f, a, c)`, the last two as they are after the step.
+        ``(f, a, c)``, the last two as they are after the step.
     """
     weight = 1.0 - tf.pow(tf.constant(beta, tf.float32), tf.cast(c, tf.float32))
     usual = tf.sqrt(tf.math.divide_no_nan(a, weight))
@@ -45,12 +45,12 @@ def hold_back(n, a, c, kappa, *, beta=BETA):
 
 
 class SpikeGuard(tf.Module):
-    """What `hold_back` remembers of a training's steps.
+    """What ``hold_back`` remembers of a training's steps.
 
     Every replica is to call it with the same gradients, summed over all of them.
 
     Args:
-        kappa: As for `hold_back`, above 1.
+        kappa: As for ``hold_back``, above 1.
 
     Attributes:
         factor: float32 scalar, f of the last step; 1 before the first.

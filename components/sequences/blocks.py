@@ -1,9 +1,9 @@
 """Residual blocks of sequence models, causal, with StackRec's learnable weight alpha.
 
-Two classes serve four published models: NextItNet and GRec are made of `NextItNetBlock`
+Two classes serve four published models: NextItNet and GRec are made of ``NextItNetBlock``
 (GRec differs in its training, on inputs with items masked), SASRec and SSE-PT of
-`SASRecBlock` (SSE-PT's vectors hold the user's beside the item's, and ids are shared at
-random by `StochasticSharedIds`).
+``SASRecBlock`` (SSE-PT's vectors hold the user's beside the item's, and ids are shared at
+random by ``StochasticSharedIds``).
 
 B batch, T positions, oldest first, D width, H heads.
 """
@@ -24,18 +24,18 @@ _MASKED = -1e9  # a score that leaves nothing in a softmax
 
 
 def causal_attention(query, key, value, mask=None):
-    """`softmax(q k' / sqrt(d)) v` over the positions up to one's own.
+    """``softmax(q k' / sqrt(d)) v`` over the positions up to one's own.
 
     Reference: SASRec (ICDM 2018), section 3.2.
 
     Args:
-        query: `[B, H, T, d]`.
-        key: `[B, H, T, d]`.
-        value: `[B, H, T, d]`.
-        mask: bool `[B, T]`, False at padding, which no position sees; None: all are seen.
+        query: ``[B, H, T, d]``.
+        key: ``[B, H, T, d]``.
+        value: ``[B, H, T, d]``.
+        mask: bool ``[B, T]``, False at padding, which no position sees; None: all are seen.
 
     Returns:
-        `[B, H, T, d]`; what stands at padding means nothing.
+        ``[B, H, T, d]``; what stands at padding means nothing.
     """
     length = tf.shape(query)[2]
     place = tf.range(length)
@@ -79,7 +79,7 @@ def _build(layer, input_shape):
 
 
 class _Residual(tf.keras.layers.Layer):
-    """`x + alpha F(x)`: creates the alphas, scalars that all start alike."""
+    """``x + alpha F(x)``: creates the alphas, scalars that all start alike."""
 
     def __init__(self, alpha, alpha_start, seed, **kwargs):
         super().__init__(**kwargs)
@@ -95,7 +95,7 @@ class _Residual(tf.keras.layers.Layer):
         return self.add_weight(name, [], initializer=start)
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         names = ("alpha", "alpha_start", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -106,7 +106,7 @@ def _scaled(branch, alpha):
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
 class NextItNetBlock(_Residual):
-    """Two dilated causal convolutions: `x + alpha F(x)`.
+    """Two dilated causal convolutions: ``x + alpha F(x)``.
 
     F: convolution of dilation q, LayerNorm, ReLU, convolution of dilation 2q, LayerNorm,
     ReLU.  Without a mask padding is an item like others, as in the published code; with
@@ -121,11 +121,11 @@ class NextItNetBlock(_Residual):
         seed: Start of the kernels' seeds; None: from Keras' global seed.
 
     Call arguments:
-        x: `[B, T, D]`.
-        mask: bool `[B, T]`, False at padding; or None.
+        x: ``[B, T, D]``.
+        mask: bool ``[B, T]``, False at padding; or None.
 
     Output shape:
-        `[B, T, D]`.
+        ``[B, T, D]``.
 
     Example:
 
@@ -143,7 +143,7 @@ class NextItNetBlock(_Residual):
         self._norms = [_layer_norm(f"norm_{i}") for i in range(2)]
 
     def build(self, input_shape):
-        """Creates two kernels `[3, D, D]`, their biases, and alpha."""
+        """Creates two kernels ``[3, D, D]``, their biases, and alpha."""
         width = input_shape[-1]
         self._kernels, self._biases = [], []
         for i in range(2):
@@ -176,7 +176,7 @@ class NextItNetBlock(_Residual):
         return y
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {**super().get_config(), "dilation": self.dilation}
 
 
@@ -184,8 +184,9 @@ class NextItNetBlock(_Residual):
 class SASRecBlock(_Residual):
     """Causal self-attention, then a feed-forward net at each position.
 
-    `y = LN(x + a1 Attention(x))`, `LN(y + a2 FFN(y))`, as StackRec has it.  With
-    `normalize_first` it is `y = x + a1 Attention(LN(x))`, `y + a2 FFN(LN(y))`, SASRec's own
+    ``y = LN(x + a1 Attention(x))``, ``LN(y + a2 FFN(y))``, as StackRec has it.  With
+    ``normalize_first`` it is ``y = x + a1 Attention(LN(x))``, ``y + a2 FFN(LN(y))``,
+    SASRec's own
     form: with both alphas at 0 such a block is exactly the identity.
 
     Reference: StackRec (SIGIR 2021), its SASRec; SASRec (ICDM 2018), section 3.2.
@@ -199,11 +200,11 @@ class SASRecBlock(_Residual):
         seed: Start of the seeds; None: from Keras' global seed.
 
     Call arguments:
-        x: `[B, T, D]`.
-        mask: bool `[B, T]`, False at padding, which is not attended to; or None.
+        x: ``[B, T, D]``.
+        mask: bool ``[B, T]``, False at padding, which is not attended to; or None.
 
     Output shape:
-        `[B, T, D]`.
+        ``[B, T, D]``.
 
     Example:
 
@@ -232,7 +233,7 @@ class SASRecBlock(_Residual):
         ]
 
     def build(self, input_shape):
-        """Creates the attention's kernel `[D, 3 D]`, the feed-forward net, the alphas."""
+        """Creates the attention's kernel ``[D, 3 D]``, the feed-forward net, the alphas."""
         width = input_shape[-1]
         if width % self.heads:
             raise ValueError(
@@ -288,7 +289,7 @@ class SASRecBlock(_Residual):
         return x
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {
             **super().get_config(),
             "heads": self.heads,
@@ -304,16 +305,16 @@ class StochasticSharedIds(tf.keras.layers.Layer):
     Reference: SSE-PT (RecSys 2020), section 3; Wu et al. (NeurIPS 2019), SSE-SE.
 
     Args:
-        rows: Ids are drawn from 1 to `rows - 1`; 0 is padding and stays what it is.
+        rows: Ids are drawn from 1 to ``rows - 1``; 0 is padding and stays what it is.
         rate: Share of the ids that are replaced: in StackRec's code .8 of the users, .01
             of the items.
         seed: Of the draws; None: from the global seed.
 
     Call arguments:
-        ids: int `[...]`.
+        ids: int ``[...]``.
 
     Output shape:
-        int `[...]`.
+        int ``[...]``.
     """
 
     def __init__(self, rows, rate, seed=None, **kwargs):
@@ -336,7 +337,7 @@ class StochasticSharedIds(tf.keras.layers.Layer):
         return tf.where(tf.logical_and(drawn, ids != 0), others, ids)
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         return {
             **super().get_config(),
             "rows": self.rows,

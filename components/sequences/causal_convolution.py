@@ -12,37 +12,37 @@ EPSILON = 1e-8  # of LayerNorm, as published
 
 
 def to_rows(x):
-    """`[B, T, D]` to `[T * B, D]`.
+    """``[B, T, D]`` to ``[T * B, D]``.
 
     Args:
-        x: `[B, T, D]`.
+        x: ``[B, T, D]``.
     """
     return tf.reshape(tf.transpose(x, [1, 0, 2]), [-1, x.shape[-1]])
 
 
 def from_rows(rows, batch):
-    """`[T * B, D]` back to `[B, T, D]`.
+    """``[T * B, D]`` back to ``[B, T, D]``.
 
     Args:
-        rows: `[T * B, D]`.
+        rows: ``[T * B, D]``.
         batch: B.
     """
     return tf.transpose(tf.reshape(rows, [-1, batch, rows.shape[-1]]), [1, 0, 2])
 
 
 def convolution(x, kernel, back):
-    """`y_n = x_{n-2s} K_0 + x_{n-s} K_1 + x_n K_2`, zeros before the first row.
+    """``y_n = x_{n-2s} K_0 + x_{n-s} K_1 + x_n K_2``, zeros before the first row.
 
     Three products, of the rows that have something so far above them: on a CPU faster
     than three shifted copies and one product, with XLA and without.
 
     Args:
-        x: `[N, D]`.
-        kernel: `[3, D, F]`.
+        x: ``[N, D]``.
+        kernel: ``[3, D, F]``.
         back: s, in rows.
 
     Returns:
-        `[N, F]`.
+        ``[N, F]``.
     """
     once, twice, count = _reaches(x, back)
     y0 = tf.matmul(x[: count - twice], kernel[0])
@@ -77,7 +77,7 @@ def _reaches(x, back):
 
 
 def convolution_norm_relu(x, kernel, bias, gamma, *, beta, back):
-    """`relu(LN(y))`, `y_n = x_{n-2s} K_0 + x_{n-s} K_1 + x_n K_2 + b`, s rows back.
+    """``relu(LN(y))``, ``y_n = x_{n-2s} K_0 + x_{n-s} K_1 + x_n K_2 + b``, s rows back.
 
     LayerNorm's centring of y is linear in the kernel and the bias, and done there; its
     other sums are products with vectors, which a CPU is faster at than at reductions.
@@ -87,15 +87,15 @@ def convolution_norm_relu(x, kernel, bias, gamma, *, beta, back):
     Reference: NextItNet (WSDM 2019), section 3.2.
 
     Args:
-        x: `[N, D]`, rows ordered by position, then by sequence.
-        kernel: `[3, D, F]`, the oldest position first.
-        bias: `[F]`.
-        gamma: `[F]`, LayerNorm's gain.
-        beta: `[F]`, LayerNorm's bias.
+        x: ``[N, D]``, rows ordered by position, then by sequence.
+        kernel: ``[3, D, F]``, the oldest position first.
+        bias: ``[F]``.
+        gamma: ``[F]``, LayerNorm's gain.
+        beta: ``[F]``, LayerNorm's bias.
         back: s, the dilation times the number of sequences.
 
     Returns:
-        `[N, F]`.
+        ``[N, F]``.
     """
     outputs = kernel.shape[-1]
     mean = tf.fill([outputs, 1], tf.constant(1 / outputs, x.dtype))

@@ -14,11 +14,11 @@ _BLOCK_SEEDS = 1_000
 
 @tf.keras.utils.register_keras_serializable("steadyrank")
 class SequenceEncoder(tf.keras.layers.Layer):
-    """`[B, T, D]` embedded items to `[B, T, D]` states, each of what came up to it.
+    """``[B, T, D]`` embedded items to ``[B, T, D]`` states, each of what came up to it.
 
     ``nextitnet``: blocks of dilations 1, 4, 1, 4, ..., and nothing else.  ``sasrec``:
     learned positions are added, counted from the newest item, so that padding on the left
-    shifts nothing; LayerNorm stands before the blocks, or with `normalize_first` after
+    shifts nothing; LayerNorm stands before the blocks, or with ``normalize_first`` after
     them.
 
     Reference: StackRec (SIGIR 2021), section 3.
@@ -32,15 +32,15 @@ class SequenceEncoder(tf.keras.layers.Layer):
         heads: Of ``sasrec``: of its attention.
         max_length: Of ``sasrec``: the longest T.
         dropout: Of ``sasrec``: after embedding, attention and feed-forward net.
-        normalize_first: Of ``sasrec``, see `SASRecBlock`.
+        normalize_first: Of ``sasrec``, see ``SASRecBlock``.
         seed: Start of the seeds; None: from Keras' global seed.
 
     Call arguments:
-        x: `[B, T, D]`.
-        mask: bool `[B, T]`, False at padding, which then changes nothing; or None.
+        x: ``[B, T, D]``.
+        mask: bool ``[B, T]``, False at padding, which then changes nothing; or None.
 
     Output shape:
-        `[B, T, D]`; what stands at padding means nothing.
+        ``[B, T, D]``; what stands at padding means nothing.
 
     Example:
 
@@ -119,12 +119,12 @@ class SequenceEncoder(tf.keras.layers.Layer):
         """What each block puts out, the input first and the encoder's output last.
 
         Args:
-            x: As for `call`.
-            mask: As for `call`.
-            training: As for `call`.
+            x: As for ``call``.
+            mask: As for ``call``.
+            training: As for ``call``.
 
         Returns:
-            List of `[B, T, D]`.
+            List of ``[B, T, D]``.
         """
         attends = self.kind == "sasrec"
         if attends:
@@ -147,7 +147,7 @@ class SequenceEncoder(tf.keras.layers.Layer):
         return self._positions[self.max_length - tf.shape(x)[1] :]
 
     def get_config(self):
-        """Every argument of `__init__`."""
+        """Every argument of ``__init__``."""
         names = ["kind", "blocks", "alpha", "alpha_start", "heads", "max_length", "dropout"]
         names += ["normalize_first", "seed"]
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

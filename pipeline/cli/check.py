@@ -26,7 +26,7 @@ def check(
 ):
     """Look at all that can be known before a run: config, gates, log, room.
 
-    Example: `steadyrank check --config c.yaml --data kuairand --baseline export`
+    Example: ``steadyrank check --config c.yaml --data kuairand --baseline export``
     """
     api.check(
         config,

@@ -23,6 +23,6 @@ def init(
 ):
     """Look at a log, and write a config for it that runs as it is.
 
-    Example: `steadyrank init --input 'log/*.parquet' --output config.yaml`
+    Example: ``steadyrank init --input 'log/*.parquet' --output config.yaml``
     """
     tell(api.init(input=input, output=output, progress=Shown()))

@@ -33,7 +33,7 @@ def synthesize(
 ):
     """Write a realistic engagement log whose true probabilities are known.
 
-    Example: `steadyrank synthesize --rows 1000000 --seed 1 --output log`
+    Example: ``steadyrank synthesize --rows 1000000 --seed 1 --output log``
     """
     tell(
         api.synthesize(
@@ -58,11 +58,11 @@ def preprocess(
 ):
     """Turn a raw log into packed examples with Apache Beam.
 
-    With `--append`, training windows that --output holds stay as they are, vocabularies
+    With ``--append``, training windows that --output holds stay as they are, vocabularies
     grow without moving an id, and later windows of the log are read.
 
-    What follows `--` goes to Beam:
-    `steadyrank preprocess --config c.yaml --output examples -- --runner=FlinkRunner`
+    What follows ``--`` goes to Beam:
+    ``steadyrank preprocess --config c.yaml --output examples -- --runner=FlinkRunner``
     """
     tell(
         api.preprocess(
@@ -91,7 +91,7 @@ def train(
 ):
     """Train a model on examples.
 
-    Example: `steadyrank train --config c.yaml --examples examples --output train`
+    Example: ``steadyrank train --config c.yaml --examples examples --output train``
     """
     tell(
         api.train(
@@ -115,7 +115,7 @@ def export(
 ):
     """Export a trained model as a SavedModel under the next version number.
 
-    Example: `steadyrank export --config c.yaml --train train --output export`
+    Example: ``steadyrank export --config c.yaml --train train --output export``
     """
     tell(api.export(config, train=train, output=output, set=settings, progress=Shown()))
 
@@ -141,8 +141,8 @@ def evaluate(
 ):
     """Measure an export and judge it; exit status 1 unless all gates pass.
 
-    Example: `steadyrank evaluate --config c.yaml --examples examples --model export
-    --output evaluation`
+    Example: ``steadyrank evaluate --config c.yaml --examples examples --model export
+    --output evaluation``
     """
     result = api.evaluate(
         config,
@@ -176,10 +176,10 @@ def run(
     resume: Resume = False,
     overwrite: Overwrite = False,
 ):
-    """Do it all: raw log to verdict. `--resume` keeps the stages that are done.
+    """Do it all: raw log to verdict. ``--resume`` keeps the stages that are done.
 
-    Example: `steadyrank run --config configs/kuairand.yaml --data kuairand
-    --output runs/kuairand --set train.epochs=2`
+    Example: ``steadyrank run --config configs/kuairand.yaml --data kuairand
+    --output runs/kuairand --set train.epochs=2``
     """
     result = api.run(
         config,
@@ -215,8 +215,8 @@ def score(
 ):
     """Score raw rows with an export: each task, the score, rejected rows with reasons.
 
-    Example: `steadyrank score --model export --input 'new/*.parquet' --output scores
-    --keep user_id,video_id --top 100 --by user_id`
+    Example: ``steadyrank score --model export --input 'new/*.parquet' --output scores
+    --keep user_id,video_id --top 100 --by user_id``
     """
     tell(
         api.score(
@@ -252,7 +252,7 @@ def nightly(
 ):
     """One more day: add it, train on from the last blessed model, release or refuse.
 
-    Example: `steadyrank nightly --config c.yaml --day 2022-05-06 --store store`
+    Example: ``steadyrank nightly --config c.yaml --day 2022-05-06 --store store``
     """
     result = api.nightly(
         config,
@@ -279,7 +279,7 @@ def prune(
 ):
     """Remove old nights of a store, but for their records, and old releases.
 
-    Example: `steadyrank prune --store store --nights 60 --releases 10 --dry-run`
+    Example: ``steadyrank prune --store store --nights 60 --releases 10 --dry-run``
     """
     tell(api.prune(store=store, nights=nights, releases=releases, dry_run=dry_run))
 
@@ -297,7 +297,7 @@ def release(
 ):
     """Copy an export that passed its gates to where it is served from.
 
-    Example: `steadyrank release --model export --evaluation evaluation --to served`
+    Example: ``steadyrank release --model export --evaluation evaluation --to served``
     """
     result = api.release(
         to=to, model=model, evaluation=evaluation, rollback=rollback, reason=reason

@@ -41,7 +41,7 @@ def stability(
 ):
     """Find the learning rate at which training diverges, with each clipping method.
 
-    Example: `steadyrank stability --config c.yaml --examples examples --output stability`
+    Example: ``steadyrank stability --config c.yaml --examples examples --output stability``
     """
     tell(
         api.stability(
@@ -76,10 +76,10 @@ def sweep(
     resume: Resume = False,
     overwrite: Overwrite = False,
 ):
-    """Try settings, and write the best as a config; `--resume` keeps the finished trials.
+    """Try settings, and write the best as a config; ``--resume`` keeps the finished trials.
 
-    Example: `steadyrank sweep --config c.yaml --sweep configs/sweeps/clipping.yaml
-    --examples examples --output sweep --workers 2`
+    Example: ``steadyrank sweep --config c.yaml --sweep configs/sweeps/clipping.yaml
+    --examples examples --output sweep --workers 2``
     """
     result = api.sweep(
         config,

@@ -22,7 +22,7 @@ def serve_check(
 ):
     """Replay raw rows through an export and time it; exit status 1 if scores differ.
 
-    Example: `steadyrank serve-check --examples examples --model export`
+    Example: ``steadyrank serve-check --examples examples --model export``
     """
     result = api.serve_check(
         examples=examples, model=model, split=split, output=output, progress=Shown()
@@ -49,7 +49,7 @@ def importance(
 ):
     """Exchange the values of each feature among rows, and say what each task loses.
 
-    Example: `steadyrank importance --examples examples --model export`
+    Example: ``steadyrank importance --examples examples --model export``
     """
     tell(
         api.importance(
@@ -71,7 +71,7 @@ def compare(
 ):
     """Write one page that shows several runs side by side.
 
-    Example: `steadyrank compare runs/a runs/b --output compare.html`
+    Example: ``steadyrank compare runs/a runs/b --output compare.html``
     """
     tell(api.compare(runs, output=output))
 
@@ -91,8 +91,8 @@ def replay(
 ):
     """Look again at one batch of a training run: tasks, layers, features, ids.
 
-    Example: `steadyrank replay --config c.yaml --examples examples --train train
-    --epoch 0 --batch 137`
+    Example: ``steadyrank replay --config c.yaml --examples examples --train train
+    --epoch 0 --batch 137``
     """
     tell(
         api.replay(

@@ -55,7 +55,7 @@ def adam(w, g, m, v, t, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
 
 
 def row_adam_step(state, indices, values, t, rate, l2=0.0, clip=True, **bounds):
-    """Changes `state` = (w, m, v), float64 tables, row by row, in place."""
+    """Changes ``state`` = (w, m, v), float64 tables, row by row, in place."""
     w, m, v = state
     for row, (g, count) in sum_duplicates(indices, values).items():
         g = g + 2 * l2 * w[row]
@@ -130,7 +130,7 @@ def softmax(logits):
 
 
 def mixture(gate_logits, experts):
-    """Weighted sum of `experts` [B][E][D] by the softmax of `gate_logits` [B][E]."""
+    """Weighted sum of ``experts`` [B][E][D] by the softmax of ``gate_logits`` [B][E]."""
     rows = []
     for logits, row in zip(gate_logits, experts, strict=True):
         weights = softmax(list(logits))

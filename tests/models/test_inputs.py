@@ -85,7 +85,7 @@ def test_features_come_in_their_order_whatever_their_kind():
 
 
 def test_a_sequence_between_features_of_several_values_keeps_its_place():
-    """Kernels are cut by column: `call` must lay the vector out as `parts` do."""
+    """Kernels are cut by column: ``call`` must lay the vector out as ``parts`` do."""
     several = [
         Feature(name, "categorical", dim=2, max_values=2, vocabulary_size=3)
         for name in ("tags", "topics")

@@ -16,7 +16,7 @@ FINITE = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)
 
 
 def adam(w, m, v, last, steps, rate, l2):
-    """`absence.adam` for rows with one and the same history."""
+    """``absence.adam`` for rows with one and the same history."""
     per_row = [np.full(len(w), x, np.float32) for x in (steps, rate * steps, last)]
     gone = dict(zip(("rates", "last"), per_row[1:], strict=True))
     rows = (x.astype(np.float32) for x in (w, m, v))
@@ -25,7 +25,7 @@ def adam(w, m, v, last, steps, rate, l2):
 
 
 def state(rate, l2, last, scale, seed=0, gap=7):
-    """Rows as training leaves them: a gradient every `gap` steps, L2 in every step."""
+    """Rows as training leaves them: a gradient every ``gap`` steps, L2 in every step."""
     random = np.random.default_rng(seed)
     w = 0.01 * random.normal(size=[200, 3])
     m, v, pull = np.zeros_like(w), np.zeros_like(w), scale * random.normal(size=w.shape) / 3

@@ -41,7 +41,7 @@ def test_margin_against_its_limit(found, verdict, said):
 
 @pytest.fixture
 def ladder(config, examples, tmp_path):
-    """What `stability` left of a config, by hand, as a function of its changes."""
+    """What ``stability`` left of a config, by hand, as a function of its changes."""
 
     def write(margin=16.0, leave_out=(), **changes):
         made = parse_config(config_document(**changes), "ladder.yaml")

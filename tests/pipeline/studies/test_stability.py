@@ -254,7 +254,7 @@ def test_the_stage(small, examples, tmp_path):
 
 
 def test_a_name_is_probed_once_and_the_config_goes_first(examples, tmp_path, monkeypatch):
-    """`clippy_unit` with the config's thresholds, and that of --methods with others."""
+    """``clippy_unit`` with the config's thresholds, and that of --methods with others."""
     asked = []
 
     class Fake:

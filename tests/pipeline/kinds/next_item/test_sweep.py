@@ -32,7 +32,7 @@ SWEEP = {
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # KerasTuner's own
 def test_four_trials_of_a_sweep(folder, tmp_path, monkeypatch):
-    """Each trains as `train` does, here in this process."""
+    """Each trains as ``train`` does, here in this process."""
     phases = [{"blocks": 1, "epochs": 1, "data_fraction": 0.3}]
     document = event_log.config_document(train__phases=phases, sweep=SWEEP)
 
