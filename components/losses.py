@@ -62,15 +62,16 @@ def squared_error(labels, predictions):
 def tweedie(labels, z, rho):
     """``-y e^((1 - rho) z) / (1 - rho) + e^((2 - rho) z) / (2 - rho)``.
 
-    Least at ``e^z = E y``: the part of a Tweedie distribution's negative log likelihood, of mean ``e^z`` and power
-    rho, that ``z`` moves: of values that are often 0 and have a long tail.
+    Least at ``e^z = E y``: the part of a Tweedie distribution's negative log likelihood,
+    of mean ``e^z`` and power rho, that ``z`` moves: of values that are often 0 and have a
+    long tail.
 
     Reference: Jorgensen, The Theory of Dispersion Models (1997), chapter 4.
 
     Args:
         labels: float ``[B]``, at least 0; NaN where there is none.
         z: float ``[B]``, logarithms of means.
-        rho: Above 1 and below 2: towards 1 more like Poisson's, towards 2 like gamma's.
+        rho: A scalar above 1 and below 2: towards 1 more like Poisson's, towards 2 like gamma's.
 
     Returns:
         ``[B]``, NaN (with zero gradient) where the label is.

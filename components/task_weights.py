@@ -64,7 +64,7 @@ def gradnorm_step(w, norms, ratios, alpha, *, rate):
         norms: ``[K]``, gradient norms of the unweighted losses; their common scale does
             not matter.
         ratios: ``[K]``, loss over the loss at the start.
-        alpha: How strongly slow tasks are favoured; 0: all norms become equal.
+        alpha: Scalar, how strongly slow tasks are favoured; 0: norms become equal.
         rate: Learning rate of the weights.
 
     Returns:
@@ -86,7 +86,7 @@ def dwa(last, before, temperature):
     Args:
         last: ``[K]``, mean losses of the last epoch.
         before: ``[K]``, of the one before it.
-        temperature: T; the larger, the more alike the weights.
+        temperature: T, a scalar; the larger, the more alike the weights.
 
     Returns:
         ``K softmax((last / before) / T)``, ``[K]``; a task without a loss before counts

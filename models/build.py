@@ -113,7 +113,16 @@ def build_model(
 
 
 def build_trunk(tasks: Sequence[str], settings: dict, seed: int):
-    """The layer of the section's ``trunk``, of the keys that are its own."""
+    """The layer of the section's ``trunk``, of the keys that are its own.
+
+    Args:
+        tasks: Task names.
+        settings: The ``model`` section.
+        seed: Start of the layers' seeds.
+
+    Returns:
+        A layer ``[B, D]`` -> task name -> ``[B, d]``; None for a linear model.
+    """
     kind, name, fixed = TRUNKS[settings["trunk"]]
     if kind is None:
         return None
@@ -122,7 +131,16 @@ def build_trunk(tasks: Sequence[str], settings: dict, seed: int):
 
 
 def build_front(features: Sequence[Feature], settings: dict, seed: int):
-    """The layer between the features' vectors and the trunk; None: there is none."""
+    """The layer between the features' vectors and the trunk.
+
+    Args:
+        features: Learned ones, in the order of their vectors.
+        settings: The ``model`` section.
+        seed: Start of the layers' seeds.
+
+    Returns:
+        A layer ``[B, D]`` -> ``[B, D']``; None: there is none.
+    """
     kind = settings.get("front", "concatenation")
     if kind == "cross":
         return CrossFront(settings.get("front_layers") or 1, seed, name="cross_front")
@@ -135,7 +153,16 @@ def build_front(features: Sequence[Feature], settings: dict, seed: int):
 
 
 def build_encoders(features: Sequence[Feature], settings: dict, seed: int) -> dict:
-    """Sequence's name -> the layer that makes its events one vector."""
+    """The encoders of the features that are sequences.
+
+    Args:
+        features: Learned ones.
+        settings: The ``model`` section, whose ``history`` says which.
+        seed: Start of the layers' seeds.
+
+    Returns:
+        Sequence's name -> the layer that makes its events ``[B, L, D]`` one vector.
+    """
     history = settings.get("history") or {}  # none of a model without embeddings
     sequences = [f for f in features if history and f.kind == "sequence"]
     return {
@@ -150,7 +177,14 @@ def build_encoders(features: Sequence[Feature], settings: dict, seed: int) -> di
 
 
 def empty_batch(features: Sequence[Feature]) -> dict:
-    """A batch of one row in which everything is missing."""
+    """A batch of one row in which everything is missing.
+
+    Args:
+        features: Learned ones.
+
+    Returns:
+        Feature name -> ``[1]`` or ``[1, several]``: int32 0, float32 NaN of numbers.
+    """
     batch = {}
     for feature in features:
         several = feature.max_values or feature.width

@@ -21,6 +21,9 @@ def make_crosses(
         seed: Start of their seeds.
         initializer: Seed -> that of a kernel.
         rank: Of the matrices, ``W = U V``; None: full.
+
+    Returns:
+        The layers, not built.
     """
     return [
         Cross(
@@ -33,7 +36,15 @@ def make_crosses(
 
 
 def crossed(layers: Sequence[tf.keras.layers.Layer], x0):
-    """``x0`` ``[B, D]`` after all cross layers, matrices' or vectors'."""
+    """An input after all cross layers.
+
+    Args:
+        layers: Matrices' or vectors' crosses, each called as ``(x0, x)``.
+        x0: ``[B, D]``.
+
+    Returns:
+        ``[B, D]``.
+    """
     x = x0
     for layer in layers:
         x = layer(x0, x)

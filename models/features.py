@@ -82,6 +82,11 @@ class Feature:
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Feature":
+        """The inverse of ``to_dict``.
+
+        Args:
+            fields: What a schema holds of it; what is left out has its default.
+        """
         several = {name: tuple(fields.get(name, ())) for name in ("boundaries", "clip")}
         return cls(**{**fields, **several})
 
@@ -139,6 +144,11 @@ class Task:
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Task":
+        """The inverse of ``to_dict``.
+
+        Args:
+            fields: What a schema holds of it; what is left out has its default.
+        """
         return cls(**fields)
 
     def to_dict(self) -> dict:

@@ -32,17 +32,45 @@ class Ids:
         return self.first_known + self.vocabulary_size
 
     def of_line(self, line):
-        """The id of a line of the vocabulary, counted from 0."""
+        """The id of a line of the vocabulary.
+
+        Args:
+            line: Counted from 0.
+
+        Returns:
+            Of the type of ``line``.
+        """
         return line + self.first_known
 
     def of_bucket(self, bucket):
-        """The id of an unknown value that fell into a bucket, counted from 0."""
+        """The id of an unknown value that fell into a bucket.
+
+        Args:
+            bucket: Counted from 0.
+
+        Returns:
+            Of the type of ``bucket``.
+        """
         return bucket + 1
 
     def line_of(self, ids):
-        """The line of an id; negative where it is no known value's."""
+        """The line of an id.
+
+        Args:
+            ids: From 0, of any shape.
+
+        Returns:
+            Counted from 0; negative where it is no known value's.
+        """
         return ids - self.first_known
 
     def is_unknown(self, ids):
-        """Whether an id is a bucket's."""
+        """Whether an id is a bucket's.
+
+        Args:
+            ids: From 0, of any shape.
+
+        Returns:
+            Booleans of that shape.
+        """
         return (ids > MISSING_ID) & (ids < self.first_known)

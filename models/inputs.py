@@ -120,7 +120,14 @@ class FeatureInputs(tf.keras.layers.Layer):
         return labels
 
     def parts(self, batch: Mapping) -> dict:
-        """Every feature's share of the vector: name -> float32 ``[B, d]``, in order."""
+        """Every feature's share of the vector.
+
+        Args:
+            batch: As for ``call``.
+
+        Returns:
+            Name -> float32 ``[B, d]``, in order.
+        """
         embedded = self._embedded(batch, None)
         return {
             f.name: embedded[f.name] if f.rows else standardise(f, batch[f.name])
@@ -212,10 +219,16 @@ class FeatureInputs(tf.keras.layers.Layer):
         return tf.stack([tf.broadcast_to(v, [count, int(dim)]) for v in vectors], axis=1)
 
     def locate(self, batch: Mapping) -> dict:
-        """Rows that a batch reads of each table: name -> int ``[N]``, repeated ones too.
+        """Rows that a batch reads of each table, repeated ones too.
 
         Tables that read the same features in the same order read the same rows: one tensor
         stands for both.
+
+        Args:
+            batch: As for ``call``.
+
+        Returns:
+            Table name -> int ``[N]``.
         """
         located = {
             dim: self.tables[dim].locate(_ids(group, batch))
@@ -335,7 +348,15 @@ def _ids(features, batch: Mapping) -> list:
 
 
 def row_ids(feature: Feature, values):
-    """Rows of a feature's table: ids as they are, numbers by their bucket (0: missing)."""
+    """Rows of a feature's table: ids as they are, numbers by their bucket.
+
+    Args:
+        feature: An embedded one.
+        values: int ids of any shape; of a number float ``[B]``, in raw units.
+
+    Returns:
+        int of that shape; 0 where a number is missing.
+    """
     if feature.kind != "numeric":
         return values
     known = tf.where(tf.math.is_finite(values), values, 0.0)
@@ -345,11 +366,18 @@ def row_ids(feature: Feature, values):
 
 
 def standardise(feature: Feature, values):
-    """A plain number as two inputs: float32 ``[B]`` to ``[B, 2]``.
+    """A plain number as two inputs, a vector as one more than it has.
 
     The first is 0 at ``feature.mean`` and moves by 1 with each ``feature.std``: with
     min-max scaling it goes from 0 to 1.  Where the number is missing, it is 0.  A vector
-    ``[B, W]`` becomes ``[B, W + 1]``: without one of its numbers all are missing.
+    without one of its numbers misses all.
+
+    Args:
+        feature: A plain number, or a vector of them.
+        values: float32 ``[B]``, or ``[B, W]``, in raw units, not finite where missing.
+
+    Returns:
+        float32 ``[B, 2]``, or ``[B, W + 1]``; the last column is 1 where it is missing.
     """
     if feature.width:
         return _standardised_vector(feature, values)

@@ -143,7 +143,11 @@ class NextItemModel(TrainedModel):
         return {TASK: 1.0}
 
     def log_name(self, variable: tf.Variable) -> str:
-        """A table's name, or that of a weight of the encoder, the same at any depth."""
+        """A table's name, or that of a weight of the encoder, the same at any depth.
+
+        Args:
+            variable: A trainable weight of the model.
+        """
         tables = {table.ref(): name for name, table in self.tables.items()}
         return tables.get(variable.ref()) or self._own_name(variable)
 
@@ -175,6 +179,9 @@ class NextItemModel(TrainedModel):
             ids: int ``[B, T]``.
             rows: ``"items"`` ``[B * T, dim]``, which a tied model reads itself; with
                 users also ``"user"`` ``[B, dim]``.
+
+        Returns:
+            ``[B, T, dim]``, with users ``[B, T, 2 * dim]``.
         """
         shape = tf.shape(ids)
         items = self._items(ids) if self.tied else rows[ITEMS]
@@ -185,7 +192,14 @@ class NextItemModel(TrainedModel):
         return tf.concat([x, user], axis=2)
 
     def scores(self, features: Mapping):
-        """Logits of all items after the newest position: ``[B, V]``, item i at i - 1."""
+        """Logits of all items after the newest position.
+
+        Args:
+            features: As for ``call``.
+
+        Returns:
+            float32 ``[B, V]``, item i at place i - 1.
+        """
         return self._logits(self(features)[:, -1])
 
     def _logits(self, states):

@@ -44,6 +44,7 @@ class RankingModel(TrainedModel):
 
     Call arguments:
         features: Feature name -> tensor, as the examples hold it.
+        gathered: As for ``FeatureInputs``.
 
     Output shape:
         Task name -> logit or standardised value, ``[B]``.
@@ -136,7 +137,11 @@ class RankingModel(TrainedModel):
         return dict(zip(self.task_weights, shares, strict=True))
 
     def log_name(self, variable: tf.Variable) -> str:
-        """Its place in the model."""
+        """Its place in the model.
+
+        Args:
+            variable: A trainable weight of the model.
+        """
         return variable.name.split(":")[0].removeprefix(f"{NAME}/")
 
     def saved_weights(self) -> dict[str, tf.Variable]:
@@ -198,6 +203,9 @@ class RankingModel(TrainedModel):
         Args:
             inputs: From ``FeatureInputs``.
             wide: From ``wide_logits``.
+
+        Returns:
+            As ``call``: task name -> ``[B]``.
         """
         outputs = dict(self.biases)
         if wide:
@@ -209,9 +217,14 @@ class RankingModel(TrainedModel):
         return outputs
 
     def gate_weights(self, features: Mapping) -> dict:
-        """What the trunk's gates choose: gate -> (labels of its experts, ``[B, E]``).
+        """What the trunk's gates choose.
 
-        Empty for a trunk without gates.
+        Args:
+            features: As for ``call``.
+
+        Returns:
+            Gate -> ``(labels of its experts, float32 [B, E])``; empty for a trunk without
+            gates.
         """
         if self.trunk is None or not getattr(self.trunk, "gated", False):
             return {}

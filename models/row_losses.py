@@ -51,7 +51,14 @@ def _over_own(task: Task, labels, mask, output) -> tuple:
 
 
 def mean_of(task: Task) -> float:
-    """What a value is learned relative to where its logarithm is."""
+    """What a value is learned relative to where its logarithm is.
+
+    Args:
+        task: A regression task.
+
+    Returns:
+        The mean of its labels, in raw units; 1 where that is not above 0.
+    """
     return task.mean if task.mean > 0 else 1.0
 
 

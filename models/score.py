@@ -42,7 +42,11 @@ def score_names(tasks: Iterable, features: Iterable) -> list[str]:
 
 
 def names_in(tree: ast.expr) -> set[str]:
-    """The tasks and features that a parsed formula uses."""
+    """The tasks and features that a parsed formula uses.
+
+    Args:
+        tree: From ``parse_score``.
+    """
     calls = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     return {node.id for node in names if id(node) not in calls}

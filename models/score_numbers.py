@@ -35,7 +35,14 @@ def score_numbers(tree: ast.expr, features: Iterable[Feature], batch: Mapping) -
 
 
 def raw_mean(feature: Feature) -> float:
-    """A feature's mean before its transform: its geometric mean after ``log1p``."""
+    """A feature's mean before its transform: its geometric mean after ``log1p``.
+
+    Args:
+        feature: A number.
+
+    Returns:
+        In raw units.
+    """
     mean = feature.mean if feature.centre is None else feature.centre
     if feature.transform == "identity":
         return mean

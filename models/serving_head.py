@@ -57,6 +57,9 @@ class ServingHead:
                 others.
             shared: Names of the shared features: at least one, and not all.
             cuts: From ``cut_kernels``; None: the kernels are cut in every call.
+
+        Returns:
+            As ``predict_tasks``.
         """
         inputs = self._model.inputs_layer.split(features, shared, cuts)
         wide = self._model.wide_logits(features, shared=shared)
@@ -89,7 +92,11 @@ class ServingHead:
 
 
 def is_bent(task: Task) -> bool:
-    """Whether a value is not learned as it is, so that the mean of a net may be off."""
+    """Whether a value is not learned as it is, so that the mean of a net may be off.
+
+    Args:
+        task: A regression task.
+    """
     return task.transform != "identity" or task.loss != "squared"
 
 
@@ -102,6 +109,14 @@ def served(task: Task, raw, smear=1.0):
     Where only a part of the negatives was kept (``Task.negative_rate``), the probability
     is that of the whole log: ``p / (p + (1 - p) / rate)``, He et al., ADKDD'14, section
     6.3.
+
+    Args:
+        task: The task.
+        raw: float32 ``[B]``, what the model gave of it.
+        smear: Factor of a value, a scalar.
+
+    Returns:
+        float32 ``[B]``, 0 to 1 or in raw units.
     """
     if task.kind == "binary":
         # which undoes the sampling: a shift of the logit, as is what undoes the weight of

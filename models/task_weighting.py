@@ -95,7 +95,14 @@ class TaskWeighting(tf.Module):
         return self._fixed * factor
 
     def total(self, losses: Mapping[str, tf.Tensor]):
-        """The weighted sum of the tasks' losses."""
+        """The weighted sum of the tasks' losses.
+
+        Args:
+            losses: Task name -> scalar.
+
+        Returns:
+            Scalar; no gradient reaches the weights.
+        """
         weights = tf.unstack(tf.stop_gradient(self.weights()))
         return tf.add_n(
             [w * losses[name] for w, name in zip(weights, self.names, strict=True)]

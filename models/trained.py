@@ -48,7 +48,11 @@ class TrainedModel(tf.keras.Model):
         return self.task_weights
 
     def log_name(self, variable: tf.Variable) -> str:
-        """What the log calls one of the trainable weights."""
+        """What the log calls one of the weights.
+
+        Args:
+            variable: A trainable weight of the model.
+        """
         raise NotImplementedError
 
     def saved_weights(self) -> dict[str, tf.Variable]:

@@ -230,7 +230,12 @@ class FusedEmbedding(tf.keras.layers.Layer):
             yield group, block
 
     def reads_like(self, other, inputs):
-        """Whether another table over the same rows would locate inputs in this order."""
+        """Whether another table over the same rows would locate inputs in this order.
+
+        Args:
+            other: A ``FusedEmbedding`` of as many inputs.
+            inputs: As for ``call``.
+        """
         return self._alike(inputs) == other._alike(inputs)
 
     def _alike(self, inputs):
@@ -309,7 +314,15 @@ def pool(ids, embedded, pooling):
 
 
 def present(ids, dtype=tf.float32):
-    """Where there is a value: ``[..., L]`` of a type; the last place counts if none is."""
+    """Where there is a value: the places that pooling and attention count.
+
+    Args:
+        ids: int ``[..., L]``, 0 where there is no value.
+        dtype: Of the answer.
+
+    Returns:
+        ``[..., L]`` of 1 and 0, or of booleans; where all ids are 0, the last place counts.
+    """
     found = ids != PADDING_ID
     last = tf.range(tf.shape(ids)[-1]) == tf.shape(ids)[-1] - 1
     nothing = tf.logical_not(tf.reduce_any(found, axis=-1, keepdims=True))

@@ -72,7 +72,17 @@ class Gate(Dense):
         )
 
     def mix(self, selector, experts, notes=None, key=""):
-        """The mixture of E tensors ``[B, D]``; the gate's weights go into the notes."""
+        """The mixture of what the experts gave; the gate's weights go into the notes.
+
+        Args:
+            selector: ``[B, d]``, or a ``SplitInput`` once built.
+            experts: E tensors ``[B, D]``.
+            notes: ``GateNotes`` to fill, or None.
+            key: The gate's name among the notes.
+
+        Returns:
+            ``[B, D]``.
+        """
         logits = self(selector)
         if notes is not None:
             notes.weights[key] = self.labels, tf.nn.softmax(logits)
@@ -90,6 +100,9 @@ class ExpertBank(tf.keras.layers.Layer):
         units: Widths of the layers of each expert.
         activation: After every layer, the last included.
         seed: Start of the experts' seeds; None: from Keras' global seed.
+
+    Call arguments:
+        inputs: ``[B, d]``, or a ``SplitInput`` once built.
     """
 
     def __init__(self, experts, units, activation="relu", seed=None, **kwargs):

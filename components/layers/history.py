@@ -95,6 +95,11 @@ class TargetAttention(tf.keras.layers.Layer):
 class MeanHistory(tf.keras.layers.Layer):
     """The mean of the events, whatever the item; called as the other encoders are.
 
+    Call arguments:
+        history: ``[B, L, D]`` or ``[1, L, D]``.
+        ids: int ``[B, L]`` or ``[1, L]``, 0 before the first event.
+        target: Not read.
+
     Output shape:
         ``[B, D]``.
     """
@@ -116,6 +121,7 @@ class LastState(tf.keras.layers.Layer):
     Call arguments:
         history: ``[B, L, D]``.
         ids: int ``[B, L]``, 0 before the first event.
+        target: Not read.
 
     Output shape:
         ``[B, D]``.

@@ -8,7 +8,15 @@ RECTIFIERS = ("relu", "leaky_relu", "elu", "selu", "gelu", "swish", "silu")
 
 
 def kernel_initializer(activation, seed=None):
-    """He normal before a rectifier, Glorot uniform before anything else."""
+    """He normal before a rectifier, Glorot uniform before anything else.
+
+    Args:
+        activation: Keras' name of what follows the kernel; None: linear.
+        seed: An int; None: from Keras' global seed.
+
+    Returns:
+        A Keras initializer.
+    """
     if activation in RECTIFIERS:
         return tf.keras.initializers.HeNormal(seed)
     return tf.keras.initializers.GlorotUniform(seed)

@@ -26,7 +26,12 @@ class KernelCuts:
         self._alike, self._cuts = [], []
 
     def cut(self, columns, shared_columns):
-        """Stores the parts of the kernels of the layers noted."""
+        """Stores the parts of the kernels of the layers noted.
+
+        Args:
+            columns: int ``[E]``, rows of the kernels that the columns of each row meet.
+            shared_columns: int ``[S]``, those that the shared columns meet.
+        """
         alike: dict[object, list] = {}
         for i, layer in enumerate(self.layers):
             key = i if layer.units > NARROW else layer.activation

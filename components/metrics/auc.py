@@ -65,7 +65,14 @@ class StreamingAuc:
                 self._flush()
 
     def merge(self, other):
-        """Add the rows of another state."""
+        """Add the rows of another state.
+
+        Args:
+            other: A ``StreamingAuc``, which keeps its rows.
+
+        Raises:
+            ValueError: There are too many rows.
+        """
         self._admit(other.rows)
         self._undefined |= other._undefined
         other._flush()

@@ -161,7 +161,7 @@ def draw(keys, repetitions, rows, seed):
         keys: ``[groups]``, int64, what each group is called; no two are alike.
         repetitions: Number of samples.
         rows: Rows of the data, which limit a block.
-        seed: The same seed draws the same samples.
+        seed: A number; the same one draws the same samples.
 
     Yields:
         ``[r, groups]`` uint8: how often each group was drawn, Poisson(1).
@@ -264,7 +264,14 @@ class Ordering:
         self._columns = np.stack([*columns, told], 1)
 
     def metrics(self, weights):
-        """Name -> ``[r]``; NaN where no group that tells was drawn."""
+        """The score's metrics under some weights of the groups.
+
+        Args:
+            weights: ``[r, groups]``, non-negative integers.
+
+        Returns:
+            Name -> float64 ``[r]``; NaN where no group that tells was drawn.
+        """
         area, ranked, gain, chance, told = (weights.astype(float) @ self._columns).T
         with np.errstate(invalid="ignore", divide="ignore"):
             found = {
@@ -276,7 +283,15 @@ class Ordering:
 
 
 def number_groups(groups, rows):
-    """Groups as integers from 0, and what each is called, int64, for ``draw``."""
+    """Groups as integers, and what each is called, for ``draw``.
+
+    Args:
+        groups: ``[rows]``, numbers or strings; None: every row is a group.
+        rows: Number of rows, an int.
+
+    Returns:
+        ``(numbers int [rows] from 0, keys int64 [groups])``.
+    """
     if groups is None:
         return np.arange(rows), np.arange(rows)
     values, numbers = np.unique(np.asarray(groups).ravel(), return_inverse=True)
@@ -285,14 +300,30 @@ def number_groups(groups, rows):
 
 
 def scarcest(labels, groups=None):
-    """Groups that hold a positive, or a negative row, whichever are fewer."""
+    """Groups that hold a positive, or a negative row, whichever are fewer.
+
+    Args:
+        labels: ``[n]``, 0 or 1.
+        groups: ``[n]``, numbers or strings; None: every row is a group.
+
+    Returns:
+        int.
+    """
     groups, _ = number_groups(groups, len(labels))
     positive = np.asarray(labels) > 0.5
     return min(len(np.unique(groups[positive])), len(np.unique(groups[~positive])))
 
 
 def mixed(labels, groups=None):
-    """Groups that hold rows of both classes: those alone tell how a group is ordered."""
+    """Groups that hold rows of both classes: those alone tell how a group is ordered.
+
+    Args:
+        labels: ``[n]``, 0 or 1.
+        groups: ``[n]``, numbers or strings; None: every row is a group.
+
+    Returns:
+        int.
+    """
     groups, keys = number_groups(groups, len(labels))
     positive = np.bincount(groups, np.asarray(labels) > 0.5, len(keys))
     rows = np.bincount(groups, minlength=len(keys))
@@ -300,7 +331,14 @@ def mixed(labels, groups=None):
 
 
 def standard_error(values):
-    """Standard deviation over drawn samples, along the first axis; NaN are left out."""
+    """Standard deviation over drawn samples, those of NaN left out.
+
+    Args:
+        values: ``[repetitions, ...]``.
+
+    Returns:
+        float64 ``[...]``; NaN unless more than half of the samples are finite.
+    """
     values = np.asarray(values, float)
     known = np.isfinite(values).sum(0)
     mean = np.nansum(values, 0) / np.maximum(known, 1)

@@ -207,13 +207,29 @@ def _discounts(places):
 
 
 def log_loss(labels, probabilities):
-    """Mean binary cross-entropy; NaN without rows."""
+    """Mean binary cross-entropy, in nats.
+
+    Args:
+        labels: ``[n]``, 0 or 1.
+        probabilities: ``[n]``; taken for 1e-15 off 0 and 1 where they are nearer.
+
+    Returns:
+        float; NaN without rows.
+    """
     losses = row_log_loss(labels, probabilities)
     return float(np.mean(losses)) if len(losses) else float("nan")
 
 
 def row_log_loss(labels, probabilities):
-    """Binary cross-entropy of each row, ``[n]``."""
+    """Binary cross-entropy of each row, in nats.
+
+    Args:
+        labels: ``[n]``, 0 or 1.
+        probabilities: ``[n]``; taken for 1e-15 off 0 and 1 where they are nearer.
+
+    Returns:
+        float64 ``[n]``.
+    """
     labels, p = _float64(labels, probabilities)
     p = np.clip(p, _SMALLEST, 1 - _SMALLEST)
     return -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
@@ -222,7 +238,13 @@ def row_log_loss(labels, probabilities):
 def normalized_entropy(labels, probabilities):
     """Log loss over that of always predicting the mean label (He et al. 2014).
 
-    Below 1 is better than knowing the base rate only; NaN where there is one class.
+    Args:
+        labels: ``[n]``, 0 or 1.
+        probabilities: ``[n]``; taken for 1e-15 off 0 and 1 where they are nearer.
+
+    Returns:
+        float; below 1 is better than knowing the base rate only, NaN where there is one
+        class.
     """
     (labels,) = _float64(labels)
     if not len(labels) or labels.min() == labels.max():
@@ -233,7 +255,15 @@ def normalized_entropy(labels, probabilities):
 
 
 def calibration(labels, predictions):
-    """Sum of the predictions over the sum of the labels; NaN where that is 0."""
+    """Sum of the predictions over the sum of the labels: 1 is right on the whole.
+
+    Args:
+        labels: ``[n]``.
+        predictions: ``[n]``, in the labels' unit.
+
+    Returns:
+        float; NaN where the labels add up to 0.
+    """
     labels, predictions = _float64(labels, predictions)
     observed = labels.sum()
     return float(predictions.sum() / observed) if observed else float("nan")
@@ -289,17 +319,41 @@ def roc_curve(labels, scores, points=200):
 
 
 def mse(labels, predictions):
-    """Mean squared error; NaN without rows."""
+    """Mean squared error.
+
+    Args:
+        labels: ``[n]``.
+        predictions: ``[n]``, in the labels' unit.
+
+    Returns:
+        float, in the square of the labels' unit; NaN without rows.
+    """
     labels, predictions = _float64(labels, predictions)
     return float(np.mean((labels - predictions) ** 2)) if len(labels) else float("nan")
 
 
 def mae(labels, predictions):
-    """Mean absolute error; NaN without rows."""
+    """Mean absolute error.
+
+    Args:
+        labels: ``[n]``.
+        predictions: ``[n]``, in the labels' unit.
+
+    Returns:
+        float, in the labels' unit; NaN without rows.
+    """
     labels, predictions = _float64(labels, predictions)
     return float(np.mean(np.abs(labels - predictions))) if len(labels) else float("nan")
 
 
 def rmse(labels, predictions):
-    """Root of the mean squared error; NaN without rows."""
+    """Root of the mean squared error.
+
+    Args:
+        labels: ``[n]``.
+        predictions: ``[n]``, in the labels' unit.
+
+    Returns:
+        float, in the labels' unit; NaN without rows.
+    """
     return float(np.sqrt(mse(labels, predictions)))

@@ -11,6 +11,11 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
     Gradients reach ``update_step`` summed over the replicas.  Slots are at least
     float32, whatever the variable's type.
 
+    Args:
+        rule: A base rule, see ``rules``.
+        learning_rate: eta, a float or a ``LearningRateSchedule``.
+        name: Name of the optimizer and its slots.
+
     Attributes:
         nonfinite_counts: Per model variable an int64 scalar: how many of its steps
             (row optimizers: rows) were skipped because of non-finite numbers.
@@ -68,7 +73,14 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
         return self._slots[self._index(variable)]
 
     def state_of(self, variable):
-        """Variables that hold what this optimizer remembers of one model variable."""
+        """Variables that hold what this optimizer remembers of one model variable.
+
+        Args:
+            variable: One of those given to ``build``.
+
+        Returns:
+            List of variables, the rule's slots, each of its shape.
+        """
         return list(self._slots_of(variable))
 
     def _report(self, variable, statistic, nonfinite):
@@ -84,5 +96,12 @@ class BaseOptimizer(tf.keras.optimizers.Optimizer):
 
 
 def compute_dtype(variable):
-    """The type that a variable's update is computed in: float32 or wider."""
+    """The type that a variable's update is computed in: float32 or wider.
+
+    Args:
+        variable: A variable of a float type.
+
+    Returns:
+        ``tf.float64`` where it is of that, else ``tf.float32``.
+    """
     return tf.float64 if variable.dtype == tf.float64 else tf.float32

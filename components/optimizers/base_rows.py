@@ -66,6 +66,16 @@ class RowOptimizer(BaseOptimizer):
     single look at the batch's ids: the forward pass starts from the rows that ``read``
     gave, and what it gives back is one gradient a row.
 
+    Args:
+        rule: A base rule, see ``rules``.
+        learning_rate: eta, a float or a ``LearningRateSchedule``.
+        clip: One of ``CLIPS``, see ``RowAdam``.
+        r: Bound relative to a row's norm, at least 0.
+        zeta: Floor of the bound, at least 0.
+        l2: lambda of ``lambda ||w||^2``, at least 0.
+        semantics: One of ``SEMANTICS``, as above.
+        name: Name of the optimizer and its slots.
+
     Attributes:
         clipped_fractions: Per model variable a scalar: the fraction of the rows of
             the last batch that were clipped.
@@ -101,20 +111,34 @@ class RowOptimizer(BaseOptimizer):
         return self._statistics
 
     def clipped_fraction(self, variable):
-        """The scalar that belongs to one model variable."""
+        """The scalar that belongs to one model variable.
+
+        Args:
+            variable: A table given to ``build``.
+
+        Returns:
+            A float32 scalar variable, 0 to 1.
+        """
         return self._statistics[self._index(variable)]
 
     def leave_unclipped(self, variables):
         """Exempts tables from the clip: CowClip's code exempts linear weights.
 
         They start at zero, where the clip's bound is at its floor.
+
+        Args:
+            variables: Tables, each ``[rows, D]``.
         """
         self._unclipped |= {self._var_key(variable) for variable in variables}
 
     def tell_fields(self, variable, starts):
-        """Names the first row of each field of a table, from 0 upwards; for ``"field"``.
+        """Says where the fields of a table begin; for ``"field"``.
 
         A table that nothing was told of is one field.
+
+        Args:
+            variable: A table ``[rows, D]``.
+            starts: The first row of each field, from 0 upwards.
         """
         self._fields[self._var_key(variable)] = list(starts)
 
@@ -159,7 +183,14 @@ class RowOptimizer(BaseOptimizer):
         return [width] * len(self._rule.slots) + [1, 1] * self.catches_up
 
     def slots_of(self, variable):
-        """The slots of all rows as they stand: tensors ``[rows, D]``; for inspection."""
+        """The slots of all rows as they stand, for inspection.
+
+        Args:
+            variable: A table given to ``build``.
+
+        Returns:
+            List of ``[rows, D]``, ``[rows, 1]`` for a slot of one number a row.
+        """
         (memory,) = self._slots_of(variable)
         return self._split(variable, memory)[: len(self._rule.slots)]
 
@@ -167,7 +198,14 @@ class RowOptimizer(BaseOptimizer):
         return tf.split(memory, self._widths(variable), axis=1)
 
     def state_of(self, variable):
-        """The rows' memory, and where rows catch up the sum of rates so far."""
+        """The rows' memory, and where rows catch up the sum of rates so far.
+
+        Args:
+            variable: A table given to ``build``.
+
+        Returns:
+            List of variables: ``[rows, S]``, then perhaps a float64 scalar.
+        """
         passed = [self._passed[self._index(variable)]] if self.catches_up else []
         return [*super().state_of(variable), *passed]
 
@@ -300,6 +338,9 @@ class RowOptimizer(BaseOptimizer):
 
         To be called outside of a step, before weights are evaluated or saved alone.  It
         changes nothing for later steps: they would have done the same.
+
+        Args:
+            variable: A table given to ``build``.
         """
         if not self.catches_up:
             return
@@ -323,7 +364,12 @@ class RowOptimizer(BaseOptimizer):
             _write(target, rows, value)
 
     def begin_rows(self, variable, rows):
-        """Notes that rows ``[U]`` begin now: no step that was taken is one they missed."""
+        """Notes that rows begin now: no step that was taken is one they missed.
+
+        Args:
+            variable: A table given to ``build``.
+            rows: int ``[U]``, each once.
+        """
         if self.catches_up:
             tf.distribute.get_strategy().extended.update(
                 variable, self._begin, args=(rows,), group=False

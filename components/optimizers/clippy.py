@@ -29,8 +29,8 @@ def factor(delta, w, relative, absolute, *, axis=None):
     Args:
         delta: Finite tensor, the update ``eta * r`` about to be subtracted.
         w: The weights, of the same shape and type (float32 or wider).
-        relative: lambda_rel >= 0; may be infinite.
-        absolute: lambda_abs >= 0; may be infinite.
+        relative: lambda_rel >= 0, a scalar; may be infinite.
+        absolute: lambda_abs >= 0, a scalar; may be infinite.
         axis: Axes that share one factor; all of them by default.
 
     Returns:

@@ -17,8 +17,18 @@ def _norm(x):
 def threshold(w, counts, r=1.0, zeta=1e-5, *, form="paper"):
     """Upper bound on the gradient norm of each id; see ``cow_clip``.
 
+    Args:
+        w: ``[U, D]``, the embeddings.
+        counts: ``[U]``, how often each id occurs in the global batch.
+        r: As for ``cow_clip``.
+        zeta: As for ``cow_clip``.
+        form: As for ``cow_clip``.
+
     Returns:
         ``[U]``.
+
+    Raises:
+        ValueError: Unknown form.
     """
     if form == "paper":
         return counts * tf.maximum(r * _norm(w), zeta)

@@ -35,6 +35,13 @@ class DenseOptimizer(BaseOptimizer):
     The thresholds are hyperparameters like the rate: numbers, or variables, of which
     another value needs no other trace.
 
+    Args:
+        rule: A base rule, see ``rules``.
+        learning_rate: eta, a float or a ``LearningRateSchedule``.
+        name: Name of the optimizer and its slots.
+        clip: One of ``CLIPS``, see ``Adagrad``.
+        **thresholds: ``threshold``, ``relative`` and ``absolute``, likewise.
+
     Attributes:
         clipping_factors: Per model variable a scalar, the smallest sigma of its last
             step; 1 is unclipped.
@@ -63,7 +70,14 @@ class DenseOptimizer(BaseOptimizer):
         return self._statistics
 
     def clipping_factor(self, variable):
-        """The scalar that belongs to one model variable."""
+        """The scalar that belongs to one model variable.
+
+        Args:
+            variable: One of those given to ``build``.
+
+        Returns:
+            A float32 scalar variable, the smallest sigma of its last step.
+        """
         return self._statistics[self._index(variable)]
 
     def build(self, var_list):

@@ -50,7 +50,14 @@ def sum_rows(values, positions, count):
 
 
 def to_dense(gradient):
-    """Turns ``IndexedSlices`` into the dense tensor it stands for, repetitions summed."""
+    """Turns ``IndexedSlices`` into the dense tensor it stands for, repetitions summed.
+
+    Args:
+        gradient: ``tf.IndexedSlices`` of ``[rows, ...]``, or a tensor.
+
+    Returns:
+        ``[rows, ...]``; a tensor comes back as it is.
+    """
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
     rows = gradient.dense_shape[0]

@@ -95,7 +95,7 @@ def adagrad(w, accumulator, steps, rates, *, l2, epsilon):
         steps: ``[U]``, k >= 0, float.
         rates: ``[U]``, sum of the k steps' learning rates.
         l2: lambda >= 0, of ``lambda ||w||^2``; or a tensor ``[U, 1]`` of them.
-        epsilon: Under the root.
+        epsilon: Under the root, a scalar.
 
     Returns:
         ``(w, accumulator)`` after k steps.

@@ -19,7 +19,18 @@ from steadyrank.components.optimizers import lazy_catch_up
 
 
 def check_range(name, value, low, high=math.inf, *, low_included=True):
-    """Raises ValueError unless ``value`` lies in [low, high] (or in (low, high])."""
+    """Refuses a setting outside of [low, high], or of (low, high].
+
+    Args:
+        name: What the setting is called.
+        value: A number.
+        low: The lowest that is allowed.
+        high: The highest that is allowed.
+        low_included: Whether ``low`` itself is.
+
+    Raises:
+        ValueError: It lies outside.
+    """
     above = value >= low if low_included else value > low
     if above and value <= high:
         return
@@ -48,16 +59,46 @@ class AdagradRule:
         return {"accumulator": self.initial_accumulator}
 
     def __call__(self, g, slots, eta, t):
+        """The step that a gradient asks for.
+
+        Args:
+            g: Gradient: a variable's, or ``[U, D]`` of some rows.
+            slots: ``[G]``, of its shape.
+            eta: Learning rate, a scalar.
+            t: Number of the step, an int scalar from 1; not used.
+
+        Returns:
+            ``(delta, [G])``, delta = eta r, all of the shape of what they change.
+        """
         (G,) = slots
         G = G + tf.square(g)
         return eta * g / tf.sqrt(G + self.epsilon), [G]
 
     def moves_absent_rows(self, l2):
-        """Whether rows without a gradient of their own move."""
+        """Whether rows without a gradient of their own move.
+
+        Args:
+            l2: lambda of the L2, a float of at least 0.
+
+        Returns:
+            bool.
+        """
         return l2 > 0
 
     def absent(self, w, slots, steps, rates, *, last, l2):
-        """``(w, slots)`` after steps without a gradient but the L2's."""
+        """Some rows after steps without a gradient but the L2's.
+
+        Args:
+            w: ``[U, D]``.
+            slots: ``[G]``, ``[U, D]`` or ``[U, 1]``.
+            steps: float ``[U]``, how many were missed.
+            rates: float ``[U]``, the sum of their learning rates.
+            last: float ``[U]``, number of each row's last step; not used.
+            l2: lambda, a float or ``[U, 1]``.
+
+        Returns:
+            ``(w, [G])``.
+        """
         w, G = lazy_catch_up.adagrad(w, slots[0], steps, rates, l2=l2, epsilon=self.epsilon)
         return w, [G]
 
@@ -72,6 +113,17 @@ class RowWiseAdagradRule(AdagradRule):
     width = 1  # of the slot
 
     def __call__(self, g, slots, eta, t):
+        """The step that the gradient of some rows asks for.
+
+        Args:
+            g: Gradient: ``[U, D]``.
+            slots: ``[G]``, ``[U, 1]``.
+            eta: Learning rate, a scalar.
+            t: Number of the step, an int scalar from 1; not used.
+
+        Returns:
+            ``(delta, [G])``, delta = eta r, all of the shape of what they change.
+        """
         (G,) = slots
         G = G + tf.reduce_mean(tf.square(g), axis=1, keepdims=True)
         return eta * g / tf.sqrt(G + self.epsilon), [G]
@@ -96,6 +148,17 @@ class AdamRule:
         return {"momentum": 0.0, "velocity": 0.0}
 
     def __call__(self, g, slots, eta, t):
+        """The step that a gradient asks for.
+
+        Args:
+            g: Gradient: a variable's, or ``[U, D]`` of some rows.
+            slots: ``[m, v]``, each of its shape.
+            eta: Learning rate, a scalar.
+            t: Number of the step, an int scalar from 1.
+
+        Returns:
+            ``(delta, [m, v])``, delta = eta r, all of the shape of what they change.
+        """
         m, v = slots
         m = m + (g - m) * (1.0 - self.beta_1)
         v = v + (tf.square(g) - v) * (1.0 - self.beta_2)
@@ -106,11 +169,30 @@ class AdamRule:
         return m * alpha / (tf.sqrt(v) + self.epsilon), [m, v]
 
     def moves_absent_rows(self, l2):
-        """Always: their momentum carries them on."""
+        """Whether absent rows move: their momentum carries them on.
+
+        Args:
+            l2: lambda of the L2, a float of at least 0; not asked.
+
+        Returns:
+            bool.
+        """
         return True
 
     def absent(self, w, slots, steps, rates, *, last, l2):
-        """``(w, slots)`` after steps without a gradient but the L2's."""
+        """Some rows after steps without a gradient but the L2's.
+
+        Args:
+            w: ``[U, D]``.
+            slots: ``[m, v]``, each ``[U, D]``.
+            steps: float ``[U]``, how many were missed.
+            rates: float ``[U]``, the sum of their learning rates.
+            last: float ``[U]``, number of each row's last step.
+            l2: lambda, a float or ``[U, 1]``.
+
+        Returns:
+            ``(w, [m, v])``.
+        """
         m, v = slots
         w, m, v = lazy_catch_up.adam(
             w, m, v, steps, rates=rates, last=last, l2=l2, rule=self

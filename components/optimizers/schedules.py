@@ -41,6 +41,14 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.begin = begin
 
     def __call__(self, step):
+        """The rate of a step.
+
+        Args:
+            step: Number of the step, an int scalar from 0.
+
+        Returns:
+            A float32 scalar.
+        """
         step = tf.cast(step, tf.int64) - self.begin
         done = tf.cast(step, tf.float32) / max(self.steps, 1)
         warming = self.start + (self.learning_rate - self.start) * done
@@ -81,6 +89,14 @@ class Backoff(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.factor = factor
 
     def __call__(self, step):
+        """The rate of a step, times the factor as it is now.
+
+        Args:
+            step: Number of the step, an int scalar from 0.
+
+        Returns:
+            A float32 scalar.
+        """
         rate = self.schedule(step) if callable(self.schedule) else self.schedule
         return tf.cast(rate, tf.float32) * tf.cast(self.factor, tf.float32)
 

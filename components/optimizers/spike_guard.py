@@ -26,7 +26,7 @@ def hold_back(n, a, c, kappa, *, beta=BETA):
         n: float32 scalar, the norm of all dense gradients together, at least 0.
         a: float32 scalar, the average of its squares so far, from 0.
         c: int64 scalar, the steps in it.
-        kappa: The largest norm that passes whole, in multiples of the usual one.
+        kappa: Scalar, the largest norm that passes whole, in multiples of the usual one.
         beta: Decay of the average.
 
     Returns:

@@ -202,6 +202,7 @@ class SASRecBlock(_Residual):
     Call arguments:
         x: ``[B, T, D]``.
         mask: bool ``[B, T]``, False at padding, which is not attended to; or None.
+        training: Whether dropout acts.
 
     Output shape:
         ``[B, T, D]``.
@@ -312,6 +313,7 @@ class StochasticSharedIds(tf.keras.layers.Layer):
 
     Call arguments:
         ids: int ``[...]``.
+        training: Whether ids are replaced.
 
     Output shape:
         int ``[...]``.

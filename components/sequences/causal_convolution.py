@@ -16,6 +16,9 @@ def to_rows(x):
 
     Args:
         x: ``[B, T, D]``.
+
+    Returns:
+        ``[T * B, D]``.
     """
     return tf.reshape(tf.transpose(x, [1, 0, 2]), [-1, x.shape[-1]])
 
@@ -25,7 +28,10 @@ def from_rows(rows, batch):
 
     Args:
         rows: ``[T * B, D]``.
-        batch: B.
+        batch: B, an int scalar.
+
+    Returns:
+        ``[B, T, D]``.
     """
     return tf.transpose(tf.reshape(rows, [-1, batch, rows.shape[-1]]), [1, 0, 2])
 

@@ -38,6 +38,7 @@ class SequenceEncoder(tf.keras.layers.Layer):
     Call arguments:
         x: ``[B, T, D]``.
         mask: bool ``[B, T]``, False at padding, which then changes nothing; or None.
+        training: Whether dropout acts.
 
     Output shape:
         ``[B, T, D]``; what stands at padding means nothing.
