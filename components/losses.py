@@ -71,7 +71,8 @@ def tweedie(labels, z, rho):
     Args:
         labels: float ``[B]``, at least 0; NaN where there is none.
         z: float ``[B]``, logarithms of means.
-        rho: A scalar above 1 and below 2: towards 1 more like Poisson's, towards 2 like gamma's.
+        rho: A scalar above 1 and below 2: towards 1 more like Poisson's, towards 2
+            like gamma's.
 
     Returns:
         ``[B]``, NaN (with zero gradient) where the label is.
