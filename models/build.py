@@ -187,7 +187,7 @@ def empty_batch(features: Sequence[Feature]) -> dict:
     """
     batch = {}
     for feature in features:
-        several = feature.max_values or feature.width
+        several = feature.ids_per_row or feature.width
         shape = [1, several] if several else [1]
         numeric = feature.kind == "numeric"
         batch[feature.name] = tf.fill(shape, float("nan") if numeric else 0)

@@ -11,6 +11,10 @@ from dataclasses import asdict, dataclass
 from steadyrank.models.ids import Ids
 
 MISSING_INTEGER = -(2**63)  # what a raw integer feature holds where a value is missing
+CLOCKS = {
+    "hour": 24,
+    "weekday": 7,
+}  # what a clock shows of a moment, and how many there are
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,9 @@ class Feature:
 
     Attributes:
         name: The feature's name, and its key in every batch.
-        kind: ``"categorical"``, ``"numeric"``, or ``"sequence"``: what came before, oldest
-            first, as values of another feature, ``table``.
+        kind: ``"categorical"``, ``"numeric"``, ``"sequence"``: what came before, oldest
+            first, as values of another feature, ``table``; ``"hash"``: ids without a
+            vocabulary; ``"hour"`` or ``"weekday"`` of a moment.
         dim: Width of the embedding; for a numeric feature 0, unless it is bucketized.
         raw: Type of the raw value: ``"string"``, ``"integer"`` or ``"float"``.
         separator: Splits a raw string into several values; ``""``: it is one value.
@@ -42,6 +47,11 @@ class Feature:
             transform, in raw units; empty: any.
         table: Name of the feature whose vocabulary and embeddings it shares; ``""``: it
             has its own.
+        hashes: Of kind ``"hash"``: ids of each value.
+        hash_buckets: Rows of the table for each of them.
+        zone: Of an hour or a weekday, the name of the time zone whose clock shows it.
+        moments: How the log has these moments: the unit of whole numbers, the zone of
+            texts that do not say theirs, and the form of texts; empty: it is no moment.
     """
 
     name: str
@@ -61,6 +71,20 @@ class Feature:
     table: str = ""
     clip: tuple[float, ...] = ()
     width: int = 0
+    hashes: int = 0
+    hash_buckets: int = 0
+    zone: str = ""
+    moments: tuple[str, ...] = ()
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether its ids are those of known values."""
+        return self.kind in ("categorical", "sequence")
+
+    @property
+    def ids_per_row(self) -> int:
+        """How many ids a row has; 0: one that is no list."""
+        return self.max_values or (self.hashes if self.hashes > 1 else 0)
 
     @property
     def inputs(self) -> int:
@@ -71,7 +95,9 @@ class Feature:
     @property
     def ids(self) -> Ids:
         """Which row is which value's."""
-        return Ids(self.oov_buckets, self.vocabulary_size)
+        if self.has_vocabulary or self.kind == "numeric":
+            return Ids(self.oov_buckets, self.vocabulary_size)
+        return Ids(0, CLOCKS.get(self.kind) or self.hashes * self.hash_buckets)
 
     @property
     def rows(self) -> int:
@@ -87,12 +113,14 @@ class Feature:
         Args:
             fields: What a schema holds of it; what is left out has its default.
         """
-        several = {name: tuple(fields.get(name, ())) for name in ("boundaries", "clip")}
+        names = ("boundaries", "clip", "moments")
+        several = {name: tuple(fields.get(name, ())) for name in names}
         return cls(**{**fields, **several})
 
     def to_dict(self) -> dict:
         """Without what came later where it is not used: so do older examples read."""
         later = {"table": "", "centre": None, "clip": (), "width": 0}
+        later |= {"hashes": 0, "hash_buckets": 0, "zone": "", "moments": ()}
         return {
             name: value
             for name, value in asdict(self).items()

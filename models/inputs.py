@@ -328,7 +328,7 @@ def _fused(
     return FusedEmbedding(
         [feature.rows for feature in own],
         dim,
-        [pooling or _pooling(f) if f.max_values else None for f in features],
+        [pooling or _pooling(f) if f.ids_per_row else None for f in features],
         [places[f.table or f.name] for f in features],
         initializer=initializer,
         name=name,

@@ -257,8 +257,8 @@ class Config(Section):
                 if name not in sliceable:
                     raise ValueError(
                         f"gates.slices.{number}.by: {name!r} is no feature to slice by: "
-                        "a categorical one of a single value, or one with buckets. "
-                        + near(name, sliceable)
+                        "a categorical one of a single value, an hour, a weekday, or one "
+                        "with buckets. " + near(name, sliceable)
                     )
         return self
 
@@ -367,7 +367,7 @@ class Config(Section):
 def _is_sliceable(feature: FeatureConfig) -> bool:
     if feature.kind in ("numeric", "vector"):
         return is_embedded(feature)
-    return not feature.max_values
+    return feature.kind != "hash" and not getattr(feature, "max_values", 0)
 
 
 def _require_plain(chain: list[TaskConfig]) -> None:

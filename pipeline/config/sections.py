@@ -26,6 +26,15 @@ def _length(value: str | None) -> str | None:
     return value
 
 
+def _time_zone(value: str) -> str:
+    """The name of a time zone, checked."""
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone name such as Asia/Shanghai") from None
+    return value
+
+
 class Join(Section):
     """A side table, joined to every row: the row stays where the key is unknown."""
 
@@ -226,11 +235,7 @@ class Log(Section):
     @field_validator("timezone")
     @classmethod
     def _timezone(cls, value):
-        try:
-            zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("must be a time zone name such as Asia/Shanghai") from None
-        return value
+        return _time_zone(value)
 
     @field_validator("window")
     @classmethod
@@ -490,15 +495,66 @@ class VectorFeature(Section):
     list is known to lack it."""
 
 
+class HashFeature(Section):
+    """Ids without a vocabulary: their hashes are embedded."""
+
+    name: Name
+    """What the model, the export and the report call it."""
+    column: str = ""
+    """Of ids, of the log or a side table; empty: the name."""
+    kind: Literal["hash"]
+    """An id without a vocabulary: each of its hashes has an embedding, which add up."""
+    dim: Annotated[int, Field(ge=1)] | None = None
+    """Width of its embedding; null: `model.embedding_dim`."""
+    hashes: Annotated[int, Field(ge=1, le=8)] = 2
+    """Of each id: two ids that share a row of one hash hardly share one of another."""
+    buckets: Annotated[int, Field(ge=2)] = 100_000
+    """Rows of the table, of each hash."""
+
+    @model_validator(mode="after")
+    def _rows(self):
+        if self.hashes * self.buckets >= 2**31 - 1:
+            raise ValueError(
+                "hashes * buckets must be below 2^31 - 1, the rows of a table. "
+                f"Received: {self.hashes} * {self.buckets}"
+            )
+        return self
+
+
+class ClockFeature(Section):
+    """What the clock shows of a moment."""
+
+    name: Name
+    """What the model, the export and the report call it."""
+    column: str = ""
+    """Of times, as `data.time` is read, of the log or a side table; empty: the name."""
+    kind: Literal["hour", "weekday"]
+    """The hour of a moment, or its weekday, embedded."""
+    zone: str | None = None
+    """Name of the time zone whose clock it is; null: `data.timezone`."""
+    dim: Annotated[int, Field(ge=1)] | None = None
+    """Width of its embedding; null: `model.embedding_dim`."""
+
+    @field_validator("zone")
+    @classmethod
+    def _zone(cls, value):
+        return value if value is None else _time_zone(value)
+
+
 FeatureConfig = Annotated[
-    CategoricalFeature | NumericFeature | SequenceFeature | VectorFeature,
+    CategoricalFeature
+    | NumericFeature
+    | SequenceFeature
+    | VectorFeature
+    | HashFeature
+    | ClockFeature,
     Field(discriminator="kind"),
 ]
 
 
 def is_embedded(feature: FeatureConfig) -> bool:
     """Whether it has rows of a table: all but plain numbers have."""
-    if feature.kind in ("categorical", "sequence"):
+    if feature.kind not in ("numeric", "vector"):
         return True
     return isinstance(feature.buckets, list) or feature.buckets > 1
 

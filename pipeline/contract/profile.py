@@ -69,7 +69,7 @@ def of_values(
     flat: pa.Array,
     *,
     known: Mapping[str, int],
-    unknown: int,
+    unknown: int | None,
     split: str,
 ) -> dict:
     """What a feature of ids amounts to.
@@ -78,7 +78,7 @@ def of_values(
         column: Its values, or lists of them, null where missing.
         flat: The same, lists flattened.
         known: How many values there are of those that are counted by name.
-        unknown: How many values the vocabulary does not have.
+        unknown: How many values the vocabulary does not have; None: there is none.
         split: Whose rows these are.
     """
     values = flat.drop_null()
@@ -89,7 +89,7 @@ def of_values(
         "ids": value_bins(values),
         "named": dict(known),
     }
-    if split != SEEN_ONLY:
+    if split != SEEN_ONLY and unknown is not None:
         found |= {"asked": len(values), "unseen": unknown}
     return found
 

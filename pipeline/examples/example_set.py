@@ -68,7 +68,7 @@ class Schema:
     @property
     def vocabularies(self) -> dict[str, int]:
         """Feature -> its known values, of those that have a vocabulary."""
-        categorical = (f for f in self.features if f.kind != "numeric")
+        categorical = (f for f in self.features if f.has_vocabulary)
         return {feature.name: feature.vocabulary_size for feature in categorical}
 
     def fits(self, other: "Schema") -> bool:

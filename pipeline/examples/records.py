@@ -4,7 +4,8 @@ A TFRecord file holds blocks.  A block is one ``tf.train.Example`` with up to
 ``BLOCK_ROWS`` rows in matrices, row by row, little-endian, each one bytes feature:
 
 - ``ids``, int32: of each categorical feature its id, or ``max_values`` ids with 0 after
-  the last, of a sequence the latest ones, oldest first, after 0s;
+  the last, of a sequence the latest ones, oldest first, after 0s, of a hashed one
+  ``hashes`` ids;
 - ``numbers``, float32: numeric features in raw units, NaN where missing, vectors as many
   columns as they have numbers; then labels in
   raw units, NaN where there is none; then true probabilities, where the log knows them;
@@ -60,7 +61,7 @@ class Layout:
         group: bool,
     ) -> "Layout":
         features, tasks = tuple(features), tuple(tasks)
-        ids = [(f.name, f.max_values) for f in features if f.kind != "numeric"]
+        ids = [(f.name, f.ids_per_row) for f in features if f.kind != "numeric"]
         numbers = [f"feature/{f.name}" for f in features if f.kind == "numeric"]
         numbers += [f"label/{task.name}" for task in tasks]
         numbers += [f"truth/{name}" for name in truths]

@@ -16,6 +16,7 @@ from steadyrank.pipeline.raw_log.columns import (
     to_strings,
     to_vectors,
 )
+from steadyrank.pipeline.raw_log.times import require_time, to_moments
 
 
 def require_columns(
@@ -59,6 +60,9 @@ def _suits(feature: Feature, kind: pa.DataType) -> bool:
     if feature.separator and is_list(kind) or is_listed(feature) and not is_list(kind):
         return False
     try:
+        if feature.moments:
+            require_time(kind, "")
+            return True
         wanted = "vector" if feature.width else feature.kind
         raw_type(wanted, kind, "", bool(feature.max_values))
     except InputError:
@@ -96,8 +100,12 @@ def _raw(values: pa.Array, feature: Feature) -> np.ndarray:
         matrix, bad = to_vectors(values, feature.width)
         _require_read(bad, values, feature, f"list of {feature.width} floats")
         return matrix
-    typed, bad = convert(values, raw, "")
-    _require_read(bad, values, feature, raw)
+    if feature.moments:
+        typed, bad = to_moments(values, *feature.moments)
+        _require_read(bad, values, feature, "time")
+    else:
+        typed, bad = convert(values, raw, "")
+        _require_read(bad, values, feature, raw)
     if feature.kind == "numeric":
         return typed.to_numpy(zero_copy_only=False).astype(np.float32)
     if listed:

@@ -14,6 +14,7 @@ from steadyrank.models.features import MISSING_INTEGER, Feature
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.models.ranker import RankingModel
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
+from steadyrank.pipeline.export.codes import code_tensor
 from steadyrank.pipeline.export.vocabulary_table import lines_of
 
 TYPES = {"string": tf.string, "integer": tf.int64, "float": tf.float32}
@@ -29,9 +30,11 @@ class ServingModule(tf.Module):
 
     ``serving_default``: raw features.  A string feature takes string ``[B]``, ``""``
     where the value is missing; an integer id int64 ``[B]``, -2**63 where missing; a
-    number float32 ``[B]``, NaN where missing.  A feature of several values takes one
-    string ``[B]``, split at its separator, or, where the log holds lists, ``[B, any]``,
-    padded with missing values; a vector float32 ``[B, width]``, NaN where missing.
+    number float32 ``[B]``, NaN where missing; the moment of an hour or a weekday int64
+    ``[B]``, milliseconds since 1970 in UTC, -2**63 where missing.  A feature of several
+    values takes one string ``[B]``, split at its separator, or, where the log holds
+    lists, ``[B, any]``, padded with missing values; a vector float32 ``[B, width]``,
+    NaN where missing.
 
     ``tf_example``: ``examples``, serialized ``tf.Example`` string ``[B]`` that hold the
     same raw features; a feature that an example leaves out is missing.
@@ -39,8 +42,8 @@ class ServingModule(tf.Module):
     ``candidates``, where ``shared`` names features: raw features of B items, and of the
     one user and moment that they share: ``[1]`` or ``[1, any]`` of each shared feature.
 
-    ``encoded``: features as the examples hold them: int32 ids ``[B]`` or
-    ``[B, max_values]``, float32 numbers ``[B]``.
+    ``encoded``: features as the examples hold them: int32 ids ``[B]``,
+    ``[B, max_values]`` or ``[B, hashes]``, float32 numbers ``[B]``.
 
     All give each task's probability or value, and ``score``: float32 ``[B]``.
 
@@ -71,7 +74,7 @@ class ServingModule(tf.Module):
         self.tables = {
             feature.name: lines_of(vocab_path(vocab, feature.name), TYPES[feature.raw])
             for feature in schema.features
-            if feature.kind != "numeric" and feature.vocabulary_size
+            if feature.has_vocabulary and feature.vocabulary_size
         }
         self.functions = {
             RAW: self._function(self._from_raw, _raw_specs(schema.features)),
@@ -125,6 +128,8 @@ class ServingModule(tf.Module):
             values = raw[feature.name]
             if feature.kind == "numeric":
                 encoded[feature.name] = values
+            elif not feature.has_vocabulary:
+                encoded[feature.name] = code_tensor(feature, values)
             elif feature.max_values:
                 encoded[feature.name] = self._several(feature, values)
             else:
@@ -218,7 +223,7 @@ def _example_spec(feature: Feature):
 def _encoded_specs(schema: Schema) -> dict:
     specs = {}
     for feature in schema.features:
-        several = feature.max_values or feature.width
+        several = feature.ids_per_row or feature.width
         shape = [None, several] if several else [None]
         kind = tf.float32 if feature.kind == "numeric" else tf.int32
         specs[feature.name] = tf.TensorSpec(shape, kind, feature.name)

@@ -76,8 +76,10 @@ def _plausible(feature: Feature, path: Path, rows: int) -> np.ndarray:
     if feature.kind == "numeric":
         shape = (rows, feature.width) if feature.width else rows
         return np.full(shape, raw_mean(feature), np.float32)
-    with path.open(encoding="utf-8", newline="\n") as file:
-        known = [line.rstrip("\n") for line, _ in zip(file, range(rows), strict=False)]
+    known: list[str] = []
+    if feature.has_vocabulary:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            known = [line.rstrip("\n") for line, _ in zip(file, range(rows), strict=False)]
     known = known or ["" if feature.raw == "string" else "0"]
     values = [known[i % len(known)] for i in range(rows)]
     column = np.array(values, object if feature.raw == "string" else np.int64)
@@ -104,10 +106,17 @@ def serialize_rows(raw: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _feature(value) -> tf.train.Feature:
-    values = np.atleast_1d(value)
+    # NumPy's own texts end before the zeros at their ends
+    values = [value] if isinstance(value, str | bytes) else np.atleast_1d(value)
+    if isinstance(values, list):
+        return _texts(values)
     if values.dtype.kind == "f":
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     if values.dtype.kind == "i":
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    return _texts(values)
+
+
+def _texts(values) -> tf.train.Feature:
     texts = [v.encode() if isinstance(v, str) else bytes(v) for v in values]
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))

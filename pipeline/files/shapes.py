@@ -141,6 +141,10 @@ class FeatureFields(Document):
     clip: list[float] = []
     width: Count = 0
     table: str = ""
+    hashes: Count = 0
+    hash_buckets: Count = 0
+    zone: str = ""
+    moments: list[str] = []
 
 
 class TaskFields(Document):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from steadyrank.models.features import Feature
+from steadyrank.models.features import CLOCKS, Feature
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.examples.example_set import vocab_path
 
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NAMED = 20  # of the slices that are too small
 
 
@@ -69,6 +70,8 @@ def names_of(feature: Feature, vocab: Path):
     """A function from a code of ``encode`` to words."""
     if feature.kind == "numeric":
         return lambda code: bucket_name(feature.boundaries, code)
+    if feature.kind in CLOCKS:
+        return lambda code: clock_name(feature.kind, code)
     lines = vocab_path(vocab, feature.name).read_text(encoding="utf-8").split("\n")
 
     def name(code: int) -> str:
@@ -78,6 +81,13 @@ def names_of(feature: Feature, vocab: Path):
         return lines[known] if known >= 0 else "(unknown)"
 
     return name
+
+
+def clock_name(kind: str, code: int) -> str:
+    """An hour or a weekday in words, from its id: 0 missing, then 0 o'clock, or Monday."""
+    if code == MISSING_ID:
+        return "(missing)"
+    return f"{code - 1}:00" if kind == "hour" else WEEKDAYS[code - 1]
 
 
 def bucket_name(boundaries: Sequence[float], code: int) -> str:

@@ -14,14 +14,13 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.gates import Gates
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.metrics.scored import Scored, compare
-from steadyrank.pipeline.metrics.slices import columns_within
+from steadyrank.pipeline.metrics.slices import WEEKDAYS, columns_within
 from steadyrank.pipeline.raw_log.split import ALL, DAY
 
 MANY = 100  # known values of a feature that are ids, not kinds
 MOST = 6  # such features, those of the most values
 FEWEST_ROWS = 100  # of a slice that is measured
 DAY_MS = 86_400_000
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def id_features(

@@ -207,7 +207,7 @@ def learn(
     old = {
         f.name: read_values(base, f.name, f.raw)
         for f in schema.features
-        if f.kind != "numeric"
+        if f.has_vocabulary
     }
     learned = vocab.learn(analysis, plan, counted, folder, old=old)
     features = [

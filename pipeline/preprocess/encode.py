@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.models.features import sample_space
+from steadyrank.models.features import CLOCKS, Feature, sample_space
+from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.contract import profile
 from steadyrank.pipeline.examples.records import encode_blocks, write_records
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.codes import code_ids
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
 from steadyrank.pipeline.preprocess.settle import file_name
@@ -79,6 +81,9 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
         if feature.kind == "numeric":
             arrays[key] = as_matrix(values) if feature.width else vocab.as_float32(values)
             continue
+        if not feature.has_vocabulary:
+            arrays[key] = code_ids(values, feature)
+            continue
         vocabulary = learned.vocabularies[feature.name]
         flat = values.flatten() if is_list(values.type) else values
         ids = vocab.look_up(flat, vocabulary, feature)
@@ -116,6 +121,9 @@ def profile_rows(
             features[feature.name] = profile.of_number(arrays[key].ravel())
             continue
         column = table[key].combine_chunks()
+        if not feature.has_vocabulary:
+            features[feature.name] = _profile_codes(feature, column, arrays[key], split)
+            continue
         flat = column.flatten() if is_list(column.type) else column
         names = learned.vocabularies[feature.name].first(profile.NAMED)
         if is_list(column.type):  # of which the arrays hold some values alone
@@ -130,6 +138,17 @@ def profile_rows(
     labels = {task.name: arrays[f"label/{task.name}"] for task in learned.tasks}
     of_labels = profile.of_labels(labels, learned.tasks)
     return {"rows": len(table), "features": features, "tasks": of_labels}
+
+
+def _profile_codes(feature: Feature, column: pa.Array, ids, split: str) -> dict:
+    """What a feature without a vocabulary amounts to: there is no unknown value."""
+    known: dict = {}
+    if feature.kind in CLOCKS:
+        names = [str(code) for code in range(CLOCKS[feature.kind])]
+        counts = np.bincount(ids, minlength=len(names) + 1)[1:].tolist()
+        known = dict(zip(names, counts, strict=True))
+        column = pa.array(feature.ids.line_of(ids), mask=ids == MISSING_ID)
+    return profile.of_values(column, column, known=known, unknown=None, split=split)
 
 
 def pad_lists(

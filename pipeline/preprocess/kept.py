@@ -118,7 +118,9 @@ def keys_of(config: Config, own: tuple[str, ...]) -> list[tuple[str, ...]]:
     ids = [
         column(item)
         for item in config.features
-        if item.kind == "categorical" and not item.max_values and column(item) in own
+        if item.kind in ("categorical", "hash")
+        and not getattr(item, "max_values", 0)
+        and column(item) in own
     ]
     keys = [data.key or [*moment, *ids], moment]
     return list(dict.fromkeys(tuple(sorted({*key})) for key in keys if key))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.models.features import Feature, Task
+from steadyrank.models.features import CLOCKS, Feature, Task
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.sections import Join, column
 from steadyrank.pipeline.files.errors import InputError, near
@@ -340,6 +340,11 @@ def _require_order(joins, sides) -> None:
 def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:
     path, kind = types[column(item)]
     where = f"features.{item.name}: column {column(item)!r} of {path}"
+    if item.kind in CLOCKS:
+        require_time(kind, where)
+        moments = (config.data.time_unit, config.data.timezone, config.data.time_format)
+        zone = item.zone or config.data.timezone
+        return Feature(item.name, item.kind, raw="integer", zone=zone, moments=moments)
     several = getattr(item, "max_values", 0) > 0
     raw = raw_type(item.kind, kind, where, several)
     if item.kind == "vector":
@@ -347,6 +352,9 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
     if item.kind == "numeric":
         clip = tuple(item.clip or ())
         return Feature(item.name, "numeric", transform=item.transform, clip=clip)
+    if item.kind == "hash":
+        counts = {"hashes": item.hashes, "hash_buckets": item.buckets}
+        return Feature(item.name, "hash", raw=raw, pooling="sum", **counts)
     count = "length" if item.kind == "sequence" else "max_values"
     if several and not item.separator and not pa.types.is_nested(kind):
         raise InputError(

@@ -45,12 +45,13 @@ from steadyrank.pipeline.raw_log.split import (
     uniform,
     window_name,
 )
-from steadyrank.pipeline.raw_log.times import to_ms
+from steadyrank.pipeline.raw_log.times import to_moments, to_ms
 
 NOTHING = Findings()
 DROPPED = "dropped"  # in the counts: negatives that the config leaves out
 NO_POSITIVE = "not 1, and data.negatives is for a log of positives alone"
 BEYOND = "infinite"  # in the counts: numbers that are taken as missing for it
+NO_TIME = "not a time"
 TOO_LARGE = "infinite, or beyond float32"
 HIGH, LOW = "__fingerprint_high", "__fingerprint_low"
 
@@ -371,6 +372,9 @@ def type_rows(
         if feature.width:
             matrix, bad = to_vectors(raw, feature.width)
             values, wrong = as_lists(matrix), not_vector(feature.width)
+        elif feature.moments:
+            values, bad = to_moments(raw, *feature.moments)
+            wrong = NO_TIME
         elif feature.kind == "numeric":
             values, bad, beyond = to_finite(raw, notation)
             if beyond.any():

@@ -33,7 +33,7 @@ def learned_of(examples: Path, folder: str) -> Learned:
     schema = ExampleSet.read_schema(examples)
     vocabularies = {}
     for feature in schema.features:
-        if feature.kind != "numeric":
+        if feature.has_vocabulary:
             with KnownWriter(folder, feature.raw) as writer:
                 writer.add(read_values(examples, feature.name, feature.raw))
                 vocabularies[feature.name] = writer.finish()

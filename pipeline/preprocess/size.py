@@ -13,7 +13,10 @@ def size_of(plan) -> int:
     """
     config = plan.config
     items = (*getattr(config, "features", ()), *getattr(config, "tasks", ()))
-    values = sum(max(1, getattr(item, "max_values", 0) or 0) for item in items)
+    values = sum(
+        max(1, getattr(item, "max_values", 0) or getattr(item, "hashes", 0))
+        for item in items
+    )
     drawn = getattr(config.data, "negatives", None)
     rows = plan.log.rows * (1 + (drawn.per_positive if drawn else 0))
     return COPIES * BYTES_A_VALUE * rows * max(1, values)

@@ -129,7 +129,7 @@ def preprocess(
 
 def _steps(plan: Plan, output: Path) -> Steps:
     spreads = spreads_of(plan)
-    raws = {f.name: f.raw for f in plan.features if f.kind != "numeric"}
+    raws = {f.name: f.raw for f in plan.features if f.has_vocabulary}
     return Steps(
         key=partial(key_taken, plan=plan),
         settle=Settle(plan, str(output)),

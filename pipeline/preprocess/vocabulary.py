@@ -190,12 +190,14 @@ def learn(
     """
     features, vocabularies, statistics = [], {}, {}
     for feature, item in zip(plan.features, plan.config.features, strict=True):
-        if feature.kind != "numeric":
+        if feature.has_vocabulary:
             least, kept = plan.config.owner(item).min_count, (old or {}).get(feature.name)
             seen = counted[feature.name]
             known, summary = known_values(seen, least, feature.raw, folder, old=kept)
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
+        elif feature.kind != "numeric":
+            summary = {}
         else:
             moments = _total(analysis.numbers.get(feature.name, ()))
             sample = analysis.drawn.get(feature.name, np.zeros(0, np.float32))

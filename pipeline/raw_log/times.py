@@ -81,6 +81,27 @@ def to_ms(
     return np.where(is_local, local_to_utc(ms, timezone), ms), bad
 
 
+def to_moments(
+    values: pa.Array, unit: str, timezone: str, form: str
+) -> tuple[pa.Array, np.ndarray]:
+    """The same of a column that may lack times.
+
+    Returns:
+        int64, null where missing or bad, and where there is what is no time.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if is_bytes(values.type):
+        values = to_strings(values)[0]
+    ms, bad = to_ms(values, unit, timezone, form)
+    if is_text(values.type):
+        values = trimmed(values)
+    elif pa.types.is_integer(values.type):
+        values = to_integers(values)[0]
+    missing = pc.is_null(values, nan_is_null=True).to_numpy(zero_copy_only=False)
+    return pa.array(ms, mask=bad | missing), bad & ~missing
+
+
 def _arrow_ms(values: pa.Array) -> pa.Array:
     """Arrow times as int64 milliseconds; null where those do not hold them."""
     if not pa.types.is_timestamp(values.type):

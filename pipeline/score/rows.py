@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from steadyrank.pipeline.export.table_scores import TableScorer
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.preprocess.rows import not_vector, unreadable
+from steadyrank.pipeline.preprocess.rows import NO_TIME, not_vector, unreadable
 from steadyrank.pipeline.raw_log.columns import (
     Notation,
     convert,
@@ -20,6 +20,7 @@ from steadyrank.pipeline.raw_log.findings import as_integers
 from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.join import join_side
 from steadyrank.pipeline.raw_log.rejected import PLACE, places, with_reason
+from steadyrank.pipeline.raw_log.times import to_moments
 from steadyrank.pipeline.score.plan import SCORE, VERSION, ScorePlan
 
 NOT_FINITE = "the model's score is not finite"
@@ -82,6 +83,9 @@ def _readable(
         if feature.width:
             _, bad = to_vectors(values, feature.width)
             typed, wrong = values, not_vector(feature.width)
+        elif feature.moments:
+            _, bad = to_moments(values, *feature.moments)
+            typed, wrong = values, NO_TIME
         else:
             typed, bad = convert(values, raw, feature.separator, notation)
             wrong = unreadable(raw, values.type)

@@ -12,7 +12,13 @@ from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.contract import Contract
 from steadyrank.pipeline.config.gates import Gates
-from steadyrank.pipeline.config.sections import Negatives, SequenceFeature, VectorFeature
+from steadyrank.pipeline.config.sections import (
+    ClockFeature,
+    HashFeature,
+    Negatives,
+    SequenceFeature,
+    VectorFeature,
+)
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.task_weights import METHODS
 from steadyrank.pipeline.config.trunks import TRUNKS
@@ -40,6 +46,7 @@ ELSEWHERE = {
 }
 # of the contract, test_contract: every limit refuses, and what was meant is exempt
 BY_TABLES = [Contract, Gates, Sweep, SequenceFeature, VectorFeature, *METHODS, *TRUNKS]
+BY_TABLES += [HashFeature, ClockFeature]  # test_encodings
 
 
 def test_the_stages_read_the_rest(exported, ranking_keys_read):

@@ -1,0 +1,268 @@
+"""Every kind of feature is encoded in the exported graph as preprocessing encoded it,
+whatever its values are."""
+
+import datetime
+import zoneinfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steadyrank.models.build import build_model
+from steadyrank.models.features import MISSING_INTEGER, Feature
+from steadyrank.models.hashed import hashed_ids
+from steadyrank.pipeline.config import parse_config
+from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.codes import code_tensor
+from steadyrank.pipeline.export.raw_rows import kept_files
+from steadyrank.pipeline.export.signatures import ServingModule
+from steadyrank.pipeline.export.warmup import plausible_rows, serialize_rows
+from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds import preprocess
+from steadyrank.pipeline.preprocess.codes import code_ids
+from steadyrank.pipeline.raw_log.zones import CYCLE_FROM_MS, offsets_of
+from tests.helpers import tiny
+
+NAN, INF = float("nan"), float("inf")
+TEXTS = [
+    "",
+    None,
+    "ä",
+    "a\u0301",
+    "東京",
+    "👩\u200d🚀",
+    " x ",
+    "NaN",
+    "null",
+    "0",
+    "-0",
+    "1.0",
+]
+TEXTS += [
+    "x" * 5000,
+    "a\x1f1",
+    "a",
+    "a|b",
+    "\ufeffb",
+    "\u2028",
+    "1e5",
+    "TRUE",
+    "\x00",
+    "a\x00",
+]
+WHOLE = [0, None, 1, -1, 2**63 - 1, -(2**63), -(2**63) + 1, 2**53 + 1, 7]
+REALS = [0.0, -0.0, None, NAN, INF, -INF, 1e-45, 3.4e38, -3.4e38, 1e39, 0.1, 2**24 + 1, 17]
+DATES = [
+    None,
+    datetime.date(1970, 1, 1),
+    datetime.date(1999, 12, 31),
+    datetime.date(2024, 2, 29),
+]
+TIMES = [
+    "2024-03-31T00:59:59.999Z",
+    "",
+    None,
+    "2024-03-31T01:00:00Z",
+    "1900-01-02",
+    "9996-12-31",
+]
+TIMES += ["1969-12-31T23:59:59.999Z", "2024-10-27 02:30:00", "1711846800000", "2150-07-01"]
+LISTS = [None, [], [None], ["a", "", None, "ä", "a"], ["👩"], ["x", "y", "z", "w"]]
+VECTORS = [None, [0.0, -0.0], [1e-45, -1e18], [0.1, 7.0]]
+COLUMNS = {
+    "text": (TEXTS, pa.string()),
+    "whole": (WHOLE, pa.int64()),
+    "real": (REALS, pa.float64()),
+    "flag": ([True, False, None], pa.bool_()),
+    "date": (DATES, pa.date32()),
+    "when": (TIMES, pa.string()),
+    "list": (LISTS, pa.list_(pa.string())),
+    "split": (["a|b", "", None, "|", "a||ä|c", "b|b|b|b"], pa.string()),
+    "vector": (VECTORS, pa.list_(pa.float32())),
+    "id": ([1.0, 2.0, None, NAN, -0.0, 9e15], pa.float64()),
+}
+FEATURES = [
+    {"name": "text", "kind": "categorical", "min_count": 2},
+    {"name": "text_buckets", "column": "text", "kind": "categorical", "min_count": 99}
+    | {"oov_buckets": 7},
+    {"name": "whole", "kind": "categorical", "oov_buckets": 3, "min_count": 50},
+    {"name": "id", "kind": "categorical"},
+    {"name": "flag", "kind": "categorical"},
+    {"name": "date", "kind": "categorical"},
+    {"name": "list", "kind": "categorical", "max_values": 3},
+    {"name": "split", "kind": "categorical", "max_values": 3, "separator": "|"},
+    {"name": "past", "column": "list", "kind": "sequence", "of": "text", "length": 2},
+    {"name": "vector", "kind": "vector", "length": 2},
+    {"name": "real", "kind": "numeric", "clip": [-5, 1e6], "transform": "log1p"},
+    {"name": "real_plain", "column": "real", "kind": "numeric", "scale": "minmax"}
+    | {"clip": [-1e9, 1e9]},
+    {"name": "real_buckets", "column": "real", "kind": "numeric", "buckets": [-1, 0, 0.1]},
+    {"name": "real_quantiles", "column": "real", "kind": "numeric", "buckets": 4},
+    {"name": "whole_number", "column": "whole", "kind": "numeric", "buckets": 4},
+    {"name": "flag_number", "column": "flag", "kind": "numeric"},
+    {"name": "text_hash", "column": "text", "kind": "hash", "buckets": 50},
+    {"name": "whole_hash", "column": "whole", "kind": "hash", "hashes": 3, "buckets": 9},
+    {"name": "id_hash", "column": "id", "kind": "hash", "hashes": 1},
+    {"name": "flag_hash", "column": "flag", "kind": "hash"},
+    {"name": "date_hash", "column": "date", "kind": "hash"},
+    {"name": "hour", "column": "when", "kind": "hour", "zone": "Europe/Berlin"},
+    {"name": "weekday", "column": "when", "kind": "weekday", "zone": "Asia/Kathmandu"},
+    {"name": "date_weekday", "column": "date", "kind": "weekday"},
+    {"name": "log_hour", "column": "time_ms", "kind": "hour"},
+]
+ROWS = 600
+
+
+@pytest.fixture(scope="module")
+def config():
+    document = tiny.config_document(features=FEATURES, tasks=[{"name": "click"}])
+    document["data"] |= {"join": [], "timezone": "America/New_York", "max_rejected": 0}
+    document["data"].pop("group")
+    document["model"] |= {"trunk": "shared_bottom", "bottom_units": [4]}
+    for key in ("levels", "shared_experts", "expert_units"):
+        document["model"].pop(key)
+    return parse_config(document, "odd")
+
+
+@pytest.fixture(scope="module")
+def made(config, tmp_path_factory):
+    """Columns whose odd values go round, each at a length that no other has."""
+    folder = tmp_path_factory.mktemp("odd")
+    table = {}
+    for lap, (name, (values, kind)) in enumerate(COLUMNS.items()):
+        order = np.random.default_rng(lap).integers(len(values), size=ROWS)
+        order[: len(values)] = order[-len(values) :] = np.arange(len(values))
+        table[name] = pa.array([values[i] for i in order], kind)
+    rows = tiny.make_rows(ROWS)
+    table |= {n: [row[n] for row in rows] for n in ("time_ms", "click", "number")}
+    pq.write_table(pa.table(table), folder / "log.parquet")
+    preprocess(config, folder, folder / "examples")
+    return ExampleSet.open(folder / "examples")
+
+
+@pytest.fixture(scope="module")
+def module(config, made):
+    schema = agree(config, made.schema)
+    settings = config.model.model_dump()
+    model = build_model(schema.features, schema.tasks, "click", settings, seed=1)
+    return ServingModule(model, schema, made.path / "vocab")
+
+
+class Raw:
+    """What ``kept_files`` asks of an export."""
+
+    def __init__(self, schema):
+        self.schema = schema
+        columns = {item["name"]: item.get("column", item["name"]) for item in FEATURES}
+        self.columns = columns
+
+
+def test_the_graph_encodes_what_preprocessing_did(made, module):
+    seen = {item["name"]: set() for item in FEATURES}
+    for split in ("validation", "test"):
+        for raw, encoded in kept_files(Raw(made.schema), made, split):
+            raw = {name: tf.constant(values) for name, values in raw.items()}
+            served = module.encode(raw)
+            for name, wanted in encoded.items():
+                np.testing.assert_array_equal(served[name], wanted, name)
+                seen[name].update(map(repr, wanted.tolist()))
+    assert min(map(len, seen.values())) > 2, {n: len(s) for n, s in seen.items()}
+    assert made.manifest["rows"]["rejected"] == {}
+
+
+def test_the_serialized_signature_reads_them_alike(made, module):
+    for raw, encoded in kept_files(Raw(made.schema), made, "test"):
+        found = module.functions["tf_example"](tf.constant(serialize_rows(raw)))
+        wanted = module.functions["encoded"](
+            **{n: tf.constant(v) for n, v in encoded.items()}
+        )
+        np.testing.assert_allclose(found["click"], wanted["click"], atol=1e-6)
+
+
+def test_hashes_are_those_that_tensorflow_documents():
+    texts = tf.constant(["Hello", "TensorFlow", "2.x", ""])
+    assert hashed_ids(texts, 1, 3).numpy().tolist() == [1, 3, 3, 0]
+    twice = hashed_ids(texts, 2, 3).numpy()
+    assert twice[:, 0].tolist() == [1, 3, 3, 0] and twice[3, 1] == 0
+    assert set(twice[:3, 1]) <= {4, 5, 6}
+    many = tf.constant([f"id{i}" for i in range(3000)])
+    rows = hashed_ids(many, 2, 100).numpy()
+    pairs = len(np.unique(rows, axis=0))  # of 10,000 pairs some 2,590 should be met
+    assert 2500 < pairs < 2700 and len(np.unique(rows)) == 200
+
+
+def test_a_hash_has_no_unknown_value_and_a_row_for_a_missing_one():
+    feature = Feature("f", "hash", raw="integer", hashes=2, hash_buckets=5, pooling="sum")
+    assert (feature.rows, feature.ids_per_row) == (11, 2)
+    ids = code_ids(pa.array([7, None, 7, -3], pa.int64()), feature)
+    assert not feature.ids.is_unknown(ids).any()
+    assert ids[1].tolist() == [0, 0] and ids[0].tolist() == ids[2].tolist()
+    assert Feature.from_dict(feature.to_dict()) == feature
+
+
+ZONES = ["UTC", "Europe/Berlin", "Africa/Casablanca", "Asia/Kolkata", "Australia/Lord_Howe"]
+ZONES += ["America/Sao_Paulo", "Pacific/Apia", "Antarctica/Troll"]
+
+
+@settings(max_examples=60)
+@given(zone=st.sampled_from(ZONES), data=st.data())
+def test_hours_and_weekdays_are_those_of_the_clock(zone, data):
+    changes = offsets_of(zone)[0][1:] // 1000
+    near = st.sampled_from(changes.tolist() or [0]).flatmap(
+        lambda at: st.integers(at - 2, at + 2)
+    )
+    last = CYCLE_FROM_MS // 1000 + 400 * 365 * 86_400
+    far = near.map(lambda at: at + 146_097 * 86_400 * (at > CYCLE_FROM_MS // 1000))
+    seconds = data.draw(
+        st.lists(near | far | st.integers(-2_208_988_700, last), min_size=1, max_size=50)
+    )
+    ms = np.array(seconds, np.int64) * 1000 + 999
+    clock = [
+        (datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+         + datetime.timedelta(seconds=s)).astimezone(zoneinfo.ZoneInfo(zone))
+        for s in seconds
+    ]  # fmt: skip
+    for kind in ("hour", "weekday"):
+        wanted = [1 + (t.hour if kind == "hour" else t.weekday()) for t in clock]
+        feature = Feature("f", kind, raw="integer", zone=zone)
+        assert code_ids(pa.array(ms), feature).tolist() == wanted
+        assert code_tensor(feature, tf.constant(ms)).numpy().tolist() == wanted
+
+
+def test_a_moment_beyond_all_years_of_a_log_is_missing_in_the_graph():
+    feature = Feature("f", "hour", raw="integer", zone="UTC")
+    moments = tf.constant([MISSING_INTEGER, 2**63 - 1, -(2**62), 0], tf.int64)
+    assert code_tensor(feature, moments).numpy().tolist() == [0, 0, 0, 1]
+
+
+def test_what_is_no_time_is_rejected_with_the_reason(config, tmp_path):
+    document = tiny.config_document(
+        features=[{"name": "hour", "column": "item", "kind": "hour"}]
+    )
+    tiny.write_log(tmp_path)
+    with pytest.raises(InputError, match="feature hour: not a time"):
+        preprocess(parse_config(document, "c"), tmp_path, tmp_path / "examples")
+
+
+@pytest.mark.parametrize(
+    "item, said",
+    [
+        ({"kind": "hash", "buckets": 1}, "buckets"),
+        ({"kind": "hash", "hashes": 8, "buckets": 2**29}, "below 2"),
+        ({"kind": "hour", "zone": "Mars/Olympus"}, "must be a time zone name"),
+    ],
+)
+def test_what_no_table_or_clock_has_is_refused(item, said):
+    with pytest.raises(InputError, match=said):
+        parse_config(tiny.config_document(features=[{"name": "f", **item}]), "c")
+
+
+def test_rows_that_a_client_would_send_suit_every_kind(made, module):
+    raw = plausible_rows(made.schema, made.path / "vocab", 3)
+    raw = {name: tf.constant(values) for name, values in raw.items()}
+    assert all(len(values) == 3 for values in module.encode(raw).values())
