@@ -8,7 +8,8 @@ from steadyrank.components.layers.history import LastState, MeanHistory, TargetA
 from steadyrank.components.optimizers import dense as dense_optimizers
 from steadyrank.components.optimizers import rows as row_optimizers
 from steadyrank.components.sequences.encoder import SequenceEncoder
-from steadyrank.models.features import Feature, Task
+from steadyrank.models.bias import BiasTower
+from steadyrank.models.features import Feature, Task, served_features
 from steadyrank.models.fronts import CrossFront, DotFront
 from steadyrank.models.ranker import RankingModel
 from steadyrank.models.trunks.bottoms import Bottoms
@@ -65,6 +66,7 @@ PRODUCTS = ("fm", "deepfm")
 TOWER_SEEDS = 500_000_000
 HISTORY_SEEDS = 600_000_000
 HISTORY_BLOCKS = 2
+BIAS_SEEDS = 700_000_000
 
 
 def build_model(
@@ -78,7 +80,8 @@ def build_model(
     """Build a model with all its weights, within the strategy scope of the caller.
 
     Args:
-        features: Learned ones, from the examples' schema.
+        features: Learned ones, from the examples' schema; those with a ``reference`` bias
+            the log, and training alone reads them.
         tasks: Likewise.
         score: Formula of the ranking score.
         settings: The ``model`` section: ``trunk`` and what belongs to it.
@@ -88,6 +91,8 @@ def build_model(
         The built model, not compiled.
     """
     names = [task.name for task in tasks]
+    known, features = features, served_features(features)
+    biases = [feature for feature in known if feature.reference is not None]
     kind, wide = settings["trunk"], None
     trunk = build_trunk(names, settings, seed)
     if kind in WIDE:
@@ -107,8 +112,9 @@ def build_model(
         front=front,
         wide=wide,
         encoders=encoders,
+        bias=BiasTower(biases, names, seed + BIAS_SEEDS) if biases else None,
     )
-    model(empty_batch(features))
+    model(empty_batch(known), training=bool(biases))
     return model
 
 

@@ -41,6 +41,8 @@ class Feature:
             place of the deviation.
         centre: The mean where ``mean`` is the lowest value; None: it is ``mean``.
         boundaries: Increasing inner boundaries of the buckets, in raw units; empty: none.
+        reference: Of a feature that training alone reads, what served rows are taken to
+            have, as the examples hold it: an id, or a number; None: it is served.
         width: Of a vector, a number of kind ``"numeric"`` that has several: how many;
             0: it is one.  One mean and deviation hold for all of them.
         clip: Lowest and highest value that a plain number is taken for, before its
@@ -75,6 +77,7 @@ class Feature:
     hash_buckets: int = 0
     zone: str = ""
     moments: tuple[str, ...] = ()
+    reference: float | None = None
 
     @property
     def has_vocabulary(self) -> bool:
@@ -121,11 +124,17 @@ class Feature:
         """Without what came later where it is not used: so do older examples read."""
         later = {"table": "", "centre": None, "clip": (), "width": 0}
         later |= {"hashes": 0, "hash_buckets": 0, "zone": "", "moments": ()}
+        later |= {"reference": None}
         return {
             name: value
             for name, value in asdict(self).items()
             if name not in later or value != later[name]
         }
+
+
+def served_features(features: Iterable[Feature]) -> tuple[Feature, ...]:
+    """Those that an export reads."""
+    return tuple(feature for feature in features if feature.reference is None)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from steadyrank.components.layers.experts import GateNotes
 from steadyrank.components.layers.mlp import MLP
 from steadyrank.components.losses import masked_mean
 from steadyrank.models.batch_rows import BatchRows
+from steadyrank.models.bias import BiasTower
 from steadyrank.models.features import Feature, Task
 from steadyrank.models.inputs import LINEAR, FeatureInputs
 from steadyrank.models.row_losses import row_losses
@@ -41,10 +42,14 @@ class RankingModel(TrainedModel):
         front: Layer between the features' vectors and the trunk; None: there is none.
         wide: Logits to add to those of the towers; None: none.
         encoders: Sequence's name -> the layer that makes its events one vector.
+        bias: What training adds to all outputs, of features that are not served; None:
+            nothing.
 
     Call arguments:
         features: Feature name -> tensor, as the examples hold it.
-        gathered: As for ``FeatureInputs``.
+        gathered: What the rows of the tables hold that a step reads; None: the model reads
+            its tables itself.
+        training: Whether the bias is added.
 
     Output shape:
         Task name -> logit or standardised value, ``[B]``.
@@ -67,9 +72,10 @@ class RankingModel(TrainedModel):
         front: tf.keras.layers.Layer | None = None,
         wide: Wide | None = None,
         encoders: Mapping | None = None,
+        bias: BiasTower | None = None,
     ):
         super().__init__(name=NAME)
-        self.tasks = tuple(tasks)
+        self.tasks, self.bias_tower = tuple(tasks), bias
         self.inputs_layer = FeatureInputs(
             features,
             seed,
@@ -116,15 +122,28 @@ class RankingModel(TrainedModel):
         self.weighting = weighting or TaskWeighting(self.tasks)
         linear = self.inputs_layer.tables.get(LINEAR)
         embedding_optimizer.leave_unclipped(linear.weights if linear else [])
-        for table in self.inputs_layer.tables.values():
+        for table in self.table_layers.values():
             embedding_optimizer.tell_fields(table.embeddings, table.starts)
         super().compile(dense_optimizer, embedding_optimizer, **kwargs)
 
     @property
     def tables(self) -> dict[str, tf.Variable]:
         """The embedding tables, each of one feature or several."""
-        variables = self.inputs_layer.embedding_variables
-        return dict(zip(self.inputs_layer.tables, variables, strict=True))
+        return {name: layer.embeddings for name, layer in self.table_layers.items()}
+
+    @property
+    def table_layers(self) -> dict:
+        """The layers of the tables, those of the bias after all others."""
+        return self.inputs_layer.tables | (
+            self.bias_tower.tables if self.bias_tower else {}
+        )
+
+    @property
+    def table_readers(self) -> dict[str, tuple[Feature, ...]]:
+        """Table -> the features that read it."""
+        return self.inputs_layer.readers | (
+            self.bias_tower.readers if self.bias_tower else {}
+        )
 
     @property
     def task_weights(self) -> dict[str, float]:
@@ -172,10 +191,25 @@ class RankingModel(TrainedModel):
             changed[name] = bare * float(variable.read_value())
         return changed
 
-    def call(self, features: Mapping, gathered: Mapping | None = None):
+    def call(self, features: Mapping, gathered: Mapping | None = None, training=None):
         """Computes every task's logit or standardised value."""
         inputs = self.inputs_layer(features, gathered)
-        return self.from_inputs(inputs, self.wide_logits(features, gathered))
+        outputs = self.from_inputs(inputs, self.wide_logits(features, gathered))
+        return self.biased(outputs, features, gathered) if training else outputs
+
+    def biased(
+        self, outputs: Mapping, features: Mapping, gathered: Mapping | None = None
+    ) -> Mapping:
+        """Outputs as the log has them: with what biased it, where that is known."""
+        if self.bias_tower is None:
+            return outputs
+        added = self.bias_tower(features, gathered)
+        return {name: output + added[name] for name, output in outputs.items()}
+
+    def locate(self, features: Mapping) -> dict:
+        """Rows that a step reads of each table: name -> int ``[N]``, repeated ones too."""
+        located = self.inputs_layer.locate(features)
+        return located | (self.bias_tower.locate(features) if self.bias_tower else {})
 
     def wide_logits(
         self,
@@ -270,8 +304,7 @@ class RankingModel(TrainedModel):
             See ``report``.
         """
         features, labels, masks = data
-        located = self.inputs_layer.locate(features)
-        rows = BatchRows(self.tables, located, self.embedding_optimizer)
+        rows = BatchRows(self.tables, self.locate(features), self.embedding_optimizer)
         with tf.GradientTape(persistent=self.weighting.by_gradient) as tape:
             tape.watch(rows.gathered)
             outputs = self(features, gathered=rows.gathered, training=True)

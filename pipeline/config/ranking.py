@@ -20,6 +20,7 @@ from steadyrank.pipeline.config.sections import (
     TaskConfig,
     Train,
     column,
+    is_dropped,
     is_embedded,
 )
 from steadyrank.pipeline.config.sweep import Sweep
@@ -82,7 +83,8 @@ class Config(Section):
                     f"{told[column(feature)]}; a feature must be known before the "
                     "engagement"
                 )
-        names = score_names(self.tasks, self.features)
+        served = [f for f in self.features if not is_dropped(f)]
+        names = score_names(self.tasks, served)
         self._check_score(names_in(parse_score(self.score_formula, names)))
         return self
 
@@ -133,6 +135,29 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _dropped(self):
+        dropped = [feature.name for feature in self.features if is_dropped(feature)]
+        if len(dropped) == len(self.features):
+            raise ValueError(
+                "features: all have serving: drop; a model must be served some feature"
+            )
+        for feature in self.features:
+            if getattr(feature, "table", "") in dropped:
+                raise ValueError(
+                    f"features.{feature.name}: {feature.table} has serving: drop, and no "
+                    "served feature shares its table"
+                )
+        named = {"serving.shared": self.serving.shared}
+        named["importance.together"] = [n for u in self.importance.together for n in u]
+        for where, names in named.items():
+            for name in names:
+                if name in dropped:
+                    raise ValueError(
+                        f"{where}: {name!r} has serving: drop: no export reads it"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _sequences(self):
         for feature in self.features:
             if feature.kind == "sequence" and self.owner(feature).max_values:
@@ -169,7 +194,7 @@ class Config(Section):
                     f"embeddings, which must be as wide as model.embedding_dim "
                     f"({self.model.embedding_dim}). Received: {dim}"
                 )
-        embedded = [f for f in self.features if is_embedded(f)]
+        embedded = [f for f in self.features if is_embedded(f) and not is_dropped(f)]
         if len(embedded) < 2:
             raise ValueError(
                 f"model.trunk: {self.model.trunk} multiplies embedded features, of which "
@@ -230,7 +255,8 @@ class Config(Section):
                 raise ValueError(
                     f"serving.shared: {name!r} is no feature. {near(name, names)}"
                 )
-        if len(set(self.serving.shared)) == len(names):
+        served = [f.name for f in self.features if not is_dropped(f)]
+        if {*served} <= {*self.serving.shared}:
             raise ValueError(
                 "serving.shared names all features: candidates must differ in some"
             )

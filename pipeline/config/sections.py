@@ -374,6 +374,14 @@ LONGEST_NAME = 200  # files are called after it
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=LONGEST_NAME)]
 
 
+class Dropped(Section):
+    """A feature that training knows and serving does not."""
+
+    drop: str | int | float
+    """The value that served rows are taken to have, such as the first position; of an id
+    one that training rows have."""
+
+
 class CategoricalFeature(Section):
     """An id, or several, looked up in a vocabulary and embedded."""
 
@@ -397,11 +405,20 @@ class CategoricalFeature(Section):
     """How the vectors of several values become one."""
     table: str = ""
     """The feature whose vocabulary and embeddings this one shares; empty: its own."""
+    serving: Dropped | None = None
+    """`{drop: 1}`: what biased the log, such as a position; training alone reads it, and
+    served rows are taken to have this value. null: it is served as all else."""
 
     @model_validator(mode="after")
     def _several(self):
         if self.separator and not self.max_values:
             raise ValueError("separator needs max_values, how many of the values to keep")
+        if self.serving and (self.max_values or self.table):
+            key = "max_values" if self.max_values else "table"
+            raise ValueError(
+                f"serving: drop is for features of one value and a table of their own; "
+                f"leave out {key}"
+            )
         return self
 
 
@@ -456,6 +473,17 @@ class NumericFeature(Section):
     between such buckets, in a list; 0: the number itself is read."""
     dim: Annotated[int, Field(ge=1)] | None = None
     """Width of the buckets' embedding; null: `model.embedding_dim`."""
+    serving: Dropped | None = None
+    """`{drop: 1}`: what biased the log, such as a position; training alone reads it, and
+    served rows are taken to have this value. null: it is served as all else."""
+
+    @model_validator(mode="after")
+    def _reference(self):
+        if self.serving and not _is_finite(self.serving.drop):
+            raise ValueError(
+                f"serving.drop must be a finite number. Received: {self.serving.drop!r}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _bucketized(self):
@@ -550,6 +578,15 @@ FeatureConfig = Annotated[
     | ClockFeature,
     Field(discriminator="kind"),
 ]
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def is_dropped(feature: FeatureConfig) -> bool:
+    """Whether training alone reads it: the export does not."""
+    return getattr(feature, "serving", None) is not None
 
 
 def is_embedded(feature: FeatureConfig) -> bool:

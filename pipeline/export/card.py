@@ -22,7 +22,8 @@ def read_card(path: Path) -> dict:
 def columns_of(card: dict) -> dict[str, str]:
     """Feature -> the raw column that it is read from: what the raw rows must have."""
     features = card["config"].get("features", [])
-    return {feature["name"]: feature["column"] or feature["name"] for feature in features}
+    served = [feature for feature in features if not feature.get("serving")]
+    return {feature["name"]: feature["column"] or feature["name"] for feature in served}
 
 
 def require_unchanged(path: Path, card: dict, role: str) -> str:

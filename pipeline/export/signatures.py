@@ -69,7 +69,7 @@ class ServingModule(tf.Module):
         self._model = lambda: model
         self.schema = schema
         self.shared = tuple(shared)
-        self.weights = list(model.dense_variables) + _tables(model, embedding_dtype)
+        self.weights = [*_served(model), *_tables(model, embedding_dtype)]
         self.weights += model.smears.values()
         self.tables = {
             feature.name: lines_of(vocab_path(vocab, feature.name), TYPES[feature.raw])
@@ -177,10 +177,16 @@ class ServingModule(tf.Module):
         return tf.where(lines < 0, feature.ids.of_bucket(bucket), known)
 
 
+def _served(model: RankingModel) -> list[tf.Variable]:
+    """The dense weights without those that training alone reads."""
+    biases = {id(v) for v in (model.bias_tower.variables if model.bias_tower else ())}
+    return [v for v in model.dense_variables if id(v) not in biases]
+
+
 def _tables(model: RankingModel, dtype: str) -> list[tf.Variable]:
     """What stands for the embedding tables in the export."""
     if dtype == "float32":
-        return list(model.embedding_variables)
+        return list(model.inputs_layer.embedding_variables)
     tables = model.inputs_layer.tables.values()
     return [variable for table in tables for variable in table.compress(dtype)]
 

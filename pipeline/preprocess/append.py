@@ -66,6 +66,7 @@ LEARNED = {
     "std": 1.0,
     "centre": None,
     "boundaries": (),
+    "reference": None,
 }
 
 

@@ -1,11 +1,11 @@
-"""Numbers and sample weights that no model could be trained on, refused by name."""
+"""What no model could be trained on, refused by name: numbers, sample weights, ids."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.config.sections import column, is_dropped
 from steadyrank.pipeline.examples.compatibility import label_faults
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.columns import LARGEST
@@ -39,6 +39,7 @@ def overflows(config: Config, statistics: Mapping) -> tuple[str, ...]:
         *_overflowing("tasks", values, statistics["labels"]),
         *label_faults(config.tasks, lows),
         *_outweighing(config.tasks, statistics.get("weights", {})),
+        *_unknown(config.features, statistics["features"]),
     )
 
 
@@ -86,6 +87,17 @@ def _outweighing(tasks: Iterable, weights: Mapping) -> list[str]:
                 "Cut the weights in the log, or divide them by what they have in common."
             )
     return said
+
+
+def _unknown(features: Iterable, statistics: Mapping) -> list[str]:
+    """A sentence for each feature that is served as a value which training never sees."""
+    return [
+        f"features.{item.name}.serving.drop must be a value that training rows have: "
+        f"nothing is learned of another. Received: {item.serving.drop!r}; most frequent: "
+        f"{', '.join(statistics[item.name]['most_frequent'])}."
+        for item in features
+        if is_dropped(item) and statistics[item.name].get("reference", 0) is None
+    ]
 
 
 def describe_weights(drawn: np.ndarray, largest: float) -> dict:

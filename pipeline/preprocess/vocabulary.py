@@ -21,6 +21,7 @@ from steadyrank.models.features import (
     transform_numbers,
 )
 from steadyrank.models.ids import MISSING_ID
+from steadyrank.pipeline.config.sections import is_dropped
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.preprocess.blocks import Stored
 from steadyrank.pipeline.preprocess.counts import Counted
@@ -196,6 +197,10 @@ def learn(
             known, summary = known_values(seen, least, feature.raw, folder, old=kept)
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
+            if is_dropped(item):
+                place = _reference_of(item.serving.drop, feature.raw, known, feature)
+                summary["reference"] = place
+                feature = dataclasses.replace(feature, reference=place)
         elif feature.kind != "numeric":
             summary = {}
         else:
@@ -205,6 +210,7 @@ def learn(
                 feature,
                 **_scaling(moments, item.scale),
                 boundaries=_boundaries(sample, item.buckets),
+                reference=float(item.serving.drop) if is_dropped(item) else None,
             )
             summary = _describe(moments)
         features.append(feature)
@@ -220,6 +226,16 @@ def learn(
         vocabularies,
         {"features": statistics, "labels": labels, "weights": weights},
     )
+
+
+def _reference_of(value: str | float, raw: str, known: Known, feature: Feature):
+    """The id that served rows are taken to have; None: training rows have no such value."""
+    kind = pa.int64() if raw == "integer" else pa.string()
+    try:
+        place = int(known.find(pa.array([str(value)], pa.string()).cast(kind))[0])
+    except pa.ArrowInvalid:
+        return None
+    return float(feature.ids.of_line(place)) if place >= 0 else None
 
 
 def _sharing(feature: Feature, features, vocabularies, statistics) -> Feature:

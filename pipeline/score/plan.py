@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from steadyrank.models.features import Feature
 from steadyrank.pipeline.config import Config, parse_config
-from steadyrank.pipeline.config.sections import Split
+from steadyrank.pipeline.config.sections import Split, is_dropped
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.export.card import (
     CARD,
@@ -157,7 +157,8 @@ def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str])
             "keep_columns": [*dict.fromkeys(kept.values())],
         }
     )
-    bare = config.model_copy(update={"data": data, "tasks": []})
+    served = [feature for feature in config.features if not is_dropped(feature)]
+    bare = config.model_copy(update={"data": data, "tasks": [], "features": served})
     return make_plan(bare, folder)
 
 

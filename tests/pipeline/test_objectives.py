@@ -1,12 +1,17 @@
 """A watch time and a funnel from the log to what is served, by other losses."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
+import steadyrank
 from steadyrank.models.features import Task
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import require_labels
 from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import evaluate, export, preprocess, train
 from tests.helpers import tiny
@@ -79,3 +84,70 @@ def test_the_least_label_is_that_of_the_rows_that_train(examples):
     rows = [r for r in tiny.make_rows() if r["time_ms"] < 1_709_596_800_000 and r["click"]]
     least = min(r["watch"] for r in rows if r["watch"] is not None)
     assert ExampleSet.open(examples).label_lows()["watch"] == pytest.approx(least, abs=0.01)
+
+
+BIASED = {
+    "price": {"drop": 50},
+    "age": {"drop": 30},
+    "country": {"drop": "de"},
+}
+
+
+def biased_config(drops=BIASED, **changes):
+    features = [
+        f | ({"serving": drops[f["name"]]} if f["name"] in drops else {})
+        for f in tiny.CONFIG["features"]
+    ]
+    changes = {"features": features, "model": MODEL, "train__epochs": 2, **changes}
+    changes["gates"] = {"skew": {"max_difference": 1e-5}}
+    return parse_config(tiny.config_document(**changes), "c")
+
+
+def test_what_biased_the_log_is_neither_asked_for_nor_read_when_served(tmp_path):
+    tiny.write_log(tmp_path / "log")
+    config, examples = biased_config(), tmp_path / "examples"
+    preprocess(config, tmp_path / "log", examples)
+    learned = {f.name: f for f in ExampleSet.open(examples).schema.features}
+    assert learned["age"].reference == 30 and learned["user"].reference is None
+    line = (examples / "vocab" / "country.txt").read_text().split().index("de")
+    assert learned["country"].reference == learned["country"].ids.of_line(line)
+    train(config, examples, tmp_path / "t")
+    path = export(config, tmp_path / "t", tmp_path / "e")
+    verdict = evaluate(config, examples, tmp_path / "e", tmp_path / "v")
+    (skew,) = (gate for gate in verdict["gates"] if gate["gate"] == "skew")
+    assert skew["passed"]
+    served = Export(path)
+    assert not {*BIASED} & {f.name for f in served.schema.features}
+    assert not any("bias_tower" in v.name for v in served._loaded.weights)
+    rows = [{k: v for k, v in r.items() if k in ("user", "item", "tags")}
+            for r in tiny.make_rows(50)]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    steadyrank.score(
+        model=tmp_path / "e",
+        input=str(tmp_path / "rows.parquet"),
+        output=tmp_path / "scores",
+        data=tmp_path / "log",
+    )
+    found = ds.dataset([*map(str, (tmp_path / "scores").rglob("*.parquet"))]).to_table()
+    assert len(found) == 50
+
+
+def test_a_value_that_training_never_has_is_no_reference(tmp_path):
+    tiny.write_log(tmp_path / "log")
+    config = biased_config({"country": {"drop": "it"}})
+    with pytest.raises(InputError, match=r"country.serving.drop must be a value .* 'it'"):
+        preprocess(config, tmp_path / "log", tmp_path / "examples")
+
+
+@pytest.mark.parametrize(
+    ("drops", "changes", "said"),
+    [
+        ({"tags": {"drop": "t1"}}, {}, "features of one value"),
+        ({"age": {"drop": "old"}}, {}, "must be a finite number"),
+        ({"age": {"drop": 1}}, {"score": "click * age"}, "age"),
+        ({"age": {"drop": 1}}, {"serving": {"shared": ["age"]}}, "no export reads it"),
+    ],
+)
+def test_what_is_dropped_is_used_nowhere_else(drops, changes, said):
+    with pytest.raises(InputError, match=said):
+        biased_config(drops, **changes)

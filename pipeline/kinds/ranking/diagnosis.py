@@ -54,7 +54,8 @@ def diagnose(model: RankingModel, data) -> dict:
         tape.watch(shared)
         if vectors is None:
             wide = dict(zip(wide, tf.unstack(shared, axis=1), strict=True))
-        losses = model.task_losses(labels, masks, model.from_inputs(vectors, wide))
+        outputs = model.biased(model.from_inputs(vectors, wide), features)
+        losses = model.task_losses(labels, masks, outputs)
         total = tf.add_n([task.weight * losses[task.name] for task in model.tasks])
     at_shared = {name: tape.gradient(loss, shared) for name, loss in losses.items()}
     layers = tape.gradient(total, model.dense_variables)
@@ -106,7 +107,7 @@ def _ranges(model: RankingModel, features: dict) -> dict[str, dict]:
 def _largest_ids(model: RankingModel, gradients: list) -> list[dict]:
     """The rows of the tables with the largest gradients: feature and id."""
     found = []
-    tables = model.inputs_layer.readers.values()
+    tables = model.table_readers.values()
     for group, gradient in zip(tables, gradients, strict=True):
         group = [feature for feature in group if not feature.table]
         starts = np.cumsum([0, *(feature.rows for feature in group)])

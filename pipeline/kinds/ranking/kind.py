@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from steadyrank.models.features import served_features
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
@@ -81,9 +82,10 @@ class Ranking(Kind):
         from steadyrank.pipeline.kinds.ranking.model import best_model
 
         schema = dataclasses.replace(schema, score=config.score_formula)
+        served = served_features(schema.features)
         return ServingModule(
             best_model(config, schema, trained),
-            schema,
+            dataclasses.replace(schema, features=served),
             trained / "vocab",
             config.serving.shared,
             embedding_dtype=config.export.embedding_dtype,

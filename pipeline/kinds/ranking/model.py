@@ -91,9 +91,9 @@ def shared_rows(model: RankingModel, before: Schema) -> list[tuple]:
     Returns:
         ``pipeline.train.warm_start.Tables``: each table's parts, a feature each.
     """
-    old, layers, found = {f.name: f for f in before.features}, model.inputs_layer, []
-    for name, table in layers.tables.items():
-        own = [feature for feature in layers.readers[name] if not feature.table]
+    old, readers, found = {f.name: f for f in before.features}, model.table_readers, []
+    for name, table in model.table_layers.items():
+        own = [feature for feature in readers[name] if not feature.table]
         sizes = [(old[feature.name].rows, feature.rows) for feature in own]
         starts = np.cumsum([(0, 0), *sizes], axis=0)[:-1].tolist()
         parts = [Stretch(*s, *n) for s, n in zip(starts, sizes, strict=True)]

@@ -36,6 +36,7 @@ ELSEWHERE = {
     ("Downsample", "task"): "test_downsample",
     ("Downsample", "keep"): "test_downsample",
     **{("Negatives", key): "test_negatives" for key in Negatives.model_fields},
+    ("Dropped", "drop"): "test_objectives: what biased the log",
     ("Importance", "rows"): "test_importance",
     ("Importance", "together"): "test_importance",
     ("Keep", "nights"): "test_nightly: what is old goes after a night",
