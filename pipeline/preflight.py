@@ -246,7 +246,10 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
     batches = list(sampled(plan.log))
     tables = [batch.table for _, batch in batches if len(batch.table)]
     if not tables:
-        raise NoRowsError(f"{', '.join(plan.log.files[:5])}: the log holds no rows.")
+        raise NoRowsError(
+            f"{', '.join(plan.log.files[:5])}: the log holds no rows. Mend data.input, or "
+            "wait for the log."
+        )
     if isinstance(config, SequenceConfig):
         return []
     from steadyrank.pipeline.preprocess.held import require_known

@@ -234,7 +234,10 @@ def run(
     """All stages, from the log of ``folder`` to a verdict on its test split."""
     require_one_machine("run")
     if resume and overwrite:
-        raise InputError("--resume keeps what is there, --overwrite does not: choose one.")
+        raise InputError(
+            "--resume keeps what is there, --overwrite does not. Received: both: choose "
+            "one."
+        )
     require_passable(config, baseline=bool(baseline), stability=False)
     require_output(output)
     examples, trained, exports = (output / n for n in ("examples", "train", "export"))

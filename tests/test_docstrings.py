@@ -156,3 +156,31 @@ def test_tensors_are_told_with_their_shape():
                     if not SIZED.search(told(name, said))
                 ]
     assert not lacking
+
+
+def refusals():
+    """Where the pipeline refuses, by name of the error, and its text."""
+    ours = {"InputError", "PassingError", "DivergenceError", "ExistsError", "NoRowsError"}
+    for path, tree in trees("pipeline").items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                if ast.unparse(node.exc.func) in ours:
+                    yield f"{path}:{node.lineno}", node.exc.args[0]
+
+
+def test_a_refusal_says_what_was_received():
+    """A value in its text, or the word where there is none to show (neither, both).
+
+    Texts of the config's own checks are left out: what a key holds is added to them, see
+    ``config.hints``.
+    """
+    found = list(refusals())
+    assert len(found) > 200
+    lacking = [
+        where
+        for where, text in found
+        if isinstance(text, ast.Constant | ast.JoinedStr)
+        and not any(isinstance(part, ast.FormattedValue) for part in ast.walk(text))
+        and "Received: " not in ast.unparse(text)
+    ]
+    assert not lacking

@@ -168,11 +168,20 @@ def release(
     from steadyrank.pipeline.store.records import is_store
 
     if rollback and (model or evaluation):
-        raise InputError("--rollback takes neither --model nor --evaluation.")
+        raise InputError(
+            "--rollback takes neither --model nor --evaluation: it goes back to a version "
+            f"that is there. Received: {model=}, {evaluation=}. Leave them out."
+        )
     if not rollback and (model is None or evaluation is None):
-        raise InputError("release needs --model and --evaluation, or --rollback.")
+        raise InputError(
+            "release needs --model and --evaluation, or --rollback. Received: "
+            f"{model=}, {evaluation=}. Pass both."
+        )
     if reason and not rollback:
-        raise InputError("--reason says why to go back: it goes with --rollback.")
+        raise InputError(
+            "--reason says why to go back: it goes with --rollback. Received: "
+            f"{reason=} without it. Leave it out, or pass --rollback."
+        )
     place = place_of(to)
     with Staging() as staging, staging.served(place) as local:
         if rollback:
@@ -226,10 +235,15 @@ def prune(
     place, keep = local_path(store), {"nights": nights, "releases": releases}
     require_store(place)
     if all(number is None for number in keep.values()):
-        raise InputError("prune needs --nights, --releases, or both: how many stay.")
+        raise InputError(
+            "prune needs --nights, --releases, or both: how many stay. Received: neither. "
+            "Pass --nights 60, for instance."
+        )
     for name, number in keep.items():
         if number is not None and number < 1:
-            raise InputError(f"--{name} must be 1 or more. Received: {number}.")
+            raise InputError(
+                f"--{name} must be 1 or more. Received: {number}. Leave it out to keep all."
+            )
     with locked(place / "lock"):
         gone = stage(place, **keep, dry_run=dry_run)
         if not dry_run:

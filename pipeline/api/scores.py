@@ -67,7 +67,9 @@ def score(
     names = keep.split(",") if isinstance(keep, str) else keep
     kept = [name.strip() for name in names if name.strip()]
     if keep and not kept:
-        raise InputError(f"--keep names no column. Received: {keep!r}.")
+        raise InputError(
+            f"--keep names no column. Received: {keep!r}. Name some: --keep user_id."
+        )
     with progress.stage("score"), Staging() as staging:
         plan = plan_scores(
             staging.read_model(source),

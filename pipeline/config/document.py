@@ -108,7 +108,8 @@ def read_document(path: Path, overrides: list[str] | None = None) -> dict:
         raise InputError(f"config {original(Path(path))} is not YAML: {error}") from None
     if not isinstance(document, dict):
         raise InputError(
-            f"config {original(Path(path))} must hold keys such as data, features, tasks."
+            f"config {original(Path(path))} must hold keys such as data, features, "
+            f"tasks. Received: {type(document).__name__}. docs/config.md names all."
         )
     for text in overrides or []:
         override(document, text)
@@ -141,7 +142,10 @@ def set_key(document: dict, path: str, value: object, source: str) -> None:
     """
     *parents, last = path.split(".")
     if len(parents) >= DEEPEST:
-        raise InputError(f"{source} {path[:60]}...: it is nested deeper than {DEEPEST}.")
+        raise InputError(
+            f"{source} {path[:60]}...: it must not be nested deeper than {DEEPEST}. "
+            "Take levels out."
+        )
     node = document
     for part in parents:
         node = _child(node, part, path, source)
@@ -163,4 +167,7 @@ def _child(node, part: str, path: str, source: str):
         if part.isdigit() and int(part) < len(node):
             return node[int(part)]
         raise InputError(f"{source} {path}: there is no {part!r}. {near(part, named)}")
-    raise InputError(f"{source} {path}: {part!r} is not a section.")
+    raise InputError(
+        f"{source} {path}: {part!r} is not a section, but a value. Set a key of a "
+        "section, such as train.epochs=2."
+    )

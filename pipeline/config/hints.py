@@ -41,8 +41,10 @@ def explain(error: dict, document: dict, root: type[BaseModel]) -> str:
         )
     message = said_of(error)
     received = error.get("input")
-    if isinstance(received, dict | list | BaseModel) or error["type"] == "missing":
+    if error["type"] == "missing" or "Received" in message or not error["loc"]:
         return f"{where}: {message}"
+    if isinstance(received, dict | list | BaseModel) and error["type"] != "value_error":
+        return f"{where}: {message}"  # it names what is wrong in them
     return f"{where}: {message}. Received: {_short(repr(received))}"
 
 

@@ -55,7 +55,10 @@ def importance_of(
         if name not in names:
             raise InputError(f"--together: {name!r} is no feature. {near(name, names)}")
     if not examples.rows(split):
-        raise InputError(f"{examples.path} has no {split} rows to exchange values of.")
+        raise InputError(
+            f"{examples.path} has no {split} rows to exchange values of. Take another "
+            "--split, or preprocess the log with another data.split."
+        )
     sample = sample_rows(examples, split, rows, names)
     units = units_of(features, sample["features"], export.columns, together)
 
@@ -116,9 +119,13 @@ def importance(
             not there.
     """
     if rows < 1:
-        raise InputError(f"--rows must be at least 1. Received: {rows}.")
+        raise InputError(
+            f"--rows must be at least 1. Received: {rows}. Leave it out for the default."
+        )
     if split not in SPLITS:
-        raise InputError(f"split must be one of {SPLITS}. Received: split={split!r}.")
+        raise InputError(
+            f"split must be one of {SPLITS}. Received: split={split!r}. Take 'test'."
+        )
     examples = kind.open_examples(examples_path)
     export = kind.open_model(model_path, examples)
     found = importance_of(export, examples, split, rows=rows, together=together)

@@ -116,7 +116,10 @@ def _roll_back(to: Path, reason: str) -> dict:
         )
     before = kept[-1]
     if before["version"] not in found:
-        raise InputError(f"{to / str(before['version'])} is missing: cannot go back to it.")
+        raise InputError(
+            f"{to / str(before['version'])} is missing: cannot go back to it. Put it "
+            "back, or release another model."
+        )
     # named first: whatever interrupts what follows, the same command ends it
     rollback = {"time": _now(), "from": served, "to": before["version"]}
     _write(to, kept, [{**rollback, "by": _who(), "reason": reason.strip()}])

@@ -69,9 +69,11 @@ def evaluate(
     """
     refuse_existing(Path(output), overwrite)
     if split not in SPLITS:
-        raise InputError(f"split must be one of {SPLITS}. Received: split={split!r}.")
+        raise InputError(
+            f"split must be one of {SPLITS}. Received: split={split!r}. Take 'test'."
+        )
     if force is not None and not force.strip():
-        raise InputError("--force must say why. Received: an empty reason.")
+        raise InputError(f"--force must say why. Received: {force!r}. Give the reason.")
     if stability_path is not None:
         require(kind.name, "stability")
     if predictions:

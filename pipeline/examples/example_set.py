@@ -207,7 +207,11 @@ class ExampleSet:
         schema = cls.read_schema(path)  # and says of which kind the set is
         manifest = read_json(path / "manifest.json", cls.WHAT, cls.MANIFEST)
         if schema.fingerprint != manifest["fingerprint"]:
-            raise InputError(f"{path}: schema.json does not belong to manifest.json.")
+            raise InputError(
+                f"{path}: schema.json does not belong to manifest.json: its fingerprint "
+                f"must be {manifest['fingerprint'][:12]}. Received: "
+                f"{schema.fingerprint[:12]}. Preprocess the log again."
+            )
         for name in schema.vocabularies:
             _check_there(vocab_path(path / "vocab", name))
         held = vocabularies_in(path / "vocab")

@@ -35,7 +35,9 @@ def parse(text: str | bytes, shape: type[Document], source: object) -> dict:
     except ValueError as error:
         raise InputError(f"{source} is corrupt: {error}.") from None
     except RecursionError:
-        raise InputError(f"{source} is corrupt: it is nested too deep.") from None
+        raise InputError(
+            f"{source} is corrupt: it is nested too deep. Write it again."
+        ) from None
     return require(content, shape, source)
 
 

@@ -32,7 +32,9 @@ def local_path(given: GivenPlace) -> Path:
     """
     place = place_of(given)
     if not isinstance(place, Path):
-        raise InputError(f"this works in local folders only. Received: {place}.")
+        raise InputError(
+            f"this works in local folders only. Received: {place}. Copy it to one first."
+        )
     return place
 
 

@@ -165,7 +165,10 @@ def make_room(path: Path) -> Path:
         InputError: The path is a folder itself, or its folder cannot be made.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder: name a file in it.")
+        raise InputError(
+            f"{path} must be a file. Received: a folder. Name a file in it: "
+            f"{path / 'result.json'}."
+        )
     try:
         make_folders(path.parent)
     except OSError as error:

@@ -73,7 +73,10 @@ class Staging:
             return self.read(place)
         found = versions_at(place)
         if not found:
-            raise InputError(f"{place} holds neither an export nor a version of one.")
+            raise InputError(
+                f"{place} holds neither an export nor a version of one. Name the "
+                "--output of export, or a release folder."
+            )
         local = self._local(place)
         fetch(place / str(found[-1]), local / str(found[-1]))
         return local
@@ -119,7 +122,9 @@ class Staging:
         if isinstance(place, Url):
             found = versions_at(partial_of(place))
             if not found:
-                raise InputError(f"{place}: no interrupted run to go on with.")
+                raise InputError(
+                    f"{place}: no interrupted run to go on with. Leave out --resume."
+                )
             fetch(partial_of(place) / str(found[-1]), partial_of(local))
 
     @contextlib.contextmanager

@@ -32,7 +32,9 @@ def locate(text: str) -> Path | Url:
         InputError: It is a URL of another scheme, or holds a zero byte.
     """
     if "\0" in text:
-        raise InputError(f"a path must not hold a zero byte. Received: {text!r}.")
+        raise InputError(
+            f"a path must not hold a zero byte. Received: {text!r}. Take it out."
+        )
     if text.startswith(SCHEMES):
         return Url(text)
     if "://" in text:

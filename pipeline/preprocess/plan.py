@@ -219,7 +219,10 @@ def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
         found.update(names)
     if found == set(log.files):
         raise InputError(
-            "data.split.files names all files of data.input: nothing is left to train on."
+            "data.split.files names all files of data.input: nothing is left to train on. "
+            "Received: "
+            f"{', '.join(config.data.split.files)}, which are all {len(found)}. Name "
+            "fewer."
         )
     return frozenset(found)
 

@@ -91,7 +91,8 @@ def look_at(patterns: list[str]) -> Sample:
     tables = [batch.table.select(list(names)) for _, batch in sampled(log)]
     if not any(len(table) for table in tables):
         raise InputError(
-            f"{', '.join(patterns)}: has no rows: there is nothing to look at."
+            f"{', '.join(patterns)}: has no rows: there is nothing to look at. Give "
+            "--input files that hold rows."
         )
     table = in_one_type(tables)
     _require_header(log, patterns)

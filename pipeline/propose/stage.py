@@ -40,7 +40,10 @@ def propose(patterns: list[str], folder: Path) -> tuple[str, Choice]:
             "data.negatives draws what users did not choose."
         )
     if not choice.features:
-        raise InputError(f"{', '.join(patterns)}: no column is left to be a feature.")
+        raise InputError(
+            f"{', '.join(patterns)}: no column is left to be a feature. Columns: "
+            f"{', '.join(sample.columns)}. Write the config by hand."
+        )
     text = as_yaml(sample, choice, patterns)
     make_plan(parse_config(yaml.load(text, Loader), "proposed"), folder)
     return text, choice

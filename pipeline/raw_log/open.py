@@ -95,7 +95,9 @@ def open_log(
         pieces += its_pieces
         rows += its_rows
     if not pieces:
-        raise NoRowsError(f"{', '.join(found.files)}: no rows.")
+        raise NoRowsError(
+            f"{', '.join(found.files)}: no rows. Mend data.input, or wait for the log."
+        )
     require_columns(files[0][0], list(types), needs)
     schema = pa.schema([(name, kind) for name, (_, kind) in types.items()])
     absent = {n: tuple(path for path, names in files if n not in names) for n in needs}

@@ -115,9 +115,14 @@ def plan_scores(
     require_unchanged(path, card, "model")
     schema = Schema.from_dict(card["schema"], path / EXTRA / CARD)
     if (top is None) != (by is None):
-        raise InputError("--top and --by go together: --top 100 --by user_id.")
+        raise InputError(
+            "--top and --by go together: --top 100 --by user_id. Received: "
+            f"{top=}, {by=}. Pass both, or neither."
+        )
     if top is not None and top < 1:
-        raise InputError(f"--top must be at least 1. Received: {top}.")
+        raise InputError(
+            f"--top must be at least 1. Received: {top}. Leave it out to keep all rows."
+        )
     config = parse_config(card["config"], str(path / EXTRA / CARD))
     kept = _named(keep)
     if by is not None and by not in kept and by not in kept.values():
@@ -209,7 +214,10 @@ def _named(keep: Iterable[str]) -> dict[str, str]:
                 f"--keep takes columns, each NAME or NEW=NAME. Received: {text!r}."
             )
         if new in kept:
-            raise InputError(f"--keep names {new!r} twice.")
+            raise InputError(
+                f"--keep names {new!r} twice. Remove one, or "
+                "give it another name: NEW=NAME."
+            )
         kept[new] = name
     return kept
 

@@ -367,7 +367,9 @@ def method_of(text: str) -> Method:
         raise InputError(f"--methods: there is no clip {clip!r}. {near(clip, CLIPS)}")
     if clip not in THRESHOLDS:
         if number:
-            raise InputError(f"--methods: {clip} takes no threshold. Received: {text!r}.")
+            raise InputError(
+                f"--methods: {clip} takes no threshold. Received: {text!r}. Leave it out."
+            )
         return Method(clip, clip, **(UNIT if clip == "clippy_unit" else {}))
     try:
         threshold = float(number) if number else THRESHOLDS[clip]
@@ -375,6 +377,7 @@ def method_of(text: str) -> Method:
         threshold = math.nan
     if not 0 < threshold < math.inf:
         raise InputError(
-            f"--methods: a threshold must be a number above 0. Received: {text!r}."
+            f"--methods: a threshold must be a number above 0. Received: {text!r}. "
+            f"Take {clip}:{THRESHOLDS[clip]:g}."
         )
     return Method(f"{clip} {threshold:g}", clip, threshold)

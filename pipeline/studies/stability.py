@@ -240,7 +240,8 @@ def stability(
     low = [f"--{name} {count}" for name, count in counts.items() if count < 1]
     if low:
         raise InputError(
-            f"--windows, --steps and --seeds must be at least 1. Received: {' '.join(low)}."
+            f"--windows, --steps and --seeds must be at least 1. Received: "
+            f"{' '.join(low)}. Leave them out for the defaults."
         )
     examples = ExampleSet.open(examples_path)
     schema = agree(config, examples.schema)

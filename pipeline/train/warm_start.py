@@ -59,7 +59,10 @@ class WarmStart:
         folder = [trained, *phases][-1] / "checkpoints"
         latest = next(iter(found_in(folder)), None)
         if latest is None:
-            raise InputError(f"{folder} holds no whole checkpoint.")
+            raise InputError(
+                f"{folder} holds no whole checkpoint. Train it again, or start from "
+                "another run."
+            )
         steps = int(tf.train.load_variable(latest, STEPS + VALUE))
         return cls(latest, document, steps, tuple(windows))
 

@@ -126,7 +126,10 @@ class NextItemLearner(Learner):
         for data, _ in self._batches(epoch, batch):
             data = {name: tf.constant(values) for name, values in data.items()}
             return {"window": self.windows[0], **diagnose(self.model, data)}
-        raise InputError(f"epoch {epoch} has no batch {batch}; batches are counted from 0.")
+        raise InputError(
+            f"epoch {epoch} has no batch {batch}; batches are counted from 0. "
+            "Take a smaller --batch."
+        )
 
     def describe(self) -> dict:
         """Its depth, how it grew, and on how many sequences."""

@@ -29,7 +29,10 @@ def read_batch(config: Config, examples: ExampleSet, epoch: int, batch: int):
     for features, labels, masks, window in dataset.take(1):
         names = list(examples.windows("train"))
         return (features, labels, masks), names[int(tf.reduce_max(window))]
-    raise InputError(f"epoch {epoch} has no batch {batch}; batches are counted from 0.")
+    raise InputError(
+        f"epoch {epoch} has no batch {batch}; batches are counted from 0. "
+        "Take a smaller --batch."
+    )
 
 
 def diagnose(model: RankingModel, data) -> dict:

@@ -85,7 +85,11 @@ class Avro(Format):
 def _columns(path: str, schema: dict) -> pa.Schema:
     """The columns of a file's records."""
     if not isinstance(schema, dict) or schema.get("type") != "record":
-        raise InputError(f"{path}: its records have no fields.")
+        kind = schema.get("type") if isinstance(schema, dict) else schema
+        raise InputError(
+            f"{path}: an Avro file must hold records with fields. Received: {kind!r}. "
+            "Write each row as a record."
+        )
     return pa.schema(
         [(f["name"], _kind(path, f["name"], f["type"])) for f in schema["fields"]]
     )
@@ -103,7 +107,8 @@ def _kind(path: str, name: str, of) -> pa.DataType:
         if found <= numbers | {pa.float32(), pa.float64()}:
             return pa.float64()
         raise InputError(
-            f"{path}: column {name!r} is a union of {kinds}: give it one type."
+            f"{path}: column {name!r} is a union of {kinds}. Allowed: one "
+            "type, or null and one. Give it one type."
         )
     if isinstance(of, str):
         return PRIMITIVE.get(of) or pa.struct([])

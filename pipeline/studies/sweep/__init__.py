@@ -128,7 +128,10 @@ def _check(config: Config) -> None:
         require(kind.name, what)
     weights_of(sweep.objective, kind.tasks(config))
     if config.sweep.objective.metric == "gauc" and config.data.group is None:
-        raise InputError("sweep.objective.metric: gauc needs data.group, the users")
+        raise InputError(
+            "sweep.objective.metric: gauc needs data.group, the users. Received: no group. "
+            "Name their column in it, or take another metric."
+        )
     if config.sweep.method == "hyperband" and config.train.decay != "none":
         raise InputError(
             "sweep.method: hyperband goes on with trials that ended, and the rates of "
@@ -175,7 +178,9 @@ def sweep(
     """
     require_one_machine("sweep")
     if workers < 1:
-        raise InputError(f"--workers must be at least 1. Received: {workers}.")
+        raise InputError(
+            f"--workers must be at least 1. Received: {workers}. Leave it out for 1."
+        )
     output, role = Path(output).absolute(), _role()
     run = run or _trial_function(space, examples_path, train_path)
     with contextlib.nullcontext() if role == "worker" else alone(output):
@@ -225,14 +230,19 @@ def _trial_function(space: Space, examples_path: Path, train: Path | None) -> Tr
     require_made_for(space.config, examples.manifest, examples.path)
     if space.sweep.score:
         if train is None:
-            raise InputError("sweep.score ranks by a trained model: pass --train DIR.")
+            raise InputError(
+                "sweep.score ranks by a trained model. Received: none. Pass --train DIR."
+            )
         from steadyrank.pipeline.studies.sweep.score import (
             ScoreTrials,  # TensorFlow, which others spare
         )
 
         return ScoreTrials(space, examples, Path(train))
     if train is not None:
-        raise InputError("--train is for a sweep with a score; this one trains.")
+        raise InputError(
+            f"--train is for a sweep with a score; this one trains. Received: {train}. "
+            "Leave it out, or give the sweep a score."
+        )
     path = Path(examples_path).absolute()
 
     def run(folder, values, epochs, source, *, beat):
@@ -334,7 +344,10 @@ def _work(tuner: SweepTuner) -> None:
         _search(tuner)
     except grpc.RpcError as error:
         where = f"{os.environ[ADDRESS]}:{os.environ[PORT]}"
-        raise InputError(f"the chief at {where} does not answer: {error.code()}") from None
+        raise InputError(
+            f"the chief at {where} does not answer: {error.code()}. Start it first; its "
+            "port must be reachable from here."
+        ) from None
 
 
 def _conclude(space: Space, results: Results, output: Path) -> dict:

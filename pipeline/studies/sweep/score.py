@@ -161,7 +161,10 @@ class ScoreTrials:
         """The validation split, as the trained model predicts it."""
         if self.schema.fingerprint != self.examples.schema.fingerprint:
             raise InputError(
-                f"{self.train} was trained on other examples than {self.examples.path}."
+                f"{self.train} was trained on examples with fingerprint "
+                f"{self.schema.fingerprint[:12]}; {self.examples.path} has "
+                f"{self.examples.schema.fingerprint[:12]}. Pass --train of a model of "
+                "these examples."
             )
         config = load_config(self.train / "config.yaml")  # the model as it was trained
         model = best_model(config, self.schema, self.train)

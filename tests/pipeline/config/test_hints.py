@@ -8,12 +8,18 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from steadyrank.pipeline.config import Config, SequenceConfig, load_any_config
+from steadyrank.pipeline.config import (
+    Config,
+    SequenceConfig,
+    load_any_config,
+    parse_any_config,
+)
 from steadyrank.pipeline.config.document import read_document
 from steadyrank.pipeline.config.hints import allowed_keys
 from steadyrank.pipeline.files.errors import InputError
 from tests.helpers import tiny
 
+CONFIG = read_document(Path(__file__).resolve().parents[3] / "configs" / "demo.yaml")
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 SHIPPED = [path.name for path in sorted(CONFIGS.glob("*.yaml"))]
 STRAY = "zyx"
@@ -79,3 +85,11 @@ def test_a_task_that_is_called_as_a_section_is_a_task():
 )
 def test_paths_that_no_shipped_config_has(root, location, keys):
     assert keys <= set(allowed_keys(location, root))
+
+
+def test_a_section_that_does_not_hold_is_shown_as_it_was_given():
+    with pytest.raises(
+        InputError, match=r"data\.split: needs .*Received: \{'by': 'group'\}"
+    ):
+        data = {**CONFIG["data"], "split": {"by": "group"}}
+        parse_any_config({**CONFIG, "data": data}, "given")
