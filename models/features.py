@@ -133,7 +133,11 @@ class Feature:
 
 
 def served_features(features: Iterable[Feature]) -> tuple[Feature, ...]:
-    """Those that an export reads."""
+    """Those that an export reads.
+
+    Args:
+        features: Learned ones.
+    """
     return tuple(feature for feature in features if feature.reference is None)
 
 

@@ -200,14 +200,30 @@ class RankingModel(TrainedModel):
     def biased(
         self, outputs: Mapping, features: Mapping, gathered: Mapping | None = None
     ) -> Mapping:
-        """Outputs as the log has them: with what biased it, where that is known."""
+        """Outputs as the log has them: with what biased it, where that is known.
+
+        Args:
+            outputs: Task name -> ``[B]``, without it.
+            features: As for ``call``.
+            gathered: As for ``call``.
+
+        Returns:
+            Task name -> ``[B]``.
+        """
         if self.bias_tower is None:
             return outputs
         added = self.bias_tower(features, gathered)
         return {name: output + added[name] for name, output in outputs.items()}
 
     def locate(self, features: Mapping) -> dict:
-        """Rows that a step reads of each table: name -> int ``[N]``, repeated ones too."""
+        """Rows that a step reads of each table, repeated ones too.
+
+        Args:
+            features: As for ``call``.
+
+        Returns:
+            Table name -> int ``[N]``.
+        """
         located = self.inputs_layer.locate(features)
         return located | (self.bias_tower.locate(features) if self.bias_tower else {})
 
