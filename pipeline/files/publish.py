@@ -166,8 +166,7 @@ def make_room(path: Path) -> Path:
     """
     if path.is_dir():
         raise InputError(
-            f"{path} must be a file. Received: a folder. Name a file in it: "
-            f"{path / 'result.json'}."
+            f"{path} is a folder: name a file in it, such as {path / 'result.html'}."
         )
     try:
         make_folders(path.parent)
