@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from steadyrank.models.score import names_in, parse_score, score_names
 from steadyrank.pipeline.config.contract import Contract
+from steadyrank.pipeline.config.events import require_events
 from steadyrank.pipeline.config.gates import Gates, SliceGate
 from steadyrank.pipeline.config.section import Section
 from steadyrank.pipeline.config.sections import (
@@ -171,6 +172,11 @@ class Config(Section):
         """The feature whose vocabulary and table one reads: mostly its own."""
         named = {item.name: item for item in self.features}
         return named.get(getattr(feature, "table", ""), feature)
+
+    @model_validator(mode="after")
+    def _from_events(self):
+        require_events(self)
+        return self
 
     @model_validator(mode="after")
     def _shared_weights(self):

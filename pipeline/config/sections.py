@@ -4,26 +4,23 @@ import codecs
 import datetime
 import itertools
 import math
-import re
 import struct
 import zoneinfo
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from steadyrank.pipeline.config.events import (
+    MOST_EVENTS,
+    FromEvents,
+    in_ms,
+    length_of_time,
+)
 from steadyrank.pipeline.config.section import Positive, Section
 from steadyrank.pipeline.config.task_weights import Fixed, TaskWeights
 from steadyrank.pipeline.config.time_format import time_pattern
 
 Character = Annotated[str, Field(pattern=r"^[\x00-\x09\x0b\x0c\x0e-\x7f]$")]
-UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def _length(value: str | None) -> str | None:
-    """A length of time, checked."""
-    if value is not None and not re.fullmatch(r"[1-9]\d*[mhd]", value):
-        raise ValueError("must be a count of m, h or d, such as 1d or 6h, or null")
-    return value
 
 
 def _time_zone(value: str) -> str:
@@ -240,11 +237,11 @@ class Log(Section):
     @field_validator("window")
     @classmethod
     def _window(cls, value):
-        return _length(value)
+        return length_of_time(value)
 
     @property
     def window_ms(self) -> int | None:
-        return self.window and int(self.window[:-1]) * UNITS_MS[self.window[-1]]
+        return self.window and in_ms(self.window)
 
     def moment_ms(self, value: datetime.date) -> int:
         """Milliseconds since 1970 of a split's moment: in its zone, or the config's."""
@@ -289,11 +286,11 @@ class Negatives(Section):
     @field_validator("within")
     @classmethod
     def _within(cls, value):
-        return _length(value)
+        return length_of_time(value)
 
     @property
     def within_ms(self) -> int | None:
-        return self.within and int(self.within[:-1]) * UNITS_MS[self.within[-1]]
+        return self.within and in_ms(self.within)
 
     @property
     def item_columns(self) -> list[str]:
@@ -422,7 +419,7 @@ class CategoricalFeature(Section):
         return self
 
 
-class SequenceFeature(Section):
+class SequenceFeature(FromEvents):
     """What came before, oldest first: values of a categorical feature, and encoded.
 
     A list column, or strings with a separator; of a longer one the last values are kept.
@@ -442,6 +439,17 @@ class SequenceFeature(Section):
     separator: str = ""
     """Between the values of a text."""
 
+    @model_validator(mode="after")
+    def _past(self):
+        if self.source == "events" and self.separator:
+            raise ValueError("separator is for texts of a column, not for from: events")
+        if self.source == "events" and self.length > MOST_EVENTS:
+            raise ValueError(
+                f"length must be at most {MOST_EVENTS} with from: events, as each row "
+                f"holds as many. Received: {self.length}"
+            )
+        return self
+
     @property
     def table(self) -> str:
         return self.of
@@ -451,7 +459,7 @@ class SequenceFeature(Section):
         return self.length
 
 
-class NumericFeature(Section):
+class NumericFeature(FromEvents):
     """A number: transformed and scaled in the model, or bucketized and embedded."""
 
     name: Name
@@ -482,6 +490,40 @@ class NumericFeature(Section):
         if self.serving and not _is_finite(self.serving.drop):
             raise ValueError(
                 f"serving.drop must be a finite number. Received: {self.serving.drop!r}"
+            )
+        return self
+
+    measure: Literal["count", "rate", "since"] | None = None
+    """Of events: how many there are; the share of those whose label is known that are 1;
+    or seconds since the last."""
+    window: str | None = None
+    """Of events: how long before the row those of a count or a rate are, a count of m, h
+    or d."""
+
+    @field_validator("window")
+    @classmethod
+    def _window(cls, value):
+        return length_of_time(value)
+
+    @model_validator(mode="after")
+    def _measured(self):
+        if self.source == "column":
+            if self.measure or self.window:
+                raise ValueError("measure and window are for from: events")
+            return self
+        if not self.measure:
+            raise ValueError("from: events needs measure: count, rate or since")
+        if (self.measure == "since") == bool(self.window):
+            raise ValueError(
+                "count and rate need a window, such as 7d, and since has none. Received: "
+                f"measure={self.measure}, window={self.window}"
+            )
+        if self.measure == "rate" and not self.where:
+            raise ValueError("measure: rate needs where, the task that it is the rate of")
+        if self.window and self.delay_ms >= in_ms(self.window):
+            raise ValueError(
+                f"window must be longer than label_delay. Received: {self.window}, "
+                f"{self.label_delay}"
             )
         return self
 

@@ -106,6 +106,16 @@ def why_afresh(
     return ""
 
 
+def require_no_histories(plan: Plan) -> None:
+    """Raise where features are made of earlier rows, which a set does not hold."""
+    if plan.past_names:
+        raise InputError(
+            f"features.{plan.past_names[0]}: from: events needs the rows before those that "
+            "are added, which a set does not hold. Preprocess the whole log again, without "
+            "--append."
+        )
+
+
 def last_window(base: ExampleSet, data: Log) -> str:
     """The last training window of a base, which must be one by the config, too."""
     last, ends = list(base.windows("train"))[-1], last_training_window(data)

@@ -36,7 +36,7 @@ from steadyrank.pipeline.preprocess.engines import gave_up, options_of
 from steadyrank.pipeline.preprocess.files import UNFINISHED, create_file
 from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool, trim
 from steadyrank.pipeline.preprocess.pools import require_pool
-from steadyrank.pipeline.preprocess.spill import SPILL, Spill, Spread
+from steadyrank.pipeline.preprocess.spill import SPILL, Asked, Spill
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
 from steadyrank.pipeline.raw_log.rejected import explained, samples
 
@@ -81,7 +81,7 @@ class Steps:
     encode: beam.DoFn
     accumulate: Callable[[vocab.Analysis], vocab.Analysis] | None = None
     base: Path | None = None
-    spreads: Sequence[Spread] = ()
+    spreads: Sequence[Asked] = ()
     carry: Callable | None = None
     filed: Callable | None = None
     catalogues: Callable | None = None
@@ -155,10 +155,11 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
         )
     )
     rows, failed = read.rows, [read.failed]
-    if steps.carry:
-        rows, more = steps.carry(pipeline, rows, read.wanted, steps.spreads)
-        failed += more
     of_files = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
+    if steps.carry:
+        asked = steps.spreads
+        rows, more = steps.carry(pipeline, rows, read.wanted, asked, found=of_files)
+        failed += more
     if steps.filed:
         rows = steps.filed(rows, of_files)
     shards = rows | "by shard" >> beam.GroupByKey()
@@ -234,7 +235,7 @@ def _count(pipeline: beam.Pipeline, training, steps: Steps, output: str):
 class Read(beam.DoFn):
     """Some pieces of the log to keyed parts; a file that cannot be read is reported."""
 
-    def __init__(self, key: Callable, output: str, spreads: Sequence[Spread]):
+    def __init__(self, key: Callable, output: str, spreads: Sequence[Asked]):
         self.key, self.folder, self.spreads = key, f"{output}/{SPILL}", spreads
 
     def setup(self):

@@ -27,10 +27,11 @@ class Encode(beam.DoFn):
     Args:
         output: The folder of the job's output.
         profiled: The first day of which the contract wants a profile.
+        derived: Features that the contract does not hold: they are made of what it holds.
     """
 
-    def __init__(self, output: str, profiled: str = ""):
-        self.output, self.profiled = output, profiled
+    def __init__(self, output: str, profiled: str = "", derived: tuple[str, ...] = ()):
+        self.output, self.profiled, self.derived = output, profiled, derived
 
     def setup(self):
         give_back_memory()
@@ -50,7 +51,8 @@ class Encode(beam.DoFn):
                 tasks.append(count_labels(arrays, learned.tasks))
                 unknown.append(strangers)
                 if window[:DAY] >= self.profiled:
-                    some = profile_rows(table, arrays, strangers, learned, split=split)
+                    how = {"split": split, "derived": self.derived}
+                    some = profile_rows(table, arrays, strangers, learned, **how)
                     amounts = profile.total([amounts, some])
         trim()
         yield {
@@ -103,7 +105,13 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
 
 
 def profile_rows(
-    table: pa.Table, arrays, unknown, learned: vocab.Learned, *, split: str
+    table: pa.Table,
+    arrays,
+    unknown,
+    learned: vocab.Learned,
+    *,
+    split: str,
+    derived: tuple[str, ...] = (),
 ) -> dict:
     """What some typed rows amount to, for the contract.
 
@@ -113,9 +121,12 @@ def profile_rows(
         unknown: As it did.
         learned: What they were encoded with.
         split: Whose rows they are.
+        derived: Features that are left out.
     """
     features = {}
     for feature in learned.features:
+        if feature.name in derived:
+            continue
         key = f"feature/{feature.name}"
         if feature.kind == "numeric":
             features[feature.name] = profile.of_number(arrays[key].ravel())

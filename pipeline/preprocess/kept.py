@@ -46,7 +46,8 @@ def raw_columns(plan: Plan) -> list[str]:
         for name in (*plan.side_columns(number), ROW)
         if name != join.on
     ]
-    return list(dict.fromkeys([*plan.carried, *ons, HIGH, LOW, *carried]))
+    made = plan.past_names
+    return list(dict.fromkeys([*plan.carried, *ons, HIGH, LOW, *carried, *made]))
 
 
 def keep_rows(
@@ -83,7 +84,7 @@ def keep_rows(
             rows = side.take(rows_of_keys(raw[join.on], side[join.on]))
         written = write_table(rows, f"raw/{name}.join-{number}.parquet", create)
         joins.append({**written, "on": join.on, "prefix": join.prefix})
-    own = write_table(raw.select(list(plan.carried)), path, create)
+    own = write_table(raw.select([*plan.carried, *plan.past_names]), path, create)
     return {
         "name": name,
         "raw": {**own, "joins": joins},

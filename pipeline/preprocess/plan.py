@@ -1,5 +1,6 @@
 """What preprocessing will do, settled before it starts: files, columns, types."""
 
+import dataclasses
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow.compute as pc
 
 from steadyrank.models.features import CLOCKS, Feature, Task
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.events import is_from_events
 from steadyrank.pipeline.config.sections import Join, column
 from steadyrank.pipeline.files.errors import InputError, near
 from steadyrank.pipeline.files.urls import within
@@ -73,6 +75,7 @@ class Plan:
         addition: Which rows are added to what.
         after: The last window that is not read, the base having it; ``""``: none.
         spelled: How whole numbers are written in the texts of the base.
+        key_raws: Column by which events are put together -> how its values are held.
     """
 
     config: Config
@@ -87,6 +90,12 @@ class Plan:
     addition: Addition = WHOLE_LOG
     after: str = ""
     spelled: dict = field(default_factory=dict)
+    key_raws: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def past_names(self) -> tuple[str, ...]:
+        """Features that are made out of the log's earlier rows."""
+        return tuple(f.name for f in self.config.features if is_from_events(f))
 
     @property
     def texts(self) -> list[str]:
@@ -94,7 +103,7 @@ class Plan:
         data = self.config.data
         ids = {self.columns[f.name] for f in self.features if f.raw == "string"}
         several = {self.columns[f.name] for f in self.features if f.separator}
-        ids |= {data.group, *(join.on for join in data.join)}
+        ids |= {data.group, *(join.on for join in data.join), *self.key_raws}
         held = {f.name for f in self.log.schema if is_text(f.type)}
         return sorted((ids - several) & held)
 
@@ -179,6 +188,9 @@ def make_plan(
                 f"data.{key}: column {name!r} must be in the log itself. Received: a "
                 f"column of {types[name][0]}."
             )
+    held = {name: log.files[0] for name in log.schema.names}
+    held |= {name: path for name, (path, _) in given_by_side.items()}
+    key_raws = _key_raws(config, own, types, held)
     features = tuple(_feature(item, types, config) for item in config.features)
     _require_same_values(features)
     plan = Plan(
@@ -194,6 +206,7 @@ def make_plan(
         held_out=_held_out(config, folder, log),
         addition=addition,
         after=after,
+        key_raws=key_raws,
     )
     for number, (join, side) in enumerate(zip(config.data.join, sides, strict=True)):
         if not plan.is_spread(number):
@@ -229,7 +242,14 @@ def _held_out(config: Config, folder: Path, log: Log) -> frozenset[str]:
 
 def columns_read(config: Config) -> dict[str, str]:
     """Column -> the key of the config that wants it."""
-    needs = {column(item): f"features.{item.name}" for item in config.features}
+    needs = {
+        column(item): f"features.{item.name}"
+        for item in config.features
+        if not is_from_events(item)
+    }
+    for item in filter(is_from_events, config.features):
+        for name in item.by:
+            needs.setdefault(name, f"features.{item.name}.by")
     needs |= {
         column(task): f"tasks.{task.name}"
         for task in config.tasks
@@ -340,7 +360,56 @@ def _require_order(joins, sides) -> None:
                 )
 
 
+def _key_raws(config: Config, own, types, held: dict[str, str]) -> dict[str, str]:
+    """How the columns are held by which events are put together.
+
+    Raises:
+        InputError: One of them, or of the values, is not in the log itself, or is of
+            several values; or a column is called as a feature that is made.
+    """
+    found: dict[str, str] = {}
+    for item in filter(is_from_events, config.features):
+        where = f"features.{item.name}"
+        if item.name in held:
+            raise InputError(
+                f"{where}: from: events makes this feature, and a column of "
+                f"{held[item.name]} is called so. Give the feature another name."
+            )
+        by = item.by or [config.data.group]
+        read = {name: "by" for name in by}
+        if item.kind == "sequence":
+            read[column(config.owner(item))] = "of"
+        for name, key in read.items():
+            if name not in own:
+                raise InputError(
+                    f"{where}.{key}: column {name!r} must be in the log itself, as events "
+                    f"are its rows. Received: a column of {types[name][0]}."
+                )
+        for name in by:
+            path, kind = types[name]
+            said = f"{where}.by: column {name!r} of {path}"
+            found[name] = raw_type("categorical", kind, said, False)
+    return found
+
+
+def _made(item, types, config: Config) -> Feature:
+    """A feature that is made out of the log's earlier rows."""
+    if item.kind == "numeric":
+        clip = tuple(item.clip or ())
+        return Feature(item.name, "numeric", transform=item.transform, clip=clip)
+    owner = config.owner(item)
+    return dataclasses.replace(
+        _feature(owner, types, config),
+        name=item.name,
+        kind="sequence",
+        max_values=item.length,
+        table=item.table,
+    )
+
+
 def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:
+    if is_from_events(item):
+        return _made(item, types, config)
     path, kind = types[column(item)]
     where = f"features.{item.name}: column {column(item)!r} of {path}"
     if item.kind in CLOCKS:

@@ -365,7 +365,7 @@ def type_rows(
             about[reason] = column
 
     for feature in plan.features:
-        raw = in_one_piece(table[plan.columns[feature.name]])
+        raw = _values_of(feature.name, table, plan)
         if pa.types.is_null(raw.type) and feature.max_values and not feature.separator:
             raw = pa.nulls(len(raw), pa.list_(pa.null()))
         wrong = unreadable(feature.raw, raw.type)
@@ -422,6 +422,13 @@ def type_rows(
         columns["group"] = group_numbers(in_one_piece(table[plan.config.data.group]))
     columns[LOW] = in_one_piece(table[LOW])
     return pa.table(columns), reasons, about, infinite
+
+
+def _values_of(name: str, table: pa.Table, plan: Plan) -> pa.Array:
+    """A feature's column; null where a part of a log cannot tell what came before."""
+    if name in plan.past_names and name not in table.column_names:
+        return pa.nulls(len(table))
+    return in_one_piece(table[plan.columns[name]])
 
 
 def _impossible(values: pa.Array, task, loss: str) -> tuple[np.ndarray, str]:

@@ -60,6 +60,7 @@ def days_of(
             keyed.setdefault(key, []).append(table)
     sides = [read_side(plan, number) for number in range(len(plan.sides))]
     findings = Findings.of(counts, plan.config.data, plan.config.data.time, plan.spelled)
+    of_all_days = {"split": "test", "derived": plan.past_names}
     with tempfile.TemporaryDirectory() as folder:
         learned = learned_of(examples, folder)
         of_all = catalogues_of(keyed, plan, findings, folder)
@@ -72,7 +73,7 @@ def days_of(
             counts[f"{REPEATED}/{window[:DAY]}"] += settled.counts["duplicates"]
             arrays, unknown = encode_rows(settled.typed, learned)
             # as all of them are new to the set, whatever their split
-            amounts = profile_rows(settled.typed, arrays, unknown, learned, split="test")
+            amounts = profile_rows(settled.typed, arrays, unknown, learned, **of_all_days)
             files.append({"window": window, "profile": amounts})
         known.close()
     return profiles_of(files, counts)

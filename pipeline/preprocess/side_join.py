@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.preprocess.blocks import Block, BlockFile, read_block
-from steadyrank.pipeline.preprocess.memory import give_back_memory
+from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
+from steadyrank.pipeline.preprocess.past import LookedBack, Past
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.spill import (
     BUFFER_BYTES,
@@ -30,6 +31,7 @@ from steadyrank.pipeline.preprocess.spill import (
     whole_keys,
 )
 from steadyrank.pipeline.raw_log.columns import in_one_piece
+from steadyrank.pipeline.raw_log.findings import Findings
 from steadyrank.pipeline.raw_log.formats.base import Piece
 from steadyrank.pipeline.raw_log.join import ROW, carried_name
 from steadyrank.pipeline.raw_log.open import first_malformed
@@ -54,21 +56,34 @@ def spreads_of(plan: Plan) -> tuple[Spread, ...]:
     )
 
 
-def carry(pipeline, parts, wanted, spreads: Sequence[Spread], *, plan: Plan, output: str):
-    """Parts of the log with the columns of side tables beside them.
+def carry(pipeline, parts, wanted, asked: Sequence, *, found, plan: Plan, output: str):
+    """Parts of the log with the columns of side tables and histories beside them.
 
     Args:
         pipeline: The job's.
         parts: Key and ``Part``.
         wanted: ``(join, bucket)`` and, of rows of the log, their file and a block of
             ``KEY`` and ``ROW``.
-        spreads: The joins.
+        asked: The joins, and the ``Past``s.
+        found: What files hold: the counts of all.
         plan: The plan.
         output: The folder of the job's output.
 
     Returns:
         The parts; and what failed.
     """
+    spreads = [each for each in asked if isinstance(each, Spread)]
+    pasts = [each for each in asked if isinstance(each, Past)]
+    numbers = [each.number for each in spreads]
+    of_log, of_sides = wanted | "which" >> beam.Partition(
+        lambda item, _: int(item[0][0] in numbers), 2
+    )
+    looked = (
+        of_log
+        | "events by bucket" >> beam.GroupByKey()
+        | "look back"
+        >> beam.ParDo(LookBack(pasts, plan, output), beam.pvalue.AsSingleton(found))
+    )
     loads = [
         (spread, first, load)
         for spread in spreads
@@ -81,14 +96,15 @@ def carry(pipeline, parts, wanted, spreads: Sequence[Spread], *, plan: Plan, out
         | "read sides" >> beam.ParDo(ReadSide(output)).with_outputs("failed", main="rows")
     )
     joined = (
-        {"side": sides.rows, "wanted": wanted}
+        {"side": sides.rows, "wanted": of_sides}
         | "by bucket" >> beam.CoGroupByKey()
         | "join buckets"
         >> beam.ParDo(JoinBucket(spreads, plan, output)).with_outputs("failed", main="rows")
     )
+    joined_all = (joined.rows, looked) | "all found" >> beam.Flatten()
     by_file = parts | "by file" >> beam.Map(lambda item: (item[1].block.path, item))
     carried = (
-        {"parts": by_file, "joined": joined.rows}
+        {"parts": by_file, "joined": joined_all}
         | "by file of the log" >> beam.CoGroupByKey()
         | "carry back" >> beam.ParDo(CarryBack(output))
     )
@@ -153,6 +169,36 @@ def _write(file: BlockFile, tables: list[pa.Table], spread: Spread):
     keys = whole_keys(table[spread.on])[0]
     for bucket, some in by_bucket(table, buckets_of(keys, spread.bits)):
         yield (spread.number, bucket), file.append(some)
+
+
+@dataclass
+class LookBack(beam.DoFn):
+    """What came before each row of one bucket of keys."""
+
+    pasts: Sequence[Past]
+    plan: Plan
+    output: str
+
+    def setup(self):
+        give_back_memory()
+
+    def process(self, item, counts: dict):
+        (number, _), blocks = item
+        (past,) = (each for each in self.pasts if each.number == number)
+        data, blocks = self.plan.config.data, sorted(blocks)
+        found = Findings.of(counts, data, data.time, self.plan.spelled)
+        events = pa.concat_tables(read_block(block) for _, block in blocks)
+        looked = LookedBack(events, past, found)
+        places, start = [], 0
+        with BlockFile(f"{self.output}/{SPILL}") as file:
+            for path, block in blocks:
+                columns = looked.columns(start, block.rows)
+                row = events[ROW].slice(start, block.rows)
+                found_here = file.append(columns.append_column(ROW, row))
+                places.append((path, (number, found_here)))
+                start += block.rows
+        trim()
+        yield from places
 
 
 @dataclass
@@ -230,7 +276,7 @@ class CarryBack(beam.DoFn):
         yield from carried
 
     def _in_order(self, joined: Iterable[tuple[int, Block]]) -> pa.Table:
-        """All joins' columns, side by side, in the order of the file."""
+        """All joins' and histories' columns, side by side, in the order of the file."""
         columns: dict = {}
         blocks: dict[int, list[Block]] = {}
         for number, block in sorted(joined):

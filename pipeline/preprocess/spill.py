@@ -8,7 +8,7 @@ can be made final some ranges at a time.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,22 @@ BUFFER_BYTES = 64 << 20  # of rows that wait for others of their key
 PART_ROWS = 2048  # at least, where a key has as many: below, headers outweigh rows
 RANGE_BITS = 10
 SETTLED_ROWS = 32_768  # at least, that are made final at a time
+
+
+class Asked(Protocol):
+    """Something that is found by bucket for each row; see ``side_join`` and ``past``."""
+
+    number: int
+
+    @property
+    def bytes_each(self) -> int:
+        """About what is carried back to a row."""
+
+    def taken(self, table: pa.Table) -> pa.Table:
+        """The columns of some rows that are asked with."""
+
+    def wanted(self, tables: Iterable[pa.Table]) -> tuple[pa.Table, np.ndarray]:
+        """Some tables' rows as they are asked with, with ``ROW``, and their buckets."""
 
 
 class Part(NamedTuple):
@@ -70,6 +86,20 @@ class Spread:
     names: tuple[str, ...]
     bits: int
 
+    bytes_each = 0  # numbers, and few
+
+    def taken(self, table: pa.Table) -> pa.Table:
+        """The key of some rows."""
+        return table.select([self.on])
+
+    def wanted(self, tables: Iterable[pa.Table]) -> tuple[pa.Table, np.ndarray]:
+        """Keys of some tables, one after the other, numbered, and the bucket of each."""
+        columns = (whole_keys(table[self.on]) for table in tables)
+        values, there = map(np.concatenate, zip(*columns, strict=True))
+        keys = pa.array(values, mask=~there)
+        table = pa.table({self.on: keys, ROW: np.arange(len(values))})
+        return table, buckets_of(values, self.bits)
+
 
 def loads_of(pieces: Sequence[Piece], rows: int) -> list[Sequence[Piece]]:
     """The pieces of a log, some million rows together.
@@ -88,7 +118,7 @@ class Spill:
 
     Args:
         folder: Where its files stand.
-        spreads: Of side tables, of which the keys are written by bucket.
+        spreads: Side tables and histories, of which the keys are written by bucket.
 
     Attributes:
         parts: Key and ``Part`` of what was written; to be announced after the end.
@@ -96,10 +126,10 @@ class Spill:
             keys and ``ROW``s, which count the rows of all its parts.
     """
 
-    def __init__(self, folder: str, spreads: Sequence[Spread] = ()):
+    def __init__(self, folder: str, spreads: Sequence[Asked] = ()):
         self._folder, self._spreads = folder, spreads
         self._held: dict[object, list[pa.Table]] = {}
-        self._bytes = 0
+        self._bytes, self._each = 0, sum(each.bytes_each for each in spreads)
         self.parts: list[tuple[object, Part]] = []
         self.wanted: list[tuple[tuple[int, int], tuple[str, Block]]] = []
 
@@ -114,29 +144,28 @@ class Spill:
         """Add rows by their keys."""
         for key, table in keyed.items():
             self._held.setdefault(key, []).append(table)
-            self._bytes += table.nbytes
+            self._bytes += table.nbytes + len(table) * self._each
         if self._bytes >= BUFFER_BYTES:
             self._write()
 
     def _write(self) -> None:
-        keys: list[pa.Table] = []
+        rows: list[list[pa.Table]] = [[] for _ in self._spreads]
         with BlockFile(self._folder) as file:
             for key in list(self._held):
                 for table in alike(self._held.pop(key)):
                     for first, width, some in by_range(table):
                         part = Part(first, width, file.append(some))
                         self.parts.append((key, part))
-                        keys.append(some.select([each.on for each in self._spreads]))
-            for spread in self._spreads if keys else ():
-                self._want(spread, [table[spread.on] for table in keys], file)
+                        for asked, held in zip(self._spreads, rows, strict=True):
+                            held.append(asked.taken(some))
+            for asked, held in zip(self._spreads, rows, strict=True):
+                if held:
+                    self._want(asked, held, file)
         self._bytes = 0
 
-    def _want(self, spread: Spread, columns: list, file: BlockFile) -> None:
-        values, there = map(np.concatenate, zip(*map(whole_keys, columns), strict=True))
-        keys = pa.array(values, mask=~there)
-        table = pa.table({spread.on: keys, ROW: np.arange(len(values))})
-        for bucket, some in by_bucket(table, buckets_of(values, spread.bits)):
-            place = spread.number, bucket
+    def _want(self, asked: Asked, tables: list[pa.Table], file: BlockFile) -> None:
+        for bucket, some in by_bucket(*asked.wanted(tables)):
+            place = asked.number, bucket
             self.wanted.append((place, (file.path, file.append(some))))
 
 

@@ -62,6 +62,7 @@ from steadyrank.pipeline.preprocess.held import (
 from steadyrank.pipeline.preprocess.memory import system_pool
 from steadyrank.pipeline.preprocess.negatives import DRAW_THEM, HAD, UNREADABLE, WRITTEN
 from steadyrank.pipeline.preprocess.overflow import require_finite
+from steadyrank.pipeline.preprocess.past import pasts_of
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import BEYOND, DROPPED, key_rows
 from steadyrank.pipeline.preprocess.settle import Settle
@@ -112,6 +113,7 @@ def preprocess(
     after = "" if base is None else append.last_window(base, config.data)
     plan = make_plan(config, folder, addition, after)
     if base:
+        append.require_no_histories(plan)
         require_same_kind(plan, base)
         plan = replace(plan, spelled=base.manifest.get("spellings", {}))
     require_known(config, plan.log.schema.names)
@@ -128,7 +130,7 @@ def preprocess(
 
 
 def _steps(plan: Plan, output: Path) -> Steps:
-    spreads = spreads_of(plan)
+    spreads = (*spreads_of(plan), *pasts_of(plan))
     raws = {f.name: f.raw for f in plan.features if f.has_vocabulary}
     return Steps(
         key=partial(key_taken, plan=plan),
@@ -138,7 +140,7 @@ def _steps(plan: Plan, output: Path) -> Steps:
         counted=raws,
         learn=partial(append.learn, plan=plan, folder=f"{output}/{SPILL}"),
         write_learned=partial(write_learned, output=str(output)),
-        encode=Encode(str(output), first_profiled(plan.config)),
+        encode=Encode(str(output), first_profiled(plan.config), plan.past_names),
         accumulate=partial(append.accumulate, plan=plan),
         base=plan.addition.base,
         spreads=spreads,

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from steadyrank.models.features import Feature
 from steadyrank.pipeline.config import Config, parse_config
+from steadyrank.pipeline.config.events import given
 from steadyrank.pipeline.config.sections import Split, is_dropped
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.export.card import (
@@ -162,7 +163,7 @@ def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str])
             "keep_columns": [*dict.fromkeys(kept.values())],
         }
     )
-    served = [feature for feature in config.features if not is_dropped(feature)]
+    served = [given(item) for item in config.features if not is_dropped(item)]
     bare = config.model_copy(update={"data": data, "tasks": [], "features": served})
     return make_plan(bare, folder)
 

@@ -5,8 +5,8 @@ import re
 import zoneinfo
 from pathlib import Path
 
+from steadyrank.pipeline.config.events import UNITS_MS
 from steadyrank.pipeline.config.given import AnyConfig
-from steadyrank.pipeline.config.sections import UNITS_MS
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.raw_log.open import files_of

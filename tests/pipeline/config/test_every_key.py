@@ -3,6 +3,7 @@ is another model, another plan or another verdict.  A new key fails here until i
 
 import copy
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,7 +24,10 @@ from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.task_weights import METHODS
 from steadyrank.pipeline.config.trunks import TRUNKS
 from steadyrank.pipeline.gates.judge import judge
+from steadyrank.pipeline.preprocess.past import LookedBack, pasts_of
 from steadyrank.pipeline.preprocess.plan import make_plan
+from steadyrank.pipeline.preprocess.rows import HIGH, LOW
+from steadyrank.pipeline.raw_log.findings import Findings
 from tests.helpers import read_keys, tiny
 
 # what the three stages need not look at, and which test gives it another value
@@ -39,6 +43,8 @@ ELSEWHERE = {
     ("Dropped", "drop"): "test_objectives: what biased the log",
     ("Importance", "rows"): "test_importance",
     ("Importance", "together"): "test_importance",
+    ("NumericFeature", "measure"): "test_every_key_of_a_sequence_is_read",
+    ("NumericFeature", "window"): "test_every_key_of_a_sequence_is_read",
     ("Keep", "nights"): "test_nightly: what is old goes after a night",
     ("Keep", "releases"): "test_nightly: what is old goes after a night",
     ("Nightly", "keep"): "test_nightly: what is old goes after a night",
@@ -155,10 +161,19 @@ def test_every_key_of_a_sequence_is_read(log_folder):
     past = {"name": "past", "kind": "sequence", "of": "item", "length": 3}
     past |= {"column": "tags", "separator": "|"}
     document = tiny.config_document()
-    document["features"].append(past)
+    made = {"from": "events", "by": ["item"], "where": "click", "label_delay": "1h"}
+    rate = {"name": "rate", "kind": "numeric", "measure": "rate", "window": "1d"}
+    last = {"name": "last", "kind": "sequence", "of": "item", "length": 3}
+    document["features"] += [past, {**last, **made}, {**rate, **made}]
     with read_keys.recorded() as found:
-        make_plan(tiny.parse_config(document, "c"), log_folder)
+        plan = make_plan(tiny.parse_config(document, "c"), log_folder)
+        table = pq.read_table(log_folder / "log.parquet")
+        numbers = pa.array(np.arange(len(table), dtype=np.uint64))
+        table = table.append_column(HIGH, numbers).append_column(LOW, numbers)
+        for asked in pasts_of(plan):
+            LookedBack(asked.wanted([table])[0], asked, Findings())
     assert read_keys.keys_of(SequenceFeature) <= found
+    assert {("NumericFeature", key) for key in ("measure", "window")} <= found
 
 
 FULL = {
