@@ -167,6 +167,9 @@ class Task:
         space: Of a task that is given another, which rows train it: ``"given"``: those of
             its sample space; ``"all"``: those of the whole chain, by the probability of all
             that it takes (ESMM).  What is served is the same: given that one.
+        ranking: Loss of the order within groups, beside a binary task's cross entropy:
+            one of ``components.ranking_losses``, or ``"none"``.
+        ranking_weight: Of that loss.
     """
 
     name: str
@@ -182,6 +185,8 @@ class Task:
     loss: str = "squared"
     tweedie_power: float = 1.5
     space: str = "given"
+    ranking: str = "none"
+    ranking_weight: float = 1.0
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Task":
@@ -196,11 +201,15 @@ class Task:
         """Without what came later where it is not used: so do older examples read."""
         later = {"negative_rate": 1.0, "positive_weight": 1.0, "sample_weight": ""}
         later |= {"loss": "squared", "tweedie_power": 1.5, "space": "given"}
+        later |= {"ranking": "none", "ranking_weight": 1.0}
         return {
             name: value
             for name, value in asdict(self).items()
             if name not in later or value != later[name]
         }
+
+
+GROUP = "/group"  # beside the labels: the rows' groups, where a task is ranked within them
 
 
 # of a regression task; all but the first learn the logarithm of a mean above 0

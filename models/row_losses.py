@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
-from steadyrank.components import losses
-from steadyrank.models.features import Task, transform_numbers
+from steadyrank.components import losses, ranking_losses
+from steadyrank.models.features import GROUP, Task, transform_numbers
 
 
 def row_losses(
@@ -15,7 +15,8 @@ def row_losses(
 
     Args:
         tasks: The tasks.
-        labels: Task name -> float32 ``[B]`` in raw units, NaN: none.
+        labels: Task name -> float32 ``[B]`` in raw units, NaN: none; and ``GROUP`` -> int64
+            ``[B]``, each row's group, where a task has a ``ranking``.
         masks: Task name -> float32 ``[B]``, a row's weight inside of the sample space, 0
             outside.
         outputs: Task name -> float32 ``[B]``, logit, standardised value or logarithm.
@@ -25,19 +26,30 @@ def row_losses(
         float32 ``[B]`` how much it does).
     """
     known = {task.name: task for task in tasks}
+    ranked = any(task.ranking != "none" for task in known.values())
+    segments = tf.unique(labels[GROUP]).idx if ranked else None
     return {
         task.name: (
             _over_all(_chain(task, known), labels, masks, outputs)
             if task.space == "all"
-            else _over_own(task, labels[task.name], masks[task.name], outputs[task.name])
+            else _over_own(
+                task,
+                labels[task.name],
+                masks[task.name],
+                outputs[task.name],
+                segments=segments,
+            )
         )
         for task in known.values()
     }
 
 
-def _over_own(task: Task, labels, mask, output) -> tuple:
+def _over_own(task: Task, labels, mask, output, *, segments=None) -> tuple:
     if task.kind == "binary":
         loss = losses.binary_cross_entropy(labels, output)
+        if task.ranking != "none":
+            ranked = getattr(ranking_losses, task.ranking)
+            loss += task.ranking_weight * ranked(labels, output, segments, mask > 0)
         if task.positive_weight != 1:
             mask = mask * tf.where(labels == 1.0, task.positive_weight, 1.0)
         return loss, mask

@@ -230,6 +230,21 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _ranked(self):
+        if self.ranks_groups and self.data.group is None:
+            (name, *_) = (t.name for t in self.tasks if t.ranking != "none")
+            raise ValueError(
+                f"tasks.{name}.ranking: orders rows within data.group, a user or a "
+                "request, which is not set"
+            )
+        return self
+
+    @property
+    def ranks_groups(self) -> bool:
+        """Whether a task has a loss of the order within groups."""
+        return any(task.ranking != "none" for task in self.tasks)
+
+    @model_validator(mode="after")
     def _monitor(self):
         names = [task.name for task in self.tasks]
         if self.train.monitor not in ("mean_auc", *names):

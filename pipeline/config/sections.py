@@ -686,6 +686,12 @@ class TaskConfig(Section):
     space: Literal["given", "all"] = "given"
     """Which rows train a task that is `given` another: those where that one is 1, or all,
     by the product of both probabilities (ESMM). What is served, and judged, is the same."""
+    ranking: Literal["none", "pairwise", "listwise", "jrc"] = "none"
+    """Loss of the order within `data.group`, beside a binary task's cross entropy:
+    RankNet's of pairs, the softmax of positives among the group's rows, or JRC's of all
+    rows."""
+    ranking_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Of `ranking`, relative to cross entropy."""
 
     @model_validator(mode="after")
     def _loss(self):
@@ -697,6 +703,13 @@ class TaskConfig(Section):
             )
         if self.tweedie_power != TWEEDIE_POWER and self.loss != "tweedie":
             raise ValueError("tweedie_power is of loss: tweedie; leave it out")
+        if self.ranking != "none" and (self.kind != "binary" or self.space == "all"):
+            raise ValueError(
+                f"ranking: {self.ranking} is for binary tasks over their own sample space; "
+                "leave it out, or set kind: binary and space: given"
+            )
+        if self.ranking_weight != 1 and self.ranking == "none":
+            raise ValueError("ranking_weight is of ranking, which is none; leave it out")
         if self.space == "all" and (self.kind != "binary" or not self.given):
             raise ValueError("space: all is for binary tasks that are given another")
         return self

@@ -12,14 +12,16 @@ from steadyrank.pipeline.files.errors import InputError
 
 SECTIONS = ("data", "features", "tasks")  # what preprocessing reads of a config
 READ_LATER = {"dim", "pooling", "weight", "positive_weight"}  # of them, in training
-READ_LATER |= {"loss", "tweedie_power", "space"}
+READ_LATER |= {"loss", "tweedie_power", "space", "ranking", "ranking_weight"}
 # paths may be written otherwise, and what is kept of raw rows encodes none
 FREE = READ_LATER | {"input", "max_rejected", "key", "keep_columns"}
 FROM_DATA = {  # fixed when the log was preprocessed, as far as a schema says it
     "feature": ("kind", "separator", "max_values", "oov_buckets", "transform", "table"),
     "task": ("kind", "given", "transform", "sample_weight"),
 }
-CHOSEN = ("weight", "positive_weight", "loss", "tweedie_power", "space")  # of a task
+# of a task
+CHOSEN = ("weight", "positive_weight", "loss", "tweedie_power", "space")
+CHOSEN += ("ranking", "ranking_weight")
 
 
 def agree(config: Config, schema: Schema) -> Schema:

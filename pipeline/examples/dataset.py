@@ -12,9 +12,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from steadyrank.models.features import sample_space
+from steadyrank.models.features import GROUP, sample_space
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
-from steadyrank.pipeline.examples.records import ENCODING, OTHER_ENCODING, parse_block
+from steadyrank.pipeline.examples.records import (
+    ENCODING,
+    NO_GROUP,
+    OTHER_ENCODING,
+    parse_block,
+)
 from steadyrank.pipeline.files.errors import InputError, PassingError
 
 INTERLEAVED_FILES = 8
@@ -48,6 +53,8 @@ class TrainingPasses:
         parts: Into how many the rows of each batch are cut, one for each replica of all
             workers; None: they are not.
         own: Which of these parts are wanted here.
+        grouped: Whether rows of a group that are permuted together stay together, and
+            their group comes beside the labels, as ``GROUP``.
     """
 
     def __init__(
@@ -60,7 +67,9 @@ class TrainingPasses:
         windows: Sequence[str] | None = None,
         parts: int | None = None,
         own: range = range(1),
+        grouped: bool = False,
     ):
+        self._grouped = grouped
         self._examples, self._windows, self._seed = examples, windows, seed
         self._rows = batch_size, shuffle_rows
         self._parts, self._own = parts, own
@@ -99,7 +108,8 @@ class TrainingPasses:
             blocks = blocks.filter(lambda path, *_: path != "")
             blocks = blocks.interleave(_records, INTERLEAVED_FILES, 1)
             rows = blocks.map(
-                lambda *record: parse_block(*record, schema.layout), tf.data.AUTOTUNE
+                lambda *record: parse_block(*record, schema.layout, self._grouped),
+                tf.data.AUTOTUNE,
             ).rebatch(shuffle_rows)
 
             def permute(index, block):
@@ -171,7 +181,9 @@ def file_dataset(
     rows = blocks.map(lambda *r: parse_block(*r, schema.layout, extra), tf.data.AUTOTUNE)
 
     def form(matrices):
-        batch = _batch(matrices, schema)
+        features, labels, masks = _batch(matrices, schema)
+        labels.pop(GROUP, None)
+        batch = features, labels, masks
         return (*batch, _extra(matrices, schema)) if extra else batch
 
     rows = rows.rebatch(batch_size)
@@ -327,8 +339,21 @@ def _part(block: dict, parts: int, number: int) -> dict:
 
 
 def _permuted(block: dict, key) -> dict:
+    """Rows in a random order; where they have groups, groups in one."""
     order = tf.argsort(tf.random.stateless_uniform([_rows(block)], key, dtype=tf.float64))
+    if "group" in block:
+        groups = own_numbers(tf.gather(block["group"], order))
+        found = tf.unique(groups)
+        draws = tf.random.stateless_uniform([tf.size(found.y)], key + 1, dtype=tf.float64)
+        order = tf.gather(order, tf.argsort(tf.gather(draws, found.idx), stable=True))
     return {name: tf.gather(values, order) for name, values in block.items()}
+
+
+def own_numbers(groups):
+    """Groups ``[rows]`` in which each row that had none has one of its own."""
+    missing = tf.equal(groups, NO_GROUP)
+    own = NO_GROUP + tf.cumsum(tf.cast(missing, tf.int64))
+    return tf.where(missing, own, groups)
 
 
 def _rows(block: dict):
@@ -344,6 +369,8 @@ def _batch(matrices: dict, schema: Schema) -> tuple[dict, dict, dict]:
         * weights.get(task.name, 1.0)
         for task in schema.tasks
     }
+    if "group" in columns:
+        labels[GROUP] = own_numbers(columns["group"])
     return _under(columns, "feature/"), labels, masks
 
 

@@ -185,6 +185,7 @@ class Prober:
                 seed=seed,
                 shuffle_rows=settings.shuffle_rows,
                 windows=[window],
+                grouped=self.config.ranks_groups,
             )
             batches = list(dataset.take(self.steps or -1))
             # The small remainder is no step of its own: it would need another trace.

@@ -28,6 +28,7 @@ STEPS = "model/dense_optimizer/_iterations"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 # keys of features and tasks on which no variable hangs
 NO_WEIGHTS = {"weight", "positive_weight", "space", "min_count", "column"}
+NO_WEIGHTS |= {"ranking", "ranking_weight"}
 PART_ROWS = 1 << 16  # of a table, copied at once
 
 

@@ -5,11 +5,14 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 import steadyrank
-from steadyrank.models.features import Task
+from steadyrank.models.features import GROUP, Task
+from steadyrank.models.row_losses import row_losses
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import require_labels
+from steadyrank.pipeline.examples.dataset import training_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.files.errors import InputError
@@ -151,3 +154,59 @@ def test_a_value_that_training_never_has_is_no_reference(tmp_path):
 def test_what_is_dropped_is_used_nowhere_else(drops, changes, said):
     with pytest.raises(InputError, match=said):
         biased_config(drops, **changes)
+
+
+@pytest.mark.parametrize("ranking", ["pairwise", "listwise", "jrc"])
+def test_groups_stay_together_where_a_task_is_ranked_within_them(examples, ranking):
+    tasks = [{"name": "click", "ranking": ranking}, *tiny.CONFIG["tasks"][1:]]
+    ranked = parse_config(tiny.config_document(model=MODEL, tasks=tasks), "c")
+    assert ranked.ranks_groups
+    opened = ExampleSet.open(examples)
+    how = {"epoch": 0, "batch_size": 30, "seed": 3, "shuffle_rows": 1000, "grouped": True}
+    rows = 0
+    parts = []
+    for _, labels, masks, _ in training_dataset(opened, **how):
+        rows += len(labels[GROUP])
+        parts.append(labels[GROUP].numpy())
+        losses = row_losses(
+            [Task("click", ranking=ranking)],
+            labels,
+            masks,
+            {"click": tf.zeros(len(parts[-1]))},
+        )
+        plain = row_losses(
+            [Task("click")], labels, masks, {"click": tf.zeros(len(parts[-1]))}
+        )
+        assert tf.reduce_sum(losses["click"][0]) > tf.reduce_sum(plain["click"][0])
+    assert rows == opened.rows("train")
+    groups = np.concatenate(parts)
+    # four windows: each group's rows are one run in each
+    known = groups >= 0
+    runs = np.count_nonzero(np.diff(groups, prepend=-1)[known])
+    assert runs <= 4 * len(np.unique(groups[known])) < known.sum() / 3
+    assert sorted(parts[0].tolist()) != parts[0].tolist()
+
+
+def test_an_order_within_requests_trains(examples, tmp_path):
+    tasks = [{"name": "click", "ranking": "jrc", "ranking_weight": 0.5}]
+    ranked = parse_config(tiny.config_document(model=MODEL, tasks=tasks), "c")
+    summary = train(ranked, examples, tmp_path / "t")
+    assert np.isfinite(summary["best"])
+    export(ranked, tmp_path / "t", tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "changes", "said"),
+    [
+        ([{"name": "watch", "kind": "regression", "ranking": "jrc"}], {}, "binary tasks"),
+        ([{"name": "click", "ranking_weight": 2}], {}, "of ranking, which is none"),
+        (
+            [{"name": "click", "ranking": "jrc"}],
+            {"data__group": None},
+            "data.group, a user",
+        ),
+    ],
+)
+def test_a_ranking_that_does_not_fit_is_refused(tasks, changes, said):
+    with pytest.raises(InputError, match=said):
+        parse_config(tiny.config_document(tasks=tasks, **changes), "c")

@@ -25,6 +25,7 @@ def read_batch(config: Config, examples: ExampleSet, epoch: int, batch: int):
         seed=settings.seed,
         shuffle_rows=settings.shuffle_rows,
         skip_batches=batch,
+        grouped=config.ranks_groups,
     )
     for features, labels, masks, window in dataset.take(1):
         names = list(examples.windows("train"))

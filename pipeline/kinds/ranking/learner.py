@@ -64,6 +64,7 @@ class RankingLearner(Learner):
             batch_size=settings.batch_size,
             seed=settings.seed,
             shuffle_rows=settings.shuffle_rows,
+            grouped=self.config.ranks_groups,
             **self._shared_out(),
         )
         self._read: dict[tuple, Any] = {}  # datasets, built once as passes are
