@@ -35,7 +35,11 @@ class Feature:
             sequence is not pooled, but encoded.
         oov_buckets: Rows shared by values outside of the vocabulary.
         vocabulary_size: Known values; ``ids`` says which row is whose.
-        transform: ``"identity"`` or ``"log1p"`` of a numeric value: sign(x) log(1 + |x|).
+        transform: ``"identity"``, ``"log1p"`` of a numeric value: sign(x) log(1 + |x|), or
+            ``"quantile"``: the share of the training split that lies below it.
+        quantiles: Of ``"quantile"``, learned: increasing numbers in raw units, at equal
+            steps of that share from 0 to 1, as ``levels`` says where some were equal.
+        levels: Their shares; as many.
         mean, std: Of the transformed value over the training split; where a number is
             scaled by its range, the lowest value in place of the mean, and the range in
             place of the deviation.
@@ -78,6 +82,8 @@ class Feature:
     zone: str = ""
     moments: tuple[str, ...] = ()
     reference: float | None = None
+    quantiles: tuple[float, ...] = ()
+    levels: tuple[float, ...] = ()
 
     @property
     def has_vocabulary(self) -> bool:
@@ -116,7 +122,7 @@ class Feature:
         Args:
             fields: What a schema holds of it; what is left out has its default.
         """
-        names = ("boundaries", "clip", "moments")
+        names = ("boundaries", "clip", "moments", "quantiles", "levels")
         several = {name: tuple(fields.get(name, ())) for name in names}
         return cls(**{**fields, **several})
 
@@ -125,6 +131,7 @@ class Feature:
         later = {"table": "", "centre": None, "clip": (), "width": 0}
         later |= {"hashes": 0, "hash_buckets": 0, "zone": "", "moments": ()}
         later |= {"reference": None}
+        later |= {"quantiles": (), "levels": ()}
         return {
             name: value
             for name, value in asdict(self).items()
@@ -241,11 +248,13 @@ def plain_numbers(feature: Feature, values, array):
         array: What computes: ``numpy``, or ``tensorflow.math``.
 
     Returns:
-        The clipped and transformed values.
+        The clipped and transformed values; what learns quantiles gets them clipped.
     """
     if feature.clip:
         low, high = feature.clip
         values = array.minimum(array.maximum(values, low), high)
+    if feature.transform == "quantile":
+        return values
     return transform_numbers(feature.transform, values, array)
 
 

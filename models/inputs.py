@@ -383,9 +383,33 @@ def standardise(feature: Feature, values):
         return _standardised_vector(feature, values)
     known = tf.math.is_finite(values)
     values = plain_numbers(feature, tf.where(known, values, 0.0), tf.math)
+    if feature.quantiles:
+        values = share_below(feature, values)
     scaled = tf.clip_by_value((values - feature.mean) / feature.std, -OUTLIER, OUTLIER)
     missing = tf.cast(tf.logical_not(known), tf.float32)
     return tf.stack([tf.where(known, scaled, 0.0), missing], axis=1)
+
+
+def share_below(feature: Feature, values):
+    """The share of the training split below each number: between quantiles on a line.
+
+    Args:
+        feature: One with quantiles.
+        values: float32 ``[B]``, finite.
+
+    Returns:
+        float32 ``[B]``, from 0 to 1, never falling as ``values`` rise.
+    """
+    quantiles = tf.constant(feature.quantiles, tf.float32)
+    levels = tf.constant(feature.levels, tf.float32)
+    values = tf.clip_by_value(values, quantiles[0], quantiles[-1])
+    right = tf.searchsorted(quantiles[1:-1], values, side="right") + 1
+    low, high = tf.gather(quantiles, right - 1), tf.gather(quantiles, right)
+    # by halves: the range of float32 is beyond it; no step where one is below it
+    part = tf.math.divide_no_nan(values / 2 - low / 2, high / 2 - low / 2)
+    part = tf.clip_by_value(part, 0.0, 1.0)
+    begin, end = tf.gather(levels, right - 1), tf.gather(levels, right)
+    return tf.minimum(begin + part * (end - begin), end)
 
 
 def _standardised_vector(feature: Feature, values):

@@ -44,6 +44,6 @@ def raw_mean(feature: Feature) -> float:
         In raw units.
     """
     mean = feature.mean if feature.centre is None else feature.centre
-    if feature.transform == "identity":
+    if feature.transform != "log1p":
         return mean
     return math.copysign(math.expm1(abs(mean)), mean)

@@ -459,6 +459,9 @@ class SequenceFeature(FromEvents):
         return self.length
 
 
+QUANTILES = 100
+
+
 class NumericFeature(FromEvents):
     """A number: transformed and scaled in the model, or bucketized and embedded."""
 
@@ -468,8 +471,10 @@ class NumericFeature(FromEvents):
     """Of the log or a side table; empty: the name."""
     kind: Literal["numeric"]
     """A number: transformed and scaled in the model, or bucketized and embedded."""
-    transform: Literal["identity", "log1p"] = "identity"
-    """Before it is scaled."""
+    transform: Literal["identity", "log1p", "quantile"] = "identity"
+    """Before it is scaled; quantile: the share of the training split below it."""
+    quantiles: Annotated[int, Field(ge=2, le=10_000)] = QUANTILES
+    """Of the transform quantile: steps from 0 to 1, between which it goes on a line."""
     scale: Literal["standard", "minmax"] = "standard"
     """By the training split: mean and deviation, or its lowest value to 0 and its highest
     to 1."""
@@ -535,6 +540,13 @@ class NumericFeature(FromEvents):
             raise ValueError("scale is for plain numbers; with buckets there is none")
         if self.clip is not None and self.buckets:
             raise ValueError("clip is for plain numbers; the outer buckets have no end")
+        if self.transform == "quantile" and (self.buckets or self.scale != "standard"):
+            raise ValueError(
+                "transform quantile is for plain numbers, and scales them itself; leave "
+                "buckets and scale out"
+            )
+        if self.transform != "quantile" and self.quantiles != QUANTILES:
+            raise ValueError("quantiles is of transform: quantile; leave it out")
         for name in ("clip", "buckets"):
             given = getattr(self, name)
             if isinstance(given, list) and not _increase(given):

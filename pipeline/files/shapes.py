@@ -145,6 +145,8 @@ class FeatureFields(Document):
     hash_buckets: Count = 0
     zone: str = ""
     moments: list[str] = []
+    quantiles: list[float] = []
+    levels: list[float] = []
 
 
 class TaskFields(Document):

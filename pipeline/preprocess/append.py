@@ -67,6 +67,8 @@ LEARNED = {
     "centre": None,
     "boundaries": (),
     "reference": None,
+    "quantiles": (),
+    "levels": (),
 }
 
 

@@ -31,7 +31,11 @@ def require_finite(config: Config, statistics: Mapping) -> None:
 def overflows(config: Config, statistics: Mapping) -> tuple[str, ...]:
     """The same in sentences: known before rows are encoded, which then need not be."""
     numeric = ("numeric", "vector")
-    plain = [f for f in config.features if f.kind in numeric and not f.buckets]
+    plain = [
+        f
+        for f in config.features
+        if f.kind in numeric and not f.buckets and f.transform != "quantile"
+    ]
     values = [t for t in config.tasks if t.kind == "regression"]
     lows = {n: f["min"] if f["rows"] else None for n, f in statistics["labels"].items()}
     return (

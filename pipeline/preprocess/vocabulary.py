@@ -31,6 +31,7 @@ from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import LOW
 
 QUANTILE_ROWS = 500_000  # about so many rows of the whole log are drawn for quantiles
+UNIFORM_STD = 12**-0.5  # of shares, which go evenly from 0 to 1
 FLOAT32_EPSILON = 1.2e-7  # a spread below this share of the mean is one of rounding
 
 
@@ -139,9 +140,11 @@ def analyse(rows: Stored, plan: Plan) -> Analysis:
         missing = (len(numbers) - len(known)) // max(feature.width, 1)
         moments = Moments.of(plain_numbers(feature, known, np), missing)
         result.numbers[feature.name] = (moments,)
-        if isinstance(item.buckets, int) and item.buckets:
+        quantiles = item.transform == "quantile"
+        if quantiles or (isinstance(item.buckets, int) and item.buckets):
             some = numbers[drawn]
-            result.drawn[feature.name] = some[~np.isnan(some)]
+            some = some[~np.isnan(some)]
+            result.drawn[feature.name] = plain_numbers(feature, some, np)
     labels = {t.name: _numbers(rows, f"label/{t.name}") for t in plan.tasks}
     for task in plan.tasks:
         inside = labels[task.name][sample_space(task, plan.tasks, labels)]
@@ -206,9 +209,10 @@ def learn(
         else:
             moments = _total(analysis.numbers.get(feature.name, ()))
             sample = analysis.drawn.get(feature.name, np.zeros(0, np.float32))
+            scaling = _scaling(moments, item.scale) | _shares(sample, item, moments)
             feature = dataclasses.replace(
                 feature,
-                **_scaling(moments, item.scale),
+                **scaling,
                 boundaries=_boundaries(sample, item.buckets),
                 reference=float(item.serving.drop) if is_dropped(item) else None,
             )
@@ -367,6 +371,23 @@ def _boundaries(sample: np.ndarray, buckets: int | list[float]) -> tuple[float, 
         return ()
     cuts = np.quantile(sample, np.arange(1, buckets) / buckets, method="higher")
     return tuple(float(cut) for cut in np.unique(cuts.astype(np.float32)))
+
+
+def _shares(sample: np.ndarray, item, moments: Moments) -> dict:
+    """Quantiles and their shares, as ``Feature`` names them; of ties the mean share.
+
+    A number that is one in all training rows has none, and is read as it is.
+    """
+    if item.transform != "quantile":
+        return {}
+    steps = np.arange(item.quantiles + 1) / item.quantiles
+    cuts = np.quantile(sample, steps).astype(np.float32) if len(sample) else sample
+    values, places, counts = np.unique(cuts, return_inverse=True, return_counts=True)
+    if len(values) < 2:
+        return {}
+    levels = np.bincount(places.ravel(), steps) / counts
+    learned = {"quantiles": tuple(values.tolist()), "levels": tuple(levels.tolist())}
+    return {**learned, "mean": 0.5, "std": UNIFORM_STD, "centre": moments.mean}
 
 
 def _total(parts: tuple[Moments, ...]) -> Moments:

@@ -33,6 +33,7 @@ from tests.helpers import read_keys, tiny
 # what the three stages need not look at, and which test gives it another value
 ELSEWHERE = {
     ("Config", "contract"): "test_contract",
+    ("NumericFeature", "quantiles"): "test_encodings",
     ("Config", "gates"): "test_another_limit_is_another_verdict",
     ("Config", "sweep"): "test_sweep",
     ("Config", "nightly"): "test_nightly",

@@ -2,6 +2,7 @@
 whatever its values are."""
 
 import datetime
+import types
 import zoneinfo
 
 import numpy as np
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 from steadyrank.models.build import build_model
 from steadyrank.models.features import MISSING_INTEGER, Feature
 from steadyrank.models.hashed import hashed_ids
+from steadyrank.models.inputs import share_below, standardise
+from steadyrank.models.score_numbers import raw_mean
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.example_set import ExampleSet
@@ -25,6 +28,7 @@ from steadyrank.pipeline.export.warmup import plausible_rows, serialize_rows
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.preprocess.codes import code_ids
+from steadyrank.pipeline.preprocess.vocabulary import Moments, _shares
 from steadyrank.pipeline.raw_log.zones import CYCLE_FROM_MS, offsets_of
 from tests.helpers import tiny
 
@@ -103,6 +107,8 @@ FEATURES = [
     | {"clip": [-1e9, 1e9]},
     {"name": "real_buckets", "column": "real", "kind": "numeric", "buckets": [-1, 0, 0.1]},
     {"name": "real_quantiles", "column": "real", "kind": "numeric", "buckets": 4},
+    {"name": "real_shares", "column": "real", "kind": "numeric", "transform": "quantile"}
+    | {"quantiles": 20},
     {"name": "whole_number", "column": "whole", "kind": "numeric", "buckets": 4},
     {"name": "flag_number", "column": "flag", "kind": "numeric"},
     {"name": "text_hash", "column": "text", "kind": "hash", "buckets": 50},
@@ -234,6 +240,55 @@ def test_hours_and_weekdays_are_those_of_the_clock(zone, data):
         assert code_tensor(feature, tf.constant(ms)).numpy().tolist() == wanted
 
 
+NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False)
+
+
+def learned_shares(sample, quantiles):
+    item = types.SimpleNamespace(transform="quantile", quantiles=quantiles)
+    found = _shares(np.float32(sample), item, Moments(mean=3.0))
+    return Feature("f", "numeric", transform="quantile", **found)
+
+
+@settings(max_examples=60)
+@given(
+    sample=st.lists(NUMBERS, min_size=2, max_size=40, unique=True),
+    ties=st.integers(0, 9),
+    asked=st.lists(NUMBERS, min_size=1, max_size=30),
+    quantiles=st.integers(2, 30),
+)
+def test_shares_go_with_the_numbers_and_from_0_to_1(sample, ties, asked, quantiles):
+    sample = sample + sample[:1] * ties
+    feature = learned_shares(sample, quantiles)
+    if not feature.quantiles:
+        return
+    values = np.sort(np.float32([*asked, *sample, 3.4e38, -3.4e38, 0.0, -0.0]))
+    found = share_below(feature, tf.constant(values)).numpy()
+    assert (np.diff(found) >= 0).all() and found.min() >= 0 and found.max() <= 1
+    assert np.ptp(found) > 0
+    wanted = np.interp(values.astype(float), feature.quantiles, feature.levels)
+    gaps = np.diff(np.float64(feature.quantiles)).min()
+    if gaps > 1e-30:
+        np.testing.assert_allclose(found, wanted, atol=2e-5)
+    inputs = standardise(feature, tf.constant([NAN, INF, -INF])).numpy()
+    np.testing.assert_array_equal(inputs, [[0, 1]] * 3)
+
+
+def test_shares_are_even_where_training_numbers_were():
+    random = np.random.default_rng(1).lognormal(0, 3, 50_000)
+    feature = learned_shares(random, 100)
+    share = share_below(feature, tf.constant(np.float32(random))).numpy()
+    counts = np.histogram(share, 10, (0, 1))[0]
+    assert abs(counts - 5000).max() < 100
+    inputs = standardise(feature, tf.constant(np.float32(random))).numpy()[:, 0]
+    assert (inputs.mean(), inputs.std()) == pytest.approx((0, 1), abs=0.01)
+    ties = learned_shares([0.0] * 61 + [1.0] * 40, 10)
+    assert share_below(ties, tf.constant([0.0, 0.5])).numpy().tolist() == pytest.approx(
+        [0.3, 0.575]
+    )
+    assert not learned_shares([7.0] * 5, 10).quantiles
+    assert raw_mean(feature) == 3.0
+
+
 def test_a_moment_beyond_all_years_of_a_log_is_missing_in_the_graph():
     feature = Feature("f", "hour", raw="integer", zone="UTC")
     moments = tf.constant([MISSING_INTEGER, 2**63 - 1, -(2**62), 0], tf.int64)
@@ -254,6 +309,8 @@ def test_what_is_no_time_is_rejected_with_the_reason(config, tmp_path):
     [
         ({"kind": "hash", "buckets": 1}, "buckets"),
         ({"kind": "hash", "hashes": 8, "buckets": 2**29}, "below 2"),
+        ({"kind": "numeric", "quantiles": 9}, "quantiles is of transform"),
+        ({"kind": "numeric", "transform": "quantile", "buckets": 3}, "leave "),
         ({"kind": "hour", "zone": "Mars/Olympus"}, "must be a time zone name"),
     ],
 )
