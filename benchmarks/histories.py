@@ -5,11 +5,11 @@
 A log of users and items, both drawn by Zipf's law, so many rows a day; one is of 20 times
 the rows of the other, by 20 times the days.  Both are preprocessed with two sequences of 50
 events, and count, rate and time since the last by user, item and pair; the longer one
-without them, too.  Each run is a process of its own, which works on one core mostly; its
-memory is the peak of that process.
+without them, and with them in two worker processes, too.  Each other run is one process, whose
+peak its memory is.
 
-The last line is a JSON object: ``rows_per_s`` of the long log and ``rows_per_s_without``,
-``peak_memory_mb`` of both logs, ``times_the_memory``, ``rows`` of both.
+The last line is a JSON object: ``rows_per_s`` of the long log,
+``rows_per_s_two`` (workers) and ``rows_per_s_without``, ``peak_memory_mb`` of both logs, ``times_the_memory``, ``rows`` of both.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from benchmarks.contract import peak_kilobytes
 
 START, DAY = 1_709_251_200, 24 * 3600  # 2024-03-01, in seconds
 TIMES, DAYS = 20, 4
+PARALLEL = "--direct_running_mode=multi_processing", "--direct_num_workers=2"
 KEYS = (["user"], ["item"], ["user", "item"])
 
 
@@ -82,22 +83,26 @@ def config(folder: Path, days: int, histories: bool) -> dict:
     }
 
 
-def measured(folder: Path, days: int, histories: bool) -> dict:
+def measured(folder: Path, days: int, histories: bool, workers: int = 1) -> dict:
     """Seconds and peak memory of one run in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.histories", "--one", str(folder)]
     command += ["--days", str(days), "--histories", str(int(histories))]
+    command += ["--workers", str(workers)]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = json.loads(said.splitlines()[-1])
-    print(f"{days} days, {'with' if histories else 'without'}: {found}", flush=True)
+    print(
+        f"{days} days, {'with' if histories else 'without'}, {workers}: {found}", flush=True
+    )
     return found
 
 
-def one(folder: Path, days: int, histories: bool) -> dict:
+def one(folder: Path, days: int, histories: bool, workers: int = 1) -> dict:
     """Preprocess."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         begun = time.monotonic()
-        document = config(folder, days, histories)
-        steadyrank.preprocess(document, output=Path(place) / "out", data=folder)
+        document, output = config(folder, days, histories), Path(place) / "out"
+        flags = PARALLEL if workers > 1 else ()
+        steadyrank.preprocess(document, output=output, data=folder, beam_flags=flags)
         seconds = time.monotonic() - begun
     return {"seconds": round(seconds, 1), "memory_mb": round(peak_kilobytes() / 1024)}
 
@@ -109,9 +114,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--one", type=Path)
     parser.add_argument("--days", type=int)
     parser.add_argument("--histories", type=int)
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args(arguments)
     if options.one:
-        print(json.dumps(one(options.one, options.days, bool(options.histories))))
+        histories, workers = bool(options.histories), options.workers
+        print(json.dumps(one(options.one, options.days, histories, workers)))
         return
     rows = 2_000_000 if options.quick else 10_000_000
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as place:
@@ -120,9 +127,11 @@ def main(arguments: list[str] | None = None) -> None:
         write_log(long, rows, DAYS * TIMES)
         runs = [measured(short, DAYS, True)]
         runs += [measured(long, DAYS * TIMES, kind) for kind in (True, False)]
+        runs.append(measured(long, DAYS * TIMES, True, 2))
     memory = [run["memory_mb"] for run in runs[:2]]
     result = {
         "rows_per_s": round(rows / runs[1]["seconds"]),
+        "rows_per_s_two": round(rows / runs[3]["seconds"]),
         "rows_per_s_without": round(rows / runs[2]["seconds"]),
         "peak_memory_mb": memory,
         "times_the_memory": round(memory[1] / memory[0], 2),
