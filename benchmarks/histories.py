@@ -5,11 +5,12 @@
 A log of users and items, both drawn by Zipf's law, so many rows a day; one is of 20 times
 the rows of the other, by 20 times the days.  Both are preprocessed with two sequences of 50
 events, and count, rate and time since the last by user, item and pair; the longer one
-without them, and with them in two worker processes, too.  Each other run is one process, whose
-peak its memory is.
+without them, and with them in two worker processes, too.  Each other run is one process,
+whose peak its memory is.
 
-The last line is a JSON object: ``rows_per_s`` of the long log,
-``rows_per_s_two`` (workers) and ``rows_per_s_without``, ``peak_memory_mb`` of both logs, ``times_the_memory``, ``rows`` of both.
+The last line is a JSON object: ``rows_per_s`` of the long log, ``rows_per_s_two`` (workers)
+and ``rows_per_s_without``; ``peak_memory_mb`` of both logs, ``times_the_memory``, ``rows``
+of both.
 """
 
 import argparse
