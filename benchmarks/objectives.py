@@ -1,8 +1,8 @@
-"""What other losses are worth where the truth is known: watch times and funnels.
+"""What other losses are worth where the truth is known: watch times, funnels, positions.
 
     python -m benchmarks.objectives [--quick]
 
-Two planted logs, whose true means are known row by row and shown to no model:
+Three planted logs, whose true means are known row by row and shown to no model:
 
 - ``watch``: seconds watched, of which a third are 0 and the rest have a long tail, that
   grow with an item's duration.  Learned as they are, as a logarithm (smeared, as served),
@@ -10,6 +10,9 @@ Two planted logs, whose true means are known row by row and shown to no model:
 - ``funnel``: impressions, of which one in eight is clicked and one in ten of these bought;
   users who click a lot buy little.  ``buy`` is trained on the clicked rows alone (``space:
   given``), or on all by the product of both probabilities (``all``).
+- ``position``: clicks on a list of ten, whose top is clicked most, and on which the old
+  ranker put what is popular.  The truth is the click at the first position; the position
+  is left out, or learned beside the net (``serving: {drop: 1}``).
 
 One config with each choice, the same rows and seeds; what is served is held against the
 truth on a day that no model saw.  ``order`` is the share of pairs of rows that stand in
@@ -72,6 +75,21 @@ def funnel_log(rows: int, seed: int) -> pa.Table:
     return pa.table(table | {"truth": click * buy})
 
 
+def position_log(rows: int, seed: int) -> pa.Table:
+    """Clicks at positions, what they would have been at the first, and its truth."""
+    random = np.random.default_rng(seed)
+    table, user, item = _impressions(random, rows)
+    taste, appeal = random.normal(0, 0.8, USERS), random.normal(0, 0.8, ITEMS)
+    level = taste[user] + appeal[item] - 0.5
+    shown = -np.log1p(item) + random.gumbel(size=rows)  # popular items, which come first
+    place = 1 + np.argsort(np.argsort(-shown)) * 10 // rows
+    first = 1 / (1 + np.exp(-level))
+    click = 1 / (1 + np.exp(-(level - 0.9 * np.log(place))))
+    luck = random.random(rows)
+    table |= {"position": place, "click": (luck < click).astype(int)}
+    return pa.table(table | {"at_first": (luck < first).astype(int), "truth": first})
+
+
 def _impressions(random, rows: int) -> tuple[dict, np.ndarray, np.ndarray]:
     user = random.integers(0, USERS, rows)
     item = np.minimum(random.zipf(1.3, rows) - 1, ITEMS - 1)
@@ -124,13 +142,25 @@ def funnel_configs() -> dict[str, dict]:
     }
 
 
-LOGS: dict[str, tuple[Callable, Callable, str]] = {
-    "watch": (watch_log, watch_configs, "watch"),
-    "funnel": (funnel_log, funnel_configs, "buy"),
+def position_configs() -> dict[str, dict]:
+    """Likewise."""
+    without = config([{"name": "click"}], "click")
+    biased = {"name": "position", "kind": "categorical", "serving": {"drop": 1}}
+    beside = without | {"features": [*without["features"], biased]}
+    return {"left_out": without, "beside": beside}
+
+
+# log -> what makes it, its configs, the task, and the column that is seen of the truth
+LOGS: dict[str, tuple[Callable, Callable, str, str]] = {
+    "watch": (watch_log, watch_configs, "watch", "watch"),
+    "funnel": (funnel_log, funnel_configs, "buy", "buy"),
+    "position": (position_log, position_configs, "click", "at_first"),
 }
 
 
-def tried(document: dict, folder: Path, seed: int, label: str) -> dict[str, float]:
+def tried(
+    document: dict, folder: Path, seed: int, label: str, *, seen: str
+) -> dict[str, float]:
     """One choice: from the log to what is served, against the truth."""
     document = document | {"train": {"seed": seed, "monitor": label}}
     steadyrank.preprocess(document, output=folder / "examples", data=folder)
@@ -141,11 +171,11 @@ def tried(document: dict, folder: Path, seed: int, label: str) -> dict[str, floa
         input=str(folder / "test.parquet"),
         output=folder / "scores",
         data=folder,
-        keep=["truth", f"seen={label}"],
+        keep=["truth", f"seen={seen}"],
     )
     found = ds.dataset([*map(str, (folder / "scores").rglob("*.parquet"))]).to_table()
-    seen = np.nan_to_num(found["seen"].to_numpy())
-    return figures(found["score"].to_numpy(), found["truth"].to_numpy(), seen)
+    came = np.nan_to_num(found["seen"].to_numpy())
+    return figures(found["score"].to_numpy(), found["truth"].to_numpy(), came)
 
 
 def figures(foretold: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> dict[str, float]:
@@ -166,7 +196,7 @@ def _off(ratio: float) -> float:
 
 def study(name: str, rows: int, seeds: list[int]) -> dict:
     """Each choice of one log, over seeds."""
-    make, configs, label = LOGS[name]
+    make, configs, label, seen = LOGS[name]
     found: dict[str, list[dict]] = {}
     for seed in seeds:
         table = make(rows, seed)
@@ -177,7 +207,7 @@ def study(name: str, rows: int, seeds: list[int]) -> dict:
                 pq.write_table(table.filter(last), folder / "test.parquet")
                 rest = table.filter(pc.invert(last))
                 pq.write_table(rest, folder / "log.parquet")
-                figured = tried(document, folder, seed, label)
+                figured = tried(document, folder, seed, label, seen=seen)
             found.setdefault(choice, []).append(figured)
             told = ", ".join(f"{n} {v:.4f}" for n, v in figured.items())
             print(f"{name}, seed {seed}, {choice}: {told}", flush=True)
@@ -206,7 +236,7 @@ def _rounded(values: list[float]) -> list[float]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Both logs."""
+    """All logs."""
     parser = argparse.ArgumentParser("benchmarks.objectives")
     parser.add_argument(
         "--quick", action="store_true", help="3 seeds of 60,000 rows, not 5"

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from benchmarks.objectives import LOGS, figures, funnel_log, summary, watch_log
+from benchmarks.objectives import (
+    LOGS,
+    figures,
+    funnel_log,
+    position_log,
+    summary,
+    watch_log,
+)
 
 
 def test_figures_by_hand():
@@ -29,9 +36,17 @@ def test_the_truth_is_that_of_the_logs():
     assert np.isnan(funnel["buy"]).mean() == 1 - np.mean(funnel["click"])
 
 
+def test_what_would_be_clicked_at_the_first_position_is_known():
+    table = position_log(100_000, 1).to_pydict()
+    place, click, first = (np.array(table[n]) for n in ("position", "click", "at_first"))
+    assert first.mean() == pytest.approx(np.mean(table["truth"]), abs=0.005)
+    assert np.array_equal(click[place == 1], first[place == 1]) and np.all(click <= first)
+    assert set(place) == set(range(1, 11))
+
+
 def test_gains_are_over_the_first_choice_and_paired():
     runs = [{"order": x} for x in (0.7, 0.8, 0.9)]
     better = [{"order": x + 0.1} for x in (0.7, 0.8, 0.9)]
     found = summary({"old": runs, "new": better})
     assert found["gain"]["new"] == pytest.approx([0.1, 0.1, 0.1])
-    assert set(LOGS) == {"watch", "funnel"}
+    assert set(LOGS) == {"watch", "funnel", "position"}
