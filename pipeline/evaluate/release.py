@@ -29,6 +29,7 @@ from steadyrank.pipeline.export.card import (
     read_card,
     versions_of,
 )
+from steadyrank.pipeline.files.durable import make_folders, sync, sync_tree
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import locked
 from steadyrank.pipeline.files.publish import hash_folder, publish, read_json, write_json
@@ -135,15 +136,18 @@ def _withdraw(to: Path, versions: list[int]) -> list[int]:
     """
     for version in versions:
         source, target = to / str(version), to / WITHDRAWN / str(version)
-        target.parent.mkdir(exist_ok=True)
+        make_folders(target.parent)
         if not target.exists():
             source.rename(target)
+            sync(target.parent)
             continue
         for file in [path for path in source.rglob("*") if path.is_file()]:
             place = target / file.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
             file.replace(place)
+        sync_tree(target)
         shutil.rmtree(source)
+    sync(to)
     return versions
 
 
