@@ -135,7 +135,10 @@ def difference(model: Path, log: Path, rows: int, output: Path) -> dict[str, flo
         values, ours = values.numpy(), found[name].to_numpy()[chosen]
         kind = "value" if name == VALUE else "probability"
         size = np.abs(values) if name == VALUE else 1.0
-        largest[kind] = max(largest[kind], float(np.max(np.abs(ours - values) / size)))
+        apart = float(np.max(np.abs(ours - values) / size))
+        if not np.isfinite(apart) or np.ptp(ours) == 0:
+            raise SystemExit(f"{name}: scores that are no numbers, or one for all rows")
+        largest[kind] = max(largest[kind], apart)
     return largest
 
 

@@ -10,7 +10,7 @@ NEIGHBOURS = 16  # of a row, in its group, that it is paired with on either side
 
 
 def pairwise(labels, z, segments, inside):
-    """`log(1 + e^-(z_i - z_j))` of pairs of a group with `y_i = 1` and `y_j = 0`.
+    """``log(1 + e^-(z_i - z_j))`` of pairs of a group with ``y_i = 1`` and ``y_j = 0``.
 
     Rows are paired with the ``NEIGHBOURS`` that follow them in their group, in the order
     of the batch: all rows of a group of no more, and a random sample of a larger one.
@@ -19,13 +19,13 @@ def pairwise(labels, z, segments, inside):
     Reference: Burges et al., RankNet (ICML 2005).
 
     Args:
-        labels: float `[B]`, 0 or 1; anything outside of the mask.
-        z: float `[B]`, logits.
-        segments: int `[B]`, numbers of groups.
-        inside: bool `[B]`.
+        labels: float ``[B]``, 0 or 1; anything outside of the mask.
+        z: float ``[B]``, logits.
+        segments: int ``[B]``, numbers of groups.
+        inside: bool ``[B]``.
 
     Returns:
-        `[B]`.
+        float ``[B]``.
     """
     order = tf.argsort(segments, stable=True)
     y, z, inside, segments = (tf.gather(x, order) for x in (labels, z, inside, segments))
@@ -43,24 +43,40 @@ def pairwise(labels, z, segments, inside):
 
 
 def listwise(labels, z, segments, inside):
-    """`-y_i log (e^z_i / sum_j e^z_j)` over the rows j of i's group.
+    """``-y_i log (e^z_i / sum_j e^z_j)`` over the rows j of i's group.
 
-    Reference: Cao et al., ListNet (ICML 2007), of one-hot labels.  Arguments and result:
-    see ``pairwise``.
+    Reference: Cao et al., ListNet (ICML 2007), of one-hot labels.
+
+    Args:
+        labels: float ``[B]``, 0 or 1; anything outside of the mask.
+        z: float ``[B]``, logits.
+        segments: int ``[B]``, numbers of groups.
+        inside: bool ``[B]``.
+
+    Returns:
+        float ``[B]``.
     """
     shares = _log_shares(z, segments, inside)
     return tf.where(inside & (labels > 0.5), -shares, 0.0)
 
 
 def jrc(labels, z, segments, inside):
-    """`-log (e^f_i / sum_j e^f_j)`, f the logit of i's own label: of all rows, and not of
+    """``-log (e^f_i / sum_j e^f_j)``, f the logit of i's own label: of all rows, and not of
     the positives alone.
 
     f is z / 2 of a positive and -z / 2 of a negative, which are JRC's two logits of one
     whose cross entropy is the same.
 
-    Reference: Sheng et al., JRC (KDD 2023).  Arguments and result: see
-    ``pairwise``.
+    Reference: Sheng et al., JRC (KDD 2023).
+
+    Args:
+        labels: float ``[B]``, 0 or 1; anything outside of the mask.
+        z: float ``[B]``, logits.
+        segments: int ``[B]``, numbers of groups.
+        inside: bool ``[B]``.
+
+    Returns:
+        float ``[B]``.
     """
     shares = [_log_shares(sign * z / 2, segments, inside) for sign in (1.0, -1.0)]
     return tf.where(inside, -tf.where(labels > 0.5, *shares), 0.0)

@@ -158,9 +158,14 @@ class _Nothing(tf.Module):
 
     dense_variables = embedding_variables = ()
     smears: dict = {}
+    bias_tower = None
 
     @property
     def head(self):
+        return self
+
+    @property
+    def inputs_layer(self):
         return self
 
     def predict_tasks(self, features):

@@ -206,7 +206,7 @@ def test_a_score_is_ranked_on_the_predictions_of_one_model(swept, examples, tmp_
         "space": [{"key": "a", "values": [1, 0]}, {"key": "b", "low": 0.0, "high": 2.0}],
     }
     space = Space(document, Sweep.model_validate(section))
-    with pytest.raises(InputError, match="pass --train"):
+    with pytest.raises(InputError, match="Pass --train"):
         sweep(space, examples, tmp_path / "out")
     found = sweep(space, examples, tmp_path / "out", train_path=trained)
     assert found["counts"] == {"completed": 5} and found["best_value"] > 0.3
