@@ -166,7 +166,7 @@ def _names(columns: list[str]) -> dict[str, str]:
 
 
 def _name(column: str) -> str:
-    """Letters, digits and ``_``."""
+    """Letters, digits and ``_``, a letter first: TensorFlow names no input ``_a``."""
     name = re.sub(r"\W", "_", column, flags=re.ASCII)
-    plain = re.match(r"[A-Za-z_]", name) and name.lower() not in RESERVED
+    plain = re.match(r"[A-Za-z]", name) and name.lower() not in RESERVED
     return name if plain else f"c_{name}"

@@ -297,3 +297,9 @@ def test_a_release_must_be_better_than_chance(tmp_path):
     config = parse_config(yaml.safe_load(text), "c")
     assert config.gates.auc == {"is_click": config.gates.auc["is_click"]}
     assert config.gates.auc["is_click"].min == 0.52
+
+
+def test_no_proposed_name_begins_with_an_underscore():
+    from steadyrank.pipeline.propose.write import _names
+
+    assert _names(["_a_", "'b'", "c"]) == {"_a_": "c__a_", "'b'": "c__b_", "c": "c"}
