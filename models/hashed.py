@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from steadyrank.models.ids import MISSING_ID
 
-SEPARATOR = "\x1f"  # of a value and the number of a hash; no text of a log has it
+SEPARATOR = "\x1f"  # of a value and the number of a hash
 
 
 def hashed_ids(texts: tf.Tensor, hashes: int, buckets: int) -> tf.Tensor:

@@ -368,7 +368,11 @@ class Data(Log):
 
 
 LONGEST_NAME = 200  # files are called after it
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=LONGEST_NAME)]
+# a letter first: an input of an export, which TensorFlow cannot call _a
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=LONGEST_NAME)]
+TaskName = Annotated[
+    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=LONGEST_NAME)
+]
 
 
 class Dropped(Section):
@@ -666,7 +670,7 @@ TWEEDIE_POWER = 1.5
 class TaskConfig(Section):
     """One label to predict."""
 
-    name: Name
+    name: TaskName
     """What outputs, metrics and gates call it."""
     column: str = ""
     """The label's; a null label takes the row out of the task's sample space. Empty: the

@@ -280,5 +280,6 @@ def _codes(columns: Sequence[pa.Array]) -> np.ndarray:
         encoded = values.dictionary_encode()
         codes = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
         total = total * (len(encoded.dictionary) + 1) + codes
+        total = np.unique(total, return_inverse=True)[1]  # or the product may wrap round
         missing |= values.is_null().to_numpy(zero_copy_only=False)
-    return np.where(missing, -1, np.unique(total, return_inverse=True)[1])
+    return np.where(missing, -1, total)

@@ -94,3 +94,13 @@ def test_a_section_that_does_not_hold_is_shown_as_it_was_given():
     ):
         data = {**CONFIG["data"], "split": {"by": "group"}}
         parse_any_config({**CONFIG, "data": data}, "given")
+
+
+@pytest.mark.parametrize("name", ["_x", "1x", "x y", "x-y"])
+def test_a_feature_is_called_as_an_input_of_tensorflow_can_be(name, tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    document = read_document(CONFIGS / "demo.yaml")
+    document["features"][0]["name"] = name
+    wrong.write_text(yaml.safe_dump(document))
+    with pytest.raises(InputError, match="name: must match"):
+        load_any_config(wrong)
