@@ -19,7 +19,7 @@ from steadyrank.pipeline.files.errors import (
     no_space,
     unwritable,
 )
-from steadyrank.pipeline.files.scratch import scratch
+from steadyrank.pipeline.files.scratch import scratch, sweep
 
 PARTIAL = ".*.partial-*"  # what a stage that died has left beside its output
 # by which a folder is known for what a stage wrote, and --overwrite may remove it
@@ -30,6 +30,8 @@ MARKERS += ("*/saved_model.pb", "truth.parquet")  # exports, a synthetic log
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise where a stage's output is there already and must not be replaced.
 
+    What dead ones left beside it goes: the command that is refused may be the last.
+
     Raises:
         InputError: ``path`` exists and ``overwrite`` is False, or it is neither empty nor
             what a stage wrote.
@@ -37,6 +39,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
+        sweep(path.parent, f".{path.name}.partial-")
         raise ExistsError(
             f"{path} exists already. Choose another --output, or pass --overwrite "
             "to replace it."

@@ -6,7 +6,9 @@ import os
 
 import pytest
 
-from steadyrank.pipeline.files.publish import write_json
+from steadyrank.pipeline.files.errors import ExistsError
+from steadyrank.pipeline.files.publish import publish, refuse_existing, write_json
+from steadyrank.pipeline.files.scratch import scratch
 
 
 def test_a_json_file_is_replaced_not_written_over(tmp_path):
@@ -29,3 +31,16 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"auc": object()})
     assert json.loads(path.read_text())["loss"] == [None, 0.5]
+
+
+def test_a_refusal_sweeps_what_dead_ones_left_beside_and_no_other(tmp_path):
+    out = tmp_path / "out"
+    with publish(out) as partial:
+        (partial / "manifest.json").write_text("{}")
+    dead = tmp_path / f".out.partial-{'0' * 16}"
+    with scratch(tmp_path, ".out.partial-") as alive:
+        dead.mkdir()
+        (dead / "spilled").write_text("")
+        with pytest.raises(ExistsError):
+            refuse_existing(out, overwrite=False)
+        assert alive.exists() and not dead.exists()
