@@ -101,6 +101,15 @@ def test_nothing_is_lost_of_ours(bench, number):
     assert sum(row["tried"] for row in table(tried)) == len(tried)
 
 
+@pytest.mark.parametrize("case", LOCAL, ids=lambda case: f"{case.stage}: {case.name}")
+def test_what_was_told_done_outlasts_a_power_cut(bench, case):
+    found = bench.undisturbed(case)
+    after_all = len(found[0][0])
+    tried = [bench.cut(case, found, after_all, how) for how in CUTS]
+    assert {one.status for one in tried} == {0}
+    assert not [one for one in tried if not one.survived]
+
+
 def test_nothing_is_lost_on_a_store(bench):
     for case in (on_the_store(bench.store)[number] for number in (3, 5)):
         _, tried = bench.all_of(case)
