@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict
 
 from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.raw_log.split import SPLITS
 
 

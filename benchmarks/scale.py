@@ -41,7 +41,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.log import CONFIG, SEED
 from steadyrank.pipeline.config import load_config
-from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.synthetic import synthesize
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,15 +10,11 @@ from steadyrank.pipeline.config.gates import (
     SizeGate,
     SkewGate,
 )
+from steadyrank.pipeline.config.log import Log, Moments
 from steadyrank.pipeline.config.section import Section, renamed, without
-from steadyrank.pipeline.config.sections import (
-    DenseOptimizer,
-    Log,
-    Moments,
-    Nightly,
-    RowOptimizer,
-)
+from steadyrank.pipeline.config.stages import Nightly
 from steadyrank.pipeline.config.sweep import Sweep
+from steadyrank.pipeline.config.training import DenseOptimizer, RowOptimizer
 from steadyrank.pipeline.config.trunks import Size
 
 KIND = "next_item"

@@ -8,23 +8,19 @@ from pydantic import Field, model_validator
 from steadyrank.models.score import names_in, parse_score, score_names
 from steadyrank.pipeline.config.contract import Contract
 from steadyrank.pipeline.config.events import require_events
-from steadyrank.pipeline.config.gates import Gates, SliceGate
-from steadyrank.pipeline.config.section import Section
-from steadyrank.pipeline.config.sections import (
+from steadyrank.pipeline.config.features import (
     CategoricalFeature,
-    Data,
-    Export,
     FeatureConfig,
-    Importance,
-    Nightly,
-    Serving,
-    TaskConfig,
-    Train,
-    column,
     is_dropped,
     is_embedded,
 )
+from steadyrank.pipeline.config.gates import Gates, SliceGate
+from steadyrank.pipeline.config.log import Data
+from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.stages import Export, Importance, Nightly, Serving
 from steadyrank.pipeline.config.sweep import Sweep
+from steadyrank.pipeline.config.tasks import TaskConfig, column
+from steadyrank.pipeline.config.training import Train
 from steadyrank.pipeline.config.trunks import AnyTrunk
 from steadyrank.pipeline.files.errors import near
 

@@ -1,6 +1,7 @@
 """How a config says that times are written in texts."""
 
 import re
+import zoneinfo
 
 # after a time: UTC, Z, +00, -08:00 or +0530
 ZONE = r"(?: ?(?:UTC|GMT|Z|z)| ?[+-]\d{2}(?::?\d{2})?)"
@@ -50,3 +51,12 @@ def time_pattern(form: str) -> str:
     if not ({"Y", "y"} & {*names} and {"m", "b"} & {*names} and "d" in names):
         raise ValueError("it must hold a year, a month and a day: %Y or %y, %m or %b, %d")
     return f"^{''.join(pattern)}$"
+
+
+def time_zone(value: str) -> str:
+    """The name of a time zone, checked."""
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone name such as Asia/Shanghai") from None
+    return value

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyrank.models.features import Feature
-from steadyrank.pipeline.config.sections import Log
+from steadyrank.pipeline.config.log import Log
 from steadyrank.pipeline.examples.compatibility import (
     FREE,
     NOTHING,

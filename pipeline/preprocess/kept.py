@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from steadyrank.models.features import sample_space
 from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.examples.identity import WHOLE_ROW, identify
 from steadyrank.pipeline.files.checksum import Checksummed
 from steadyrank.pipeline.preprocess.plan import Plan

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.sections import column, is_dropped
+from steadyrank.pipeline.config.features import is_dropped
+from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.examples.compatibility import label_faults
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.columns import LARGEST

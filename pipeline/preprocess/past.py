@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.events import in_ms, is_from_events
-from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import HIGH, LOW, group_numbers, read_times
 from steadyrank.pipeline.preprocess.spill import buckets_of

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from steadyrank.models.features import CLOCKS, Feature, Task
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.events import is_from_events
-from steadyrank.pipeline.config.sections import Join, column
+from steadyrank.pipeline.config.log import Join
+from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.files.errors import InputError, near
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.raw_log.arrow_types import is_wide

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.sections import Split
+from steadyrank.pipeline.config.log import Split
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.examples.identity import union

@@ -21,7 +21,7 @@ from steadyrank.models.features import (
     transform_numbers,
 )
 from steadyrank.models.ids import MISSING_ID
-from steadyrank.pipeline.config.sections import is_dropped
+from steadyrank.pipeline.config.features import is_dropped
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.preprocess.blocks import Stored
 from steadyrank.pipeline.preprocess.counts import Counted

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.preprocess.negatives import DRAW_THEM
 from steadyrank.pipeline.propose.choose import TELLS, strongest
 from steadyrank.pipeline.propose.goes_with import goes_with

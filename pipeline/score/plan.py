@@ -10,7 +10,8 @@ import pyarrow as pa
 from steadyrank.models.features import Feature
 from steadyrank.pipeline.config import Config, parse_config
 from steadyrank.pipeline.config.events import given
-from steadyrank.pipeline.config.sections import Split, is_dropped
+from steadyrank.pipeline.config.features import is_dropped
+from steadyrank.pipeline.config.log import Split
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.export.card import (
     CARD,

@@ -2,7 +2,7 @@
 
 from steadyrank.components.optimizers.schedules import Rates
 from steadyrank.models.build import DENSE_OPTIMIZERS, ROW_OPTIMIZERS
-from steadyrank.pipeline.config.sections import DenseOptimizer, RowOptimizer
+from steadyrank.pipeline.config.training import DenseOptimizer, RowOptimizer
 
 
 def make_optimizers(dense: DenseOptimizer, embedding: RowOptimizer, rates: Rates) -> tuple:

@@ -16,7 +16,7 @@ from steadyrank.models.features import Task
 from steadyrank.models.trained import TrainedModel
 from steadyrank.pipeline.config.gates import Gates
 from steadyrank.pipeline.config.section import Section
-from steadyrank.pipeline.config.sections import DenseOptimizer, EmbeddingOptimizer, Train
+from steadyrank.pipeline.config.training import DenseOptimizer, EmbeddingOptimizer, Train
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.export.card import find_version, read_card
 from steadyrank.pipeline.export.latency import signatures_of

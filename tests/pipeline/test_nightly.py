@@ -11,7 +11,7 @@ import yaml
 from steadyrank.pipeline import cli
 from steadyrank.pipeline import nightly as module
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.config.sections import Nightly
+from steadyrank.pipeline.config.stages import Nightly
 from steadyrank.pipeline.evaluate.release import BLESSED, roll_back
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import (

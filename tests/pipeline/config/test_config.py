@@ -11,7 +11,7 @@ from steadyrank.pipeline.config import (
     load_any_config,
     parse_config,
 )
-from steadyrank.pipeline.config.sections import column
+from steadyrank.pipeline.config.tasks import column
 from tests.helpers.refused_config import refused, with_feature, with_task
 from tests.helpers.tiny import config_document
 

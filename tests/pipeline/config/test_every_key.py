@@ -12,14 +12,14 @@ from steadyrank.models import build
 from steadyrank.models.features import Feature, Task
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.contract import Contract
-from steadyrank.pipeline.config.gates import Gates
-from steadyrank.pipeline.config.sections import (
+from steadyrank.pipeline.config.features import (
     ClockFeature,
     HashFeature,
-    Negatives,
     SequenceFeature,
     VectorFeature,
 )
+from steadyrank.pipeline.config.gates import Gates
+from steadyrank.pipeline.config.log import Negatives
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.task_weights import METHODS
 from steadyrank.pipeline.config.trunks import TRUNKS

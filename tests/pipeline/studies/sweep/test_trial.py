@@ -11,7 +11,7 @@ import yaml
 
 from steadyrank.pipeline import cli
 from steadyrank.pipeline.config import load_config
-from steadyrank.pipeline.config.sections import Split
+from steadyrank.pipeline.config.log import Split
 from steadyrank.pipeline.config.sweep import Objective, Sweep
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError, PassingError
