@@ -25,7 +25,8 @@ class Feature:
         name: The feature's name, and its key in every batch.
         kind: ``"categorical"``, ``"numeric"``, ``"sequence"``: what came before, oldest
             first, as values of another feature, ``table``; ``"hash"``: ids without a
-            vocabulary; ``"hour"`` or ``"weekday"`` of a moment.
+            vocabulary; ``"hour"`` or ``"weekday"`` of a moment; ``"cross"``: hashes of
+            the values of others together.
         dim: Width of the embedding; for a numeric feature 0, unless it is bucketized.
         raw: Type of the raw value: ``"string"``, ``"integer"`` or ``"float"``.
         separator: Splits a raw string into several values; ``""``: it is one value.
@@ -53,11 +54,13 @@ class Feature:
             transform, in raw units; empty: any.
         table: Name of the feature whose vocabulary and embeddings it shares; ``""``: it
             has its own.
-        hashes: Of kind ``"hash"``: ids of each value.
+        hashes: Of kind ``"hash"`` or ``"cross"``: ids of each value.
         hash_buckets: Rows of the table for each of them.
         zone: Of an hour or a weekday, the name of the time zone whose clock shows it.
         moments: How the log has these moments: the unit of whole numbers, the zone of
             texts that do not say theirs, and the form of texts; empty: it is no moment.
+        of: Of a cross, the names of the features that it is of; it has no raw value of
+            its own.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Feature:
     reference: float | None = None
     quantiles: tuple[float, ...] = ()
     levels: tuple[float, ...] = ()
+    of: tuple[str, ...] = ()
 
     @property
     def has_vocabulary(self) -> bool:
@@ -122,7 +126,7 @@ class Feature:
         Args:
             fields: What a schema holds of it; what is left out has its default.
         """
-        names = ("boundaries", "clip", "moments", "quantiles", "levels")
+        names = ("boundaries", "clip", "moments", "quantiles", "levels", "of")
         several = {name: tuple(fields.get(name, ())) for name in names}
         return cls(**{**fields, **several})
 
@@ -131,7 +135,7 @@ class Feature:
         later = {"table": "", "centre": None, "clip": (), "width": 0}
         later |= {"hashes": 0, "hash_buckets": 0, "zone": "", "moments": ()}
         later |= {"reference": None}
-        later |= {"quantiles": (), "levels": ()}
+        later |= {"quantiles": (), "levels": (), "of": ()}
         return {
             name: value
             for name, value in asdict(self).items()
@@ -146,6 +150,15 @@ def served_features(features: Iterable[Feature]) -> tuple[Feature, ...]:
         features: Learned ones.
     """
     return tuple(feature for feature in features if feature.reference is None)
+
+
+def raw_features(features: Iterable[Feature]) -> tuple[Feature, ...]:
+    """Those that raw rows have a value of: all but crosses.
+
+    Args:
+        features: Of a schema.
+    """
+    return tuple(feature for feature in features if not feature.of)
 
 
 @dataclass(frozen=True)

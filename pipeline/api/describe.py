@@ -212,6 +212,8 @@ def _input(feature: dict) -> str:
         return f"string, split at {feature['separator']!r}"
     if feature.get("width"):
         return f"{feature['width']} floats"
+    if feature.get("of"):
+        return f"none of its own: of {' and '.join(feature['of'])}"
     if feature.get("moments"):
         return f"integer, milliseconds since 1970 in UTC ({feature['kind']})"
     return feature["raw"] + (", several" if feature["max_values"] else "")

@@ -223,19 +223,13 @@ class VectorFeature(Section):
     list is known to lack it."""
 
 
-class HashFeature(Section):
-    """Ids without a vocabulary: their hashes are embedded."""
+class Hashed(Section):
+    """What is embedded by hashes, without a vocabulary."""
 
-    name: Name
-    """What the model, the export and the report call it."""
-    column: str = ""
-    """Of ids, of the log or a side table; empty: the name."""
-    kind: Literal["hash"]
-    """An id without a vocabulary: each of its hashes has an embedding, which add up."""
     dim: Annotated[int, Field(ge=1)] | None = None
     """Width of its embedding; null: `model.embedding_dim`."""
     hashes: Annotated[int, Field(ge=1, le=8)] = 2
-    """Of each id: two ids that share a row of one hash hardly share one of another."""
+    """Of each value: two that share a row of one hash hardly share one of another."""
     buckets: Annotated[int, Field(ge=2)] = 100_000
     """Rows of the table, of each hash."""
 
@@ -247,6 +241,38 @@ class HashFeature(Section):
                 f"Received: {self.hashes} * {self.buckets}"
             )
         return self
+
+
+class HashFeature(Hashed):
+    """Ids without a vocabulary: their hashes are embedded."""
+
+    name: Name
+    """What the model, the export and the report call it."""
+    column: str = ""
+    """Of ids, of the log or a side table; empty: the name."""
+    kind: Literal["hash"]
+    """An id without a vocabulary: each of its hashes has an embedding, which add up."""
+
+
+class CrossFeature(Hashed):
+    """Values of two or three features together: hashes of what they are are embedded."""
+
+    name: Name
+    """What the model, the export and the report call it."""
+    column: ClassVar = ""
+    kind: Literal["cross"]
+    """What other features of a row are together: each of its hashes has an embedding, which
+    add up. It reads no column of its own."""
+    of: Annotated[list[Name], Field(min_length=2, max_length=3)]
+    """Features of one value: categorical ones, hashes, hours or weekdays. Where one of them
+    is missing, so is the cross."""
+
+    @field_validator("of")
+    @classmethod
+    def _of(cls, value):
+        if len(set(value)) < len(value):
+            raise ValueError(f"must be different features. Received: {value}")
+        return value
 
 
 class ClockFeature(Section):
@@ -275,6 +301,7 @@ FeatureConfig = Annotated[
     | SequenceFeature
     | VectorFeature
     | HashFeature
+    | CrossFeature
     | ClockFeature,
     Field(discriminator="kind"),
 ]
@@ -282,6 +309,11 @@ FeatureConfig = Annotated[
 
 def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def has_column(feature: FeatureConfig) -> bool:
+    """Whether it is of a column of its own: all but crosses are."""
+    return feature.kind != "cross"
 
 
 def is_dropped(feature: FeatureConfig) -> bool:

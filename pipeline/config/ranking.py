@@ -5,12 +5,14 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from steadyrank.models.features import CLOCKS
 from steadyrank.models.score import names_in, parse_score, score_names
 from steadyrank.pipeline.config.contract import Contract
 from steadyrank.pipeline.config.events import require_events
 from steadyrank.pipeline.config.features import (
     CategoricalFeature,
     FeatureConfig,
+    has_column,
     is_dropped,
     is_embedded,
 )
@@ -73,7 +75,7 @@ class Config(Section):
             raise ValueError("tasks: 'score' is the name of the combined score")
         told = {task.truth: "truth" for task in self.tasks if task.truth}
         told |= {column(task): "label" for task in self.tasks}
-        for feature in self.features:
+        for feature in filter(has_column, self.features):
             if column(feature) in told:
                 raise ValueError(
                     f"features.{feature.name}: column {column(feature)!r} is a task's "
@@ -168,6 +170,19 @@ class Config(Section):
         """The feature whose vocabulary and table one reads: mostly its own."""
         named = {item.name: item for item in self.features}
         return named.get(getattr(feature, "table", ""), feature)
+
+    @model_validator(mode="after")
+    def _crosses(self):
+        single = [f.name for f in self.features if _is_crossed(f)]
+        for feature in self.features:
+            for name in feature.of if feature.kind == "cross" else ():
+                if name not in single:
+                    raise ValueError(
+                        f"features.{feature.name}.of: {name!r} is no feature to cross: a "
+                        "categorical one of a single value, a hash, an hour or a weekday, "
+                        "and served. " + near(name, single)
+                    )
+        return self
 
     @model_validator(mode="after")
     def _from_events(self):
@@ -272,7 +287,14 @@ class Config(Section):
                 raise ValueError(
                     f"serving.shared: {name!r} is no feature. {near(name, names)}"
                 )
-        served = [f.name for f in self.features if not is_dropped(f)]
+        crosses = [f.name for f in self.features if not has_column(f)]
+        for name in self.serving.shared:
+            if name in crosses:
+                raise ValueError(
+                    f"serving.shared: {name!r} is a cross, which is shared where all that "
+                    "it is of are; leave it out"
+                )
+        served = [f.name for f in self.features if not is_dropped(f) and has_column(f)]
         if {*served} <= {*self.serving.shared}:
             raise ValueError(
                 "serving.shared names all features: candidates must differ in some"
@@ -410,7 +432,15 @@ class Config(Section):
 def _is_sliceable(feature: FeatureConfig) -> bool:
     if feature.kind in ("numeric", "vector"):
         return is_embedded(feature)
-    return feature.kind != "hash" and not getattr(feature, "max_values", 0)
+    by_hash = feature.kind in ("hash", "cross")
+    return not by_hash and not getattr(feature, "max_values", 0)
+
+
+def _is_crossed(feature: FeatureConfig) -> bool:
+    """Whether a cross may be of it."""
+    if getattr(feature, "max_values", 0) or is_dropped(feature):
+        return False
+    return feature.kind in ("categorical", "hash", *CLOCKS)
 
 
 def _require_plain(chain: list[TaskConfig]) -> None:

@@ -61,7 +61,8 @@ def read_by_preprocessing(config) -> dict:
     """
     settings = _plain(config)
     for item in [*settings.get("features", ()), *settings.get("tasks", ())]:
-        item["column"] = item["column"] or item["name"]
+        if "column" in item:
+            item["column"] = item["column"] or item["name"]
     return {name: settings[name] for name in SECTIONS if name in settings}
 
 

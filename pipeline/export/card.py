@@ -22,8 +22,8 @@ def read_card(path: Path) -> dict:
 def columns_of(card: dict) -> dict[str, str]:
     """Feature -> the raw column that it is read from: what the raw rows must have."""
     features = card["config"].get("features", [])
-    served = [feature for feature in features if not feature.get("serving")]
-    return {feature["name"]: feature["column"] or feature["name"] for feature in served}
+    read = [f for f in features if f.get("kind") != "cross" and not f.get("serving")]
+    return {feature["name"]: feature["column"] or feature["name"] for feature in read}
 
 
 def require_unchanged(path: Path, card: dict, role: str) -> str:

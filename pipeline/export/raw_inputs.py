@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pyarrow as pa
 
-from steadyrank.models.features import Feature
+from steadyrank.models.features import Feature, raw_features
 from steadyrank.pipeline.export.signatures import MISSING, is_listed
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.columns import (
@@ -40,7 +40,7 @@ def require_columns(
         InputError: A column is missing, or of a type that does not suit; all are named.
     """
     faults = []
-    for feature in features:
+    for feature in raw_features(features):
         name = columns[feature.name]
         if name not in schema.names:
             faults.append(f"column {name!r} (feature {feature.name}) is not there")
@@ -86,7 +86,10 @@ def raw_inputs(
     Raises:
         InputError: A value cannot be read as the feature's.
     """
-    return {f.name: _raw(in_one_piece(table[columns[f.name]]), f) for f in features}
+    return {
+        f.name: _raw(in_one_piece(table[columns[f.name]]), f)
+        for f in raw_features(features)
+    }
 
 
 def _raw(values: pa.Array, feature: Feature) -> np.ndarray:

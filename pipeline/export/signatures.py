@@ -10,11 +10,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from steadyrank.models.build import empty_batch
-from steadyrank.models.features import MISSING_INTEGER, Feature
+from steadyrank.models.features import MISSING_INTEGER, Feature, raw_features
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.models.ranker import RankingModel
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
-from steadyrank.pipeline.export.codes import code_tensor
+from steadyrank.pipeline.export.codes import code_tensor, cross_tensor
 from steadyrank.pipeline.export.vocabulary_table import lines_of
 
 TYPES = {"string": tf.string, "integer": tf.int64, "float": tf.float32}
@@ -34,7 +34,7 @@ class ServingModule(tf.Module):
     ``[B]``, milliseconds since 1970 in UTC, -2**63 where missing.  A feature of several
     values takes one string ``[B]``, split at its separator, or, where the log holds
     lists, ``[B, any]``, padded with missing values; a vector float32 ``[B, width]``,
-    NaN where missing.
+    NaN where missing.  A cross takes nothing: it is of others.
 
     ``tf_example``: ``examples``, serialized ``tf.Example`` string ``[B]`` that hold the
     same raw features; a feature that an example leaves out is missing.
@@ -51,7 +51,8 @@ class ServingModule(tf.Module):
         model: A built model with its weights.
         schema: The model's schema.
         vocab: Folder of the vocabulary files; they become assets of the export.
-        shared: Names of the features that all candidates share.
+        shared: Names of the features that all candidates share, and with them the crosses
+            of nothing else.
         embedding_dtype: In which the tables are stored; read rows become float32.
     """
 
@@ -68,7 +69,8 @@ class ServingModule(tf.Module):
         # behind a function Keras is not seen: saving would trace each of its layers
         self._model = lambda: model
         self.schema = schema
-        self.shared = tuple(shared)
+        crosses = (f.name for f in schema.features if f.of and {*f.of} <= {*shared})
+        self.shared = (*shared, *crosses)
         self.weights = [*_served(model), *_tables(model, embedding_dtype)]
         self.weights += model.smears.values()
         self.tables = {
@@ -108,9 +110,10 @@ class ServingModule(tf.Module):
         return self._model().head.predict_tasks(self.encode(raw))
 
     def _from_examples(self, inputs: Mapping) -> dict:
-        specs = {f.name: _example_spec(f) for f in self.schema.features}
+        features = raw_features(self.schema.features)
+        specs = {f.name: _example_spec(f) for f in features}
         raw = tf.io.parse_example(inputs[SERIALIZED], specs)
-        for feature in self.schema.features:
+        for feature in features:
             if is_listed(feature):
                 filler = MISSING[feature.raw]
                 raw[feature.name] = raw[feature.name].to_tensor(filler)
@@ -124,7 +127,7 @@ class ServingModule(tf.Module):
         of operations.
         """
         encoded, together = {}, {}
-        for feature in self.schema.features:
+        for feature in raw_features(self.schema.features):
             values = raw[feature.name]
             if feature.kind == "numeric":
                 encoded[feature.name] = values
@@ -138,6 +141,10 @@ class ServingModule(tf.Module):
         for features in together.values():
             ids = self._ids(features, [raw[feature.name] for feature in features])
             encoded.update(zip((f.name for f in features), ids, strict=True))
+        by_name = {feature.name: feature for feature in self.schema.features}
+        for feature in filter(lambda f: f.of, self.schema.features):
+            parts = ((by_name[name], raw[name]) for name in feature.of)
+            encoded[feature.name] = cross_tensor(feature, parts)
         return encoded
 
     def _several(self, feature: Feature, values):
@@ -207,7 +214,7 @@ def raw_type(feature: Feature) -> tf.DType:
 
 def _raw_specs(features: Sequence[Feature], shared: Collection[str] = ()) -> dict:
     specs = {}
-    for feature in features:
+    for feature in raw_features(features):
         rows = 1 if feature.name in shared else None
         shape = [rows, None] if is_listed(feature) else [rows]
         shape = [rows, feature.width] if feature.width else shape

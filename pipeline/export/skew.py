@@ -1,7 +1,8 @@
 """Does every signature of an export answer as the encoded one, which is judged?
 
 Raw rows go through those that take them.  Candidates are asked for as one row's user
-and the items of all rows.  Differences are relative where values are above 1.
+and the items of all rows, and held to what those
+rows get one by one.  Differences are relative where values are above 1.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -63,7 +64,8 @@ def measure_skew(export, examples: ExampleSet, split: str) -> dict:
 def differences(
     call: Mapping[str, Callable], raw: dict, encoded: dict, shared: Collection[str]
 ) -> dict[str, dict]:
-    """Every other signature's largest difference from the encoded one.
+    """Every other signature's largest difference from the encoded one, and of candidates
+    from the raw one, which is compared with it.
 
     Args:
         call: Signature -> function of NumPy arrays by name.
@@ -83,7 +85,7 @@ def differences(
         found[CANDIDATES] = {}
         rows = len(next(iter(raw.values())))
         for user in range(min(USERS, rows)):
-            gaps = _of_candidates(call, raw, encoded, shared, user=user)
+            gaps = _of_candidates(call, raw, shared, user=user)
             found[CANDIDATES] = _larger(found[CANDIDATES], gaps)
     return found
 
@@ -93,12 +95,12 @@ def largest(gaps: Mapping[str, float]) -> float:
     return float(np.max(list(gaps.values())))
 
 
-def _of_candidates(call, raw: dict, encoded: dict, shared, *, user: int) -> dict:
+def _of_candidates(call, raw: dict, shared, *, user: int) -> dict:
     one = slice(user, user + 1)
     asked = {n: v[one] if n in shared else v for n, v in raw.items()}
-    rows = len(next(iter(encoded.values())))
-    same = {n: np.repeat(v[one], rows, 0) if n in shared else v for n, v in encoded.items()}
-    return _gaps(call[CANDIDATES](asked), call[ENCODED](same))
+    rows = len(next(iter(raw.values())))
+    same = {n: np.repeat(v[one], rows, 0) if n in shared else v for n, v in raw.items()}
+    return _gaps(call[CANDIDATES](asked), call[RAW](same))
 
 
 def _gaps(found: Mapping, wanted: Mapping) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from steadyrank.models.features import Feature
+from steadyrank.models.features import Feature, raw_features
 from steadyrank.models.score_numbers import raw_mean
 from steadyrank.pipeline.examples.example_set import Schema, vocab_path
 from steadyrank.pipeline.export.signatures import (
@@ -69,7 +69,8 @@ def prediction_log(signature: str, inputs: dict) -> prediction_log_pb2.Predictio
 
 def plausible_rows(schema: Schema, vocab: Path, rows: int) -> dict[str, np.ndarray]:
     """Raw rows: known values in the order of the vocabulary, numbers at their mean."""
-    return {f.name: _plausible(f, vocab_path(vocab, f.name), rows) for f in schema.features}
+    features = raw_features(schema.features)
+    return {f.name: _plausible(f, vocab_path(vocab, f.name), rows) for f in features}
 
 
 def _plausible(feature: Feature, path: Path, rows: int) -> np.ndarray:

@@ -6,7 +6,7 @@ makes a file corrupt, and so does one without a default that is missing.
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from steadyrank.pipeline.files.documents import Document
 
@@ -147,6 +147,7 @@ class FeatureFields(Document):
     moments: list[str] = []
     quantiles: list[float] = []
     levels: list[float] = []
+    of: list[str] = []
 
 
 class TaskFields(Document):
@@ -269,9 +270,15 @@ class Training(Document):
 
 
 class ReadColumn(Named):
-    """A feature, and the column that it is read from."""
+    """A feature, and the column that it is read from; a cross is read from none."""
 
     column: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cross(cls, value):
+        is_cross = isinstance(value, dict) and value.get("kind") == "cross"
+        return {"column": "", **value} if is_cross else value
 
 
 class CardConfig(Document):

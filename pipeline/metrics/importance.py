@@ -39,7 +39,7 @@ def units_of(
     Args:
         features: Of the model.
         columns: Feature -> encoded values ``[rows, ...]``.
-        raw: Feature -> the raw column that it is read from.
+        raw: Feature -> the raw column that it is read from; a cross has none.
         together: Names of features that a user wants to be one unit each.
 
     Returns:
@@ -65,7 +65,9 @@ def units_of(
         for other in names[number + 1 :]:
             if unit[one] == unit[other]:
                 continue
-            if raw[one] == raw[other] or _alike(codes[one], codes[other]):
+            if raw.get(one, one) == raw.get(other, other) or _alike(
+                codes[one], codes[other]
+            ):
                 join(one, other)
     units: dict[int, list[str]] = {}
     for name in names:

@@ -8,6 +8,7 @@ goes on training must find its inputs as it left them.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -187,6 +188,16 @@ def _statistics(base: Path, plan: Plan) -> tuple[dict, dict]:
     return both[0], both[1]
 
 
+def _seen(base: Path, plan: Plan) -> Counter[str]:
+    """Feature of ids without a vocabulary -> its values so far.
+
+    A set of an earlier version did not count them: it is taken to have one.
+    """
+    found = read_json(base / "statistics.json", "an example set", Statistics)["features"]
+    names = (f.name for f in plan.features if vocab.is_code(f))
+    return Counter({name: found[name].get("values_seen", 1) for name in names})
+
+
 def accumulate(analysis: Analysis, plan: Plan) -> Analysis:
     """Add what the numbers of the base's training rows amounted to."""
     base = plan.addition.base
@@ -194,6 +205,7 @@ def accumulate(analysis: Analysis, plan: Plan) -> Analysis:
         return analysis
     numbers, labels = _statistics(base, plan)
     before = Analysis(
+        seen=_seen(base, plan),
         numbers={name: (found,) for name, found in numbers.items()},
         labels={name: (found,) for name, found in labels.items()},
     )

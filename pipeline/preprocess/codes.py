@@ -1,9 +1,12 @@
 """Ids of values that need no vocabulary, whole columns at a time."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from steadyrank.models.features import Feature
+from steadyrank.models.features import CLOCKS, Feature
 from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.raw_log.zones import clock_shows, in_table, offsets_of
 
@@ -20,6 +23,30 @@ def code_ids(values: pa.Array, feature: Feature) -> np.ndarray:
         int32 ``[rows]``, or ``[rows, hashes]``.
     """
     return _hashed(values, feature) if feature.hashes else _clock(values, feature)
+
+
+def cross_ids(parts: Iterable[tuple[Feature, pa.Array]], feature: Feature) -> np.ndarray:
+    """Ids of a cross: the same as ``export.codes`` gives.
+
+    Args:
+        parts: The features that it is of, and their typed values.
+        feature: The cross.
+
+    Returns:
+        int32 ``[rows]``, or ``[rows, hashes]``; ``MISSING_ID`` where one value is missing.
+    """
+    from steadyrank.models.hashed import SEPARATOR  # brings TensorFlow
+
+    texts = [_texts(values, part) for part, values in parts]
+    return _hashed(pc.binary_join_element_wise(*texts, SEPARATOR), feature)
+
+
+def _texts(values: pa.Array, feature: Feature) -> pa.Array:
+    """As a cross has values, null where missing; of a clock, the ids of what it shows."""
+    if feature.kind in CLOCKS:
+        ids = _clock(values, feature)
+        return pa.array(ids, mask=ids == MISSING_ID).cast(pa.string())
+    return values.cast(pa.string())
 
 
 def _hashed(values: pa.Array, feature: Feature) -> np.ndarray:

@@ -13,7 +13,7 @@ from steadyrank.models.ids import MISSING_ID
 from steadyrank.pipeline.contract import profile
 from steadyrank.pipeline.examples.records import encode_blocks, write_records
 from steadyrank.pipeline.preprocess import vocabulary as vocab
-from steadyrank.pipeline.preprocess.codes import code_ids
+from steadyrank.pipeline.preprocess.codes import code_ids, cross_ids
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
 from steadyrank.pipeline.preprocess.settle import file_name
@@ -77,8 +77,15 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
         a multi-valued one, beyond ``max_values``.
     """
     arrays, unknown = {}, {}
+    by_name = {feature.name: feature for feature in learned.features}
     for feature in learned.features:
         key = f"feature/{feature.name}"
+        if feature.of:
+            parts = (
+                (by_name[n], table[f"feature/{n}"].combine_chunks()) for n in feature.of
+            )
+            arrays[key] = cross_ids(parts, feature)
+            continue
         values = table[key].combine_chunks()
         if feature.kind == "numeric":
             arrays[key] = as_matrix(values) if feature.width else vocab.as_float32(values)

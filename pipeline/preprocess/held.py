@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from steadyrank.models.features import raw_features
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.contract import profile
 from steadyrank.pipeline.contract.judge import judge, reasons, refused
@@ -136,7 +137,7 @@ def hold(plan: Plan, work: Path, days: dict[str, dict], path: Path | None) -> di
     held = {"columns": columns, "days": kept}
     statistics = read_json(work / FILE, "an example set")
     write_json(work / FILE, {**statistics, "contract": held})
-    text = as_schema(held, contract, plan.features)
+    text = as_schema(held, contract, raw_features(plan.features))
     (work / "schema.pbtxt").write_text(text, encoding="utf-8")
     return verdict
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from steadyrank.models.features import CLOCKS, Feature, Task
+from steadyrank.models.features import CLOCKS, Feature, Task, raw_features
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.events import is_from_events
+from steadyrank.pipeline.config.features import has_column
 from steadyrank.pipeline.config.log import Join
 from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.files.errors import InputError, near
@@ -99,10 +100,18 @@ class Plan:
         return tuple(f.name for f in self.config.features if is_from_events(f))
 
     @property
+    def derived(self) -> tuple[str, ...]:
+        """Features that are made out of others, or of other rows."""
+        crosses = (f.name for f in self.features if f.of)
+        return (*self.past_names, *crosses)
+
+    @property
     def texts(self) -> list[str]:
         """Columns of the log whose texts are ids, or keys."""
         data = self.config.data
-        ids = {self.columns[f.name] for f in self.features if f.raw == "string"}
+        ids = {
+            self.columns[f.name] for f in raw_features(self.features) if f.raw == "string"
+        }
         several = {self.columns[f.name] for f in self.features if f.separator}
         ids |= {data.group, *(join.on for join in data.join), *self.key_raws}
         held = {f.name for f in self.log.schema if is_text(f.type)}
@@ -201,7 +210,9 @@ def make_plan(
         carried=tuple(own),
         features=features,
         tasks=tuple(_task(item, types, config) for item in config.tasks),
-        columns={i.name: column(i) for i in [*config.features, *config.tasks]},
+        columns={
+            i.name: column(i) for i in [*filter(has_column, config.features), *config.tasks]
+        },
         shards=1
         + log.rows * rows_each(config) // (config.data.rows_per_shard or ROWS_PER_SHARD),
         held_out=_held_out(config, folder, log),
@@ -245,7 +256,7 @@ def columns_read(config: Config) -> dict[str, str]:
     """Column -> the key of the config that wants it."""
     needs = {
         column(item): f"features.{item.name}"
-        for item in config.features
+        for item in filter(has_column, config.features)
         if not is_from_events(item)
     }
     for item in filter(is_from_events, config.features):
@@ -411,6 +422,8 @@ def _made(item, types, config: Config) -> Feature:
 def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> Feature:
     if is_from_events(item):
         return _made(item, types, config)
+    if item.kind == "cross":
+        return _of_hashes(item, raw="string", of=tuple(item.of))
     path, kind = types[column(item)]
     where = f"features.{item.name}: column {column(item)!r} of {path}"
     if item.kind in CLOCKS:
@@ -426,8 +439,7 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
         clip = tuple(item.clip or ())
         return Feature(item.name, "numeric", transform=item.transform, clip=clip)
     if item.kind == "hash":
-        counts = {"hashes": item.hashes, "hash_buckets": item.buckets}
-        return Feature(item.name, "hash", raw=raw, pooling="sum", **counts)
+        return _of_hashes(item, raw=raw)
     count = "length" if item.kind == "sequence" else "max_values"
     if several and not item.separator and not pa.types.is_nested(kind):
         raise InputError(
@@ -447,6 +459,11 @@ def _feature(item, types: dict[str, tuple[str, pa.DataType]], config: Config) ->
         oov_buckets=config.owner(item).oov_buckets,
         table=item.table,
     )
+
+
+def _of_hashes(item, **said) -> Feature:
+    counts = {"hashes": item.hashes, "hash_buckets": item.buckets}
+    return Feature(item.name, item.kind, pooling="sum", **counts, **said)
 
 
 def _require_same_values(features: tuple[Feature, ...]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from steadyrank.models.features import raw_features
 from steadyrank.pipeline.config.ranking import DRAWN
 from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.preprocess.plan import Plan
@@ -364,7 +365,7 @@ def type_rows(
             reasons[bad & (reasons == "")] = reason
             about[reason] = column
 
-    for feature in plan.features:
+    for feature in raw_features(plan.features):
         raw = _values_of(feature.name, table, plan)
         if pa.types.is_null(raw.type) and feature.max_values and not feature.separator:
             raw = pa.nulls(len(raw), pa.list_(pa.null()))

@@ -60,7 +60,7 @@ def days_of(
             keyed.setdefault(key, []).append(table)
     sides = [read_side(plan, number) for number in range(len(plan.sides))]
     findings = Findings.of(counts, plan.config.data, plan.config.data.time, plan.spelled)
-    of_all_days = {"split": "test", "derived": plan.past_names}
+    of_all_days = {"split": "test", "derived": plan.derived}
     with tempfile.TemporaryDirectory() as folder:
         learned = learned_of(examples, folder)
         of_all = catalogues_of(keyed, plan, findings, folder)

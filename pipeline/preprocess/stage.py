@@ -140,7 +140,7 @@ def _steps(plan: Plan, output: Path) -> Steps:
         counted=raws,
         learn=partial(append.learn, plan=plan, folder=f"{output}/{SPILL}"),
         write_learned=partial(write_learned, output=str(output)),
-        encode=Encode(str(output), first_profiled(plan.config), plan.past_names),
+        encode=Encode(str(output), first_profiled(plan.config), plan.derived),
         accumulate=partial(append.accumulate, plan=plan),
         base=plan.addition.base,
         spreads=spreads,

@@ -5,6 +5,7 @@ the sum into features and tasks that know their vocabulary, mean and boundaries.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,12 +85,14 @@ class Analysis:
         drawn: Bucketized feature -> a uniform sample of its values.
         labels: Task -> moments of its transformed label over its sample space, of each
             shard: only ``learn`` adds them up, in an order of its own.
+        seen: Feature without a vocabulary, no number and no cross -> its values.
         weights: Task with sample weights -> a uniform sample of them, and the largest.
     """
 
     numbers: dict[str, tuple[Moments, ...]] = field(default_factory=dict)
     drawn: dict[str, np.ndarray] = field(default_factory=dict)
     labels: dict[str, tuple[Moments, ...]] = field(default_factory=dict)
+    seen: Counter[str] = field(default_factory=Counter)
     weights: dict[str, tuple[np.ndarray, float]] = field(default_factory=dict)
 
 
@@ -133,6 +136,9 @@ def analyse(rows: Stored, plan: Plan) -> Analysis:
     low = np.concatenate([array.to_numpy() for array in rows.arrays(LOW)])
     drawn = (low >> np.uint64(32)) % np.uint64(rate) == 0
     for feature, item in zip(plan.features, plan.config.features, strict=True):
+        if is_code(feature):
+            arrays = rows.arrays(f"feature/{feature.name}")
+            result.seen[feature.name] = sum(len(a) - a.null_count for a in arrays)
         if feature.kind != "numeric":
             continue
         numbers = _numbers(rows, f"feature/{feature.name}")
@@ -160,6 +166,8 @@ def merge(analyses: list[Analysis]) -> Analysis:
     """Add up analyses; the order does not matter."""
     result = Analysis()
     for analysis in analyses:
+        for name, seen in analysis.seen.items():  # a Counter's own sum drops those of 0
+            result.seen[name] += seen
         for name, moments in analysis.numbers.items():
             result.numbers[name] = result.numbers.get(name, ()) + moments
         for name, moments in analysis.labels.items():
@@ -204,6 +212,8 @@ def learn(
                 place = _reference_of(item.serving.drop, feature.raw, known, feature)
                 summary["reference"] = place
                 feature = dataclasses.replace(feature, reference=place)
+        elif is_code(feature):
+            summary = {"values_seen": analysis.seen[feature.name]}
         elif feature.kind != "numeric":
             summary = {}
         else:
@@ -230,6 +240,11 @@ def learn(
         vocabularies,
         {"features": statistics, "labels": labels, "weights": weights},
     )
+
+
+def is_code(feature: Feature) -> bool:
+    """Whether its ids are those of values that it reads, but of no vocabulary."""
+    return not (feature.has_vocabulary or feature.kind == "numeric" or feature.of)
 
 
 def _reference_of(value: str | float, raw: str, known: Known, feature: Feature):

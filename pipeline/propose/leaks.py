@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.features import has_column
 from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.preprocess.negatives import DRAW_THEM
 from steadyrank.pipeline.propose.choose import TELLS, strongest
@@ -20,7 +21,7 @@ def leaks_of(config: Config, table: pa.Table) -> dict[str, tuple[str, float]]:
         table: Rows of the log, of one type each.
     """
     labels, found = _labels(config, table), {}
-    for feature in config.features:
+    for feature in filter(has_column, config.features):
         if column(feature) not in table.column_names:
             continue
         values = column_of(column(feature), in_one_piece(table[column(feature)]))
@@ -48,7 +49,8 @@ def items_columns(config: Config, table: pa.Table) -> list[str]:
         return []
     own = [config.data.group, config.data.time, *asked.item_columns]
     own += [column(task) for task in config.tasks]
-    names = [column(f) for f in config.features if column(f) in table.column_names]
+    read = (column(feature) for feature in filter(has_column, config.features))
+    names = [name for name in read if name in table.column_names]
     columns = {name: in_one_piece(table[name]) for name in {*names, asked.item}}
     return [
         f"warning: {name} goes with {asked.item}: if it is the item's, name it in "

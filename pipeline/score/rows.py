@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from steadyrank.models.features import raw_features
 from steadyrank.pipeline.export.table_scores import TableScorer
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.preprocess.rows import NO_TIME, not_vector, unreadable
@@ -74,7 +75,7 @@ def _readable(
     """What the model reads, by feature; the reason to reject each row, and its column."""
     notation, reasons = Notation.of(plan.log.config.data), np.full(len(table), "", object)
     about, inputs = {}, {}
-    for feature in plan.features:
+    for feature in raw_features(plan.features):
         name = plan.columns[feature.name]
         values = in_one_piece(table[name])
         if pa.types.is_null(values.type) and feature.max_values and not feature.separator:

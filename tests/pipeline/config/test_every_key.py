@@ -14,6 +14,7 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.contract import Contract
 from steadyrank.pipeline.config.features import (
     ClockFeature,
+    CrossFeature,
     HashFeature,
     SequenceFeature,
     VectorFeature,
@@ -54,7 +55,7 @@ ELSEWHERE = {
 }
 # of the contract, test_contract: every limit refuses, and what was meant is exempt
 BY_TABLES = [Contract, Gates, Sweep, SequenceFeature, VectorFeature, *METHODS, *TRUNKS]
-BY_TABLES += [HashFeature, ClockFeature]  # test_encodings
+BY_TABLES += [HashFeature, CrossFeature, ClockFeature]  # test_encodings
 
 
 def test_the_stages_read_the_rest(exported, ranking_keys_read):

@@ -24,6 +24,7 @@ from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.codes import code_tensor
 from steadyrank.pipeline.export.raw_rows import kept_files
 from steadyrank.pipeline.export.signatures import ServingModule
+from steadyrank.pipeline.export.skew import differences, largest
 from steadyrank.pipeline.export.warmup import plausible_rows, serialize_rows
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import preprocess
@@ -120,7 +121,12 @@ FEATURES = [
     {"name": "weekday", "column": "when", "kind": "weekday", "zone": "Asia/Kathmandu"},
     {"name": "date_weekday", "column": "date", "kind": "weekday"},
     {"name": "log_hour", "column": "time_ms", "kind": "hour"},
+    {"name": "text_x_whole", "kind": "cross", "of": ["text", "whole"], "buckets": 90},
+    {"name": "of_three", "kind": "cross", "of": ["id", "flag_hash", "hour"], "hashes": 1},
+    {"name": "of_moments", "kind": "cross", "of": ["weekday", "date", "log_hour"]},
+    {"name": "text_x_hour", "kind": "cross", "of": ["text_hash", "hour"], "hashes": 3},
 ]
+SHARED = ["id", "flag_hash", "hour"]  # of the one user that candidates have
 ROWS = 600
 
 
@@ -156,7 +162,7 @@ def module(config, made):
     schema = agree(config, made.schema)
     settings = config.model.model_dump()
     model = build_model(schema.features, schema.tasks, "click", settings, seed=1)
-    return ServingModule(model, schema, made.path / "vocab")
+    return ServingModule(model, schema, made.path / "vocab", SHARED)
 
 
 class Raw:
@@ -164,8 +170,8 @@ class Raw:
 
     def __init__(self, schema):
         self.schema = schema
-        columns = {item["name"]: item.get("column", item["name"]) for item in FEATURES}
-        self.columns = columns
+        read = [item for item in FEATURES if item["kind"] != "cross"]
+        self.columns = {item["name"]: item.get("column", item["name"]) for item in read}
 
 
 def test_the_graph_encodes_what_preprocessing_did(made, module):
@@ -209,6 +215,27 @@ def test_a_hash_has_no_unknown_value_and_a_row_for_a_missing_one():
     assert not feature.ids.is_unknown(ids).any()
     assert ids[1].tolist() == [0, 0] and ids[0].tolist() == ids[2].tolist()
     assert Feature.from_dict(feature.to_dict()) == feature
+
+
+def test_a_cross_of_what_candidates_share_is_shared_and_others_are_of_each(made, module):
+    assert module.shared == (*SHARED, "of_three")
+    (raw, encoded), *_ = kept_files(Raw(made.schema), made, "test")
+    raw, encoded = ({n: v[:60] for n, v in each.items()} for each in (raw, encoded))
+    asked = {n: tf.constant(v[:1] if n in SHARED else v) for n, v in raw.items()}
+    served = module.encode(asked)
+    assert served["of_three"].shape == (1,) and len(served["text_x_hour"]) == 60
+    assert len(np.unique(served["text_x_hour"], axis=0)) > 3
+    call = {name: calling(function) for name, function in module.functions.items()}
+    found = differences(call, raw, encoded, SHARED)
+    assert {*found} == {"serving_default", "tf_example", "candidates"}
+    assert max(map(largest, found.values())) < 1e-5
+
+
+def calling(function):
+    def call(inputs):
+        return function(**{name: tf.constant(v) for name, v in inputs.items()})
+
+    return call
 
 
 ZONES = ["UTC", "Europe/Berlin", "Africa/Casablanca", "Asia/Kolkata", "Australia/Lord_Howe"]
@@ -312,6 +339,8 @@ def test_what_is_no_time_is_rejected_with_the_reason(config, tmp_path):
         ({"kind": "numeric", "quantiles": 9}, "quantiles is of transform"),
         ({"kind": "numeric", "transform": "quantile", "buckets": 3}, "leave "),
         ({"kind": "hour", "zone": "Mars/Olympus"}, "must be a time zone name"),
+        ({"kind": "cross", "of": ["f", "f"]}, "different features"),
+        ({"kind": "cross", "of": ["f"]}, "2 or more"),
     ],
 )
 def test_what_no_table_or_clock_has_is_refused(item, said):

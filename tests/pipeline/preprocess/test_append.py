@@ -198,3 +198,43 @@ def test_a_column_that_held_no_value_yet_begins_with_the_first_ones():
     none = {"rows": 0, "mean": 0.0, "m2": 0.0, "min": None, "max": None, "missing": 4}
     some = Moments.of(np.array([3.0, 5.0]), missing=1)
     assert append._moments(none) + some == Moments(2, 4.0, 2.0, 3.0, 5.0, 5)
+
+
+CODES = [
+    {"name": "user", "kind": "categorical"},
+    {"name": "item", "kind": "hash", "buckets": 50},
+    {"name": "hour", "column": "time_ms", "kind": "hour"},
+    {"name": "weekday", "column": "time_ms", "kind": "weekday"},
+    {"name": "both", "kind": "cross", "of": ["user", "hour"], "buckets": 500},
+    {"name": "price", "kind": "numeric", "transform": "quantile", "quantiles": 5},
+    {"name": "tags", "kind": "hash", "buckets": 9},
+]
+
+
+def test_ids_without_a_vocabulary_are_the_same_whenever_a_day_is_added(tmp_path, rows):
+    rows = [
+        r if r["number"] >= 300 else r | {"tags": None} for r in rows
+    ]  # of no early day
+    tiny.write_log(tmp_path / "log", rows)
+    early, late = (config_on(DAYS[n], features=CODES, contract=None) for n in (3, 5))
+    first, grown, anew = (tmp_path / name for name in ("first", "grown", "anew"))
+    made = preprocess(early, tmp_path / "log", first, addition=Addition(until=DAYS[3]))
+    assert made["without_values"] == ["tags"]
+    added = preprocess(late, tmp_path / "log", grown, addition=Addition(first))
+    assert added["without_values"] == ["tags"]
+    preprocess(late, tmp_path / "log", anew)
+    for split in ("train", "test"):
+        both = [
+            [f for f, _, _ in evaluation_dataset(ExampleSet.open(path), split, 1000)]
+            for path in (grown, anew)
+        ]
+        assert len(both[0]) == len(both[1]) > 0
+        for ours, theirs in zip(*both, strict=True):
+            for name in ("item", "hour", "weekday", "both", "price", "tags"):
+                np.testing.assert_array_equal(ours[name], theirs[name], name)
+    was, now = ExampleSet.read_schema(first), ExampleSet.read_schema(grown)
+    assert now.features[5] == was.features[5] != ExampleSet.read_schema(anew).features[5]
+    assert len(was.features[5].quantiles) > 3
+    found = json.loads((grown / "statistics.json").read_text())["features"]
+    early = [r for r in rows if r["number"] * tiny.DAYS // len(rows) < 5]
+    assert found["item"]["values_seen"] == sum(r["item"] is not None for r in early)
