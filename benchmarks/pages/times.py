@@ -67,6 +67,24 @@ def storage(kept: dict) -> str:
     return markdown(["", "measured"], [*rows, _load(kept)])
 
 
+def scoring(kept: dict) -> str:
+    """Tables of each size: speed, memory, and how far from what is served."""
+    rows = [
+        [
+            f"{int(size):,}",
+            _rounded(int(size) / found["seconds"]),
+            f"{found['cpu_seconds']:.0f}",
+            f"{found['peak_mb']:,} MB",
+            f"{found['difference']['probability']:.2g}",
+            f"{found['difference']['value']:.2g}",
+        ]
+        for size, found in kept["result"]["sizes"].items()
+    ]
+    heads = ["rows", "rows a second, start included", "CPU seconds", "peak memory"]
+    heads += ["largest difference of a probability", "of a watch time, as a share"]
+    return f"{markdown(heads, rows)}\n{markdown(['', 'measured'], [_load(kept)])}"
+
+
 def serving(kept: dict) -> str:
     """Latency by threads, candidates and signature."""
     runs = [
