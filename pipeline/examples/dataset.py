@@ -23,6 +23,7 @@ from steadyrank.pipeline.examples.records import (
 from steadyrank.pipeline.files.errors import InputError, PassingError
 
 INTERLEAVED_FILES = 8
+FILE = tf.string, tf.string, tf.int64  # its path, its records' encoding, how many they are
 STORE_ERRORS = (  # of TensorFlow's file systems, where a store fails or does not answer
     tf.errors.UnavailableError,
     tf.errors.DeadlineExceededError,
@@ -138,69 +139,98 @@ def training_dataset(
     return TrainingPasses(examples, **how)(epoch, skip_batches)
 
 
-def evaluation_dataset(
-    examples: ExampleSet,
-    split: str,
-    batch_size: int,
-    extra: bool = False,
-    *,
-    windows: Sequence[str] | None = None,
-    own: range | None = None,
-) -> tf.data.Dataset:
-    """One pass over a split, in the order of its files, remainder included.
+class EvaluationPasses:
+    """Passes over splits, in the order of their files, remainders included.
+
+    Built once for all splits and windows: what tells one from another are values in it.
 
     Args:
         examples: The example set.
-        split: ``"train"``, ``"validation"`` or ``"test"``.
         batch_size: Rows of a batch.
         extra: Whether to give the columns that only evaluation needs, too.
-        windows: Those to read; None: all.
-        own: The batches to give, by their numbers; None: all.
-
-    Returns:
-        A dataset of ``(features, labels, masks)``, and with ``extra`` a fourth
-        dictionary with keys ``group`` and ``truth/<task>``.
     """
-    found = examples.windows(split)
-    wanted = found if windows is None else windows
-    paths = [path for window in wanted for path in found[window]]
-    return file_dataset(examples, paths, batch_size, extra, own=own)
 
+    def __init__(self, examples: ExampleSet, batch_size: int, extra: bool = False):
+        self._examples, self._rows, self._extra = examples, batch_size, extra
+        files = tuple(tf.TensorSpec([None], kind) for kind in FILE)
+        span = tf.TensorSpec([2], tf.int64)
+        self._built = tf.function(self._build, (files, span), autograph=False)
 
-def file_dataset(
-    examples: ExampleSet,
-    paths: Sequence[Path],
-    batch_size: int,
-    extra: bool = False,
-    *,
-    own: range | None = None,
-) -> tf.data.Dataset:
-    """The rows of some of the files, in their order; see ``evaluation_dataset``."""
-    schema = examples.schema
-    blocks = records_of(examples, paths)
-    rows = blocks.map(lambda *r: parse_block(*r, schema.layout, extra), tf.data.AUTOTUNE)
+    def __call__(
+        self,
+        split: str,
+        windows: Sequence[str] | None = None,
+        own: range | None = None,
+    ) -> tf.data.Dataset:
+        """One pass.
 
-    def form(matrices):
+        Args:
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+            windows: Those to read; None: all.
+            own: The batches to give, by their numbers; None: all.
+
+        Returns:
+            A dataset of ``(features, labels, masks)``, and with ``extra`` a fourth
+            dictionary with keys ``group`` and ``truth/<task>``.
+        """
+        found = self._examples.windows(split)
+        wanted = found if windows is None else windows
+        return self.of([path for window in wanted for path in found[window]], own)
+
+    def of(self, paths: Sequence[Path], own: range | None = None) -> tf.data.Dataset:
+        """The rows of some of the files, in their order; see ``__call__``."""
+        span = tf.constant([0, -1] if own is None else [own.start, len(own)], tf.int64)
+        return _with_options(self._built(_columns(self._examples, paths), span))
+
+    def _build(self, files: tuple, span: tf.Tensor) -> tf.data.Dataset:
+        schema, extra = self._examples.schema, self._extra
+        blocks = tf.data.Dataset.from_tensor_slices(files).flat_map(_records)
+        rows = blocks.map(
+            lambda *r: parse_block(*r, schema.layout, extra), tf.data.AUTOTUNE
+        ).rebatch(self._rows)
+        return (
+            rows.skip(span[0])
+            .take(span[1])
+            .map(lambda matrices: self._form(matrices, schema), tf.data.AUTOTUNE)
+            .prefetch(4)
+        )
+
+    def _form(self, matrices: dict, schema: Schema) -> tuple:
         features, labels, masks = _batch(matrices, schema)
         labels.pop(GROUP, None)
         batch = features, labels, masks
-        return (*batch, _extra(matrices, schema)) if extra else batch
+        return (*batch, _extra(matrices, schema)) if self._extra else batch
 
-    rows = rows.rebatch(batch_size)
-    if own is not None:
-        rows = rows.skip(own.start).take(len(own))
-    rows = rows.map(form, tf.data.AUTOTUNE)
-    return _with_options(rows.prefetch(4))
+
+def evaluation_dataset(
+    examples: ExampleSet, split: str, batch_size: int, extra: bool = False, **which
+) -> tf.data.Dataset:
+    """One pass over a split; see ``EvaluationPasses``."""
+    return EvaluationPasses(examples, batch_size, extra)(split, **which)
+
+
+def file_dataset(
+    examples: ExampleSet, paths: Sequence[Path], batch_size: int, extra: bool = False
+) -> tf.data.Dataset:
+    """The rows of some of the files, in their order; see ``EvaluationPasses``."""
+    return EvaluationPasses(examples, batch_size, extra).of(paths)
 
 
 def records_of(examples: ExampleSet, paths: Sequence[Path]) -> tf.data.Dataset:
     """The records of some of the files, in their order, each with its encoding."""
-    columns = (
-        tf.constant([examples.readable(path) for path in paths], tf.string),
-        tf.constant([examples.encoding(path) for path in paths], tf.string),
-        tf.constant([examples.blocks(path) for path in paths], tf.int64),
-    )
+    columns = _columns(examples, paths)
     return tf.data.Dataset.from_tensor_slices(columns).flat_map(_records)
+
+
+def _columns(examples: ExampleSet, paths: Sequence[Path]) -> tuple:
+    """What ``_records`` needs to know of files, of the types ``FILE``."""
+    found = [
+        (examples.readable(p), examples.encoding(p), examples.blocks(p)) for p in paths
+    ]
+    columns = zip(*found, strict=True) if found else [[]] * len(FILE)
+    return tuple(
+        tf.constant([*column], kind) for column, kind in zip(columns, FILE, strict=True)
+    )
 
 
 def _records(path, encoding, blocks):

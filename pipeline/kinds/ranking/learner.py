@@ -1,13 +1,11 @@
 """A ranking model and its batches, as the training run takes them."""
 
-from typing import Any
-
 from steadyrank.components.batch_function import BatchFunction
 from steadyrank.pipeline.examples.compatibility import require_labels
 from steadyrank.pipeline.examples.dataset import (
+    EvaluationPasses,
     TrainingPasses,
     batches_in_epoch,
-    evaluation_dataset,
     naming_damage,
 )
 from steadyrank.pipeline.examples.example_set import Schema
@@ -67,7 +65,7 @@ class RankingLearner(Learner):
             grouped=self.config.ranks_groups,
             **self._shared_out(),
         )
-        self._read: dict[tuple, Any] = {}  # datasets, built once as passes are
+        self._read: dict[tuple, EvaluationPasses] = {}
 
     def begin(self) -> None:
         """Take the weights of the run that this one continues, if it does."""
@@ -114,7 +112,7 @@ class RankingLearner(Learner):
 
     def _predictions(self, split: str, window: str | None = None) -> tuple:
         """Labels, masks, outputs and groups of a split's rows."""
-        with_group = split == "validation" and self.examples.schema.group
+        with_group = split == "validation" and bool(self.examples.schema.group)
         rows, size = self.examples.rows(split, window), EVALUATION_ROWS
         own, gather = None, None
         if 1 < self.workers.count <= rows:  # each has a batch at least
@@ -125,14 +123,13 @@ class RankingLearner(Learner):
             labels, masks, outputs, extra = predict(self._predict, dataset, gather)
         return labels, masks, outputs, extra.get("group")
 
-    def _rows_of(self, split: str, window: str | None = None, *, size: int, **how):
+    def _rows_of(
+        self, split: str, window: str | None = None, *, size: int, extra=False, own=None
+    ):
         """The batches of a split, or of one window of it."""
-        key = split, window, size, *how.items()
-        if key not in self._read:
-            self._read[key] = evaluation_dataset(
-                self.examples, split, size, windows=window and [window], **how
-            )
-        return self._read[key]
+        if (size, extra) not in self._read:
+            self._read[size, extra] = EvaluationPasses(self.examples, size, extra)
+        return self._read[size, extra](split, window and [window], own)
 
     def sample(self) -> tuple[dict, Samples] | None:
         """Of every task."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples import dataset
 from steadyrank.pipeline.examples.dataset import (
+    EvaluationPasses,
     batches_in_epoch,
     evaluation_dataset,
     training_dataset,
@@ -160,6 +161,18 @@ def test_evaluation_keeps_the_order_and_the_remainder(opened):
     ]
     expected = [row[-1] for row in naive.read(opened.path).elements() if row[0] == "test"]
     assert sorted(np.concatenate(groups).tolist()) == sorted(expected)
+
+
+def test_splits_and_windows_are_read_by_what_was_built_once(opened):
+    passes = EvaluationPasses(opened, 64)
+    for split in ("validation", "test", "train"):
+        apart = []
+        for window in opened.windows(split):
+            batches = passes(split, [window])
+            apart += [key for x, y, _ in batches for key in keys_of(x, y)]
+        assert apart == stored(opened, split)
+        assert sum(len(m["click"]) for _, _, m in passes(split, own=range(1, 2))) <= 64
+    assert passes._built.experimental_get_tracing_count() == 1
 
 
 def test_masks_follow_the_chain_and_the_labels(opened):

@@ -2,6 +2,12 @@
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+)
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 from steadyrank.pipeline.files.errors import InputError, PassingError
@@ -99,3 +105,14 @@ def test_a_job_that_an_engine_gave_up_may_be_tried_again():
 )
 def test_what_is_no_engines_fault_keeps_its_own_words(error, flags):
     assert gave_up(error, options_of(flags)) is None
+
+
+def test_a_view_of_options_is_made_once_and_says_what_a_new_one_does():
+    flags = [*THREADS, "--temp_location=/somewhere"]
+    options, plain = options_of(flags), PipelineOptions(flags)
+    for kind in (DirectOptions, GoogleCloudOptions, SetupOptions):
+        view = options.view_as(kind)
+        assert view is options.view_as(kind)
+        assert view.get_all_options() == plain.view_as(kind).get_all_options()
+    options.view_as(GoogleCloudOptions).temp_location = "/elsewhere"
+    assert options.view_as(SetupOptions).get_all_options()["temp_location"] == "/elsewhere"
