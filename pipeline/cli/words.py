@@ -83,6 +83,11 @@ def _(result: api.PreprocessResult) -> None:
             f"warning: feature {name} is infinite, or beyond float32, in {count:,} rows: "
             "it is taken as missing there"
         )
+    for window, count in result.manifest.get("histories", {}).get("late", {}).items():
+        say(
+            f"warning: {counted(count, 'row')} of {window} came after it was added: no "
+            "rows, and no events. Preprocess the whole log again to have them."
+        )
     if found := result.manifest.get("negatives"):
         say(
             f"negatives of {found['task']}: drawn of {found['items']:,.1f} items on the "

@@ -1,6 +1,7 @@
 """Features that preprocessing makes out of the log's own rows: what came before each."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -74,6 +75,20 @@ class FromEvents(Section):
 def is_from_events(item: object) -> bool:
     """Whether a feature is made out of the log's earlier rows."""
     return getattr(item, "source", "column") == "events"
+
+
+MADE_BY = ("by", "where", "label_delay", "measure", "window", "of", "length")
+
+
+def made_as(feature: Mapping) -> dict:
+    """What makes a feature from events what it is; nothing of one that comes from a column.
+
+    Args:
+        feature: As the config of a card has it.
+    """
+    if feature.get("from") != "events":
+        return {}
+    return {key: feature[key] for key in MADE_BY if feature.get(key)}
 
 
 def given(item):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.events import made_as
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.examples.kept_rows import kept_schema, raw_files, read_raw
 from steadyrank.pipeline.export.card import CARD, EXTRA, columns_of, read_card
@@ -43,12 +44,31 @@ def keep_for(config: Config, baseline: Path | None) -> Config:
     card = read_card(baseline)
     _require_common_task(_schema(card, baseline), config.tasks, baseline)
     read = columns_read(config)
+    read |= dict.fromkeys(_made_as_then(card, config, baseline), "features")
     further = [name for name in columns_of(card).values() if name not in read]
     if not further:
         return config
     kept = list(dict.fromkeys([*config.data.keep_columns, *further]))
     data = config.data.model_copy(update={"keep_columns": kept})
     return config.model_copy(update={"data": data})
+
+
+def _made_as_then(card: dict, config: Config, baseline: Path) -> list[str]:
+    """A baseline's features from events, which the config must make as they were then."""
+    ours = {item.name: made_as(item.model_dump(mode="json")) for item in config.features}
+    theirs = {item["name"]: made_as(item) for item in card["config"].get("features", ())}
+    held = columns_read(config)
+    theirs = {n: made for n, made in theirs.items() if made and n not in held}
+    for name, made in theirs.items():
+        if ours.get(name) != made:
+            raise InputError(
+                f"{baseline} was trained with features.{name} from events, {made}, which "
+                "no log holds: to be compared with, it must be among the features as it "
+                f"was. Received: {ours.get(name) or 'none from events'}. Give what is new "
+                "another name, and keep the old one; or take no baseline (of nights: a "
+                "new store)."
+            )
+    return [*theirs]
 
 
 def require_baseline(baseline: Path, examples: ExampleSet, split: str) -> str:

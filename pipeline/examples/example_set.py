@@ -5,7 +5,8 @@ tasks with what was learned), ``statistics.json``, ``vocab/<feature>.txt`` (one 
 line, in the order of the ids), ``counts/<feature>.parquet`` (how often each value was
 seen in training rows, for the set to grow from),
 ``train|validation|test/<window>-<shard>.tfrecord``,
-``raw/<split>/…parquet`` (the raw columns of evaluation files, see ``kept_rows``) and
+``raw/<split>/…parquet`` (the raw columns of evaluation files, see ``kept_rows``),
+``histories/`` (what came before later rows, see ``preprocess.histories``) and
 ``rejected/``.
 
 Of each file the manifest says its rows, bytes, checksum (SHA-256) and ``encoding``: the
@@ -225,6 +226,9 @@ class ExampleSet:
             stream_with_tensorflow()
         for file in manifest["files"]:
             _check_encoding(path, file, schema)
+            if not source:
+                check_size(path / file["path"], file["bytes"])
+        for file in (manifest.get("histories") or {"files": ()})["files"]:
             if not source:
                 check_size(path / file["path"], file["bytes"])
         _check_rows(path, manifest)

@@ -78,8 +78,27 @@ class Manifest(Document):
     config: Plain = {}
 
 
+class HistoryFile(Document):
+    """A file of what came before the rows to come."""
+
+    path: str
+    what: str
+    by: list[str]
+    rows: Count
+    bytes: Count
+
+
+class Histories(Document):
+    """What a set keeps of them."""
+
+    files: list[HistoryFile]
+    windows: dict[str, Count] = {}
+
+
 class RankingManifest(Manifest):
     """``manifest.json`` of ranking examples."""
+
+    histories: Histories | None = None
 
     files: list[FileOfWindow]
     splits: Splits
@@ -103,6 +122,8 @@ class MadeWith(Document):
 
 class GrowingManifest(Manifest):
     """``manifest.json`` of examples that others are added to."""
+
+    histories: Histories | None = None
 
     config: MadeWith  # type: ignore[assignment]
 

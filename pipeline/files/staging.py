@@ -16,7 +16,12 @@ from steadyrank.pipeline.files.urls import Url, partial_of, remember_origin
 from steadyrank.pipeline.files.whole_folders import exists, fetch, remove, send, versions_at
 
 STREAMED = ".tfrecord"
+FOR_OTHERS = "histories/"  # of an example set: for who adds to it, and who serves
 SOURCE = "streamed_from.txt"  # in a fetched example set: where its examples are
+
+
+def _is_read(name: str) -> bool:
+    return not name.endswith(STREAMED) and not name.startswith(FOR_OTHERS)
 
 
 class Staging:
@@ -59,11 +64,11 @@ class Staging:
         return local
 
     def read_examples(self, place: Path | Url) -> Path:
-        """An example set, of which the examples stay where they are."""
+        """An example set, of which the examples, and histories, stay where they are."""
         if not isinstance(place, Url):
             return place
         local = self._local(place)
-        fetch(place, local, lambda name: not name.endswith(STREAMED))
+        fetch(place, local, _is_read)
         (local / SOURCE).write_text(place, encoding="utf-8")
         return local
 

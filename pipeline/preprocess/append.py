@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from steadyrank.models.features import Feature
+from steadyrank.pipeline.config.events import is_from_events
 from steadyrank.pipeline.config.log import Log
 from steadyrank.pipeline.examples.compatibility import (
     FREE,
@@ -40,6 +42,7 @@ from steadyrank.pipeline.preprocess.catalogue import Catalogue
 from steadyrank.pipeline.preprocess.counts import Counted
 from steadyrank.pipeline.preprocess.negatives import rate_of
 from steadyrank.pipeline.preprocess.overflow import overflows
+from steadyrank.pipeline.preprocess.past import EVENTS, pasts_of
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.vocabulary import (
     Analysis,
@@ -61,6 +64,7 @@ MOVES_ON = {
     "time_unit",
 }
 PARTS = ("features", "tasks", "data.join")
+NO_EVENTS = "it keeps no events, which a version before, or another split, made it without"
 LEARNED = {
     "vocabulary_size": 0,
     "mean": 0.0,
@@ -93,8 +97,8 @@ def why_afresh(
     found = read_json(base / "schema.json", "an example set").get("format")
     if found != format:
         return f"its examples are of format {found}"
-    made_with = read_json(base / "manifest.json", "an example set", GrowingManifest)
-    made_with = made_with["config"]
+    manifest = read_json(base / "manifest.json", "an example set", GrowingManifest)
+    made_with = manifest["config"]
     ours = read_by_preprocessing(config)
     both = (without(each, FREE | MOVES_ON) for each in (ours, made_with))
     for name, *values in differences(*both):
@@ -102,6 +106,9 @@ def why_afresh(
         key_of_one = NOTHING in values and name.count(".") > 1
         if name.startswith(parts) and not key_of_one:
             return in_words(name, *values)
+    past = any(map(is_from_events, getattr(config, "features", ())))
+    if past and not keeps_events(manifest):
+        return NO_EVENTS
     for section in {"features", "tasks"} & {*parts}:
         names, before = ([i["name"] for i in d.get(section, ())] for d in (ours, made_with))
         if names != before:
@@ -109,14 +116,31 @@ def why_afresh(
     return ""
 
 
-def require_no_histories(plan: Plan) -> None:
-    """Raise where features are made of earlier rows, which a set does not hold."""
-    if plan.past_names:
+def events_of(plan: Plan, base: ExampleSet) -> list[dict]:
+    """What a set says of the events that it keeps for features of later rows.
+
+    Raises:
+        InputError: It keeps none, or their keys were held as another type.
+    """
+    if not plan.past_names:
+        return []
+    said = NO_EVENTS if not keeps_events(base.manifest) else ""
+    files = [f for f in base.manifest.get("histories", {}).get("files", []) if not said]
+    for past in pasts_of(plan, base.path, files):
+        if past.held and not pq.read_schema(past.held).equals(past.schema):
+            said = f"its events have other types of {', '.join(past.raws)}"
+    if said:
         raise InputError(
-            f"features.{plan.past_names[0]}: from: events needs the rows before those that "
-            "are added, which a set does not hold. Preprocess the whole log again, without "
-            "--append."
+            f"{base.path} cannot be added to: features.{plan.past_names[0]} is made from "
+            f"events, and {said}. Preprocess the whole log again, without --append."
         )
+    return files
+
+
+def keeps_events(manifest: Mapping) -> bool:
+    """Whether a set with features from events can be added to."""
+    files = (manifest.get("histories") or {}).get("files", ())
+    return any(file["what"] == EVENTS for file in files)
 
 
 def last_window(base: ExampleSet, data: Log) -> str:

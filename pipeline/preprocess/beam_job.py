@@ -36,7 +36,7 @@ from steadyrank.pipeline.preprocess.engines import gave_up, options_of
 from steadyrank.pipeline.preprocess.files import UNFINISHED, create_file
 from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool, trim
 from steadyrank.pipeline.preprocess.pools import require_pool
-from steadyrank.pipeline.preprocess.spill import SPILL, Asked, Spill
+from steadyrank.pipeline.preprocess.spill import NEWEST, SPILL, Asked, Spill
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
 from steadyrank.pipeline.raw_log.rejected import explained, samples
 
@@ -102,7 +102,8 @@ def run_job(
         beam_flags: Passed to Beam, such as ``--runner=FlinkRunner``.
 
     Returns:
-        What the workers found: ``counts``, ``files``, ``kept``, and the ``schema``.
+        What the workers found: ``counts``, ``files``, ``kept``, the ``schema`` and, of
+        features from events, ``histories``.
 
     Raises:
         InputError: A file could not be read.
@@ -154,12 +155,14 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
             *SIDE_OUTPUTS, "wanted", main="rows"
         )
     )
-    rows, failed = read.rows, [read.failed]
+    rows, failed, more = read.rows, [read.failed], {}
     of_files = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
     if steps.carry:
         asked = steps.spreads
-        rows, more = steps.carry(pipeline, rows, read.wanted, asked, found=of_files)
-        failed += more
+        rows, also, kept = steps.carry(pipeline, rows, read.wanted, asked, found=of_files)
+        failed += also
+        if kept is not None:
+            more["histories"] = beam.pvalue.AsList(kept)
     if steps.filed:
         rows = steps.filed(rows, of_files)
     shards = rows | "by shard" >> beam.GroupByKey()
@@ -211,6 +214,7 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
             kept=beam.pvalue.AsList(settled.kept),
             failed=beam.pvalue.AsList(failed | "all failed" >> beam.Flatten()),
             schema=beam.pvalue.AsSingleton(written),
+            **more,
         )
     )
 
@@ -257,7 +261,7 @@ class Read(beam.DoFn):
             yield beam.pvalue.TaggedOutput("rejected", block)
         for item in spill.wanted:
             yield beam.pvalue.TaggedOutput("wanted", item)
-        yield beam.pvalue.TaggedOutput("counts", dict(counts))
+        yield beam.pvalue.TaggedOutput("counts", dict(counts) | spill.newest)
 
     def _read(self, piece: Piece, spill: Spill, counts: Counter) -> Iterator[pa.Table]:
         """Add the rows of a piece; those that are rejected are given."""
@@ -319,10 +323,12 @@ def write_summary(_, output: str, **found) -> None:
 
 
 def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    """Add up counters."""
+    """Add up counters; of moments (``NEWEST``) the last one is."""
     total: Counter = Counter()
     for some in counts:
+        last = {k: max(n, total.get(k, n)) for k, n in some.items() if NEWEST in k}
         total.update(some)
+        dict.update(total, last)
     return dict(total)
 
 

@@ -2,12 +2,13 @@
 
 An event is a row of the log with a readable time and a key.  It is in the past of a later
 row, never of one of the same moment; where its label counts, only from ``label_delay`` on.
-Rows are put together by key, a bucket of keys at a time; what is found goes back to where
-each row stands.
+Rows are put together by key, a bucket of keys at a time (``looked_back``); what is found
+goes back to where each row stands (``histories``).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.events import in_ms, is_from_events
+from steadyrank.pipeline.config.events import is_from_events
 from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import HIGH, LOW, group_numbers, read_times
-from steadyrank.pipeline.preprocess.spill import buckets_of
+from steadyrank.pipeline.preprocess.spill import NEWEST, buckets_of
 from steadyrank.pipeline.raw_log.columns import (
     Notation,
     convert,
     in_one_piece,
     to_finite,
 )
-from steadyrank.pipeline.raw_log.findings import Findings, as_integers, without_zeros
+from steadyrank.pipeline.raw_log.findings import without_zeros
 from steadyrank.pipeline.raw_log.fingerprint import hash_together, mix
 from steadyrank.pipeline.raw_log.join import ROW
+from steadyrank.pipeline.raw_log.split import why_no_border
+from steadyrank.pipeline.raw_log.times import DAY_MS
 
 BUCKET_ROWS = 250_000  # about so many events are put in order at a time
 TIME = "__time"
-MS = 1000  # in a second
+EVENTS, LATEST = "events", "latest"  # what a set keeps of them
+KINDS = {"string": pa.string(), "integer": pa.int64()}
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Past:
         names: Of the features.
         config: The run's.
         bits: Of a key's hash, that say which bucket it is in.
+        title: What files of them are called.
+        held: The file of the events before these rows; ``""``: there is none.
+        after: The last window of which it holds any.
+        border: The moment up to which events are kept for rows to come; None: none are.
     """
 
     number: int
@@ -54,6 +62,10 @@ class Past:
     names: tuple[str, ...]
     config: Config
     bits: int
+    title: str = ""
+    held: str = ""
+    after: str = ""
+    border: int | None = None
 
     @property
     def features(self) -> list[Any]:
@@ -83,11 +95,41 @@ class Past:
 
     def wanted(self, tables: Iterable[pa.Table]) -> tuple[pa.Table, np.ndarray]:
         """Events of some tables, one after the other, numbered, and the bucket of each."""
-        events = pa.concat_tables(map(self._events, tables)).combine_chunks()
+        return self.numbered(pa.concat_tables(map(self._events, tables)))
+
+    def numbered(self, events: pa.Table) -> tuple[pa.Table, np.ndarray]:
+        """Events as they are kept, numbered, and the bucket of each."""
+        events = events.combine_chunks()
         keys = [_numbers(events[name]) for name in self.by]
         hashed = hash_together(mix(key.view(np.uint64)) for key in keys)
         events = events.append_column(ROW, pa.array(np.arange(len(events))))
         return events, buckets_of(hashed.view(np.int64), self.bits)
+
+    def newest(self, events: pa.Table) -> dict[str, int]:
+        """The last moment of each day of some events, for the counts of what is read."""
+        ms = events[TIME].to_numpy()
+        days = pa.table({"day": ms // DAY_MS, "ms": ms}).group_by("day")
+        found = days.aggregate([("ms", "max")]).to_pydict()
+        pairs = zip(found["day"], found["ms_max"], strict=True)
+        return {f"{NEWEST}{day}": last for day, last in pairs}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of events, as a set keeps them."""
+        own = [(TIME, pa.int64()), (HIGH, pa.uint64()), (LOW, pa.uint64())]
+        own += [(name, KINDS[raw]) for name, raw in self.raws.items()]
+        return pa.schema(own + [(label_of(task.name), pa.bool_()) for task in self.labels])
+
+    @property
+    def latest_schema(self) -> pa.Schema:
+        """Of what a key's next row would have."""
+        found: list = [(name, KINDS[self.raws[name]]) for name in self.by]
+        for item in self.features:
+            kind = pa.float64()
+            if item.kind == "sequence":
+                kind = pa.list_(KINDS[self.raws[column(self.config.owner(item))]])
+            found.append((item.name, kind))
+        return pa.schema(found)
 
     def _events(self, table: pa.Table) -> pa.Table:
         data = self.config.data
@@ -97,37 +139,57 @@ class Past:
         for name, raw in self.raws.items():
             found[name] = convert(in_one_piece(table[name]), raw, "", notation)[0]
         for task in self.labels:
-            found[_label(task.name)] = _is_one(table, task, notation)
+            found[label_of(task.name)] = _is_one(table, task, notation)
         return pa.table(found)
 
 
-def pasts_of(plan: Plan) -> tuple[Past, ...]:
-    """The keys by which events are put together, each with its features."""
+def pasts_of(
+    plan: Plan, base: Path | None = None, kept: Sequence[dict] = ()
+) -> tuple[Past, ...]:
+    """The keys by which events are put together, each with its features.
+
+    Args:
+        plan: The plan.
+        base: The set that is added to, which keeps the events of earlier rows.
+        kept: What its manifest says of the files that it keeps them in.
+    """
     config, first = plan.config, len(plan.config.data.join)
     features: dict[tuple[str, ...], list] = {}
     for item in filter(is_from_events, config.features):
         by = tuple(item.by or [config.data.group])
         features.setdefault(by, []).append(item)
     kinds = {f.name: f.raw for f in plan.features}
-    return tuple(
-        Past(
-            number=first + number,
-            by=by,
-            raws={name: plan.key_raws[name] for name in by}
-            | {
-                plan.columns[item.of]: kinds[item.of]
-                for item in items
-                if item.kind == "sequence"
-            },
-            names=tuple(item.name for item in items),
-            config=config,
-            bits=max(1, (plan.log.rows // BUCKET_ROWS).bit_length()),
+    files = {tuple(file["by"]): file for file in kept if file["what"] == EVENTS}
+    found = []
+    for number, (by, items) in enumerate(features.items()):
+        of = [item.of for item in items if item.kind == "sequence"]
+        held = files.get(by, {"path": "", "rows": 0})
+        rows = plan.log.rows + held["rows"]
+        found.append(
+            Past(
+                number=first + number,
+                by=by,
+                raws={name: plan.key_raws[name] for name in by}
+                | {plan.columns[name]: kinds[name] for name in of},
+                names=tuple(item.name for item in items),
+                config=config,
+                bits=max(1, (rows // BUCKET_ROWS).bit_length()),
+                title="-".join(by).replace("/", "_"),
+                held=str(base / held["path"]) if held["path"] else "",
+                after=plan.after,
+                border=_border(config.data),
+            )
         )
-        for number, (by, items) in enumerate(features.items())
-    )
+    return tuple(found)
 
 
-def _label(task: str) -> str:
+def _border(data) -> int | None:
+    """The moment at which training rows end, where a set can be added to from there."""
+    return None if why_no_border(data) else data.moment_ms(data.split.training_ends)
+
+
+def label_of(task: str) -> str:
+    """The column that says of which events a task's label is 1."""
     return f"label/{task}"
 
 
@@ -147,139 +209,3 @@ def _numbers(values: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_string(array.type):
         array = without_zeros(array)
     return group_numbers(array).to_numpy()
-
-
-class LookedBack:
-    """Events of some keys in order, and what came before each.
-
-    Args:
-        events: As ``Past.wanted`` gives them, of all rows of these keys.
-        past: What is asked.
-        found: What all rows of the log together tell.
-    """
-
-    def __init__(self, events: pa.Table, past: Past, found: Findings):
-        events = as_integers(events, found.whole)
-        self._past, self._rows = past, len(events)
-        codes = _codes([in_one_piece(events[name]) for name in past.by])
-        time = events[TIME].to_numpy()
-        there = np.flatnonzero((codes >= 0) & (found.out_of_time(time) == ""))
-        halves = [events[name].to_numpy()[there] for name in (LOW, HIGH)]
-        order = np.lexsort((*halves, time[there], codes[there]))
-        self._place = there[order]  # of the sorted rows among all
-        self._key, self._at = codes[self._place], time[self._place]
-        once = np.ones(len(order), bool)
-        if past.config.data.drop_duplicates:
-            parts = [self._key, self._at, *(half[order] for half in halves)]
-            same = np.ones(max(len(order) - 1, 0), bool)
-            for part in parts:
-                same &= part[1:] == part[:-1]
-            once[1:] = ~same
-        self._events = events.take(pa.array(self._place[once]))
-        self._event_at = self._at[once]
-        self._moments = np.unique(self._event_at)
-        self._steps = len(self._moments) + 1
-        ranks = np.searchsorted(self._moments, self._event_at)
-        self._line = self._key[once] * self._steps + ranks  # rises: key, then time
-        self._columns = [self._of(item) for item in past.features]
-
-    def columns(self, first: int, rows: int) -> pa.Table:
-        """What was found for some rows, one column a feature.
-
-        Args:
-            first: The first of them.
-            rows: How many.
-        """
-        found = [take(first, rows) for take in self._columns]
-        return pa.table(dict(zip(self._past.names, found, strict=True)))
-
-    def _before(self, delay: int | None) -> np.ndarray:
-        """How many events, of all, come before each row's time less a delay; None: how
-        many are of earlier keys."""
-        ranks = 0 if delay is None else np.searchsorted(self._moments, self._at - delay)
-        return np.searchsorted(self._line, self._key * self._steps + ranks)
-
-    def _label_of(self, task: str) -> tuple[np.ndarray, np.ndarray]:
-        """Where events have a label, and where it is 1."""
-        values = in_one_piece(self._events[_label(task)])
-        known = values.is_valid().to_numpy(zero_copy_only=False)
-        return known, pc.fill_null(values, False).to_numpy(zero_copy_only=False)
-
-    def _of(self, item):
-        """Gives a feature's column, of some rows."""
-        everyone = np.ones(len(self._event_at), bool)
-        known, positive = self._label_of(item.where) if item.where else (everyone,) * 2
-        ends, starts = self._before(item.delay_ms), self._before(None)
-        if item.kind == "sequence":
-            name = column(self._past.config.owner(item))
-            values = in_one_piece(self._events[name])
-            positive = positive & values.is_valid().to_numpy(zero_copy_only=False)
-            low, high = self._between(positive, starts, ends)
-            low = np.maximum(low, high - item.length)
-            return _Lists(values.filter(pa.array(positive)), *self._put(low, high))
-        if item.measure == "since":
-            low, high = self._between(positive, starts, ends)
-            last = np.append(self._event_at[positive], 0)[high - 1]
-            return self._numbers((self._at - last) / MS, high > low)
-        starts = self._before(in_ms(item.window))
-        low, high = self._between(positive, starts, ends)
-        if item.measure == "count":
-            return self._numbers(high - low, np.ones(len(low), bool))
-        first, last = self._between(known, starts, ends)
-        return self._numbers((high - low) / np.maximum(last - first, 1), last > first)
-
-    def _between(self, counted: np.ndarray, starts, ends) -> tuple[np.ndarray, np.ndarray]:
-        """Of the events that count, the first between two places, and the one after."""
-        total = np.concatenate([[0], np.cumsum(counted)])
-        return total[starts], total[ends]
-
-    def _put(self, *found: np.ndarray) -> Iterator[np.ndarray]:
-        """What was found of sorted rows, in the order of all; 0 of those without a key."""
-        for values in found:
-            put = np.zeros(self._rows, values.dtype)
-            put[self._place] = values
-            yield put
-
-    def _numbers(self, values: np.ndarray, there: np.ndarray) -> "_Numbers":
-        known, numbers = self._put(there, np.where(there, values, 0.0).astype(np.float64))
-        return _Numbers(numbers, known)
-
-
-@dataclass(frozen=True)
-class _Lists:
-    """Each row's values stand together, as all are in order of key and time."""
-
-    values: pa.Array
-    low: np.ndarray
-    high: np.ndarray
-
-    def __call__(self, first: int, rows: int) -> pa.Array:
-        low, high = self.low[first : first + rows], self.high[first : first + rows]
-        lengths = high - low
-        ends = np.cumsum(lengths)
-        index = np.repeat(low - (ends - lengths), lengths) + np.arange(lengths.sum())
-        offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
-        return pa.ListArray.from_arrays(offsets, self.values.take(pa.array(index)))
-
-
-@dataclass(frozen=True)
-class _Numbers:
-    values: np.ndarray
-    known: np.ndarray
-
-    def __call__(self, first: int, rows: int) -> pa.Array:
-        some = slice(first, first + rows)
-        return pa.array(self.values[some], mask=~self.known[some])
-
-
-def _codes(columns: Sequence[pa.Array]) -> np.ndarray:
-    """The number of each key, int64, those of different ones different; -1: none."""
-    total: np.ndarray = np.zeros(len(columns[0]), np.int64)
-    missing = np.zeros(len(total), bool)
-    for values in columns:
-        encoded = values.dictionary_encode()
-        codes = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
-        total = total * (len(encoded.dictionary) + 1) + codes
-        total = np.unique(total, return_inverse=True)[1]  # or the product may wrap round
-        missing |= values.is_null().to_numpy(zero_copy_only=False)
-    return np.where(missing, -1, total)

@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.preprocess.blocks import Block, BlockFile, read_block
-from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
-from steadyrank.pipeline.preprocess.past import LookedBack, Past
+from steadyrank.pipeline.preprocess.histories import look_back
+from steadyrank.pipeline.preprocess.memory import give_back_memory
+from steadyrank.pipeline.preprocess.past import Past
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.spill import (
     BUFFER_BYTES,
@@ -31,7 +32,6 @@ from steadyrank.pipeline.preprocess.spill import (
     whole_keys,
 )
 from steadyrank.pipeline.raw_log.columns import in_one_piece
-from steadyrank.pipeline.raw_log.findings import Findings
 from steadyrank.pipeline.raw_log.formats.base import Piece
 from steadyrank.pipeline.raw_log.join import ROW, carried_name
 from steadyrank.pipeline.raw_log.open import first_malformed
@@ -70,7 +70,7 @@ def carry(pipeline, parts, wanted, asked: Sequence, *, found, plan: Plan, output
         output: The folder of the job's output.
 
     Returns:
-        The parts; and what failed.
+        The parts; what failed; and what is to be said of the files of histories, if any.
     """
     spreads = [each for each in asked if isinstance(each, Spread)]
     pasts = [each for each in asked if isinstance(each, Past)]
@@ -78,12 +78,11 @@ def carry(pipeline, parts, wanted, asked: Sequence, *, found, plan: Plan, output
     of_log, of_sides = wanted | "which" >> beam.Partition(
         lambda item, _: int(item[0][0] in numbers), 2
     )
-    looked = (
-        of_log
-        | "events by bucket" >> beam.GroupByKey()
-        | "look back"
-        >> beam.ParDo(LookBack(pasts, plan, output), beam.pvalue.AsSingleton(found))
-    )
+    histories = None
+    if pasts:
+        looked, histories, unread = look_back(
+            pipeline, of_log, pasts, found=found, plan=plan, output=output
+        )
     loads = [
         (spread, first, load)
         for spread in spreads
@@ -101,14 +100,17 @@ def carry(pipeline, parts, wanted, asked: Sequence, *, found, plan: Plan, output
         | "join buckets"
         >> beam.ParDo(JoinBucket(spreads, plan, output)).with_outputs("failed", main="rows")
     )
-    joined_all = (joined.rows, looked) | "all found" >> beam.Flatten()
+    failed, found_all = [sides.failed, joined.failed], joined.rows
+    if pasts:
+        failed.append(unread)
+        found_all = (joined.rows, looked) | "all found" >> beam.Flatten()
     by_file = parts | "by file" >> beam.Map(lambda item: (item[1].block.path, item))
     carried = (
-        {"parts": by_file, "joined": joined_all}
+        {"parts": by_file, "joined": found_all}
         | "by file of the log" >> beam.CoGroupByKey()
         | "carry back" >> beam.ParDo(CarryBack(output))
     )
-    return carried, [sides.failed, joined.failed]
+    return carried, failed, histories
 
 
 def _pieces(plan: Plan, number: int) -> tuple[Sequence[Piece], int]:
@@ -169,36 +171,6 @@ def _write(file: BlockFile, tables: list[pa.Table], spread: Spread):
     keys = whole_keys(table[spread.on])[0]
     for bucket, some in by_bucket(table, buckets_of(keys, spread.bits)):
         yield (spread.number, bucket), file.append(some)
-
-
-@dataclass
-class LookBack(beam.DoFn):
-    """What came before each row of one bucket of keys."""
-
-    pasts: Sequence[Past]
-    plan: Plan
-    output: str
-
-    def setup(self):
-        give_back_memory()
-
-    def process(self, item, counts: dict):
-        (number, _), blocks = item
-        (past,) = (each for each in self.pasts if each.number == number)
-        data, blocks = self.plan.config.data, sorted(blocks)
-        found = Findings.of(counts, data, data.time, self.plan.spelled)
-        events = pa.concat_tables(read_block(block) for _, block in blocks)
-        looked = LookedBack(events, past, found)
-        places, start = [], 0
-        with BlockFile(f"{self.output}/{SPILL}") as file:
-            for path, block in blocks:
-                columns = looked.columns(start, block.rows)
-                row = events[ROW].slice(start, block.rows)
-                found_here = file.append(columns.append_column(ROW, row))
-                places.append((path, (number, found_here)))
-                start += block.rows
-        trim()
-        yield from places
 
 
 @dataclass

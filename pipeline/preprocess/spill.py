@@ -24,6 +24,7 @@ from steadyrank.pipeline.raw_log.fingerprint import mix
 from steadyrank.pipeline.raw_log.formats.base import Piece
 from steadyrank.pipeline.raw_log.join import ROW
 
+NEWEST = "newest/"  # in the counts: the last moment of a day; the largest counts
 SPILL = "spill"  # the folder of such files, until the job has ended
 LOAD_ROWS = 1_000_000  # about so many a load, and
 LOADS = 16  # at least so many loads, to share out
@@ -47,6 +48,9 @@ class Asked(Protocol):
 
     def wanted(self, tables: Iterable[pa.Table]) -> tuple[pa.Table, np.ndarray]:
         """Some tables' rows as they are asked with, with ``ROW``, and their buckets."""
+
+    def newest(self, rows: pa.Table) -> dict[str, int]:
+        """``NEWEST`` and a day, and the last moment of such rows on it."""
 
 
 class Part(NamedTuple):
@@ -100,6 +104,10 @@ class Spread:
         table = pa.table({self.on: keys, ROW: np.arange(len(values))})
         return table, buckets_of(values, self.bits)
 
+    def newest(self, rows: pa.Table) -> dict[str, int]:
+        """Keys have no time."""
+        return {}
+
 
 def loads_of(pieces: Sequence[Piece], rows: int) -> list[Sequence[Piece]]:
     """The pieces of a log, some million rows together.
@@ -124,6 +132,7 @@ class Spill:
         parts: Key and ``Part`` of what was written; to be announced after the end.
         wanted: ``(join, bucket)`` and, of rows of a file, its path and the block of their
             keys and ``ROW``s, which count the rows of all its parts.
+        newest: What ``Asked.newest`` gives, of all rows.
     """
 
     def __init__(self, folder: str, spreads: Sequence[Asked] = ()):
@@ -132,6 +141,7 @@ class Spill:
         self._bytes, self._each = 0, sum(each.bytes_each for each in spreads)
         self.parts: list[tuple[object, Part]] = []
         self.wanted: list[tuple[tuple[int, int], tuple[str, Block]]] = []
+        self.newest: dict[str, int] = {}
 
     def __enter__(self) -> "Spill":
         return self
@@ -164,7 +174,10 @@ class Spill:
         self._bytes = 0
 
     def _want(self, asked: Asked, tables: list[pa.Table], file: BlockFile) -> None:
-        for bucket, some in by_bucket(*asked.wanted(tables)):
+        rows, buckets = asked.wanted(tables)
+        for day, ms in asked.newest(rows).items():
+            self.newest[day] = max(ms, self.newest.get(day, ms))
+        for bucket, some in by_bucket(rows, buckets):
             place = asked.number, bucket
             self.wanted.append((place, (file.path, file.append(some))))
 

@@ -15,7 +15,7 @@ own stream format.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -59,10 +59,11 @@ from steadyrank.pipeline.preprocess.held import (
     profiles_of,
     require_known,
 )
+from steadyrank.pipeline.preprocess.histories import count_read, said_of_histories
 from steadyrank.pipeline.preprocess.memory import system_pool
 from steadyrank.pipeline.preprocess.negatives import DRAW_THEM, HAD, UNREADABLE, WRITTEN
 from steadyrank.pipeline.preprocess.overflow import require_finite
-from steadyrank.pipeline.preprocess.past import pasts_of
+from steadyrank.pipeline.preprocess.past import Past, pasts_of
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
 from steadyrank.pipeline.preprocess.rows import BEYOND, DROPPED, key_rows
 from steadyrank.pipeline.preprocess.settle import Settle
@@ -113,15 +114,16 @@ def preprocess(
     after = "" if base is None else append.last_window(base, config.data)
     plan = make_plan(config, folder, addition, after)
     if base:
-        append.require_no_histories(plan)
         require_same_kind(plan, base)
         plan = replace(plan, spelled=base.manifest.get("spellings", {}))
+    kept = append.events_of(plan, base) if base else []
+    pasts = pasts_of(plan, base and base.path, kept)
     require_known(config, plan.log.schema.names)
     holds = base_of(config, folder, addition.base)
     require_room(Path(output), size_of(plan), EXAMPLES)
     with publish(output, overwrite) as work:
         loads = loads_of(plan.log.pieces, plan.log.rows)
-        summary = run_job(loads, _steps(plan, work), work, beam_flags)
+        summary = run_job(loads, _steps(plan, pasts, work), work, beam_flags)
         days = profiles_of(summary["files"], summary["counts"])
         manifest = _manifest(plan, work, summary, base)
         manifest["contract"] = hold(plan, work, days, holds)
@@ -129,8 +131,8 @@ def preprocess(
     return manifest
 
 
-def _steps(plan: Plan, output: Path) -> Steps:
-    spreads = (*spreads_of(plan), *pasts_of(plan))
+def _steps(plan: Plan, pasts: Sequence[Past], output: Path) -> Steps:
+    spreads = (*spreads_of(plan), *pasts)
     raws = {f.name: f.raw for f in plan.features if f.has_vocabulary}
     return Steps(
         key=partial(key_taken, plan=plan),
@@ -168,6 +170,8 @@ def key_taken(batch: Batch, path: str, plan: Plan):
     days: Counter = Counter()
     for key, part in keyed.items():
         days[key.split("/")[1][:DAY]] += len(part)
+    if plan.past_names:
+        counts.update(count_read(keyed, plan))
     counts.update(count_late(days))
     return taken, [] if rejected is None else [rejected], counts
 
@@ -230,6 +234,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "absent": {n: list(paths) for log in logs for n, paths in log.absent.items()},
         "taken_over": old,
         "outside": outside,
+        **said_of_histories(plan, summary, base),
         "joined": joined,
         "unmatched": unmatched,
         "without_values": _without_values(work),

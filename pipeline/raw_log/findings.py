@@ -57,6 +57,11 @@ class Findings:
             return cls(whole)
         return cls(whole, *_span(days, data.max_gap_days, data.time_unit, time))
 
+    def in_time(self, ms: np.ndarray) -> np.ndarray:
+        """Where no row is rejected for its time."""
+        early = (ms < self.earliest) & bool(self.early)
+        return ~(early | ((ms > self.latest) & bool(self.late)))
+
     def out_of_time(self, ms: np.ndarray) -> np.ndarray:
         """The reason to reject each row, or ``""``."""
         reasons = np.full(len(ms), "", object)

@@ -78,23 +78,31 @@ def last_training_window(data: Any) -> str:
     Raises:
         InputError: There are no such windows, or the moment cuts one in two.
     """
+    if said := why_no_border(data):
+        raise InputError(said)
+    ends = np.array([data.moment_ms(data.split.training_ends)])
+    return window_name(data, int(assign_window(data, ends, 1)[0]) - 1)
+
+
+def why_no_border(data: Any) -> str:
+    """Why training rows do not end between two windows; ``""``: they do."""
     if not data.split.by_moments:
-        raise InputError(
+        return (
             "a log is only appended to by moments: data.split must name one. Received: "
             f"{data.split.model_dump(mode='json', exclude_defaults=True)}."
         )
     if data.time is None or data.window_ms is None:
-        raise InputError(
+        return (
             "a log is only appended to by windows: data.time must name a column and "
             f"data.window a length. Received: time={data.time}, window={data.window}."
         )
     ends = np.array([data.moment_ms(data.split.training_ends)])
     if (ends + utc_offset_ms(ends, data.timezone))[0] % data.window_ms:
-        raise InputError(
+        return (
             f"data.split: {data.split.training_ends} is no border of windows of "
             f"{data.window}; training rows must end with a window to be appended to."
         )
-    return window_name(data, int(assign_window(data, ends, 1)[0]) - 1)
+    return ""
 
 
 def window_name(data: Any, window: int) -> str:

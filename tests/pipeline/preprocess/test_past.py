@@ -14,65 +14,14 @@ from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import evaluate, export, preprocess, train
 from steadyrank.pipeline.preprocess import past
-from steadyrank.pipeline.preprocess.past import LookedBack, pasts_of
-from steadyrank.pipeline.preprocess.plan import Addition, make_plan
-from steadyrank.pipeline.preprocess.rows import HIGH, LOW
+from steadyrank.pipeline.preprocess.looked_back import LookedBack
+from steadyrank.pipeline.preprocess.past import pasts_of
+from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.raw_log.findings import Findings
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint
 from tests.helpers import tiny
+from tests.helpers.histories import FEATURES, MINUTE, ROW, document, expected, table_of
 from tests.helpers.small_buffers import shrink
-
-MINUTE, HOUR = 60_000, 3_600_000
-FEATURES = [
-    {"name": "seen", "kind": "sequence", "of": "item", "length": 3},
-    {"name": "liked", "kind": "sequence", "of": "item", "length": 2, "by": ["user"],
-     "where": "click", "label_delay": "2m"},
-    {"name": "shown", "kind": "numeric", "measure": "count", "window": "5m"},
-    {"name": "clicks", "kind": "numeric", "measure": "count", "window": "6m",
-     "by": ["item"], "where": "click", "label_delay": "3m"},
-    {"name": "rate", "kind": "numeric", "measure": "rate", "window": "1h",
-     "by": ["item"], "where": "click"},
-    {"name": "since", "kind": "numeric", "measure": "since", "by": ["item", "user"]},
-    {"name": "since_click", "kind": "numeric", "measure": "since", "where": "click"},
-]  # fmt: skip
-FEATURES = [{**feature, "from": "events"} for feature in FEATURES]
-MS = {"m": MINUTE, "h": HOUR, "d": 24 * HOUR}
-
-
-def ms(length):
-    return int(length[:-1]) * MS[length[-1]] if length else 0
-
-
-def expected(row: dict, rows: list[dict], feature: dict):
-    """One feature of one row, by a look at all rows; None: missing."""
-    by = feature.get("by", ["user"])
-    if any(row[name] is None for name in by):
-        return [] if feature["kind"] == "sequence" else None
-    known = []
-    for other in rows:
-        same = all(other[name] == row[name] for name in by)
-        if same and other["time_ms"] + ms(feature.get("label_delay")) < row["time_ms"]:
-            known.append(other)
-    known.sort(key=lambda other: (other["time_ms"], other["order"]))
-    chosen = [r for r in known if "where" not in feature or r[feature["where"]] == 1]
-    if feature["kind"] == "sequence":
-        items = [r["item"] for r in chosen if r["item"] is not None]
-        return items[-feature["length"] :]
-    if feature["measure"] == "since":
-        return (row["time_ms"] - chosen[-1]["time_ms"]) / 1000 if chosen else None
-    first = row["time_ms"] - ms(feature["window"])
-    chosen = [r for r in chosen if r["time_ms"] >= first]
-    if feature["measure"] == "count":
-        return len(chosen)
-    labelled = [r for r in known if r["time_ms"] >= first and r["click"] is not None]
-    return len(chosen) / len(labelled) if labelled else None
-
-
-def document(**changes) -> dict:
-    found = tiny.config_document(**changes)
-    found["features"] = [*found["features"], *FEATURES]
-    found["contract"] = None
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -81,27 +30,6 @@ def pasts(tmp_path_factory):
     tiny.write_log(folder)
     plan = make_plan(parse_config(document(), "c"), folder)
     return pasts_of(plan)
-
-
-def table_of(rows: list[dict]) -> pa.Table:
-    """The rows of a drawn log, each with a fingerprint."""
-    kinds = [("user", pa.int64()), ("item", pa.string()), ("time_ms", pa.int64())]
-    table = pa.Table.from_pylist(rows, pa.schema([*kinds, ("click", pa.int8())]))
-    high, low = fingerprint(table)
-    table = table.append_column(HIGH, pa.array(high)).append_column(LOW, pa.array(low))
-    for row, *order in zip(rows, high.tolist(), low.tolist(), strict=True):
-        row["order"] = order
-    return table
-
-
-ROW = st.fixed_dictionaries(
-    {
-        "user": st.sampled_from([None, 1, 2, -3]),
-        "item": st.sampled_from([None, "a", "b", "c"]),
-        "time_ms": st.integers(0, 12).map(lambda n: n * MINUTE + 1_700_000_000_000),
-        "click": st.sampled_from([None, 0, 1]),
-    }
-)
 
 
 @settings(deadline=None, max_examples=60)
@@ -135,6 +63,11 @@ def test_a_part_of_the_rows_gets_its_own(pasts):
 def contents(folder) -> dict[str, bytes]:
     paths = [path for path in folder.rglob("*") if path.is_file()]
     found = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+    for name in filter(lambda name: name.startswith("histories"), found):
+        table = pq.read_table(folder / name)  # by bucket, of which there are more or fewer
+        plain = [f.name for f in table.schema if not pa.types.is_list(f.type)]
+        order = [(column, "ascending") for column in plain]
+        found[name] = table.sort_by(order).to_pylist()
     return {n: b for n, b in found.items() if not n.startswith(("rejected", "manifest"))}
 
 
@@ -183,16 +116,6 @@ def test_workers_files_and_buffers_change_no_byte(made, tmp_path, monkeypatch):
     config = parse_config(document(data__input=["log-*.parquet"]), "c")
     preprocess(config, tmp_path, tmp_path / "out")
     assert contents(tmp_path / "out") == contents(folder / "out")
-
-
-def test_a_set_is_not_added_to(made, tmp_path):
-    folder, _ = made
-    found = document(data__split={"validation": "2024-03-06", "test": "2024-03-07"})
-    with pytest.raises(InputError, match="from: events needs the rows before"):
-        preprocess(
-            parse_config(found, "c"), folder, tmp_path / "o",
-            addition=Addition(folder / "out"),
-        )  # fmt: skip
 
 
 SEEN = FEATURES[0]
