@@ -31,6 +31,7 @@ RARE = 0.005  # of a column of 0 and 1 whose name says nothing, to be a label
 ALL_DIFFER = 0.95  # of the rows
 DAY_MS = 86_400_000
 LISTS = ("list", "vector")
+SPLITS = 3  # each has a moment of its own
 
 
 @dataclass
@@ -71,6 +72,7 @@ def choose(sample: Sample) -> Choice:
     """Choose the part of every column of a log."""
     found, columns = Choice(), sample.columns
     times = [c for c in columns.values() if c.time and c.kind != "binary"]
+    times = [c for c in times if len(seconds_of(c)) >= SPLITS]
     named = [c for c in times if TIME.search(c.name)]
     if times and (named or times[0].kind == "moment"):
         found.time = max(named or times, key=lambda c: c.distinct)
@@ -97,6 +99,11 @@ def choose(sample: Sample) -> Choice:
         found.why["texts"] = said.strip()
     _choose_features(sample, found)
     return found
+
+
+def seconds_of(column: Column) -> np.ndarray:
+    """The moments that it holds, each once, in seconds: what a config's moments are in."""
+    return np.unique(column.time[1] // 1000)
 
 
 def two_words(sample: Sample) -> str:

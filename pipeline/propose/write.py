@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from steadyrank.pipeline.propose.choose import DAY_MS, Choice
+from steadyrank.pipeline.propose.choose import DAY_MS, Choice, seconds_of
 from steadyrank.pipeline.propose.look import Column, Sample, shown
 from steadyrank.pipeline.propose.positives import Drawn
 
@@ -110,8 +110,8 @@ def _split(choice: Choice) -> str:
         first, second = (_day(int(day)) for day in days[-2:])
         said = f"the last two of {len(days)} days"
     else:
-        first, second = (_moment(int(ms[int(share * len(ms))])) for share in (0.8, 0.9))
-        said = "the last two tenths"
+        first, second = map(_moment, _tenths(ms // 1000, seconds_of(choice.time)))
+        said = "the last two tenths, about"
     return f"{{validation: {first}, test: {second}}}  # {said}"
 
 
@@ -119,8 +119,20 @@ def _day(day: int) -> str:
     return str(datetime.date(1970, 1, 1) + datetime.timedelta(days=day))
 
 
-def _moment(ms: int) -> str:
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=ms // 1000)
+def _tenths(rows: np.ndarray, moments: np.ndarray) -> tuple[int, int]:
+    """Where the last two tenths of sorted rows begin, with rows before and between them.
+
+    Args:
+        rows: ``[N]``, their seconds, sorted.
+        moments: ``[M]``, these, each once: three or more.
+    """
+    first, second = np.searchsorted(moments, rows[[int(s * len(rows)) for s in (0.8, 0.9)]])
+    first = np.clip(first, 1, len(moments) - 2)
+    return int(moments[first]), int(moments[max(second, first + 1)])
+
+
+def _moment(seconds: int) -> str:
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
     return moment.isoformat()
 
 

@@ -90,6 +90,29 @@ def test_ratings_become_a_label_and_a_log_without_times_is_drawn_at_random(tmp_p
     assert config.data.split.by_fraction
 
 
+@pytest.mark.parametrize("skewed", [False, True])
+@pytest.mark.parametrize("days", [1, 2, 3, 5])
+def test_every_split_has_rows_however_few_days_there_are(tmp_path, days, skewed):
+    """Of a log whose times are dates."""
+    day = np.arange(ROWS) % days
+    if skewed:  # nearly all rows are of the last day, or of the first
+        day = np.where(np.arange(ROWS) < 20, day, days - 1)
+    start = datetime.date(2026, 1, 1)
+    dates = pa.array([start + datetime.timedelta(days=int(n)) for n in day])
+    name = written(planted(seen_at=dates), tmp_path, "log.parquet")
+    text, _ = propose([name], tmp_path)
+    config = parse_config(yaml.safe_load(text), name)
+    assert config.data.split.by_fraction == (days < 3)
+    if days >= 3:
+        validation, test = (
+            getattr(config.data.split, split) for split in ("validation", "test")
+        )
+        moments = np.array([str(date) for date in dates.to_pylist()])
+        first, second = (str(moment)[:10] for moment in (validation, test))
+        assert (moments < first).any() and (moments >= second).any()
+        assert ((moments >= first) & (moments < second)).any()
+
+
 def test_a_split_holds_rows_enough_where_the_last_days_do_not(tmp_path):
     table = planted()
     start, draw = datetime.datetime(2020, 1, 1), np.random.default_rng(4)
