@@ -94,6 +94,12 @@ def _(result: api.PreprocessResult) -> None:
             f"average, {found['rate']:.3g} of all; {found['had']:,} left out, as their "
             "users had them"
         )
+    if ungrouped := result.manifest.get("ungrouped"):
+        name = result.manifest["config"]["data"]["group"]
+        say(
+            f"warning: {counted(ungrouped, 'row')} without a {name} (data.group): each is "
+            "a group of its own"
+        )
     _say_of_files(result.manifest)
     _say_of_contract(result.manifest.get("contract"))
     for name in result.without_values:

@@ -188,6 +188,8 @@ def make_plan(
             )
         path, kind = types[config.data.time]
         require_time(kind, f"data.time: column {config.data.time!r} of {path}")
+    for name, key in _of_one_value(config).items():
+        _require_one_value(key, name, *types[name])
     drawn = config.data.negatives.item_columns if config.data.negatives else ()
     for key, name in [
         *(("key", n) for n in config.data.key),
@@ -339,6 +341,26 @@ def _require_key(name: str, path: str, kind: pa.DataType) -> None:
         raise InputError(
             f"data.join: column {name!r} of {path} is {kind}, which cannot be joined on. "
             "Allowed: numbers, strings, dates and times."
+        )
+
+
+def _of_one_value(config: Config) -> dict[str, str]:
+    """Columns that tell rows apart by one value each, and the key that says so."""
+    data = config.data
+    named = {"data.group": data.group, "data.split.column": data.split.column}
+    if data.negatives:
+        named["data.negatives.item"] = data.negatives.item
+    found = {name: key for key, name in named.items() if name}
+    for item in filter(is_from_events, config.features):
+        found |= dict.fromkeys(item.by, f"features.{item.name}.by")
+    return found
+
+
+def _require_one_value(key: str, name: str, path: str, kind: pa.DataType) -> None:
+    if pa.types.is_nested(kind):
+        raise InputError(
+            f"{key}: column {name!r} of {path} is {kind}, and each row must have one value "
+            "there. Allowed: numbers, strings, dates and times."
         )
 
 

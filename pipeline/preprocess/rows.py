@@ -50,6 +50,7 @@ from steadyrank.pipeline.raw_log.times import to_moments, to_ms
 
 NOTHING = Findings()
 DROPPED = "dropped"  # in the counts: negatives that the config leaves out
+UNGROUPED = "ungrouped"  # in the counts: rows of the log that name no group
 NO_POSITIVE = "not 1, and data.negatives is for a log of positives alone"
 BEYOND = "infinite"  # in the counts: numbers that are taken as missing for it
 NO_TIME = "not a time"
@@ -193,6 +194,9 @@ def settle_rows(
             for reason in np.unique(reasons[bad])
         ]
         kept = ~(bad | sampled)
+        if plan.config.data.group:
+            ungrouped = converted["group"].to_numpy() == NO_GROUP
+            counts[UNGROUPED] += int((ungrouped & kept).sum())
         table, place = table.filter(kept), place[kept]
         typed.append(converted.filter(kept))
         raw.append(plainly_written(table.select(list(columns)), plan))

@@ -65,7 +65,7 @@ from steadyrank.pipeline.preprocess.negatives import DRAW_THEM, HAD, UNREADABLE,
 from steadyrank.pipeline.preprocess.overflow import require_finite
 from steadyrank.pipeline.preprocess.past import Past, pasts_of
 from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition, Plan, make_plan
-from steadyrank.pipeline.preprocess.rows import BEYOND, DROPPED, key_rows
+from steadyrank.pipeline.preprocess.rows import BEYOND, DROPPED, UNGROUPED, key_rows
 from steadyrank.pipeline.preprocess.settle import Settle
 from steadyrank.pipeline.preprocess.shards import count_windows, filed
 from steadyrank.pipeline.preprocess.side_join import carry, spreads_of
@@ -213,6 +213,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
     tasks = add_by_name(file["tasks"] for file in files)
+    _require_users(plan, written - drawn, counts)
     negatives = _negatives(plan, counts, summary["schema"])
     _require_both_classes(plan, tasks)
     write_json(work / "schema.json", summary["schema"])
@@ -238,6 +239,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "joined": joined,
         "unmatched": unmatched,
         "without_values": _without_values(work),
+        "ungrouped": counts.get(UNGROUPED, 0),
         "infinite": {n: c for n, c in counts_under(counts, f"{BEYOND}/").items() if c},
         "splits": splits,
         "identity": _identities(summary["kept"]),
@@ -262,6 +264,17 @@ def _require_both_classes(plan: Plan, tasks: dict[str, dict]) -> None:
         rows, positives = (tasks[task.name][key] for key in ("rows", "positives"))
         if task.kind == "binary" and not task.given and rows and rows == positives:
             raise InputError(f"tasks.{task.name}: is 1 in all {rows:,} rows. {DRAW_THEM}")
+
+
+def _require_users(plan: Plan, rows: int, counts: dict) -> None:
+    """Raise where negatives were drawn for users whom no row of the log names."""
+    data = plan.config.data
+    if data.negatives and counts.get(UNGROUPED, 0) == rows > 0:
+        raise InputError(
+            f"data.negatives: column {data.group!r} (data.group) has no value in any of "
+            f"{rows:,} rows, so that what a user had cannot be left out. Name the "
+            "column of the users."
+        )
 
 
 def _negatives(plan: Plan, counts: dict, schema: dict) -> dict:

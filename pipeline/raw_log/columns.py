@@ -42,6 +42,11 @@ class Notation:
 
 
 PLAIN = Notation()
+SEVERAL = (  # what to do about a list: of a label and all else, and of a feature
+    "each row must have one value there.",
+    "say with max_values how many values to keep (kind must be categorical; or sequence, "
+    "with of and length).",
+)
 
 
 def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
@@ -67,8 +72,7 @@ def raw_type(kind: str, column: pa.DataType, where: str, several: bool) -> str:
     if is_list(column):
         if not several:
             raise InputError(
-                f"{where} is {column}: say with max_values how many values to keep "
-                "(kind must be categorical; or sequence, with of and length)."
+                f"{where} is {column}: {SEVERAL[where.startswith('features.')]}"
             )
         value = column.value_type
     number, text = is_number(value), is_text(value) or is_bytes(value)

@@ -268,3 +268,22 @@ def test_check_holds_a_sample_to_a_contract_with_its_own_draws(bought, made, tmp
     asked["contract"] = {"against": str(made[1])}
     said = look_at_rows(parse_config(asked, "c"), bought)
     assert any(line.startswith("data contract: ") for line in said)
+
+
+def test_users_that_no_row_names_are_counted_and_one_there_must_be(bought, tmp_path):
+    rows = [
+        r | {"like": r["number"] % 3 // 2} for r in rows_of(90, seed=7, items=30, users=20)
+    ]
+    (tmp_path / "items.parquet").write_bytes((bought / "items.parquet").read_bytes())
+    config = parse_config(with_side(), "c")
+    user = config.data.group
+    for row in rows[:10]:
+        row[user] = None
+    tiny.write_parquet(rows, tmp_path / "log.parquet")
+    none = sum(row[user] is None for row in rows)
+    assert preprocess(config, tmp_path, tmp_path / "some")["ungrouped"] == none < 90
+    for row in rows[10:]:
+        row[user] = None
+    tiny.write_parquet(rows, tmp_path / "log.parquet")
+    with pytest.raises(InputError, match=f"{user}.* has no value in any of 90 rows"):
+        preprocess(config, tmp_path, tmp_path / "none")
