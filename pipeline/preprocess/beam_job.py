@@ -155,14 +155,15 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
             *SIDE_OUTPUTS, "wanted", main="rows"
         )
     )
-    rows, failed, more = read.rows, [read.failed], {}
+    rows, failed, more, lists = read.rows, [read.failed], {}, {}
     of_files = read.counts | "what files hold" >> beam.CombineGlobally(add_counts)
     if steps.carry:
         asked = steps.spreads
-        rows, also, kept = steps.carry(pipeline, rows, read.wanted, asked, found=of_files)
-        failed += also
-        if kept is not None:
-            more["histories"] = beam.pvalue.AsList(kept)
+        carried = steps.carry(pipeline, rows, read.wanted, asked, found=of_files)
+        rows, failed = carried.parts, failed + carried.failed
+        if carried.histories is not None:
+            more["histories"] = beam.pvalue.AsList(carried.histories)
+            lists["lists"] = beam.pvalue.AsDict(carried.lists)
     if steps.filed:
         rows = steps.filed(rows, of_files)
     shards = rows | "by shard" >> beam.GroupByKey()
@@ -170,7 +171,8 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
     if steps.catalogues:
         found = steps.catalogues(shards, of_files)
         drawn["catalogues"] = beam.pvalue.AsDict(found)
-    settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(of_files), **drawn)
+    how = {**drawn, **lists}
+    settle = beam.ParDo(steps.settle, beam.pvalue.AsSingleton(of_files), **how)
     settled = shards | "settle" >> settle.with_outputs(*SIDE_OUTPUTS, main="rows")
     training = settled.rows | "training" >> beam.Filter(
         lambda item: item[0].startswith("train/")

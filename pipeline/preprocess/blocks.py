@@ -43,13 +43,13 @@ class BlockFile:
         if self._file:
             self._file.close()
 
-    def append(self, table: pa.Table) -> Block:
-        """Write some rows."""
+    def append(self, table: pa.Table, packed: bool = True) -> Block:
+        """Write some rows; what is not packed is read in place, as far as it is touched."""
         if not self._file:  # most steps reject nothing: no file for that
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             self._file = pa.OSFile(self.path, "wb")
         start = self._file.tell()
-        _write(table.combine_chunks(), self._file)
+        _write(table.combine_chunks(), self._file, "lz4" if packed else None)
         return Block(self.path, start, self._file.tell() - start, len(table))
 
 
@@ -154,7 +154,7 @@ class Store:
         self._held, self._rows = [held.slice(rows)], self._rows - rows
 
 
-def _write(table: pa.Table, sink: pa.NativeFile) -> None:
-    fast = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=True)
+def _write(table: pa.Table, sink: pa.NativeFile, packing: str | None) -> None:
+    fast = pa.ipc.IpcWriteOptions(compression=packing, unify_dictionaries=True)
     with pa.ipc.new_stream(sink, table.schema, options=fast) as writer:
         writer.write_table(table)

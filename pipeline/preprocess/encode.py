@@ -16,6 +16,7 @@ from steadyrank.pipeline.preprocess import vocabulary as vocab
 from steadyrank.pipeline.preprocess.codes import code_ids, cross_ids
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
+from steadyrank.pipeline.preprocess.placed import spans
 from steadyrank.pipeline.preprocess.settle import file_name
 from steadyrank.pipeline.raw_log.columns import as_matrix, is_list
 from steadyrank.pipeline.raw_log.split import DAY
@@ -184,14 +185,14 @@ def pad_lists(
         int32 ``[rows, width]``, and how many ids were cut off.
     """
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    rows = np.repeat(np.arange(len(lists)), lengths)
-    place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    if latest:
-        place += np.repeat(width - lengths, lengths)
-    kept = (place >= 0) & (place < width)
-    matrix = np.zeros((len(lists), width), np.int32)
-    matrix[rows[kept], place[kept]] = ids[kept]
-    return matrix, int((~kept).sum())
+    matrix, begins = np.zeros((len(lists), width), np.int32), np.cumsum(lengths) - lengths
+    cut = np.maximum(lengths - width, 0)
+    lengths = lengths - cut
+    if cut.any():
+        ids = ids[spans(begins + latest * cut, lengths)]
+    at = np.arange(len(lists)) * width + latest * (width - lengths)
+    matrix.ravel()[spans(at, lengths)] = ids
+    return matrix, int(cut.sum())
 
 
 def count_labels(arrays: dict[str, np.ndarray], tasks) -> dict[str, dict[str, int]]:

@@ -52,8 +52,9 @@ def look_back(pipeline, of_log, pasts: Sequence[Past], *, found, plan: Plan, out
         output: The folder of the job's output.
 
     Returns:
-        A file, and of its rows the number of the past and a block of what was found;
-        what is to be said of the files that are kept; and what failed.
+        ``rows``: a file, and of its rows the number of the past and a block of what was
+        found; ``lists``: feature and bucket, and a block of the values of its lists; what
+        is to be said of the files that are kept; and what failed.
     """
     before = (
         pipeline
@@ -69,7 +70,7 @@ def look_back(pipeline, of_log, pasts: Sequence[Past], *, found, plan: Plan, out
         | "look back"
         >> beam.ParDo(
             LookBack(pasts, plan, output), beam.pvalue.AsSingleton(found)
-        ).with_outputs("kept", main="rows")
+        ).with_outputs("kept", "lists", main="rows")
     )
     files = [
         ((what, past.number), None)
@@ -84,7 +85,7 @@ def look_back(pipeline, of_log, pasts: Sequence[Past], *, found, plan: Plan, out
         | "kept by file" >> beam.GroupByKey()
         | "write histories" >> beam.Map(partial(write_kept, pasts=pasts, output=output))
     )
-    return looked.rows, kept, before.failed
+    return looked, kept, before.failed
 
 
 def _loads(past: Past) -> Iterator[tuple[Past, list[int]]]:
@@ -204,16 +205,18 @@ class LookBack(beam.DoFn):
         events = pa.concat_tables(read_block(block) for _, block in blocks)
         held = sum(block.rows for path, block in blocks if path == OF_BASE)
         looked, rows = LookedBack(events, past, found, held), events[ROW].slice(held)
-        places, kept, start = [], {}, 0
+        places, kept, lists, start = [], {}, {}, 0
         with BlockFile(f"{self.output}/{SPILL}") as file:
             for path, block in blocks:
                 if path == OF_BASE:
                     continue
-                columns = looked.columns(start, block.rows)
+                columns = looked.columns(start, block.rows, bucket)
                 row = rows.slice(start, block.rows)
                 found_here = file.append(columns.append_column(ROW, row))
                 places.append((path, (number, found_here)))
                 start += block.rows
+            for name, values in looked.values.items():
+                lists[name, bucket] = file.append(pa.table({name: values}), packed=False)
             if past.border is not None:
                 kept[EVENTS] = file.append(looked.kept(past.border))
             if (now := newest(counts, found)) is not None:
@@ -221,6 +224,8 @@ class LookBack(beam.DoFn):
         del looked, events
         trim()
         yield from places
+        for place in lists.items():
+            yield beam.pvalue.TaggedOutput("lists", place)
         for what, block in kept.items():
             yield beam.pvalue.TaggedOutput("kept", ((what, number), (bucket, block)))
 

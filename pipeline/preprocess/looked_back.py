@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from steadyrank.pipeline.config.events import in_ms
 from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.preprocess.past import TIME, Past, label_of
+from steadyrank.pipeline.preprocess.placed import as_places, lists_of, spans
 from steadyrank.pipeline.preprocess.rows import HIGH, LOW
 from steadyrank.pipeline.raw_log.columns import in_one_piece
 from steadyrank.pipeline.raw_log.findings import Findings, as_integers
@@ -66,14 +67,27 @@ class LookedBack:
         self._events = events.take(pa.array(self._of_events))
         self._marked: dict = {}
 
-    def columns(self, first: int, rows: int) -> pa.Table:
-        """What was found for some rows, one column a feature.
+    def columns(self, first: int, rows: int, bucket: int = 0) -> pa.Table:
+        """What was found for some rows: a column a number, two a list (``as_places``).
 
         Args:
             first: The first of them; those that were held are not counted.
             rows: How many.
+            bucket: The number of these keys' bucket.
         """
-        return self._table(self._found, slice(first, first + rows))
+        some, columns = slice(first, first + rows), {}
+        for name, found in zip(self._past.names, self._found, strict=True):
+            if isinstance(found, _Lists):
+                columns |= as_places(name, bucket, found.low[some], found.high[some])
+            else:
+                columns[name] = found(some)
+        return pa.table(columns)
+
+    @property
+    def values(self) -> dict[str, pa.Array]:
+        """Of each feature of lists, the values that these are of."""
+        pairs = zip(self._past.names, self._found, strict=True)
+        return {name: found.values for name, found in pairs if isinstance(found, _Lists)}
 
     def kept(self, border: int) -> pa.Table:
         """Events before a moment that rows from it on can still need, in order of time."""
@@ -97,11 +111,10 @@ class LookedBack:
         """
         keys, first = np.unique(self._key, return_index=True)
         askers = _Askers(keys, np.full(len(keys), now))
-        found = self._table([self._of(f, askers, _as_is) for f in self._features])
         own = self._events.select(list(self._past.by)).take(pa.array(first))
         anything = np.zeros(len(keys), bool)
         for item in self._features:
-            values = in_one_piece(found[item.name])
+            values = self._of(item, askers, _as_is)(slice(None))
             anything |= _is_there(values, item)
             own = own.append_column(item.name, values)
         order = [(name, "ascending") for name in self._past.by]
@@ -115,10 +128,6 @@ class LookedBack:
     def _found(self) -> list[Callable]:
         """Of each feature, what gives its column for some rows."""
         return [self._of(item, self._askers, self._put) for item in self._features]
-
-    def _table(self, found: Sequence[Callable], some: slice = slice(None)) -> pa.Table:
-        names = self._past.names
-        return pa.table({n: take(some) for n, take in zip(names, found, strict=True)})
 
     def _before(self, askers: _Askers, delay: int | None) -> np.ndarray:
         """How many events, of all, come before each moment less a delay; None: how many
@@ -216,12 +225,9 @@ class _Lists:
     high: np.ndarray
 
     def __call__(self, some: slice) -> pa.Array:
-        low, high = self.low[some], self.high[some]
-        lengths = high - low
-        ends = np.cumsum(lengths)
-        index = np.repeat(low - (ends - lengths), lengths) + np.arange(lengths.sum())
-        offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
-        return pa.ListArray.from_arrays(offsets, self.values.take(pa.array(index)))
+        low = self.low[some]
+        lengths = self.high[some] - low
+        return lists_of(lengths, self.values.take(pa.array(spans(low, lengths))))
 
 
 @dataclass(frozen=True)

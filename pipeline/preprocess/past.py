@@ -86,7 +86,7 @@ class Past:
     @property
     def bytes_each(self) -> int:
         """About what is carried back to a row."""
-        return sum(8 * (getattr(f, "length", 1) + 1) for f in self.features)
+        return 16 * len(self.features)
 
     def taken(self, table: pa.Table) -> pa.Table:
         """The columns of some rows that events are made of."""
@@ -186,6 +186,12 @@ def pasts_of(
 def _border(data) -> int | None:
     """The moment at which training rows end, where a set can be added to from there."""
     return None if why_no_border(data) else data.moment_ms(data.split.training_ends)
+
+
+def list_kinds(plan: Plan) -> dict[str, pa.DataType]:
+    """Feature of lists that are made out of earlier rows -> the type of its values."""
+    made = (f for f in plan.features if f.name in plan.past_names)
+    return {f.name: KINDS[f.raw] for f in made if f.kind == "sequence"}
 
 
 def label_of(task: str) -> str:

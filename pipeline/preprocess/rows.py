@@ -138,6 +138,14 @@ def _partition(table, split, window, shard, *, data) -> dict[str, pa.Table]:
     }
 
 
+def _where(kept: np.ndarray, table: pa.Table) -> pa.Table:
+    return table if kept.all() else table.filter(kept)
+
+
+def _as_it_is(table: pa.Table) -> pa.Table:
+    return table
+
+
 @dataclass(frozen=True)
 class Settled:
     """The final rows of one shard, in the order of their fingerprints.
@@ -164,6 +172,7 @@ def settle_rows(
     *,
     found: Findings = NOTHING,
     draw: Callable | None = None,
+    made: Callable[[pa.Table], pa.Table] = _as_it_is,
 ) -> Settled:
     """Make the rows of one shard final: in order, without duplicates, joined and typed.
 
@@ -174,12 +183,13 @@ def settle_rows(
         columns: Raw columns to keep beside the typed ones.
         found: What all rows together tell.
         draw: Called with rows and their places, it gives ``Drawn`` negatives.
+        made: Gives rows with what was made for them that they only point at.
     """
     typed, raw, places, rejected, counts = [], [], [], [], Counter()
     for table, place, strays in in_order(tables, plan, found, counts):
         rejected += strays
         own = table
-        table, unmatched = _joined(table, sides, plan)
+        table, unmatched = _joined(made(table), sides, plan)
         counts.update(unmatched)
         converted, reasons, about, beyond = type_rows(table, plan)
         bad = reasons != ""
@@ -197,25 +207,30 @@ def settle_rows(
         if plan.config.data.group:
             ungrouped = converted["group"].to_numpy() == NO_GROUP
             counts[UNGROUPED] += int((ungrouped & kept).sum())
-        table, place = table.filter(kept), place[kept]
-        typed.append(converted.filter(kept))
-        raw.append(plainly_written(table.select(list(columns)), plan))
+        place = place[kept]
+        typed.append(_where(kept, converted))
+        if columns:
+            raw.append(plainly_written(_where(kept, table.select(list(columns))), plan))
         places.append(place)
-        for drawn in draw(own.filter(kept), place) if draw else ():
-            table, _ = _joined(drawn.table, sides, plan)
+        for drawn in draw(_where(kept, own), place) if draw else ():
+            table, _ = _joined(made(drawn.table), sides, plan)
             converted, reasons, *_ = type_rows(table, plan)
             kept = reasons == ""
-            typed.append(drawn.labelled(converted, plan).filter(kept))
-            table = drawn.without_labels(table, plan).filter(kept)
-            raw.append(plainly_written(table.select(list(columns)), plan))
+            typed.append(_where(kept, drawn.labelled(converted, plan)))
+            if columns:
+                table = drawn.without_labels(table, plan).select(list(columns))
+                raw.append(plainly_written(_where(kept, table), plan))
             places.append(drawn.places[kept])
             counts.update(drawn.counted(kept))
-    order = np.argsort(np.concatenate(places), kind="stable")
+    together, done = np.concatenate(places), pa.concat_tables(typed)
+    order = np.argsort(together, kind="stable")
+    if (together[1:] < together[:-1]).any():
+        done = done.take(pa.array(order))
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.arange(len(order))
     ends = np.cumsum([len(table) for table in raw])
     return Settled(
-        pa.concat_tables(typed).take(pa.array(order)),
+        done,
         list(zip(raw, np.split(numbers, ends[:-1]), strict=True)) if columns else [],
         rejected,
         counts,

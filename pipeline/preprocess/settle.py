@@ -1,18 +1,23 @@
 """Rows of a shard become final: read by ranges, joined, typed, and stored in blocks."""
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 
 import apache_beam as beam
 import pyarrow as pa
 
-from steadyrank.pipeline.preprocess.blocks import BlockFile, Store
+from steadyrank.pipeline.preprocess.blocks import Block, BlockFile, Store, read_block
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.kept import keep_rows, raw_columns
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
 from steadyrank.pipeline.preprocess.negatives import Draw
+from steadyrank.pipeline.preprocess.past import list_kinds
+from steadyrank.pipeline.preprocess.placed import Values, with_lists
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import settle_rows
 from steadyrank.pipeline.preprocess.spill import SPILL, gather
+from steadyrank.pipeline.raw_log.columns import in_one_piece
 from steadyrank.pipeline.raw_log.findings import Findings, as_integers, count_spellings
 from steadyrank.pipeline.raw_log.one_type import in_their_order
 from steadyrank.pipeline.raw_log.open import read_all
@@ -25,7 +30,7 @@ class Settle(beam.DoFn):
     """All parts of one shard to its final, typed rows; those to judge on stay raw, too."""
 
     def __init__(self, plan: Plan, output: str):
-        self.plan, self.output = plan, output
+        self.plan, self.output, self.kinds = plan, output, list_kinds(plan)
 
     def setup(self):
         give_back_memory()
@@ -35,13 +40,21 @@ class Settle(beam.DoFn):
             for number in numbers
         ]
 
-    def process(self, item, known: dict, catalogues: dict | None = None):
+    def process(
+        self,
+        item,
+        known: dict,
+        catalogues: dict | None = None,
+        lists: dict[tuple[str, int], Block] | None = None,
+    ):
         key, parts = item
         data = self.plan.config.data
         found = Findings.of(known, data, data.time, self.plan.spelled)
         columns = () if key.startswith("train/") else raw_columns(self.plan)
         counts: Counter = Counter()
-        how = {"found": found}
+        how: dict = {"found": found}
+        if lists is not None:
+            how["made"] = partial(with_lists, kinds=self.kinds, values=_values_in(lists))
         if catalogues is not None:
             how["draw"] = Draw(self.plan, key.split("/")[0], catalogues)
         raw, rows, rejected, folder = [], 0, [], f"{self.output}/{SPILL}"
@@ -75,6 +88,13 @@ class Settle(beam.DoFn):
 
     def _create(self, path: str):
         return create_checked(f"{self.output}/{path}")
+
+
+def _values_in(lists: Mapping[tuple[str, int], Block]) -> Values:
+    def values(name: str, bucket: int) -> pa.Array:
+        return in_one_piece(read_block(lists[name, bucket])[name])
+
+    return values
 
 
 def read_side(plan: Plan, number: int) -> pa.Table:

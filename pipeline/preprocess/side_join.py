@@ -11,6 +11,7 @@ was found goes back to where its row stands.  Where rows stand goes through Beam
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -38,6 +39,19 @@ from steadyrank.pipeline.raw_log.open import first_malformed
 
 BUCKET_ROWS = 500_000  # about so many of a side table are joined at a time
 PIECE_BITS = 40  # of a row's number in a side table: the rest says which piece
+
+
+class Carried(NamedTuple):
+    """Parts of the log with what was found for their rows.
+
+    ``histories`` is what is to be said of the files that are kept of them, and ``lists``
+    where the values are that rows point at (``placed``); None: there are no histories.
+    """
+
+    parts: beam.PCollection
+    failed: list[beam.PCollection]
+    histories: beam.PCollection | None
+    lists: beam.PCollection | None
 
 
 def spreads_of(plan: Plan) -> tuple[Spread, ...]:
@@ -70,7 +84,7 @@ def carry(pipeline, parts, wanted, asked: Sequence, *, found, plan: Plan, output
         output: The folder of the job's output.
 
     Returns:
-        The parts; what failed; and what is to be said of the files of histories, if any.
+        The parts, and what else is known.
     """
     spreads = [each for each in asked if isinstance(each, Spread)]
     pasts = [each for each in asked if isinstance(each, Past)]
@@ -78,7 +92,7 @@ def carry(pipeline, parts, wanted, asked: Sequence, *, found, plan: Plan, output
     of_log, of_sides = wanted | "which" >> beam.Partition(
         lambda item, _: int(item[0][0] in numbers), 2
     )
-    histories = None
+    histories = lists = None
     if pasts:
         looked, histories, unread = look_back(
             pipeline, of_log, pasts, found=found, plan=plan, output=output
@@ -103,14 +117,15 @@ def carry(pipeline, parts, wanted, asked: Sequence, *, found, plan: Plan, output
     failed, found_all = [sides.failed, joined.failed], joined.rows
     if pasts:
         failed.append(unread)
-        found_all = (joined.rows, looked) | "all found" >> beam.Flatten()
+        found_all = (joined.rows, looked.rows) | "all found" >> beam.Flatten()
+        lists = looked.lists
     by_file = parts | "by file" >> beam.Map(lambda item: (item[1].block.path, item))
     carried = (
         {"parts": by_file, "joined": found_all}
         | "by file of the log" >> beam.CoGroupByKey()
         | "carry back" >> beam.ParDo(CarryBack(output))
     )
-    return carried, failed, histories
+    return Carried(carried, failed, histories, lists)
 
 
 def _pieces(plan: Plan, number: int) -> tuple[Sequence[Piece], int]:

@@ -286,11 +286,13 @@ def look_up(values: pa.Array, known: Known, feature: Feature) -> np.ndarray:
     Returns:
         int32 ``[values]``.
     """
-    places = known.find(values)
+    encoded = values.dictionary_encode()
+    places = known.find(encoded.dictionary)
     ids = np.where(places >= 0, feature.ids.of_line(places), MISSING_ID)
-    unknown = (places < 0) & values.is_valid().to_numpy(zero_copy_only=False)
-    ids[unknown] = unknown_ids(values.filter(pa.array(unknown)), feature)
-    return ids.astype(np.int32)
+    unknown = places < 0
+    ids[unknown] = unknown_ids(encoded.dictionary.filter(pa.array(unknown)), feature)
+    ids = np.append(ids, MISSING_ID).astype(np.int32)
+    return ids[encoded.indices.fill_null(-1).to_numpy()]
 
 
 def unknown_ids(values: pa.Array, feature: Feature) -> np.ndarray:

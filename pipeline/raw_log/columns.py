@@ -302,11 +302,15 @@ def convert(
     if separator:
         texts, unreadable = to_strings(values)
         values = pc.split_pattern(texts, separator)
-    parents = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)
     items = values.flatten()
     if notation.null_values and is_text(items.type):
         items = without_markers(items, notation.null_values)
     items, bad_items = CONVERT[raw](items, notation)
+    if not items.null_count and not bad_items.any():
+        lengths = values.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), items), unreadable
+    parents = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)
     bad = np.bincount(parents[bad_items], minlength=len(values)) > 0
     keep = items.is_valid()
     counts = np.bincount(

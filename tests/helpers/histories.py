@@ -3,6 +3,7 @@
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from steadyrank.pipeline.preprocess.placed import with_lists
 from steadyrank.pipeline.preprocess.rows import HIGH, LOW
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint
 from tests.helpers import tiny
@@ -51,6 +52,14 @@ def expected(row: dict, rows: list[dict], feature: dict):
         return len(chosen)
     labelled = [r for r in known if r["time_ms"] >= first and r["click"] is not None]
     return len(chosen) / len(labelled) if labelled else None
+
+
+def found_of(looked, rows: int, first: int = 0) -> list[dict]:
+    """What was found for some rows, lists in place of what points at them."""
+    values = looked.values
+    kinds = {name: found.type for name, found in values.items()}
+    table = looked.columns(first, rows, 7)
+    return with_lists(table, kinds, lambda name, bucket: values[name]).to_pylist()
 
 
 def document(**changes) -> dict:

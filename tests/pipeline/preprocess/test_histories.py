@@ -25,7 +25,15 @@ from steadyrank.pipeline.preprocess.past import pasts_of
 from steadyrank.pipeline.preprocess.plan import Addition, make_plan
 from steadyrank.pipeline.raw_log.findings import Findings
 from tests.helpers import nights, tiny
-from tests.helpers.histories import FEATURES, MINUTE, ROW, document, expected, table_of
+from tests.helpers.histories import (
+    FEATURES,
+    MINUTE,
+    ROW,
+    document,
+    expected,
+    found_of,
+    table_of,
+)
 from tests.helpers.small_buffers import shrink
 from tests.helpers.tiny import DATES
 
@@ -74,7 +82,7 @@ def test_day_by_day_finds_what_a_loop_over_all_days_finds(pasts, rows, borders, 
                 new, _ = past.wanted([table.take(pa.array(own, pa.int64()))])
                 both = pa.concat_tables([kept.select(new.column_names), new])
                 looked = LookedBack(both, past, Findings(), held=len(kept))
-                found = looked.columns(0, len(own)).to_pylist()
+                found = found_of(looked, len(own))
                 for row, values in zip(own, found, strict=True):
                     for feature in by_name(past):
                         wanted = expected(rows[row], unique(rows), feature)

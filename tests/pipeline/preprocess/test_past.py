@@ -20,7 +20,15 @@ from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.raw_log.findings import Findings
 from steadyrank.pipeline.raw_log.fingerprint import fingerprint
 from tests.helpers import tiny
-from tests.helpers.histories import FEATURES, MINUTE, ROW, document, expected, table_of
+from tests.helpers.histories import (
+    FEATURES,
+    MINUTE,
+    ROW,
+    document,
+    expected,
+    found_of,
+    table_of,
+)
 from tests.helpers.small_buffers import shrink
 
 
@@ -40,7 +48,7 @@ def test_what_came_before_is_what_a_loop_finds(pasts, rows, twice):
     table = pa.concat_tables([table, table]) if twice else table
     for asked in pasts:
         events, _ = asked.wanted([table.slice(0, 7), table.slice(7)])
-        found = LookedBack(events, asked, Findings()).columns(0, len(table)).to_pylist()
+        found = found_of(LookedBack(events, asked, Findings()), len(table))
         for row, values in zip(rows, found[: len(rows)], strict=True):
             for feature in FEATURES:
                 if feature["name"] in values:
@@ -56,7 +64,7 @@ def test_a_part_of_the_rows_gets_its_own(pasts):
     ]
     events, _ = pasts[0].wanted([table_of(rows)])
     looked = LookedBack(events, pasts[0], Findings())
-    whole, part = looked.columns(0, 20).to_pylist(), looked.columns(4, 7).to_pylist()
+    whole, part = found_of(looked, 20), found_of(looked, 7, 4)
     assert whole[4:11] == part
 
 

@@ -184,3 +184,6 @@ def test_lists_are_padded_and_cut_by_hand():
     matrix, cut = pad_lists(lists, ids, 2)
     assert matrix.tolist() == [[11, 0], [0, 0], [0, 0], [12, 13], [15, 16]]
     assert cut == 1
+    matrix, cut = pad_lists(lists, ids, 2, latest=True)
+    assert matrix.tolist() == [[0, 11], [0, 0], [0, 0], [13, 14], [15, 16]]
+    assert cut == 1
