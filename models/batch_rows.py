@@ -1,11 +1,15 @@
 """The rows of the embedding tables that one batch holds: found, read and updated once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from steadyrank.components.optimizers.base_rows import RowOptimizer
-from steadyrank.components.optimizers.gradients import sum_duplicates, sum_rows
+from steadyrank.components.optimizers.gradients import (
+    count_repeats,
+    sum_duplicates,
+    sum_rows,
+)
 
 
 class BatchRows:
@@ -14,14 +18,17 @@ class BatchRows:
     The forward pass starts from ``gathered``, not from the tables: rows that were absent
     for long are brought up to date on the way.  On one replica a single look at the ids
     serves the whole step.  On several, each reads its own rows and sums what they were
-    asked for; what goes to the others is a row for each of its ids, and how often it held
-    it.
+    asked for; what goes to the others is a row for each of its ids, and how many of its
+    samples held it.
 
     Args:
         tables: Name -> ``[rows, D]`` variable.
         located: Name -> int ``[N]``, the rows that are read, repeated ones too; the same
             tensor for tables that are read at the same rows.
         optimizer: Of the tables, built.
+        by_sample: Name -> a function that lays what there is of each reading out by sample,
+            ``[N]`` to ``[B, M]``, as ``FusedEmbedding.by_sample`` does; of a table without
+            one, each reading is a sample.
 
     Attributes:
         gathered: Name -> ``[N, D]``.
@@ -32,8 +39,11 @@ class BatchRows:
         tables: Mapping[str, tf.Variable],
         located: Mapping[str, tf.Tensor],
         optimizer: RowOptimizer,
+        by_sample: Mapping[str, Callable] | None = None,
     ):
         self._tables, self._optimizer = tables, optimizer
+        self._by_sample = by_sample or {}
+        self._samples: dict[int, tf.Tensor] = {}
         self._unique, found = {}, {}
         for name, rows in located.items():
             if id(rows) not in found:
@@ -66,10 +76,20 @@ class BatchRows:
         self._optimizer.apply_rows(updates)
 
     def _summed(self, name, gradient):
-        """The gradient of each of the batch's ids, ``[U, D]``, and its count."""
+        """Of each of the batch's ids its gradient, ``[U, D]``, and the samples with it."""
         unique = self._unique[name]
         g = sum_rows(gradient, unique.idx, tf.size(unique.y))
-        return g, tf.cast(unique.count, tf.float32)
+        if id(unique) not in self._samples:
+            self._samples[id(unique)] = self._count_samples(name, unique)
+        return g, self._samples[id(unique)]
+
+    def _count_samples(self, name, unique):
+        samples = tf.cast(unique.count, tf.float32)
+        lay = self._by_sample.get(name)
+        readings = None if lay is None else lay(unique.idx)
+        if readings is None:
+            return samples
+        return samples - count_repeats(readings, tf.size(unique.y))
 
     def _apply_together(self, gradients):
         own = {}

@@ -58,6 +58,11 @@ class BiasTower(tf.keras.layers.Layer):
         located = self.inputs_layer.locate(self._with_reference(batch))
         return {PREFIX + name: rows for name, rows in located.items()}
 
+    def by_sample(self, batch: Mapping) -> dict:
+        """See ``FeatureInputs.by_sample``."""
+        found = self.inputs_layer.by_sample(self._with_reference(batch))
+        return {PREFIX + name: function for name, function in found.items()}
+
     def call(self, batch: Mapping, gathered: Mapping | None = None) -> dict:
         """Computes every task's difference of logits."""
         if gathered is not None:

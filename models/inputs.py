@@ -1,6 +1,7 @@
 """From a batch of encoded features to one vector per row."""
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from itertools import accumulate
 
 import tensorflow as tf
@@ -240,6 +241,20 @@ class FeatureInputs(tf.keras.layers.Layer):
             same = len(located) == 1 and linear.reads_like(self.tables[first], ids)
             located[LINEAR] = located[first] if same else linear.locate(ids)
         return located
+
+    def by_sample(self, batch: Mapping) -> dict:
+        """How readings of ``locate`` lie by sample: see ``FusedEmbedding.by_sample``.
+
+        Args:
+            batch: As for ``call``.
+
+        Returns:
+            Table name -> a function of ``[N]``.
+        """
+        return {
+            name: partial(table.by_sample, _ids(self.readers[name], batch))
+            for name, table in self.tables.items()
+        }
 
     def _embedded(self, batch: Mapping, gathered) -> dict:
         """Name -> ``[B, dim]``."""

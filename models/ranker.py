@@ -227,6 +227,15 @@ class RankingModel(TrainedModel):
         located = self.inputs_layer.locate(features)
         return located | (self.bias_tower.locate(features) if self.bias_tower else {})
 
+    def by_sample(self, features: Mapping) -> dict:
+        """How these lie by sample: see ``FeatureInputs.by_sample``.
+
+        Args:
+            features: As for ``call``.
+        """
+        found = self.inputs_layer.by_sample(features)
+        return found | (self.bias_tower.by_sample(features) if self.bias_tower else {})
+
     def wide_logits(
         self,
         features: Mapping,
@@ -320,7 +329,12 @@ class RankingModel(TrainedModel):
             See ``report``.
         """
         features, labels, masks = data
-        rows = BatchRows(self.tables, self.locate(features), self.embedding_optimizer)
+        rows = BatchRows(
+            self.tables,
+            self.locate(features),
+            self.embedding_optimizer,
+            self.by_sample(features),
+        )
         with tf.GradientTape(persistent=self.weighting.by_gradient) as tape:
             tape.watch(rows.gathered)
             outputs = self(features, gathered=rows.gathered, training=True)

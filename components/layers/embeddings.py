@@ -3,6 +3,7 @@
 B batch, L values of a multi-valued input, D width.
 """
 
+from collections import Counter
 from itertools import groupby
 
 import numpy as np
@@ -213,8 +214,34 @@ class FusedEmbedding(tf.keras.layers.Layer):
             return pieces[0][1]
         return tf.concat(self.assemble(inputs, gathered), axis=1)
 
+    def by_sample(self, inputs, readings):
+        """What there is of each reading, by sample, of tables that one may read twice.
+
+        Args:
+            inputs: As for ``call``.
+            readings: ``[N]``, in the order of ``locate``.
+
+        Returns:
+            ``[B, M]``, of the inputs that are lists or share a table; None: none does.
+        """
+        found, readers = [], Counter(self.tables)
+        for group, block in self._blocks(inputs, readings):
+            twice = [
+                place
+                for place, i in enumerate(group)
+                if inputs[i].shape.rank > 1 or readers[self.tables[i]] > 1
+            ]
+            if twice:
+                block = tf.gather(block, twice, axis=1)
+                found.append(tf.reshape(block, [tf.shape(block)[0], -1]))
+        return tf.concat(found, axis=1) if found else None
+
     def _blocks(self, inputs, gathered):
-        """Groups of like inputs, each with its ``[B, inputs of the group, ..., D]``."""
+        """Groups of like inputs, each with its ``[B, inputs of the group, ..., D]``.
+
+        Of what is no vector, without D.
+        """
+        vector = [self.dim] if gathered.shape.rank > 1 else []
         groups = self._alike(inputs)
         shapes = [
             tf.concat([tf.shape(ids)[:1], [len(group)], tf.shape(ids)[1:]], 0)
@@ -225,8 +252,8 @@ class FusedEmbedding(tf.keras.layers.Layer):
         parts = tf.split(gathered, sizes, num=len(sizes)) if len(sizes) > 1 else [gathered]
         for group, shape, part in zip(groups, shapes, parts, strict=True):
             known = inputs[group[0]].shape
-            block = tf.reshape(part, tf.concat([shape, [self.dim]], 0))
-            block.set_shape([known[0], len(group), *known[1:], self.dim])
+            block = tf.reshape(part, tf.concat([shape, vector], 0) if vector else shape)
+            block.set_shape([known[0], len(group), *known[1:], *vector])
             yield group, block
 
     def reads_like(self, other, inputs):

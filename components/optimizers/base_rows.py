@@ -248,8 +248,8 @@ class RowOptimizer(BaseOptimizer):
 
         Args:
             updates: List of ``(variable, held, g, counts)``: ``g`` ``[U, D]``, the gradient
-                of each row, summed over its occurrences, and ``counts`` ``[U]`` of these.
-                Every replica is to give the same: those of the global batch.
+                of each row, summed over its occurrences, and ``counts`` ``[U]``, how many
+                samples hold its id.  Every replica is to give the same: those of the global batch.
         """
         self._compute_current_learning_rate()
         tf.__internal__.distribute.interim.maybe_merge_call(
@@ -290,7 +290,7 @@ class RowOptimizer(BaseOptimizer):
     def _rows_step(self, variable, held, g, counts):
         w, clip = held.w, self._clip_of(variable)
         eta = tf.cast(self.learning_rate, w.dtype)
-        clipped = tf.zeros_like(counts, tf.bool)
+        clipped = tf.zeros_like(held.rows, tf.bool)
         if self.l2:
             g += 2.0 * self.l2 * w
         if clip == "cowclip":

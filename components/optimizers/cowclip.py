@@ -19,7 +19,7 @@ def threshold(w, counts, r=1.0, zeta=1e-5, *, form="paper"):
 
     Args:
         w: ``[U, D]``, the embeddings.
-        counts: ``[U]``, how often each id occurs in the global batch.
+        counts: ``[U]``, how many samples of the global batch hold each id.
         r: As for ``cow_clip``.
         zeta: As for ``cow_clip``.
         form: As for ``cow_clip``.
@@ -50,7 +50,7 @@ def cow_clip(g, w, counts, r=1.0, *, zeta=1e-5, form="paper"):
     Args:
         g: ``[U, D]``, gradient of the mean loss, repeated ids summed, L2 included.
         w: ``[U, D]``, the embeddings of the same ids.
-        counts: ``[U]``, how often each id occurs in the global batch.
+        counts: ``[U]``, how many samples of the global batch hold each id.
         r: Bound relative to the norm of the embedding; 1 in the published runs.
         zeta: Floor of the bound, so that small embeddings can grow; 1e-5 on Criteo.
         form: ``"paper"``; or ``"reference"``, the published code: its zeta counts per

@@ -49,6 +49,21 @@ def sum_rows(values, positions, count):
     )
 
 
+def count_repeats(positions, count):
+    """How often a row stands in a sample beyond the first time, over all samples.
+
+    Args:
+        positions: int ``[B, M]``, the rows that each sample reads, each below ``count``.
+        count: U, an int scalar.
+
+    Returns:
+        float32 ``[U]``.
+    """
+    ordered = tf.sort(positions, axis=1, direction="DESCENDING")
+    again = tf.cast(ordered[:, 1:] == ordered[:, :-1], tf.float32)
+    return tf.math.unsorted_segment_sum(again, ordered[:, 1:], count)
+
+
 def to_dense(gradient):
     """Turns ``IndexedSlices`` into the dense tensor it stands for, repetitions summed.
 
