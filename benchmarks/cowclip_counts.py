@@ -15,8 +15,8 @@ another seed would do.
 batches, in one process.
 
 The last line is a JSON object: ``difference`` of mean test AUC, samples less readings, with
-``interval``, at the shipped bound, and ``difference_tight``; ``times``, how many readings an
-id has in one sample, at most, and ``mean_times``; ``step_ratio``, seconds of a step that
+``interval``, at the shipped bound, and ``difference_tight``; ``times``, how many readings
+an id has in one sample, at most, and ``mean_times``; ``step_ratio``, seconds of a step that
 counts samples over one that counts readings, by batch size; ``clipped``, the fraction of
 rows that a step clips, and ``auc``, of each.
 """

@@ -249,7 +249,8 @@ class RowOptimizer(BaseOptimizer):
         Args:
             updates: List of ``(variable, held, g, counts)``: ``g`` ``[U, D]``, the gradient
                 of each row, summed over its occurrences, and ``counts`` ``[U]``, how many
-                samples hold its id.  Every replica is to give the same: those of the global batch.
+                samples hold its id.  Every replica is to give the same: those of the
+                global batch.
         """
         self._compute_current_learning_rate()
         tf.__internal__.distribute.interim.maybe_merge_call(
