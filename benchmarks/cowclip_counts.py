@@ -62,18 +62,19 @@ class Counting(Trial):
         super().__init__(config, agree(config, held.examples.schema), held.columns)
         if count == READINGS:
             self.model.by_sample = lambda features: {}
-        self._step_with_clipped = BatchFunction(self._clipped_on)
+        self._both = BatchFunction(self._step_and_clipped)
+        self._step = self._noted
         self.clipped: list = []
 
-    def _clipped_on(self, rows):
+    def _step_and_clipped(self, rows):
         batch = tf.nest.map_structure(
             lambda values: tf.gather(values, rows), self.columns["train"]
         )
         logs = self.model.train_step(batch)
         return logs["loss"], tf.stack(list(logs["clipped_rows"].values()))
 
-    def _step(self, rows):
-        loss, clipped = self._step_with_clipped(rows)
+    def _noted(self, rows):
+        loss, clipped = self._both(rows)
         self.clipped.append(clipped)
         return loss
 

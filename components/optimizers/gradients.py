@@ -59,9 +59,17 @@ def count_repeats(positions, count):
     Returns:
         float32 ``[U]``.
     """
-    ordered = tf.sort(positions, axis=1, direction="DESCENDING")
-    again = tf.cast(ordered[:, 1:] == ordered[:, :-1], tf.float32)
-    return tf.math.unsorted_segment_sum(again, ordered[:, 1:], count)
+
+    def counted(dtype):
+        size, places = tf.cast(tf.shape(positions)[0], dtype), tf.cast(positions, dtype)
+        pairs = tf.reshape(places * size + tf.range(size)[:, tf.newaxis], [-1])
+        pairs, _, times = tf.unique_with_counts(pairs)
+        rows = tf.cast(pairs // tf.maximum(size, 1), tf.int32)
+        return tf.math.unsorted_segment_sum(tf.cast(times - 1, tf.float32), rows, count)
+
+    most = tf.cast(count, tf.int64) * tf.shape(positions, tf.int64)[0]
+    small = most <= tf.int32.max  # a third faster
+    return tf.cond(small, lambda: counted(tf.int32), lambda: counted(tf.int64))
 
 
 def to_dense(gradient):

@@ -87,6 +87,15 @@ def test_repeats_by_hand():
     positions = tf.constant([[0, 2, 2, 1, 2], [1, 1, 0, 3, 4]])
     assert count_repeats(positions, 6).numpy().tolist() == [0, 1, 2, 0, 0, 0]
     assert count_repeats(positions[:, :1], 2).numpy().tolist() == [0, 0]
+    assert count_repeats(positions[:0], 2).numpy().tolist() == [0, 0]
+
+
+def test_repeats_of_more_pairs_than_int32_can_tell():
+    positions = np.random.default_rng(1).integers(0, 40_000, (70_000, 2))
+    positions[::3, 1] = positions[::3, 0]
+    same = positions[positions[:, 0] == positions[:, 1], 0]
+    found = count_repeats(tf.constant(positions, tf.int32), 40_000).numpy()
+    np.testing.assert_array_equal(found, np.bincount(same, minlength=40_000))
 
 
 def test_a_step_is_bounded_by_samples_not_by_readings():
