@@ -77,7 +77,7 @@ def tried(name: str, pattern: str, folder: Path, run: bool) -> dict:
         try:
             found[step] = do()
         except InputError as error:
-            found |= {step: str(error), "outcome": REFUSED}
+            found |= {step: str(error).replace(pattern, name), "outcome": REFUSED}
             break
         except Exception as error:  # what a user would see as a traceback
             found |= {step: f"{type(error).__name__}: {error}", "outcome": FAILED}

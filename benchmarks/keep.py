@@ -4,7 +4,8 @@
 
 The file holds ``command``, ``revision`` (and whether the tree differed from it), ``date``,
 ``machine``, ``load`` (of the machine in the minutes before the run and at its end: at first
-about 0 on idle cores) and ``result``, the benchmark's last line.
+about 0 on idle cores) and ``result``, the benchmark's last line.  Folders of this machine
+(``--packages /absolute``) are of no use to others: ``PACKAGES`` stands for them.
 """
 
 import argparse
@@ -24,8 +25,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def name_of(benchmark: str, arguments: list[str]) -> str:
     """What the results of a command are called: ``serving_quick``, ``log_rows_3000``."""
-    words = [benchmark, *arguments]
+    words = [benchmark]
+    for word in arguments:
+        if Path(word).is_absolute():  # nor the option that it is the value of
+            words.pop()
+        else:
+            words.append(word)
     return "_".join(re.sub(r"\W+", "-", word.lstrip("-")).strip("-") for word in words)
+
+
+def elsewhere(arguments: list[str]) -> list[str]:
+    """The arguments as they are said to others: folders by their option's name."""
+    pairs = zip(["", *arguments[:-1]], arguments, strict=True)
+    return [
+        option.lstrip("-").upper() if Path(word).is_absolute() else word
+        for option, word in pairs
+    ]
 
 
 def run(benchmark: str, arguments: list[str]) -> dict:
@@ -49,7 +64,9 @@ def run(benchmark: str, arguments: list[str]) -> dict:
     if not lines or not lines[-1].startswith("{"):
         raise SystemExit(f"benchmarks.{benchmark} ended without a JSON object: not kept.")
     return {
-        "command": " ".join(["python -m", f"benchmarks.{benchmark}", *arguments]),
+        "command": " ".join(
+            ["python -m", f"benchmarks.{benchmark}", *elsewhere(arguments)]
+        ),
         "revision": git("rev-parse", "--short", "HEAD"),
         "changed": bool(git("status", "--porcelain", "--untracked-files=no")),
         "date": datetime.date.today().isoformat(),

@@ -344,7 +344,7 @@ class Data(Log):
         if asked.within_ms and self.window_ms and self.window_ms % asked.within_ms:
             raise ValueError(
                 f"negatives.within: {asked.within} does not go into data.window, "
-                f"{self.window}, which sets grow by. Give a whole part of {self.window}, or "
-                f"make data.window {asked.within}"
+                f"{self.window}, which sets grow by. Give a whole part of {self.window}, "
+                f"or make data.window {asked.within}"
             )
         return self

@@ -83,6 +83,13 @@ def test_what_git_ignores_is_not_kept(monkeypatch):
     assert len(tried) == 1
 
 
+def test_no_folder_of_this_machine_is_kept(tmp_path, capfd):
+    given = ["--quick", "--packages", "/a/b", "--rows", "3", "--cases", str(tmp_path)]
+    assert keep.name_of("first_config", given) == "first_config_quick_rows_3"
+    told = ["--quick", "--packages", "PACKAGES", "--rows", "3", "--cases", "CASES"]
+    assert keep.elsewhere(given) == told
+
+
 def test_inputs(tmp_path, monkeypatch):
     """The forms that need no other program; their speed is of a few rows."""
     monkeypatch.setattr(inputs_writers, "WRITERS", {"by hand": inputs_writers.csv_by_hand})

@@ -28,6 +28,16 @@ def test_a_csv_file_without_rows_is_refused(folder, text):
     assert "empty" in message or "no rows" in message
 
 
+@pytest.mark.parametrize("columns", [(), ("user", "click")])
+@pytest.mark.parametrize("rows", [1, 40, 30_000])
+def test_rows_are_foretold_by_the_first_of_them(tmp_path, rows, columns):
+    """By the bytes of a line, so that a small file's are known and a long one's about."""
+    text = "".join(f"{number % 97},1\n" for number in range(rows))
+    (tmp_path / "log.csv").write_text(text if columns else "user,click\n\n" + text)
+    _, _, found = Csv(Form(columns=columns)).look(str(tmp_path / "log.csv"))
+    assert abs(found - rows) <= rows / 100
+
+
 def csv_lines(folder, count=None):
     path = folder / "log.csv"
     tiny.write_csv(ROWS[:count], path)
