@@ -128,8 +128,10 @@ def test_what_joins_found_and_features_without_values_are_said(folder, capsys):
     lonely = sum(row["user"] is None or row["user"] >= 20 for row in ROWS)
     assert f"{1 - lonely / 240:.1%} found by user: " in said
     assert "warning: feature price has no value in any training row" in said
-    assert "warning: feature tags has" in said and said.count("warning:") == 3
+    assert "warning: feature tags has" in said and said.count("warning:") == 4
     assert "warning: task watch has no label in any row" in said
+    nobodys = sum(row["user"] is None for row in ROWS)
+    assert f"warning: {nobodys} rows without a user (data.group)" in said
     (shown,) = describe(folder / "out").values()
     (row,) = [r for r in shown if "not found" in r[0]]
     assert row[1] == lonely
