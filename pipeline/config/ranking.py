@@ -1,14 +1,15 @@
 """The config of a ranking model, and what its sections must agree on."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from steadyrank.models.features import CLOCKS
 from steadyrank.models.score import names_in, parse_score, score_names
 from steadyrank.pipeline.config.contract import Contract
-from steadyrank.pipeline.config.events import require_events
+from steadyrank.pipeline.config.events import is_from_events, require_events
 from steadyrank.pipeline.config.features import (
     CategoricalFeature,
     FeatureConfig,
@@ -63,6 +64,18 @@ class Config(Section):
     """What nights train on; see [nights](nightly.md)."""
     importance: Importance = Importance()
     """How much each feature matters, in the report; see [gates](gates.md#importance)."""
+    _kept: tuple[FeatureConfig, ...] = PrivateAttr(())
+
+    @property
+    def from_events(self) -> tuple[FeatureConfig, ...]:
+        """Features that are made out of the log's earlier rows: its own, and those kept."""
+        return (*filter(is_from_events, self.features), *self._kept)
+
+    def keeping(self, features: Iterable[FeatureConfig]) -> "Config":
+        """A copy that makes further features from events: those that a baseline reads."""
+        copy = self.model_copy()
+        copy._kept = tuple(features)
+        return copy
 
     @model_validator(mode="after")
     def _names(self):

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.events import made_as
+from steadyrank.pipeline.config.features import FeatureConfig
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.examples.kept_rows import kept_schema, raw_files, read_raw
 from steadyrank.pipeline.export.card import CARD, EXTRA, columns_of, read_card
@@ -43,8 +45,8 @@ def keep_for(config: Config, baseline: Path | None) -> Config:
         return config
     card = read_card(baseline)
     _require_common_task(_schema(card, baseline), config.tasks, baseline)
-    read = columns_read(config)
-    read |= dict.fromkeys(_made_as_then(card, config, baseline), "features")
+    config = _keeping_what_it_makes(config, card, baseline)
+    read = {*columns_read(config), *(item.name for item in config.from_events)}
     further = [name for name in columns_of(card).values() if name not in read]
     if not further:
         return config
@@ -53,22 +55,33 @@ def keep_for(config: Config, baseline: Path | None) -> Config:
     return config.model_copy(update={"data": data})
 
 
-def _made_as_then(card: dict, config: Config, baseline: Path) -> list[str]:
-    """A baseline's features from events, which the config must make as they were then."""
-    ours = {item.name: made_as(item.model_dump(mode="json")) for item in config.features}
-    theirs = {item["name"]: made_as(item) for item in card["config"].get("features", ())}
-    held = columns_read(config)
-    theirs = {n: made for n, made in theirs.items() if made and n not in held}
-    for name, made in theirs.items():
-        if ours.get(name) != made:
+def _keeping_what_it_makes(config: Config, card: dict, baseline: Path) -> Config:
+    """A config that makes all features from events that a baseline reads.
+
+    Raises:
+        InputError: One of them is made in another way, or cannot be made any more.
+    """
+    dumped = (item.model_dump(mode="json") for item in config.from_events)
+    ours = {item["name"]: made_as(item) for item in dumped}
+    held, kept = columns_read(config), []
+    for item in card["config"].get("features", ()):
+        name, made = item["name"], made_as(item)
+        if not made or name in held or ours.get(name) == made:
+            continue
+        said = f"{baseline} was trained with features.{name} from events, as {made}"
+        if name in ours:
             raise InputError(
-                f"{baseline} was trained with features.{name} from events, {made}, which "
-                "no log holds: to be compared with, it must be among the features as it "
-                f"was. Received: {ours.get(name) or 'none from events'}. Give what is new "
-                "another name, and keep the old one; or take no baseline (of nights: a "
-                "new store)."
+                f"{said}, and cannot be compared with on what is now called so. Give "
+                f"that another name. Received: {ours[name]}."
             )
-    return [*theirs]
+        names = [f.name for f in config.features if f.kind == "categorical"]
+        if item["kind"] == "sequence" and item["of"] not in names:
+            raise InputError(
+                f"{said}, and there is no feature {item['of']!r} to make it of. Allowed: "
+                f"{', '.join(names)}. Keep that feature, or take no baseline."
+            )
+        kept.append(TypeAdapter(FeatureConfig).validate_python(item))
+    return config.keeping(kept) if kept else config
 
 
 def require_baseline(baseline: Path, examples: ExampleSet, split: str) -> str:

@@ -127,7 +127,9 @@ def events_of(plan: Plan, base: ExampleSet) -> list[dict]:
     said = NO_EVENTS if not keeps_events(base.manifest) else ""
     files = [f for f in base.manifest.get("histories", {}).get("files", []) if not said]
     for past in pasts_of(plan, base.path, files):
-        if past.held and not pq.read_schema(past.held).equals(past.schema):
+        if not past.held:
+            said = said or f"it keeps none by {', '.join(past.by)}"
+        elif not pq.read_schema(past.held).equals(past.schema):
             said = f"its events have other types of {', '.join(past.raws)}"
     if said:
         raise InputError(

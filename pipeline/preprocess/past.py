@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyrank.pipeline.config import Config
-from steadyrank.pipeline.config.events import is_from_events
 from steadyrank.pipeline.config.tasks import column
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import HIGH, LOW, group_numbers, read_times
@@ -70,7 +69,7 @@ class Past:
     @property
     def features(self) -> list[Any]:
         """As the config has them."""
-        return [f for f in self.config.features if f.name in self.names]
+        return [f for f in self.config.from_events if f.name in self.names]
 
     @property
     def labels(self) -> list[Any]:
@@ -155,7 +154,7 @@ def pasts_of(
     """
     config, first = plan.config, len(plan.config.data.join)
     features: dict[tuple[str, ...], list] = {}
-    for item in filter(is_from_events, config.features):
+    for item in config.from_events:
         by = tuple(item.by or [config.data.group])
         features.setdefault(by, []).append(item)
     kinds = {f.name: f.raw for f in plan.features}
@@ -190,8 +189,9 @@ def _border(data) -> int | None:
 
 def list_kinds(plan: Plan) -> dict[str, pa.DataType]:
     """Feature of lists that are made out of earlier rows -> the type of its values."""
-    made = (f for f in plan.features if f.name in plan.past_names)
-    return {f.name: KINDS[f.raw] for f in made if f.kind == "sequence"}
+    raws = {feature.name: feature.raw for feature in plan.features}
+    made = (item for item in plan.config.from_events if item.kind == "sequence")
+    return {item.name: KINDS[raws[item.of]] for item in made}
 
 
 def label_of(task: str) -> str:

@@ -97,7 +97,7 @@ class Plan:
     @property
     def past_names(self) -> tuple[str, ...]:
         """Features that are made out of the log's earlier rows."""
-        return tuple(f.name for f in self.config.features if is_from_events(f))
+        return tuple(f.name for f in self.config.from_events)
 
     @property
     def derived(self) -> tuple[str, ...]:
@@ -261,7 +261,7 @@ def columns_read(config: Config) -> dict[str, str]:
         for item in filter(has_column, config.features)
         if not is_from_events(item)
     }
-    for item in filter(is_from_events, config.features):
+    for item in config.from_events:
         for name in item.by:
             needs.setdefault(name, f"features.{item.name}.by")
     needs |= {
@@ -351,7 +351,7 @@ def _of_one_value(config: Config) -> dict[str, str]:
     if data.negatives:
         named["data.negatives.item"] = data.negatives.item
     found = {name: key for key, name in named.items() if name}
-    for item in filter(is_from_events, config.features):
+    for item in config.from_events:
         found |= dict.fromkeys(item.by, f"features.{item.name}.by")
     return found
 
@@ -402,7 +402,7 @@ def _key_raws(config: Config, own, types, held: dict[str, str]) -> dict[str, str
             several values; or a column is called as a feature that is made.
     """
     found: dict[str, str] = {}
-    for item in filter(is_from_events, config.features):
+    for item in config.from_events:
         where = f"features.{item.name}"
         if item.name in held:
             raise InputError(

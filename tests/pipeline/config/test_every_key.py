@@ -25,7 +25,8 @@ from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.task_weights import METHODS
 from steadyrank.pipeline.config.trunks import TRUNKS
 from steadyrank.pipeline.gates.judge import judge
-from steadyrank.pipeline.preprocess.past import LookedBack, pasts_of
+from steadyrank.pipeline.preprocess.looked_back import LookedBack
+from steadyrank.pipeline.preprocess.past import pasts_of
 from steadyrank.pipeline.preprocess.plan import make_plan
 from steadyrank.pipeline.preprocess.rows import HIGH, LOW
 from steadyrank.pipeline.raw_log.findings import Findings
@@ -173,7 +174,7 @@ def test_every_key_of_a_sequence_is_read(log_folder):
         numbers = pa.array(np.arange(len(table), dtype=np.uint64))
         table = table.append_column(HIGH, numbers).append_column(LOW, numbers)
         for asked in pasts_of(plan):
-            LookedBack(asked.wanted([table])[0], asked, Findings())
+            LookedBack(asked.wanted([table])[0], asked, Findings()).columns(0, 1)
     assert read_keys.keys_of(SequenceFeature) <= found
     assert {("NumericFeature", key) for key in ("measure", "window")} <= found
 
