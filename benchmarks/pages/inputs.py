@@ -25,11 +25,22 @@ def proposed(kept: dict) -> str:
         if log["log"].startswith("cases/"):
             forms[log["outcome"]] = forms.get(log["outcome"], 0) + 1
             continue
-        said = log["init"] if log["outcome"] == "ran" else f"`init`: {log['init']}"
+        said = (
+            log["init"]
+            if log["outcome"] == "ran"
+            else log["init"].partition(": ")[2].partition(", to be")[0]
+        )
         size = [f"{log.get(name, ''):,}" if name in log else "" for name in SIZE]
         cells = [log["log"], *size, log["outcome"], said, log.get("run", "")]
         rows.append([cell.replace("|", "/") for cell in cells])
-    heads = ["log", *SIZE, "outcome", "what was proposed", "verdict after one pass"]
+    heads = [
+        "log",
+        "rows, about",
+        "columns",
+        "outcome",
+        "what was proposed",
+        "verdict after one pass",
+    ]
     others = [
         ["forms that are hard to read", "", "", f"{n} {what}", "", ""]
         for what, n in sorted(forms.items())
