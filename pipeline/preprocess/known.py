@@ -18,6 +18,7 @@ from steadyrank.pipeline.preprocess.blocks import BLOCK_ROWS
 from steadyrank.pipeline.raw_log.fingerprint import hash_values
 
 STRING = "string"  # as a feature's ``raw``
+SPARSE, WIDEST = 16, 1 << 22  # numbers in a table of ids: for each that is known, and all
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,20 @@ class Known:
             texts = values.cast(pa.large_string()).to_pylist()
             yield "".join(f"{text}\n" for text in texts).encode()
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether they are whole numbers so near to one another that a table tells each."""
+        return bool(self.size) and _opened(self).table is not None
+
     def find(self, values: pa.Array) -> np.ndarray:
-        """Places of values among the known ones: int64, -1 where they are not, or null."""
+        """Places of values among the known ones: -1 where they are not, or null."""
         if not self.size or not len(values):
             return np.full(len(values), -1, np.int64)
+        if self.is_dense and pa.types.is_integer(values.type):
+            found = _opened(self).among(_keys(values.fill_null(0)))
+            if values.null_count:
+                found[values.is_null().to_numpy(zero_copy_only=False)] = -1
+            return found
         encoded = values.dictionary_encode()
         found = np.append(_opened(self).find(encoded.dictionary), -1)
         return found[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
@@ -122,12 +133,22 @@ def _keys(values: pa.Array) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """The files, mapped: values by their ids, and keys, sorted, with the ids of theirs."""
+    """The files, mapped: values by their ids, and keys, sorted, with the ids of theirs.
+
+    ``table`` has the ids of all whole numbers from one below the least to one above the
+    largest key, -1 of those that are not known; None: that would be a large one.
+    """
 
     values: pa.Array
     keys: np.ndarray
     order: np.ndarray
     clash: bool
+    table: np.ndarray | None = None
+
+    def among(self, keys: np.ndarray) -> np.ndarray:
+        """Ids of whole numbers by the table, int32."""
+        below = int(self.keys[0]) - 1
+        return self.table[np.clip(keys, below, int(self.keys[-1]) + 1) - below]
 
     def find(self, values: pa.Array) -> np.ndarray:
         if self.clash:  # two known texts of one hash: hardly ever
@@ -162,7 +183,20 @@ def _opened(known: Known) -> _Mapped:
         data = pa.py_buffer(mapped("values", np.int64))
         values = pa.Array.from_buffers(pa.int64(), known.size, [None, data])
         keys, clash = mapped("keys", np.int64), False
-    return _Mapped(values, keys, mapped("order", np.int32), clash)
+    order = mapped("order", np.int32)
+    table = None if known.raw == STRING else _table(keys, order)
+    return _Mapped(values, keys, order, clash, table)
+
+
+def _table(keys: np.ndarray, order: np.ndarray) -> np.ndarray | None:
+    if not len(keys):
+        return None
+    first, last = int(keys[0]), int(keys[-1])
+    if last - first > min(SPARSE * len(keys), WIDEST) or max(-first, last) > 2**62:
+        return None
+    table = np.full(last - first + 3, -1, np.int32)
+    table[keys - (first - 1)] = order
+    return table
 
 
 def close() -> None:

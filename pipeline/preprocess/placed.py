@@ -70,10 +70,16 @@ def _lists(starts: np.ndarray, lengths: np.ndarray, kind: pa.DataType, values: C
 
 
 def spans(low: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Places of some spans, one after the other: where each begins, and how long it is."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.repeat(low - (ends - lengths), lengths) + np.arange(total)
+    """Places of some spans, one after the other: where each begins, and how long it is.
+
+    As int32 where that holds all of them: there are many, and half the bytes.
+    """
+    begins, total = np.cumsum(lengths) - lengths, int(lengths.sum())
+    most = total + int(low.max(initial=0))
+    kind = np.int32 if most < 2**31 else np.int64
+    places = np.arange(total, dtype=kind)
+    places += np.repeat((low - begins).astype(kind), lengths)
+    return places
 
 
 def lists_of(lengths: np.ndarray, flat: pa.Array) -> pa.Array:

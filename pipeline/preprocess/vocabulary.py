@@ -286,13 +286,23 @@ def look_up(values: pa.Array, known: Known, feature: Feature) -> np.ndarray:
     Returns:
         int32 ``[values]``.
     """
+    if known.is_dense:
+        return _ids(values, known, feature)
     encoded = values.dictionary_encode()
-    places = known.find(encoded.dictionary)
-    ids = np.where(places >= 0, feature.ids.of_line(places), MISSING_ID)
-    unknown = places < 0
-    ids[unknown] = unknown_ids(encoded.dictionary.filter(pa.array(unknown)), feature)
-    ids = np.append(ids, MISSING_ID).astype(np.int32)
+    ids = np.append(_ids(encoded.dictionary, known, feature), np.int32(MISSING_ID))
     return ids[encoded.indices.fill_null(-1).to_numpy()]
+
+
+def _ids(values: pa.Array, known: Known, feature: Feature) -> np.ndarray:
+    places = known.find(values)
+    ids = feature.ids.of_line(places).astype(np.int32, copy=False)
+    others = np.flatnonzero(places < 0)
+    if len(others):
+        ids[others], strangers = MISSING_ID, values.take(pa.array(others))
+        unknown = strangers.is_valid()
+        there = others[unknown.to_numpy(zero_copy_only=False)]
+        ids[there] = unknown_ids(strangers.filter(unknown), feature)
+    return ids
 
 
 def unknown_ids(values: pa.Array, feature: Feature) -> np.ndarray:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steadyrank.models.features import Feature
 from steadyrank.pipeline.examples.example_set import counts_path
 from steadyrank.pipeline.preprocess import blocks, counts, known
 from steadyrank.pipeline.preprocess.known import KnownWriter
-from steadyrank.pipeline.preprocess.vocabulary import known_values
+from steadyrank.pipeline.preprocess.vocabulary import known_values, look_up
 
 TEXTS = st.text("ab\n\u4e2d", max_size=3)
 VALUES = st.one_of(st.lists(TEXTS, max_size=50), st.lists(st.integers(-5, 40), max_size=50))
@@ -126,9 +127,32 @@ def test_known_values_are_found_in_their_places_and_others_are_not(
     order = array.to_pylist()
     wanted = [order.index(v) if v in order else -1 for v in [*asked, *order]] + [-1]
     places = found.find(pa.array([*asked, *order, None], array.type))
-    assert places.dtype == np.int64 and places.tolist() == wanted
+    assert places.tolist() == wanted
     assert b"".join(found.lines()).decode() == "".join(f"{value}\n" for value in order)
     assert len(found) == len(order)
+
+
+@given(
+    values=st.sets(st.integers(-9, 60), min_size=1),
+    asked=st.lists(st.integers(-12, 64) | st.sampled_from([-(2**63), 2**63 - 1])),
+    dense=st.booleans(),
+)
+def test_whole_numbers_near_to_one_another_are_found_by_a_table(
+    values, asked, dense, tmp_path_factory
+):
+    folder, order = str(tmp_path_factory.mktemp("known")), sorted(values, key=hash)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known, "SPARSE", 100 if dense else -1)
+        with KnownWriter(folder, "integer") as writer:
+            writer.add(pa.array(order, pa.int64()))
+            found = writer.finish()
+        assert found.is_dense == dense
+        places = found.find(pa.array([*asked, None, *order], pa.int64()))
+    wanted = [order.index(value) if value in order else -1 for value in asked]
+    assert places.tolist() == [*wanted, -1, *range(len(order))]
+    feature = Feature("f", "categorical", raw="integer", oov_buckets=2)
+    ids = look_up(pa.array([*order, None, 77], pa.int64()), found, feature).tolist()
+    assert ids[:-1] == [*range(3, len(order) + 3), 0] and ids[-1] in (1, 2)
 
 
 def test_texts_of_one_hash_are_told_apart(tmp_path, monkeypatch):
