@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import struct
 from typing import Annotated, ClassVar, Literal
 
@@ -40,6 +41,11 @@ class CategoricalFeature(Section):
     """Training rows that a value must be in to be known."""
     oov_buckets: Annotated[int, Field(ge=1)] = 1
     """Rows of the table that unknown values share, by a hash."""
+    max_size: Annotated[int, Field(ge=1)] | None = None
+    """Known values, at most: of new ones the most frequent; null: any number."""
+    expire_after: str | None = None
+    """After how many days without a training row a value's row may become another's, such
+    as 30d; null: never."""
     separator: str = ""
     """Between the values of a text that holds several."""
     max_values: Annotated[int, Field(ge=0)] = 0
@@ -51,6 +57,29 @@ class CategoricalFeature(Section):
     serving: Dropped | None = None
     """`{drop: 1}`: what biased the log, such as a position; training alone reads it, and
     served rows are taken to have this value. null: it is served as all else."""
+
+    @field_validator("expire_after")
+    @classmethod
+    def _days(cls, value):
+        if value is not None and not re.fullmatch(r"[1-9]\d*d", value):
+            raise ValueError(f"must be a count of days, such as 30d. Received: {value!r}")
+        return value
+
+    @property
+    def expires(self) -> int | None:
+        """Days after which a value is dead; None: never."""
+        return int(self.expire_after[:-1]) if self.expire_after else None
+
+    @model_validator(mode="after")
+    def _lives(self):
+        for key in ("max_size", "expire_after"):
+            if getattr(self, key) and (self.table or self.serving):
+                other = "table" if self.table else "serving"
+                raise ValueError(
+                    f"{key} is of a vocabulary of its own, that is served; leave {other} "
+                    f"or {key} out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _several(self):

@@ -185,6 +185,18 @@ class Config(Section):
         return named.get(getattr(feature, "table", ""), feature)
 
     @model_validator(mode="after")
+    def _expiring(self):
+        for feature in self.features:
+            if not getattr(feature, "expire_after", None):
+                continue
+            if not self.data.split.by_moments or self.data.window is None:
+                raise ValueError(
+                    f"features.{feature.name}.expire_after: counts days of training rows, "
+                    "which needs data.time, data.window and a split by moments"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _crosses(self):
         single = [f.name for f in self.features if _is_crossed(f)]
         for feature in self.features:

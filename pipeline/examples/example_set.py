@@ -51,6 +51,8 @@ class Schema:
         fingerprint: SHA-256 over all of this, the vocabularies and the format.
         ancestors: Fingerprints of the sets that this one grew from, the first one first:
             their ids mean the same here.
+        earlier: Of sets before those, the first one first: some of their ids are now of
+            other values, which were dead; of values that are alive all mean the same.
     """
 
     FORMAT: ClassVar = FORMAT
@@ -61,6 +63,12 @@ class Schema:
     group: bool
     fingerprint: str = ""
     ancestors: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """Fingerprints of all that it grew from, and its own."""
+        return (*self.earlier, *self.ancestors, self.fingerprint)
 
     @property
     def layout(self) -> Layout:
@@ -80,9 +88,9 @@ class Schema:
 
     def to_dict(self) -> dict:
         """Without ancestors where there are none: so do older examples read."""
-        later = {"ancestors": list(self.ancestors)} if self.ancestors else {}
+        later = {"ancestors": list(self.ancestors), "earlier": list(self.earlier)}
         return {
-            **later,
+            **{key: names for key, names in later.items() if names},
             "format": FORMAT,
             "features": [feature.to_dict() for feature in self.features],
             "tasks": [task.to_dict() for task in self.tasks],
@@ -120,6 +128,7 @@ class Schema:
                 document["group"],
                 document["fingerprint"],
                 tuple(document.get("ancestors", ())),
+                tuple(document.get("earlier", ())),
             )
         except TypeError as error:
             raise InputError(f"{source} is corrupt: {error}") from None
@@ -128,15 +137,23 @@ class Schema:
 Vocabularies = Callable[[str], Iterable[bytes]]  # feature -> what is in its file
 
 
-def seal(schema, vocabularies: Vocabularies, base=None):
+def seal(schema, vocabularies: Vocabularies, base=None, *, moved: bool = False):
     """A schema with its fingerprint and, if it differs from its base, that as ancestor.
 
     Args:
         schema: Without either; of a kind's examples, as ``Schema`` is of ranking models.
         vocabularies: Its own.
         base: What it grew from.
+        moved: Whether rows of the dead are used again: nothing that reads ids of before
+            may read these.
     """
+    if moved:
+        sealed = dataclasses.replace(schema, earlier=base.line, fingerprint="")
+        found = compute_fingerprint(sealed, vocabularies)
+        return dataclasses.replace(sealed, fingerprint=found)
     before = base.ancestors if base else ()
+    if base and getattr(base, "earlier", ()):
+        schema = dataclasses.replace(schema, earlier=base.earlier)
     sealed = dataclasses.replace(schema, ancestors=before, fingerprint="")
     found = compute_fingerprint(sealed, vocabularies)
     if base and found != base.fingerprint:
@@ -338,7 +355,7 @@ def _check_there(path: Path) -> int:
 
 def _check_encoding(path: Path, file: dict, schema: Schema) -> None:
     """Ids of a file must be those of the schema, or of one that it grew from."""
-    if file.get("encoding") not in (schema.fingerprint, *schema.ancestors):
+    if file.get("encoding") not in schema.line:
         raise InputError(
             f"{path / file['path']} was encoded by a schema with fingerprint "
             f"{str(file.get('encoding'))[:12]}; {path / 'schema.json'} has "

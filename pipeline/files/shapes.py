@@ -199,6 +199,7 @@ class RankingSchema(Document):
     group: bool
     fingerprint: str
     ancestors: list[str] = []
+    earlier: list[str] = []
 
 
 class SequenceSchemaFields(Document):
@@ -439,6 +440,7 @@ class WarmStarted(Document):
     schema_: Plain = Field(alias="schema")
     steps: Count
     windows: list[str]
+    moved: dict[str, list[Count]] = {}
 
 
 class LogLine(Document):

@@ -50,13 +50,15 @@ from steadyrank.pipeline.preprocess.vocabulary import (
     Moments,
     read_values,
 )
-from steadyrank.pipeline.raw_log.split import last_training_window
+from steadyrank.pipeline.raw_log.split import DAY, last_training_window
 
 # what may change from one addition to the next: the days, how often a new value must be
 # seen, and how files are read
 MOVES_ON = {
     "split",
     "min_count",
+    "max_size",
+    "expire_after",
     "delimiter",
     "quote",
     "multiline",
@@ -156,9 +158,19 @@ def last_window(base: ExampleSet, data: Log) -> str:
     return last
 
 
-def take_over(base: ExampleSet, work: Path) -> list[dict]:
-    """The base's training files, under a second name or copied; what it says of them."""
-    files = [file for file in base.manifest["files"] if file["split"] == "train"]
+def take_over(base: ExampleSet, work: Path, first: str = "") -> list[dict]:
+    """The base's training files, under a second name or copied; what it says of them.
+
+    Args:
+        base: The base.
+        work: The set.
+        first: The first day that is taken over: what is older may hold ids of the dead.
+    """
+    files = [
+        file
+        for file in base.manifest["files"]
+        if file["split"] == "train" and file["window"][:DAY] >= first
+    ]
     for file in files:
         (work / file["path"]).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(base.path / file["path"], work / file["path"])
@@ -287,7 +299,9 @@ def _sealed(learned: Learned, plan: Plan, base: Schema | None) -> Learned:
     formula, group = config.score_formula, config.data.group is not None
     schema = Schema(learned.features, learned.tasks, formula, truths, group)
     said = overflows(config, learned.statistics)
-    schema = seal(schema, learned.lines, base)
+    found = learned.statistics["features"].values()
+    moved = any(feature.get("reused") for feature in found)
+    schema = seal(schema, learned.lines, base, moved=moved)
     return dataclasses.replace(learned, schema=schema, overflows=said)
 
 

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,10 @@ class Steps:
         values: Training rows to values, or lists of them, that are counted, by name.
         counted: These names, and how values are held: ``"string"`` or ``"integer"``.
         base: The set that is added to: its counts are, too.
+        horizons: Counted name -> the first day of which values are alive, where they
+            expire.
+        dated: Likewise, the day that a base's values are taken to be of where it does not
+            say.
         learn: Merged analysis and what was ``Counted`` by name, to what encoding needs.
         write_learned: Called with what was learned; gives the schema.
         encode: Final rows and what was learned to a file; gives what is to be said of it.
@@ -81,6 +85,8 @@ class Steps:
     encode: beam.DoFn
     accumulate: Callable[[vocab.Analysis], vocab.Analysis] | None = None
     base: Path | None = None
+    horizons: dict[str, str] = field(default_factory=dict)
+    dated: dict[str, str] = field(default_factory=dict)
     spreads: Sequence[Asked] = ()
     carry: Callable | None = None
     filed: Callable | None = None
@@ -223,18 +229,19 @@ def _build(pipeline: beam.Pipeline, loads: list, steps: Steps, output: str) -> N
 
 def _count(pipeline: beam.Pipeline, training, steps: Steps, output: str):
     """Names and what was ``Counted``."""
-    base, raws = steps.base, dict(steps.counted)
+    base, raws, horizons = steps.base, dict(steps.counted), dict(steps.horizons)
     seeds = (
         pipeline
         | "names" >> beam.Create(list(raws))
-        | "seed" >> beam.FlatMap(counts.seed, base, output)
+        | "seed" >> beam.FlatMap(counts.seed, base, output, dict(steps.dated))
     )
-    found = training | "count" >> beam.ParDo(counts.Count(steps.values, output))
+    count = beam.ParDo(counts.Count(steps.values, output, horizons))
+    found = training | "count" >> count
     return (
         (seeds, found)
         | "all parts" >> beam.Flatten()
         | "by name" >> beam.GroupByKey()
-        | "add up" >> beam.Map(counts.add_up, raws, output)
+        | "add up" >> beam.Map(counts.add_up, raws, output, horizons)
     )
 
 

@@ -4,7 +4,9 @@ training rows ─ count, a table a feature ─ by feature ─ add up by ranges o
                                                         └ most frequent first ───────┘
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import datetime
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +23,15 @@ from steadyrank.pipeline.preprocess.rows import HIGH
 from steadyrank.pipeline.preprocess.spill import SPILL, Part, by_range, gather
 from steadyrank.pipeline.raw_log.columns import in_one_piece, is_list
 from steadyrank.pipeline.raw_log.fingerprint import hash_values
+from steadyrank.pipeline.raw_log.split import DAY
 
+LAST = "last"  # the day of a value's last training row, where values expire
 ORDER = [("count", "descending"), ("value", "ascending")]
 PART_VALUES = 65_536  # at least, in each part of a table that is cut by hash
 ADDED_VALUES = 1_000_000  # at least, that are added up at a time
 COUNTED = 4  # blocks that are counted before their counts are added up
 ROW_GROUP = 1 << 20
+NO_DAYS: Mapping[str, str] = types.MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -48,21 +53,44 @@ class Count(beam.DoFn):
     Args:
         values: Called with the rows: name -> the values, or lists of them, to be counted.
         output: The folder of the job's output.
+        horizons: Name -> the first day of which values are alive, where they expire.
     """
 
-    def __init__(self, values: Callable[[Stored], dict[str, Iterator]], output: str):
+    def __init__(
+        self,
+        values: Callable[[Stored], dict[str, Iterator]],
+        output: str,
+        horizons: Mapping[str, str] | None = None,
+    ):
         self.values, self.folder = values, f"{output}/{SPILL}"
+        self.horizons = horizons or {}
 
     def process(self, item):
         found = []
         with BlockFile(self.folder) as file:
             for name, arrays in self.values(item[1]).items():
-                found += [(name, part) for part in _parts(count_values(arrays), file)]
+                counted = count_values(arrays)
+                if name in self.horizons:
+                    counted = _dated(counted, item[0].split("/")[1][:DAY])
+                found += [(name, part) for part in _parts(counted, file)]
         yield from found
 
 
-def seed(name: str, base: Path | None, output: str):
-    """A name that is there though no row may have a value of it, and the base's counts."""
+def _dated(counted: pa.Table, day: str) -> pa.Table:
+    days = pa.array(np.full(len(counted), day, "datetime64[D]"))
+    return counted.append_column(LAST, days)
+
+
+def seed(name: str, base: Path | None, output: str, dated: Mapping[str, str] = NO_DAYS):
+    """A name that is there though no row may have a value of it, and the base's counts.
+
+    Args:
+        name: The name.
+        base: The set that is added to; None: a new one is made.
+        output: The folder of the job's output.
+        dated: Name -> the day on which the base's values are taken to have been seen last
+            where it does not say; of names that expire.
+    """
     yield name, None
     if base is not None:
         with BlockFile(f"{output}/{SPILL}") as file:
@@ -70,10 +98,17 @@ def seed(name: str, base: Path | None, output: str):
             found = [
                 part
                 for batch in held.iter_batches(ROW_GROUP)
-                for part in _parts(pa.table(batch), file)
+                for part in _parts(_as_dated(pa.table(batch), dated.get(name)), file)
             ]
         for part in found:
             yield name, part
+
+
+def _as_dated(counted: pa.Table, day: str | None) -> pa.Table:
+    """Counts of a base, with days where values expire and without where they do not."""
+    if day is None:
+        return counted.select(["value", "count"])
+    return counted if LAST in counted.column_names else _dated(counted, day)
 
 
 def _parts(counts: pa.Table, file: BlockFile) -> list[Part]:
@@ -104,40 +139,56 @@ def count_values(arrays: Iterable[pa.Array]) -> pa.Table:
 
 
 def _added(parts: list[pa.Table]) -> pa.Table:
-    grouped = pa.concat_tables(parts).group_by("value").aggregate([("count", "sum")])
-    return grouped.rename_columns(["value", "count"])
+    whole = pa.concat_tables(parts)
+    days = [(LAST, "max")] if LAST in whole.column_names else []
+    grouped = whole.group_by("value").aggregate([("count", "sum"), *days])
+    return grouped.rename_columns(["value", "count", *(name for name, _ in days)])
 
 
-def add_up(item, raws: dict[str, str], output: str) -> tuple[str, Counted]:
-    """All counts of one name, written for the set to grow from.
+def add_up(
+    item, raws: dict[str, str], output: str, horizons: Mapping[str, str] | None = None
+) -> tuple[str, Counted]:
+    """All counts of one name, written for the set to grow from; of the living alone.
 
     Args:
         item: The name and its parts, None among them.
         raws: Name -> how its values are held: ``"string"`` or ``"integer"``.
         output: The folder of the job's output.
+        horizons: As for ``Count``.
     """
     name, parts = item
     parts, folder, runs = [part for part in parts if part], f"{output}/{SPILL}", []
+    horizon = (horizons or {}).get(name)
+    nothing = _nothing(raws[name], dated=horizon is not None)
     with BlockFile(folder) as file:
         for tables in gather(parts, ADDED_VALUES):
             store = Store(file)
-            added = _added([table.select(["value", "count"]) for table in tables])
-            store.add(added.sort_by(ORDER))
+            added = _added([table.select(nothing.column_names) for table in tables])
+            store.add(_living(added, horizon).sort_by(ORDER))
             runs.append(store.finish())
     if len(runs) != 1:
         with BlockFile(folder) as file:
             store = Store(file)
-            store.add(_nothing(raws[name]))
+            store.add(nothing)
             for table in in_order(runs):
                 store.add(table)
             runs = [store.finish()]
     (rows,) = runs
-    return name, Counted(rows, _write(name, rows, _nothing(raws[name]), output))
+    return name, Counted(rows, _write(name, rows, nothing, output))
 
 
-def _nothing(raw: str) -> pa.Table:
+def _nothing(raw: str, *, dated: bool = False) -> pa.Table:
     kind = pa.int64() if raw == "integer" else pa.string()
-    return pa.schema([("value", kind), ("count", pa.int64())]).empty_table()
+    days = [(LAST, pa.date32())] if dated else []
+    return pa.schema([("value", kind), ("count", pa.int64()), *days]).empty_table()
+
+
+def _living(counted: pa.Table, horizon: str | None) -> pa.Table:
+    """Counts without the values that were seen last before a day: those are forgotten."""
+    if horizon is None:
+        return counted
+    first = pa.scalar(datetime.date.fromisoformat(horizon), pa.date32())
+    return counted.filter(pc.greater_equal(counted[LAST], first))
 
 
 def _write(name: str, rows: Stored, nothing: pa.Table, output: str) -> int:

@@ -1,6 +1,7 @@
 """What preprocessing will do, settled before it starts: files, columns, types."""
 
 import dataclasses
+import datetime
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -104,6 +105,24 @@ class Plan:
         """Features that are made out of others, or of other rows."""
         crosses = (f.name for f in self.features if f.of)
         return (*self.past_names, *crosses)
+
+    def horizon_of(self, item) -> str | None:
+        """The first day of which a feature's values are alive; None: none expires.
+
+        Args:
+            item: The config's feature.
+        """
+        days = getattr(self.config.owner(item), "expires", None)
+        if days is None:
+            return None
+        ends = self.config.data.split.training_ends
+        return (ends - datetime.timedelta(days)).isoformat()[:DAY]
+
+    @property
+    def horizons(self) -> dict[str, str]:
+        """Feature with a vocabulary -> the same, where values expire."""
+        found = {item.name: self.horizon_of(item) for item in self.config.features}
+        return {name: day for name, day in found.items() if day is not None}
 
     @property
     def texts(self) -> list[str]:

@@ -145,6 +145,8 @@ def _steps(plan: Plan, pasts: Sequence[Past], output: Path) -> Steps:
         encode=Encode(str(output), first_profiled(plan.config), plan.derived),
         accumulate=partial(append.accumulate, plan=plan),
         base=plan.addition.base,
+        horizons=plan.horizons,
+        dated=dict.fromkeys(plan.horizons, plan.after[:DAY]),
         spreads=spreads,
         carry=partial(carry, plan=plan, output=str(output)) if spreads else None,
         filed=partial(filed, plan=plan),
@@ -208,7 +210,8 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         raise RuntimeError(f"rows were lost: {said}")
     joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
     _check_joins(plan, unmatched, joined)
-    taken = append.take_over(base, work) if base else []
+    first = max(plan.horizons.values(), default="")
+    taken = append.take_over(base, work, first) if base else []
     old, files = sum(file["rows"] for file in taken), taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)

@@ -6,7 +6,7 @@ the sum into features and tasks that know their vocabulary, mean and boundaries.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from steadyrank.pipeline.preprocess.rows import LOW
 
 QUANTILE_ROWS = 500_000  # about so many rows of the whole log are drawn for quantiles
 UNIFORM_STD = 12**-0.5  # of shares, which go evenly from 0 to 1
+NONE_DEAD = np.zeros(0, np.int64)
 FLOAT32_EPSILON = 1.2e-7  # a spread below this share of the mean is one of rounding
 
 
@@ -205,7 +206,17 @@ def learn(
         if feature.has_vocabulary:
             least, kept = plan.config.owner(item).min_count, (old or {}).get(feature.name)
             seen = counted[feature.name]
-            known, summary = known_values(seen, least, feature.raw, folder, old=kept)
+            expires = getattr(item, "expires", None) is not None
+            living = _living(item, plan, counted) if expires else None
+            known, summary = known_values(
+                seen,
+                least,
+                feature.raw,
+                folder,
+                old=kept,
+                most=getattr(item, "max_size", None),
+                living=living,
+            )
             vocabularies[feature.name] = known
             feature = dataclasses.replace(feature, vocabulary_size=len(known))
             if is_dropped(item):
@@ -345,8 +356,12 @@ def known_values(
     folder: str,
     *,
     old: pa.Array | None = None,
+    most: int | None = None,
+    living: Iterable[Counted] | None = None,
 ) -> tuple[Known, dict]:
     """Values seen often enough, the most frequent first, ties by value; after old ones.
+
+    Where values expire, a new one takes the place of a dead one first.
 
     Args:
         counted: How often each was seen.
@@ -354,14 +369,19 @@ def known_values(
         raw: How they are held: ``"string"`` or ``"integer"``.
         folder: Where the files of known values are to stand.
         old: Known values that keep their ids.
+        most: How many there may be, beside old ones; None: any number.
+        living: Counts in which an old value is that is alive; None: none expires.
 
     Returns:
         The known values, and what statistics say of them.
     """
     total, first = 0, []
     before = _all_known(old, raw, folder) if old is not None else None
+    free = _dead(before, living) if before is not None and living is not None else NONE_DEAD
+    room = np.inf if most is None else max(most - (0 if old is None else len(old)), 0)
+    taken: list[pa.Array] = []  # in the places of the dead
     with KnownWriter(folder, raw) as writer:
-        if old is not None:
+        if old is not None and not len(free):
             writer.add(old)
         for table in counted.rows.blocks():
             table = table.filter(pc.greater_equal(table["count"], min_count))
@@ -373,15 +393,45 @@ def known_values(
             first += values[: 5 - len(first)].to_pylist()
             if before is not None:
                 values = values.filter(pa.array(before.find(values) < 0))
+            if old is not None and len(free):
+                taken.append(values)
+                continue
+            values = values[: int(min(room, len(values)))]
+            room -= len(values)
             writer.add(values)
+        reused = 0
+        if old is not None and len(free):
+            new = pa.concat_arrays([old[:0], *(values.cast(old.type) for values in taken)])
+            reused = min(len(new), len(free))
+            places = np.arange(len(old))
+            places[free[:reused]] = len(old) + np.arange(reused)
+            writer.add(pa.concat_arrays([old, new]).take(pa.array(places)))
+            writer.add(new[reused : reused + int(min(room, len(new) - reused))])
         known = writer.finish()
     return known, {
+        **({"reused": reused} if reused else {}),
         "values_seen": counted.seen,
         "distinct": len(counted.rows),
         "vocabulary": len(known),
         "out_of_vocabulary": counted.seen - total,
         "most_frequent": [str(value) for value in first],
     }
+
+
+def _living(item, plan: Plan, counted: Mapping[str, Counted]) -> list[Counted]:
+    """Counts of all features that read a vocabulary."""
+    readers = (f.name for f in plan.config.features if plan.config.owner(f) is item)
+    return [counted[name] for name in readers]
+
+
+def _dead(before: Known, living: Iterable[Counted]) -> np.ndarray:
+    """Places of known values that are in none of some counts, rising."""
+    alive = np.zeros(len(before), bool)
+    for counted in living:
+        for table in counted.rows.blocks():
+            places = before.find(table["value"].combine_chunks())
+            alive[places[places >= 0]] = True
+    return np.flatnonzero(~alive)
 
 
 def _all_known(values: pa.Array, raw: str, folder: str) -> Known:

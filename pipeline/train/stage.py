@@ -10,6 +10,7 @@ of that stands in ``<output>.partial``, where ``--resume`` finds it.
 """
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ from steadyrank.pipeline.train.strategy import make_strategy
 from steadyrank.pipeline.train.warm_start import (
     WARM_START_FILE,
     WarmStart,
+    moved_lines,
     require_ancestor,
 )
 from steadyrank.pipeline.train.workers import ALONE, Workers
@@ -292,7 +294,9 @@ def prepare_warm_start(
     examples.only(windows)
     start = WarmStart.of(trained, windows)
     before = kind.read_schema(start.schema, trained / "schema.json")
-    require_ancestor(before, schema, (trained / "vocab", examples.path / "vocab"))
+    folders = trained / "vocab", examples.path / "vocab"
+    require_ancestor(before, schema, folders)
+    start = dataclasses.replace(start, moved=moved_lines(before, schema, folders))
     refuse_existing(output, False)
     work = work_folder(Path(output), False, False)
     write_inputs(config, schema, examples, work)

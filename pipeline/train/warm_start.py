@@ -3,14 +3,18 @@
 Weights and optimizer slots are matched by their names in the checkpoint, which say where
 in the model they stand; one without a partner is an error.  Known values keep their
 rows of the embedding tables and of the tables' slots.  Rows of values that came since
-stay as the fresh model has them.  Tables are read and written a part at a time.
+stay as the fresh model has them, and so do rows of the dead that are used again.
+Tables are read and written a part at a time.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
@@ -41,12 +45,14 @@ class WarmStart:
         schema: What the model of that checkpoint was built from, as ``schema.json``.
         steps: Steps that its optimizers took.
         windows: The training windows that this run sees.
+        moved: Feature -> lines of its vocabulary that are of another value now.
     """
 
     checkpoint: str
     schema: dict
     steps: int
     windows: tuple[str, ...]
+    moved: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trained: Path, windows: Sequence[str]) -> "WarmStart":
@@ -110,8 +116,8 @@ def require_ancestor(before, schema, folders: tuple[Path, Path]) -> None:
         InputError: The examples did not grow from those that the model was trained on,
             or the config has other features or labels.
     """
-    if before.fingerprint not in (schema.fingerprint, *schema.ancestors):
-        line = ", ".join(f[:12] for f in (*schema.ancestors, schema.fingerprint))
+    if before.fingerprint not in schema.line:
+        line = ", ".join(f[:12] for f in schema.line)
         raise InputError(
             f"{folders[0].parent} was trained on examples with fingerprint "
             f"{before.fingerprint[:12]}, which these did not grow from: {line}. Ids would "
@@ -122,20 +128,52 @@ def require_ancestor(before, schema, folders: tuple[Path, Path]) -> None:
             f"features must be those that {folders[0].parent} was trained with, in their "
             "order: its tables would not fit. Train afresh to change them."
         )
+    if before.fingerprint not in (schema.fingerprint, *schema.ancestors):
+        return  # rows of the dead are used again: see ``moved_lines``
     for name in schema.vocabularies:
         old, new = (vocab_path(folder, name) for folder in folders)
         if not new.read_bytes().startswith(old.read_bytes()):
             raise InputError(f"{new} moved ids: it must begin with {old}. Train afresh.")
 
 
+def moved_lines(before, schema, folders: tuple[Path, Path]) -> dict[str, list[int]]:
+    """Lines of vocabularies that are of another value now, as values before had died.
+
+    Args:
+        before: Of the model to start from.
+        schema: Of the model to train.
+        folders: The two folders of vocabularies.
+
+    Returns:
+        Feature -> its lines, rising; of features that have some.
+    """
+    if before.fingerprint in (schema.fingerprint, *schema.ancestors):
+        return {}
+    found = {}
+    for name in schema.vocabularies:
+        old, new = (
+            pa.array(vocab_path(folder, name).read_bytes().split(b"\n")[:-1], pa.binary())
+            for folder in folders
+        )
+        differ = pc.not_equal(new[: len(old)], old).to_numpy(zero_copy_only=False)
+        if differ.any():
+            found[name] = np.flatnonzero(differ).tolist()
+    return found
+
+
 @dataclass(frozen=True)
 class Stretch:
-    """Rows of a table that two models share: where they begin, and how many there are."""
+    """Rows of a table that two models share: where they begin, and how many there are.
+
+    ``moved`` are rows among the old ones, counted from their first, that are of another
+    value now: they stay as the fresh model has them.
+    """
 
     old: int
     new: int
     old_size: int
     new_size: int
+    moved: tuple[int, ...] = ()
 
 
 Tables = Sequence[tuple[tf.Variable, Sequence[Stretch]]]
@@ -166,7 +204,9 @@ def continue_from(model: TrainedModel, tables: Tables, start: WarmStart) -> None
     embedded = {id(variable) for variable in model.embedding_variables}
     for table, parts in tables:
         for part in parts if id(table) in embedded else ():
-            fresh = tf.range(part.new + part.old_size, part.new + part.new_size)
+            fresh = np.arange(part.new + part.old_size, part.new + part.new_size)
+            fresh = np.append(fresh, part.new + np.array(part.moved, np.int64))
+            fresh = tf.constant(fresh, tf.int32 if len(table) < 2**31 else tf.int64)
             model.embedding_optimizer.begin_rows(table, fresh)
 
 
@@ -241,8 +281,10 @@ def _copy_rows(
             count = min(PART_ROWS, part.old_size - first)
             at = part.old + first, count
             values = _read_rows(checkpoint, path, shape, at, dtype=variable.dtype)
-            to = part.new + first
-            _write_rows(variable, tf.range(to, to + count), values)
+            kept = np.setdiff1d(np.arange(first, first + count), part.moved)
+            if len(kept) < count:
+                values = tf.gather(values, kept - first)
+            _write_rows(variable, tf.constant(part.new + kept), values)
 
 
 def _read_rows(checkpoint: str, path: str, shape, at: tuple[int, int], *, dtype):

@@ -58,6 +58,11 @@ class SequenceSchema:
     ancestors: tuple[str, ...] = ()
 
     @property
+    def line(self) -> tuple[str, ...]:
+        """Fingerprints of all that it grew from, and its own."""
+        return (*self.ancestors, self.fingerprint)
+
+    @property
     def unknown(self) -> int:
         """The id of an item that is not in the vocabulary."""
         return self.items + 1

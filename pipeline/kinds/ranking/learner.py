@@ -71,7 +71,8 @@ class RankingLearner(Learner):
         """Take the weights of the run that this one continues, if it does."""
         if self.start:
             before = Schema.from_dict(self.start.schema, WARM_START_FILE)
-            continue_from(self.model, shared_rows(self.model, before), self.start)
+            rows = shared_rows(self.model, before, self.start.moved)
+            continue_from(self.model, rows, self.start)
             self.model.weighting.begin_again()  # as rates do
 
     def batches(self, epoch: int, skip: int):

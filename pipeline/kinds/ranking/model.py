@@ -1,5 +1,6 @@
 """A config's ranking model, compiled."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +82,15 @@ def best_model(config: Config, schema: Schema, trained: Path) -> RankingModel:
     return model
 
 
-def shared_rows(model: RankingModel, before: Schema) -> list[tuple]:
+def shared_rows(
+    model: RankingModel, before: Schema, moved: Mapping | None = None
+) -> list[tuple]:
     """Rows that a model has in common with one of fewer known values.
 
     Args:
         model: The model.
         before: The other's schema, of the same features.
+        moved: Feature -> lines of its vocabulary that are of another value now.
 
     Returns:
         ``pipeline.train.warm_start.Tables``: each table's parts, a feature each.
@@ -96,7 +100,12 @@ def shared_rows(model: RankingModel, before: Schema) -> list[tuple]:
         own = [feature for feature in readers[name] if not feature.table]
         sizes = [(old[feature.name].rows, feature.rows) for feature in own]
         starts = np.cumsum([(0, 0), *sizes], axis=0)[:-1].tolist()
-        parts = [Stretch(*s, *n) for s, n in zip(starts, sizes, strict=True)]
+        others = [
+            tuple(f.ids.of_line(line) for line in (moved or {}).get(f.name, ()))
+            for f in own
+        ]
+        rows = zip(starts, sizes, others, strict=True)
+        parts = [Stretch(*start, *size, lines) for start, size, lines in rows]
         found.append((table.embeddings, parts))
     return found
 
