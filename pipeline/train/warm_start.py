@@ -32,7 +32,7 @@ STEPS = "model/dense_optimizer/_iterations"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 # keys of features and tasks on which no variable hangs
 NO_WEIGHTS = {"weight", "positive_weight", "space", "min_count", "column"}
-NO_WEIGHTS |= {"ranking", "ranking_weight"}
+NO_WEIGHTS |= {"ranking", "ranking_weight", "max_size", "expire_after"}
 PART_ROWS = 1 << 16  # of a table, copied at once
 
 
@@ -206,7 +206,7 @@ def continue_from(model: TrainedModel, tables: Tables, start: WarmStart) -> None
         for part in parts if id(table) in embedded else ():
             fresh = np.arange(part.new + part.old_size, part.new + part.new_size)
             fresh = np.append(fresh, part.new + np.array(part.moved, np.int64))
-            fresh = tf.constant(fresh, tf.int32 if len(table) < 2**31 else tf.int64)
+            fresh = tf.constant(fresh)
             model.embedding_optimizer.begin_rows(table, fresh)
 
 
