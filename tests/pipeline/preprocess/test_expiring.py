@@ -1,6 +1,7 @@
 """Vocabularies that live: what is dead leaves its row, what is alive does not move."""
 
 import datetime
+import types
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +23,8 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import preprocess, train
 from steadyrank.pipeline.kinds.ranking.model import compiled_model, shared_rows
 from steadyrank.pipeline.preprocess import counts
-from steadyrank.pipeline.preprocess.plan import Addition
-from steadyrank.pipeline.preprocess.vocabulary import known_values
+from steadyrank.pipeline.preprocess.plan import Addition, Plan
+from steadyrank.pipeline.preprocess.vocabulary import _living, known_values
 from steadyrank.pipeline.train.warm_start import WarmStart, continue_from, moved_lines
 from tests.helpers import tiny
 from tests.helpers.tiny import DATES as DAYS
@@ -206,3 +207,18 @@ def test_the_dead_are_told_by_days():
     document["features"][0]["expire_after"] = "30d"
     with pytest.raises(InputError, match="user.expire_after: counts days.*data.window"):
         parse_config(document, "c")
+
+
+def test_what_a_history_holds_is_alive():
+    document = tiny.config_document()
+    item = next(f for f in document["features"] if f["name"] == "item")
+    item["expire_after"] = "2d"
+    seen = {"name": "seen", "kind": "sequence", "of": "item", "length": 3}
+    document["features"].append(seen)
+    plan = types.SimpleNamespace(config=parse_config(document, "c"))
+    found = {f.name: Plan.horizon_of(plan, f) for f in plan.config.features}
+    # training ends with 2024-03-04
+    assert {n for n, first in found.items() if first == "2024-03-03"} == {"item", "seen"}
+    assert {*found.values()} == {None, "2024-03-03"}
+    (own,) = (f for f in plan.config.features if f.name == "item")
+    assert _living(own, plan, {"item": 1, "seen": 2, "user": 3}) == [1, 2]
