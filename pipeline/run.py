@@ -141,7 +141,9 @@ def train(
 
     stage, snapshots = stage_of(config, "train"), Snapshots(output)
     keep_apart(output, examples)
-    workers = join(cluster())
+    machines = cluster()
+    with progress.stage("machines") if machines else contextlib.nullcontext():
+        workers = join(machines, lambda text: progress.step(0, 0, text))
     with workers.together():
         with progress.stage("train"), Staging() as staging:
             local = staging.stand_in(output)

@@ -121,8 +121,8 @@ def be_quiet() -> None:
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does."""
+class Terminated(BaseException):
+    """SIGTERM, which ends a command as Ctrl-C does; typer would take one for the other."""
 
 
 @contextmanager

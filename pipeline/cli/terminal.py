@@ -27,6 +27,7 @@ from steadyrank.pipeline.run import Progress
 
 PIPED_SECONDS = 30.0  # between two lines about a stage, where nothing is drawn
 COUNTED = ("train", "nightly")  # whose steps are counted
+IN_WORDS = ("machines",)  # stages whose lines are said where nothing is drawn
 
 
 class Terminal(Console):
@@ -128,7 +129,7 @@ class Shown(Progress):
 
     @contextmanager
     def _drawn(self, name: str) -> Iterator[None]:
-        if name in COUNTED and not _draws():
+        if name in (*COUNTED, *IN_WORDS) and not _draws():
             self._step = _in_words
             yield
         elif name in COUNTED:

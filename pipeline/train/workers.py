@@ -22,6 +22,7 @@ from steadyrank.pipeline.files.errors import (
     PassingError,
     foreseen,
 )
+from steadyrank.pipeline.train.rendezvous import await_machines
 from steadyrank.pipeline.train.strategy import make_strategy
 
 PART = 1 << 20  # numbers that are sent at once
@@ -250,15 +251,24 @@ def _reason(error: tf.errors.OpError) -> str:
     return (words or [type(error).__name__])[-1][:200]
 
 
-def join(cluster: Cluster | None) -> Workers:
+def join(
+    cluster: Cluster | None, told: Callable[[str], None] = lambda text: None
+) -> Workers:
     """The processes of a cluster, once all have come; None: this one, alone.
 
     To be called before TensorFlow has worked in this process.
 
+    Args:
+        cluster: Of ``TF_CONFIG``.
+        told: Sees for which machines it waits.
+
     Raises:
-        InputError, PassingError: See ``make_strategy``.
+        InputError, PassingError: See ``await_machines`` and ``make_strategy``.
     """
-    return Workers(make_strategy(cluster=cluster), cluster) if cluster else ALONE
+    if not cluster:
+        return ALONE
+    await_machines(cluster, told)
+    return Workers(make_strategy(cluster=cluster), cluster)
 
 
 def variables_of(*roots: tf.train.Checkpoint | tf.Module) -> Sequence[tf.Variable]:

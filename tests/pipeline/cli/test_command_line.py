@@ -13,7 +13,7 @@ import time
 import pytest
 from rich.table import Table
 
-from steadyrank.pipeline import cli
+from steadyrank.pipeline import api, cli
 from steadyrank.pipeline.cli import application, terminal
 from steadyrank.pipeline.cli.arguments import command_of, common_first, going_on
 from steadyrank.pipeline.cli.json_console import JsonConsole, _value
@@ -116,9 +116,9 @@ def test_sigterm_is_no_ctrl_c(monkeypatch, capsys):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr(application, "app", killed)
+    monkeypatch.setattr(api, "export", killed)  # typer would call it a Ctrl-C
     monkeypatch.setattr(application, "leave", lambda status: None)
-    cli.main(["export", "--output", "a"])
+    cli.main(["export", "--config", "c", "--train", "t", "--output", "a"])
     assert "told to end (SIGTERM). It left nothing behind." in capsys.readouterr().err
 
 
