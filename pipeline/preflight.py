@@ -11,6 +11,7 @@ from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.cluster import cluster
+from steadyrank.pipeline.config.given import inputs_of
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.export.card import read_card
 from steadyrank.pipeline.files.errors import InputError, NoRowsError
@@ -220,8 +221,7 @@ def require_apart(config, folder: Place, output: Place) -> None:
     Raises:
         InputError: It would.
     """
-    joined = [join.input for join in getattr(config.data, "join", ())]
-    keep_apart(output, *(locate(within(folder, p)) for p in (*config.data.input, *joined)))
+    keep_apart(output, *(locate(within(folder, path)) for path in inputs_of(config)))
 
 
 def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyrank.pipeline.config.cluster import cluster, require_one_machine
-from steadyrank.pipeline.config.given import AnyConfig
+from steadyrank.pipeline.config.given import AnyConfig, inputs_of
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.lock import alone
 from steadyrank.pipeline.files.places import Place, keep_apart
@@ -301,8 +301,7 @@ def run(
 
 def log_of(config: AnyConfig, folder: Place) -> list[Place]:
     """What preprocessing reads: the patterns of the log, and its side tables."""
-    joined = [join.input for join in getattr(config.data, "join", ())]
-    return [locate(within(folder, path)) for path in (*config.data.input, *joined)]
+    return [locate(within(folder, path)) for path in inputs_of(config)]
 
 
 def _require_removable(output: Place, log: list[Place]) -> None:

@@ -1,6 +1,6 @@
-"""Tables of the study of histories."""
+"""Tables of what histories give, and of what they cost."""
 
-from benchmarks.pages.form import gain, markdown, share, span
+from benchmarks.pages.form import gain, markdown, share, span, times
 
 NAMES = {
     "none": "without any `past_` feature",
@@ -33,3 +33,18 @@ def _gained(one: dict, ranker: str, over: str) -> str:
     if over.endswith(ranker) or (over == "over_mean" and ranker == "none"):
         return ""
     return f"{gain(one['mean'])} ({span(one['interval'])})"
+
+
+def cost(kept: dict) -> str:
+    """Rows a second with histories and without, and memory as the log grows."""
+    found = kept["result"]
+    (less, more), (low, high) = found["rows"], found["peak_memory_mb"]
+    rows = [
+        ["rows a second, one process", f"{found['rows_per_s']:,}"],
+        ["two worker processes", f"{found['rows_per_s_two']:,}"],
+        ["without features from events, one process", f"{found['rows_per_s_without']:,}"],
+        [f"peak memory, {less:,} rows", f"{low:,} MB"],
+        [f"peak memory, {more:,} rows", f"{high:,} MB"],
+        ["that is", f"{times(found['times_the_memory'], 2)} times"],
+    ]
+    return markdown(["", "measured"], rows)

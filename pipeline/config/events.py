@@ -98,6 +98,10 @@ def given(item):
 
 def require_events(config) -> None:
     """Raise where features from events do not agree with the rest of a config."""
+    if config.data.earlier_events and not any(map(is_from_events, config.features)):
+        raise ValueError(
+            "data.earlier_events is for features from: events, and there is none; remove it"
+        )
     tasks = {task.name: task for task in config.tasks}
     labels = {task.column or task.name for task in config.tasks}
     labels |= {name for t in config.tasks for name in (t.truth, t.sample_weight) if name}

@@ -105,3 +105,9 @@ def as_inputs(given: Inputs) -> list[str]:
     named = [given] if isinstance(given, str | os.PathLike) else given
     places = [place_of(each) for each in named]
     return [str(p.absolute() if isinstance(p, Path) else p) for p in places]
+
+
+def inputs_of(config: AnyConfig) -> list[str]:
+    """All paths and patterns that a config has preprocessing read."""
+    joined = [join.input for join in getattr(config.data, "join", ())]
+    return [*config.data.input, *joined, *getattr(config.data, "earlier_events", ())]

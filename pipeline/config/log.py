@@ -298,6 +298,9 @@ class Data(Log):
     """Negatives to leave out; null: none."""
     negatives: Negatives | None = None
     """Negatives to draw, where every row of the log is a positive; null: none."""
+    earlier_events: list[str] = []
+    """Paths or patterns of a second log with the same columns: its rows are events for
+    features `from: events`, and nothing else; see [histories](logs.md#histories)."""
     keep_columns: list[str] = []
     """Further columns that evaluation rows keep, for baselines that read them."""
     rows_per_shard: Annotated[int, Field(ge=1)] | None = None

@@ -65,7 +65,7 @@ MOVES_ON = {
     "columns",
     "time_unit",
 }
-PARTS = ("features", "tasks", "data.join")
+PARTS = ("features", "tasks", "data.join", "data.earlier_events")
 NO_EVENTS = "it keeps no events, which a version before, or another split, made it without"
 LEARNED = {
     "vocabulary_size": 0,

@@ -29,15 +29,25 @@ from steadyrank.pipeline.preprocess.looked_back import LookedBack
 from steadyrank.pipeline.preprocess.memory import give_back_memory, trim
 from steadyrank.pipeline.preprocess.past import EVENTS, LATEST, TIME, Past
 from steadyrank.pipeline.preprocess.plan import Plan
-from steadyrank.pipeline.preprocess.spill import LOAD_ROWS, NEWEST, SPILL, by_bucket
-from steadyrank.pipeline.raw_log.findings import Findings
+from steadyrank.pipeline.preprocess.rows import HIGH, LOW, read_times
+from steadyrank.pipeline.preprocess.spill import (
+    EVENTS_ALONE,
+    LOAD_ROWS,
+    NEWEST,
+    NO_FILE,
+    SPILL,
+    by_bucket,
+)
+from steadyrank.pipeline.raw_log.findings import Findings, count_spellings
+from steadyrank.pipeline.raw_log.fingerprint import fingerprint
+from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.join import ROW
 from steadyrank.pipeline.raw_log.split import DAY, assign_window, window_name
 
 FOLDER = "histories"  # of an example set
 ROW_GROUP = 65_536
-OF_BASE = ""  # in place of a file of the log
 READ, AGAIN = "read of/", "read again of/"  # in the counts: rows by window
+EARLIER, UNREADABLE = "earlier events", "earlier events without a time"
 
 
 def look_back(pipeline, of_log, pasts: Sequence[Past], *, found, plan: Plan, output: str):
@@ -115,7 +125,7 @@ class ReadEvents(beam.DoFn):
                     events = _before(held.read_row_group(group), past)
                     for bucket, some in by_bucket(*past.numbered(events)):
                         place = past.number, bucket
-                        found.append((place, (OF_BASE, file.append(some))))
+                        found.append((place, (NO_FILE, file.append(some))))
         except (pa.ArrowException, OSError) as error:
             said = f"{past.held} is corrupt: {error}. Preprocess the whole log again."
             yield beam.pvalue.TaggedOutput("failed", (InputError.__name__, said))
@@ -151,6 +161,18 @@ def count_read(keyed: Mapping[str, pa.Table], plan: Plan) -> Counter:
     return counts
 
 
+def earlier_events(batch: Batch, plan: Plan) -> tuple[dict, list, Counter]:
+    """Some rows of the second log, which are events alone; as ``key_rows`` gives rows."""
+    high, low = fingerprint(batch.table)
+    names = [n for n in plan.event_columns if n in batch.table.column_names]
+    table = batch.table.select(names)
+    counts = count_spellings(table, [n for n in plan.texts if n in names])
+    _, bad = read_times(table[plan.config.data.time], plan.config.data)
+    table = table.append_column(HIGH, pa.array(high)).append_column(LOW, pa.array(low))
+    counts.update({"read": -len(table), EARLIER: len(table), UNREADABLE: int(bad.sum())})
+    return {EVENTS_ALONE: table.filter(pa.array(~bad))}, [], counts
+
+
 def said_of_histories(plan: Plan, summary: Mapping, base: ExampleSet | None) -> dict:
     """What the manifest says of features from events; nothing where there are none.
 
@@ -170,12 +192,26 @@ def said_of_histories(plan: Plan, summary: Mapping, base: ExampleSet | None) -> 
     }
     found = Findings.of(counts, data, data.time, plan.spelled)
     said = {
+        **_of_earlier(counts, plan),
         "newest": newest(counts, found),
         "files": sorted(summary["histories"], key=lambda file: file["path"]),
         "windows": dict(sorted((before | counts_under(counts, READ)).items())),
         "late": {window: n for window, n in late.items() if n > 0},
     }
     return {"histories": said}
+
+
+def _of_earlier(counts: Mapping[str, int], plan: Plan) -> dict:
+    if plan.earlier is None:
+        return {}
+    rows, bad = counts.get(EARLIER, 0), counts.get(UNREADABLE, 0)
+    if bad > plan.config.data.max_rejected * rows:
+        raise InputError(
+            f"data.earlier_events: {bad} of {rows} rows of "
+            f"{', '.join(plan.earlier.files)} have no readable {plan.config.data.time}, "
+            f"more than data.max_rejected={plan.config.data.max_rejected} allows."
+        )
+    return {"earlier": {"rows": rows, "unreadable": bad, "files": [*plan.earlier.files]}}
 
 
 def newest(counts: Mapping[str, int], found: Findings) -> int | None:
@@ -203,12 +239,12 @@ class LookBack(beam.DoFn):
         found = Findings.of(counts, data, data.time, self.plan.spelled)
         blocks = sorted(blocks)  # those of the base first
         events = pa.concat_tables(read_block(block) for _, block in blocks)
-        held = sum(block.rows for path, block in blocks if path == OF_BASE)
+        held = sum(block.rows for path, block in blocks if path == NO_FILE)
         looked, rows = LookedBack(events, past, found, held), events[ROW].slice(held)
         places, kept, lists, start = [], {}, {}, 0
         with BlockFile(f"{self.output}/{SPILL}") as file:
             for path, block in blocks:
-                if path == OF_BASE:
+                if path == NO_FILE:
                     continue
                 columns = looked.columns(start, block.rows, bucket)
                 row = rows.slice(start, block.rows)

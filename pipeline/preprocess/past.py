@@ -9,7 +9,7 @@ goes back to where each row stands (``histories``).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +55,7 @@ class Past:
         border: The moment up to which events are kept for rows to come; None: none are.
     """
 
+    looks_back: ClassVar = True
     number: int
     by: tuple[str, ...]
     raws: dict[str, str]
@@ -163,7 +164,7 @@ def pasts_of(
     for number, (by, items) in enumerate(features.items()):
         of = [item.of for item in items if item.kind == "sequence"]
         held = files.get(by, {"path": "", "rows": 0})
-        rows = plan.log.rows + held["rows"]
+        rows = plan.log.rows + held["rows"] + (plan.earlier.rows if plan.earlier else 0)
         found.append(
             Past(
                 number=first + number,

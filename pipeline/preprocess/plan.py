@@ -79,6 +79,7 @@ class Plan:
         after: The last window that is not read, the base having it; ``""``: none.
         spelled: How whole numbers are written in the texts of the base.
         key_raws: Column by which events are put together -> how its values are held.
+        earlier: The files of events that are no rows; None: there are none to be read.
     """
 
     config: Config
@@ -94,6 +95,7 @@ class Plan:
     after: str = ""
     spelled: dict = field(default_factory=dict)
     key_raws: dict[str, str] = field(default_factory=dict)
+    earlier: Log | None = None
 
     @property
     def past_names(self) -> tuple[str, ...]:
@@ -123,6 +125,15 @@ class Plan:
         """Feature with a vocabulary -> the same, where values expire."""
         found = {item.name: self.horizon_of(item) for item in self.config.features}
         return {name: day for name, day in found.items() if day is not None}
+
+    @property
+    def event_columns(self) -> tuple[str, ...]:
+        """Columns of the log that events are made of, but for labels that it may lack."""
+        made = self.config.from_events
+        of = (column(self.config.owner(f)) for f in made if f.kind == "sequence")
+        labels = (column(t) for t in self.config.tasks if t.name in {f.where for f in made})
+        found = (self.config.data.time, *self.key_raws, *of, *labels)
+        return tuple(dict.fromkeys(name for name in found if name))
 
     @property
     def texts(self) -> list[str]:
@@ -240,6 +251,7 @@ def make_plan(
         addition=addition,
         after=after,
         key_raws=key_raws,
+        earlier=_open_earlier(config, folder, log) if addition.base is None else None,
     )
     for number, (join, side) in enumerate(zip(config.data.join, sides, strict=True)):
         if not plan.is_spread(number):
@@ -325,6 +337,33 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
                 f"{places}: no column {name!r}, which {key} needs. {near(name, others)}"
             )
     return open_log(patterns, Form.of(data), own)
+
+
+def _open_earlier(config: Config, folder: Path, log: Log) -> Log | None:
+    """The second log: what events are made of must be there as it is in the first."""
+    patterns = [within(folder, path) for path in config.data.earlier_events]
+    if not patterns or not config.from_events:
+        return None
+    needs = {config.data.time: "data.time"}
+    tasks = {task.name: task for task in config.tasks}
+    for item in config.from_events:
+        where = f"features.{item.name}"
+        for name in item.by or [config.data.group]:
+            needs.setdefault(name, f"{where}.by")
+        if item.kind == "sequence":
+            needs.setdefault(column(config.owner(item)), f"{where}.of")
+        if item.where and column(tasks[item.where]) in log.schema.names:
+            needs.setdefault(column(tasks[item.where]), f"{where}.where")
+    earlier = open_log(patterns, Form.of(config.data), needs, "data.earlier_events")
+    time, path = config.data.time, earlier.files[0]
+    for name, key in needs.items():
+        kind = earlier.schema.field(name).type
+        if name == time:
+            require_time(kind, f"data.time: column {name!r} of {path}")
+        elif key.endswith((".by", ".of")):
+            said = f"{key}: column {name!r} of {path}"
+            raw_type("categorical", kind, said, False)
+    return earlier
 
 
 def _open_side(join: Join, config: Config, folder: Path, needs: dict[str, str]) -> Log:

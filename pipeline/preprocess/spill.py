@@ -26,6 +26,8 @@ from steadyrank.pipeline.raw_log.join import ROW
 
 NEWEST = "newest/"  # in the counts: the last moment of a day; the largest counts
 SPILL = "spill"  # the folder of such files, until the job has ended
+NO_FILE = ""  # in place of a file of the log: whose rows are events alone
+EVENTS_ALONE = "events"  # in place of a key: they are no rows
 LOAD_ROWS = 1_000_000  # about so many a load, and
 LOADS = 16  # at least so many loads, to share out
 BUFFER_BYTES = 64 << 20  # of rows that wait for others of their key
@@ -38,6 +40,7 @@ class Asked(Protocol):
     """Something that is found by bucket for each row; see ``side_join`` and ``past``."""
 
     number: int
+    looks_back: bool  # on events, which are rows or not
 
     @property
     def bytes_each(self) -> int:
@@ -91,6 +94,7 @@ class Spread:
     bits: int
 
     bytes_each = 0  # numbers, and few
+    looks_back = False
 
     def taken(self, table: pa.Table) -> pa.Table:
         """The key of some rows."""
@@ -151,7 +155,7 @@ class Spill:
             self._write()
 
     def add(self, keyed: dict[object, pa.Table]) -> None:
-        """Add rows by their keys."""
+        """Add rows by their keys; those of ``EVENTS_ALONE`` are looked back on alone."""
         for key, table in keyed.items():
             self._held.setdefault(key, []).append(table)
             self._bytes += table.nbytes + len(table) * self._each
@@ -161,6 +165,10 @@ class Spill:
     def _write(self) -> None:
         rows: list[list[pa.Table]] = [[] for _ in self._spreads]
         with BlockFile(self._folder) as file:
+            events = self._held.pop(EVENTS_ALONE, [])
+            for asked in self._spreads if events else ():
+                if asked.looks_back:
+                    self._want(asked, [*map(asked.taken, events)], file, NO_FILE)
             for key in list(self._held):
                 for table in alike(self._held.pop(key)):
                     for first, width, some in by_range(table):
@@ -170,16 +178,17 @@ class Spill:
                             held.append(asked.taken(some))
             for asked, held in zip(self._spreads, rows, strict=True):
                 if held:
-                    self._want(asked, held, file)
+                    self._want(asked, held, file, file.path)
         self._bytes = 0
 
-    def _want(self, asked: Asked, tables: list[pa.Table], file: BlockFile) -> None:
+    def _want(self, asked: Asked, tables: list[pa.Table], file: BlockFile, of: str) -> None:
         rows, buckets = asked.wanted(tables)
-        for day, ms in asked.newest(rows).items():
+        newest = asked.newest(rows) if of != NO_FILE else {}
+        for day, ms in newest.items():
             self.newest[day] = max(ms, self.newest.get(day, ms))
         for bucket, some in by_bucket(rows, buckets):
             place = asked.number, bucket
-            self.wanted.append((place, (file.path, file.append(some))))
+            self.wanted.append((place, (of, file.append(some))))
 
 
 def whole_keys(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

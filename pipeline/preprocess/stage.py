@@ -59,7 +59,11 @@ from steadyrank.pipeline.preprocess.held import (
     profiles_of,
     require_known,
 )
-from steadyrank.pipeline.preprocess.histories import count_read, said_of_histories
+from steadyrank.pipeline.preprocess.histories import (
+    count_read,
+    earlier_events,
+    said_of_histories,
+)
 from steadyrank.pipeline.preprocess.memory import system_pool
 from steadyrank.pipeline.preprocess.negatives import DRAW_THEM, HAD, UNREADABLE, WRITTEN
 from steadyrank.pipeline.preprocess.overflow import require_finite
@@ -122,7 +126,11 @@ def preprocess(
     holds = base_of(config, folder, addition.base)
     require_room(Path(output), size_of(plan), EXAMPLES)
     with publish(output, overwrite) as work:
-        loads = loads_of(plan.log.pieces, plan.log.rows)
+        loads = [
+            load
+            for log in filter(None, (plan.log, plan.earlier))
+            for load in loads_of(log.pieces, log.rows)
+        ]
         summary = run_job(loads, _steps(plan, pasts, work), work, beam_flags)
         days = profiles_of(summary["files"], summary["counts"])
         manifest = _manifest(plan, work, summary, base)
@@ -163,6 +171,8 @@ def values_of(rows: Stored, names: tuple[str, ...]) -> dict:
 
 def key_taken(batch: Batch, path: str, plan: Plan):
     """``key_rows``, of which the windows are kept that the plan asks for."""
+    if plan.earlier and path in plan.earlier.files:
+        return earlier_events(batch, plan)
     keyed, rejected, found = key_rows(batch, path, plan)
     taken = {key: part for key, part in keyed.items() if plan.takes(key.split("/")[1])}
     outside = sum(map(len, keyed.values())) - sum(map(len, taken.values()))

@@ -102,7 +102,7 @@ def _absolute_inputs(document: dict, folder: Path) -> None:
     if not isinstance(data, dict):
         return
     joins, split = data.get("join"), data.get("split")
-    for section, key in ((data, "input"), (split, "files")):
+    for section, key in ((data, "input"), (data, "earlier_events"), (split, "files")):
         paths = section.get(key) if isinstance(section, dict) else None
         if isinstance(paths, list):
             section[key] = [_absolute(path, folder) for path in paths]

@@ -300,3 +300,51 @@ def require_shown(found: list[dict], rows: list[dict]) -> None:
         since = row["time_ms"] - 36 * tiny.HOUR
         assert row["shown"] == sum(since <= ms < row["time_ms"] for ms in alike)
     assert any(row["shown"] for row in found)
+
+
+def earlier(folder, rows, changes=None, **data):
+    """The last days as the log, those before as earlier events; two days are in both."""
+    start = int(tiny.START.timestamp() * 1000)
+    for name, days in (("log.parquet", range(2, 6)), ("earlier.parquet", range(4))):
+        own = [r for r in rows if (r["time_ms"] - start) // (24 * tiny.HOUR) in days]
+        own = [changes(row) for row in own] if changes and name[0] == "e" else own
+        tiny.write_parquet(own, folder / name, 23)
+    tiny.write_parquet(tiny.make_users(), folder / "users.parquet")
+    found = document(data__split={"validation": 0.4, "test": DATES[5]}, **data)
+    found["data"]["earlier_events"] = ["earlier.parquet"]
+    return parse_config(found, "c")
+
+
+def test_earlier_events_are_looked_back_on_and_are_no_rows(days, rows, tmp_path):
+    _, whole = days
+    manifest = preprocess(earlier(tmp_path, rows), tmp_path, tmp_path / "out")
+    assert raw_rows(tmp_path / "out") == raw_rows(whole[DATES[5]])
+    for what in ("latest", "events"):
+        assert kept(tmp_path / "out", what) == kept(whole[DATES[5]], what)
+    assert list(ExampleSet.open(tmp_path / "out").windows("train")) == DATES[2:5]
+    told = manifest["histories"]["earlier"]
+    assert told["rows"] > 190 and told["unreadable"] == 0
+    assert manifest["histories"]["newest"] == max(row["time_ms"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            lambda row: row | {"time_ms": None},
+            "earlier_events: .* no readable time_ms",
+        ),
+        (lambda row: {k: row[k] for k in ("time_ms", "item")}, "no column 'user', which"),
+        (lambda row: {**row, "user": [1]}, "features.seen.by: column 'user' of .*earlier"),
+        (lambda row: {k: row[k] for k in row if k != "click"}, "features.liked.where"),
+    ],
+)
+def test_earlier_events_that_cannot_be_read_are_said(rows, tmp_path, changes, said):
+    with pytest.raises(InputError, match=said):
+        preprocess(earlier(tmp_path, rows, changes), tmp_path, tmp_path / "out")
+
+
+def test_earlier_events_of_no_feature_are_refused():
+    found = tiny.config_document(data__earlier_events=["e.parquet"])
+    with pytest.raises(InputError, match="earlier_events is for features from: events"):
+        parse_config(found, "c")
