@@ -9,12 +9,14 @@ without them, and with them in two worker processes, too.  Each other run is one
 whose peak its memory is.
 
 The last line is a JSON object: ``rows_per_s`` of the long log, ``rows_per_s_two`` (workers)
-and ``rows_per_s_without``; ``peak_memory_mb`` of both logs, ``times_the_memory``, ``rows``
-of both.
+and ``rows_per_s_without``; the same for each second of a core (``rows_per_cpu_s...``),
+which other work on the machine changes little; ``peak_memory_mb`` of both logs,
+``times_the_memory``, ``rows`` of both.
 """
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -100,12 +102,19 @@ def measured(folder: Path, days: int, histories: bool, workers: int = 1) -> dict
 def one(folder: Path, days: int, histories: bool, workers: int = 1) -> dict:
     """Preprocess."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-        begun = time.monotonic()
+        begun, before = time.monotonic(), cpu()
         document, output = config(folder, days, histories), Path(place) / "out"
         flags = PARALLEL if workers > 1 else ()
         steadyrank.preprocess(document, output=output, data=folder, beam_flags=flags)
-        seconds = time.monotonic() - begun
-    return {"seconds": round(seconds, 1), "memory_mb": round(peak_kilobytes() / 1024)}
+        seconds, busy = time.monotonic() - begun, cpu() - before
+    memory = round(peak_kilobytes() / 1024)
+    return {"seconds": round(seconds, 1), "cpu_s": round(busy, 1), "memory_mb": memory}
+
+
+def cpu() -> float:
+    """Seconds of cores that this process and its workers took."""
+    found = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in found)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -130,10 +139,14 @@ def main(arguments: list[str] | None = None) -> None:
         runs += [measured(long, DAYS * TIMES, kind) for kind in (True, False)]
         runs.append(measured(long, DAYS * TIMES, True, 2))
     memory = [run["memory_mb"] for run in runs[:2]]
+    named = zip(("", "_without", "_two"), runs[1:], strict=True)
+    rates = {
+        f"rows_per_{unit}{name}": round(rows / run[took])
+        for name, run in named
+        for unit, took in (("s", "seconds"), ("cpu_s", "cpu_s"))
+    }
     result = {
-        "rows_per_s": round(rows / runs[1]["seconds"]),
-        "rows_per_s_two": round(rows / runs[3]["seconds"]),
-        "rows_per_s_without": round(rows / runs[2]["seconds"]),
+        **rates,
         "peak_memory_mb": memory,
         "times_the_memory": round(memory[1] / memory[0], 2),
         "rows": [rows // TIMES, rows],
