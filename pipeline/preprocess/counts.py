@@ -31,6 +31,7 @@ PART_VALUES = 65_536  # at least, in each part of a table that is cut by hash
 ADDED_VALUES = 1_000_000  # at least, that are added up at a time
 COUNTED = 4  # blocks that are counted before their counts are added up
 ROW_GROUP = 1 << 20
+NEAR = 2  # whole numbers in a table of counts, for each value that is counted
 NO_DAYS: Mapping[str, str] = types.MappingProxyType({})
 
 
@@ -130,12 +131,24 @@ def count_values(arrays: Iterable[pa.Array]) -> pa.Table:
     for values in arrays:
         if is_list(values.type):
             values = values.flatten()
-        counts = values.drop_null().value_counts()
-        both = {"value": counts.field("values"), "count": counts.field("counts")}
-        held.append(pa.table(both))
+        held.append(_counted(values.drop_null() if values.null_count else values))
         if len(held) == COUNTED:
             held = [_added(held)]
     return held[0] if len(held) == 1 else _added(held)
+
+
+def _counted(values: pa.Array) -> pa.Table:
+    """Each of some values, and how often; whole numbers near to one another in a table."""
+    if pa.types.is_integer(values.type) and len(values):
+        numbers = values.cast(pa.int64()).to_numpy()
+        first, last = int(numbers.min()), int(numbers.max())
+        if last - first < NEAR * len(numbers):
+            counts = np.bincount(numbers - first)
+            found = np.flatnonzero(counts)
+            value = pa.array(found + first).cast(values.type)
+            return pa.table({"value": value, "count": counts[found]})
+    counts = values.value_counts()
+    return pa.table({"value": counts.field("values"), "count": counts.field("counts")})
 
 
 def _added(parts: list[pa.Table]) -> pa.Table:
