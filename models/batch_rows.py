@@ -43,7 +43,6 @@ class BatchRows:
     ):
         self._tables, self._optimizer = tables, optimizer
         self._by_sample = by_sample or {}
-        self._samples: dict[int, tf.Tensor] = {}
         self._unique, found = {}, {}
         for name, rows in located.items():
             if id(rows) not in found:
@@ -69,32 +68,31 @@ class BatchRows:
         (self._apply_alone if alone else self._apply_together)(gradients)
 
     def _apply_alone(self, gradients):
-        updates = [
-            (self._tables[name], self._held[name], *self._summed(name, gradient))
-            for name, gradient in gradients.items()
-        ]
+        updates = []
+        for name, gradient in gradients.items():
+            table, held, g = self._tables[name], self._held[name], self._sum(name, gradient)
+            asked = self._optimizer.may_clip(table, held, g)
+            updates.append((table, held, g, self._count_samples(name, asked)))
         self._optimizer.apply_rows(updates)
 
-    def _summed(self, name, gradient):
-        """Of each of the batch's ids its gradient, ``[U, D]``, and the samples with it."""
+    def _sum(self, name, gradient):
+        """The gradient of each of the batch's ids, ``[U, D]``."""
         unique = self._unique[name]
-        g = sum_rows(gradient, unique.idx, tf.size(unique.y))
-        if id(unique) not in self._samples:
-            self._samples[id(unique)] = self._count_samples(name, unique)
-        return g, self._samples[id(unique)]
+        return sum_rows(gradient, unique.idx, tf.size(unique.y))
 
-    def _count_samples(self, name, unique):
-        samples = tf.cast(unique.count, tf.float32)
+    def _count_samples(self, name, asked):
+        """How many samples hold each id, where it is asked for; elsewhere at least 1."""
+        unique = self._unique[name]
+        readings = tf.cast(unique.count, tf.float32)
         lay = self._by_sample.get(name)
-        readings = None if lay is None else lay(unique.idx)
-        if readings is None:
-            return samples
-        return samples - count_repeats(readings, tf.size(unique.y))
+        positions = None if lay is None or asked is None else lay(unique.idx)
+        return readings if positions is None else readings - count_repeats(positions, asked)
 
     def _apply_together(self, gradients):
         own = {}
         for name, gradient in gradients.items():
-            g, counts = self._summed(name, gradient)
+            g = self._sum(name, gradient)
+            counts = self._count_samples(name, tf.ones_like(self._unique[name].y, tf.bool))
             both = tf.concat([g, tf.cast(counts, g.dtype)[:, tf.newaxis]], axis=1)
             shape = [self._tables[name].shape[0], both.shape[1]]
             own[name] = tf.IndexedSlices(both, self._unique[name].y, tf.constant(shape))

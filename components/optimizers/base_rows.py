@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from steadyrank.components.optimizers import clippy
 from steadyrank.components.optimizers.base import BaseOptimizer, compute_dtype
-from steadyrank.components.optimizers.cowclip import cow_clip, group_clip
+from steadyrank.components.optimizers.cowclip import cow_clip, group_clip, threshold
 from steadyrank.components.optimizers.gradients import sum_duplicates
 from steadyrank.components.optimizers.rules import check_range
 
@@ -242,6 +242,24 @@ class RowOptimizer(BaseOptimizer):
             return self.l2
         length = tf.maximum(tf.norm(w, axis=1, keepdims=True), 1e-20)
         return tf.minimum(0.5 * tf.maximum(self.zeta / length, self.r), self.l2)
+
+    def may_clip(self, variable, held, g):
+        """Where one sample's bound would clip: no count of others decides anything.
+
+        Args:
+            variable: A table given to ``build``.
+            held: Its rows, from ``read``.
+            g: ``[U, D]``, the gradient of each, of the whole batch.
+
+        Returns:
+            bool ``[U]``; None where no count is ever asked for.
+        """
+        if self._clip_of(variable) != "cowclip":
+            return None
+        w = held.w
+        g = tf.cast(g, w.dtype) + 2.0 * self.l2 * w
+        bound = 0.999 * threshold(w, 1.0, self.r, self.zeta)  # the norm is rounded
+        return tf.norm(g, axis=1) > bound
 
     def apply_rows(self, updates):
         """Takes a step on rows that ``read`` gave.

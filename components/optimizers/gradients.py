@@ -49,26 +49,30 @@ def sum_rows(values, positions, count):
     )
 
 
-def count_repeats(positions, count):
+def count_repeats(positions, wanted):
     """How often a row stands in a sample beyond the first time, over all samples.
 
     Args:
-        positions: int ``[B, M]``, the rows that each sample reads, each below ``count``.
-        count: U, an int scalar.
+        positions: int ``[B, M]``, the rows that each sample reads, each below U.
+        wanted: bool ``[U]``, of which rows it is asked; 0 is said of others.
 
     Returns:
         float32 ``[U]``.
     """
 
+    shape, count = tf.shape(positions, tf.int64), tf.size(wanted, tf.int64)
+    flat = tf.reshape(positions, [-1])
+    asked = tf.where(tf.gather(wanted, flat))[:, 0]
+    flat, sample = tf.gather(flat, asked), asked // tf.maximum(shape[1], 1)
+
     def counted(dtype):
-        size, places = tf.cast(tf.shape(positions)[0], dtype), tf.cast(positions, dtype)
-        pairs = tf.reshape(places * size + tf.range(size)[:, tf.newaxis], [-1])
+        size = tf.cast(shape[0], dtype)
+        pairs = tf.cast(flat, dtype) * size + tf.cast(sample, dtype)
         pairs, _, times = tf.unique_with_counts(pairs)
-        rows = tf.cast(pairs // tf.maximum(size, 1), tf.int32)
+        rows = pairs // tf.maximum(size, 1)
         return tf.math.unsorted_segment_sum(tf.cast(times - 1, tf.float32), rows, count)
 
-    most = tf.cast(count, tf.int64) * tf.shape(positions, tf.int64)[0]
-    small = most <= tf.int32.max  # a third faster
+    small = count * shape[0] <= tf.int32.max  # a third faster
     return tf.cond(small, lambda: counted(tf.int32), lambda: counted(tf.int64))
 
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,9 @@ class Sees:
 
     def read(self, table, rows):
         return SimpleNamespace(rows=rows, w=tf.gather(table, rows))
+
+    def may_clip(self, table, held, g):
+        return tf.ones_like(held.rows, tf.bool)
 
     def apply_rows(self, updates):
         self.told = [(held.rows, g, counts) for _, held, g, counts in updates]
@@ -85,16 +89,27 @@ def test_an_id_counts_once_in_each_sample_that_holds_it(batch, linear):
 
 def test_repeats_by_hand():
     positions = tf.constant([[0, 2, 2, 1, 2], [1, 1, 0, 3, 4]])
-    assert count_repeats(positions, 6).numpy().tolist() == [0, 1, 2, 0, 0, 0]
-    assert count_repeats(positions[:, :1], 2).numpy().tolist() == [0, 0]
-    assert count_repeats(positions[:0], 2).numpy().tolist() == [0, 0]
+    assert count_repeats(positions, tf.ones(6, tf.bool)).numpy().tolist() == [
+        0,
+        1,
+        2,
+        0,
+        0,
+        0,
+    ]
+    assert count_repeats(positions[:, :1], tf.ones(2, tf.bool)).numpy().tolist() == [0, 0]
+    assert count_repeats(positions[:0], tf.ones(2, tf.bool)).numpy().tolist() == [0, 0]
+    asked = tf.constant([True, True, False, True, True, True])
+    assert count_repeats(positions, asked).numpy().tolist() == [0, 1, 0, 0, 0, 0]
 
 
 def test_repeats_of_more_pairs_than_int32_can_tell():
     positions = np.random.default_rng(1).integers(0, 40_000, (70_000, 2))
     positions[::3, 1] = positions[::3, 0]
     same = positions[positions[:, 0] == positions[:, 1], 0]
-    found = count_repeats(tf.constant(positions, tf.int32), 40_000).numpy()
+    found = count_repeats(
+        tf.constant(positions, tf.int32), tf.ones(40_000, tf.bool)
+    ).numpy()
     np.testing.assert_array_equal(found, np.bincount(same, minlength=40_000))
 
 
@@ -115,3 +130,33 @@ def test_a_step_is_bounded_by_samples_not_by_readings():
     np.testing.assert_allclose(
         sums.numpy()[2:, 0] - sums.numpy()[0, 0], clipped**2, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("scale", [1e-4, 0.02, 0.3, 30.0])
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_counts_that_decide_nothing_are_not_needed(scale, l2, monkeypatch):
+    """Where one sample's bound would not clip no count does: the same bits."""
+    draw = np.random.default_rng(3)
+    batch = {
+        f.name: tf.constant(
+            draw.integers(0, f.rows, (9, f.max_values) if f.max_values else 9)
+        )
+        for f in FEATURES
+    }
+    gradients, found = {}, []
+    for every in (True, False):
+        layer = FeatureInputs(FEATURES, 1, encoders={"seen": MeanHistory()})
+        layer.build(None)
+        tables = {name: table.embeddings for name, table in layer.tables.items()}
+        optimizer = ROW_OPTIMIZERS["adam"](0.1, clip="cowclip", r=1.0, l2=l2)
+        optimizer.build(list(tables.values()))
+        if every:
+            monkeypatch.setattr(optimizer, "may_clip", Sees().may_clip)
+        rows = BatchRows(tables, layer.locate(batch), optimizer, layer.by_sample(batch))
+        for name, held in rows.gathered.items():
+            some = gradients.setdefault(name, draw.normal(size=held.shape))
+            gradients[name] = some
+        rows.apply({n: tf.constant(g * scale, tf.float32) for n, g in gradients.items()})
+        found.append([table.numpy() for table in tables.values()])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
