@@ -132,8 +132,7 @@ def test_a_step_is_bounded_by_samples_not_by_readings():
     )
 
 
-@pytest.mark.parametrize("scale", [1e-4, 0.02, 0.3, 30.0])
-@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("scale, l2", [(1e-3, 0.0), (1e-3, 0.3), (1e-2, 0.0)])
 def test_counts_that_decide_nothing_are_not_needed(scale, l2, monkeypatch):
     """Where one sample's bound would not clip no count does: the same bits."""
     draw = np.random.default_rng(3)
@@ -154,7 +153,9 @@ def test_counts_that_decide_nothing_are_not_needed(scale, l2, monkeypatch):
             monkeypatch.setattr(optimizer, "may_clip", Sees().may_clip)
         rows = BatchRows(tables, layer.locate(batch), optimizer, layer.by_sample(batch))
         for name, held in rows.gathered.items():
-            some = gradients.setdefault(name, draw.normal(size=held.shape))
+            some = gradients.setdefault(
+                name, draw.normal(size=held.shape) * draw.lognormal(0, 2, (len(held), 1))
+            )
             gradients[name] = some
         rows.apply({n: tf.constant(g * scale, tf.float32) for n, g in gradients.items()})
         found.append([table.numpy() for table in tables.values()])
