@@ -144,3 +144,38 @@ def ablation(study: dict) -> str:
         clipped = "" if name == "off" else percent(one["clipped"])
         rows.append([CLIPPED[name], bound, share(one["test"]), clipped])
     return markdown(["clipped is", "bound x", "test AUC", "rows clipped"], rows)
+
+
+def counts(study: dict) -> str:
+    """What CowClip counts: samples or readings, as shipped and where a bound binds."""
+    both = ("difference", "interval"), ("difference_tight", "interval_tight")
+    rows = []
+    for bound, keys in zip(("as shipped", "a bound that binds"), both, strict=True):
+        less, around = (study[key] for key in keys)
+        for count in ("samples", "readings", "off"):
+            name = f"{count}, {bound}"
+            ours = count == "samples"
+            rows.append(
+                [
+                    f"{bound}: {count}",
+                    share(study["auc"][name]),
+                    f"{gain(less)} ({span(around)})" if ours else "",
+                    percent(study["clipped"][name], 1) if count != "off" else "",
+                ]
+            )
+    ratios = listed(
+        f"{ratio:.2f} times at {_size(int(size))}"
+        for size, ratio in study["step_ratio"].items()
+    )
+    heads = [
+        "what is counted",
+        "test AUC",
+        "less readings' (95 % interval)",
+        "rows clipped",
+    ]
+    said = (
+        f"An id has up to {study['times']} readings in a sample, "
+        f"{study['mean_times']:.1f} in the mean of its lists. A step that counts samples "
+        f"takes {ratios} as long as one that counts readings."
+    )
+    return f"{markdown(heads, rows)}\n{said}\n"
