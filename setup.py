@@ -71,6 +71,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
+        "iceberg": ["pyiceberg"],
         "test": [
             "pytest",
             "pytest-xdist",
@@ -84,6 +85,8 @@ setup(
             "flask",
             "flask-cors",
             "requests",
+            "pyiceberg",
+            "sqlalchemy",  # a catalog to write Iceberg tables with
             "tensorflow-metadata",  # reads the schema that a data contract is written as
         ],
         "bench": [],  # what the benchmarks measure against comes here

@@ -17,6 +17,7 @@ from steadyrank.pipeline.files.object_store import let_beam_read, starting_with
 
 WILD = re.compile(r"[*?\[]")
 TABLES = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+ICEBERG = re.compile(r"(.*)/metadata/v?(\d+)[^/]*\.metadata\.json")
 MOST_NAMES = 10_000  # of a folder, that are looked through for a hint
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -105,9 +106,31 @@ def look_for(pattern: str) -> Found:
                 f"Received: {path}. Write its rows out as Parquet, and read those."
             )
     files = [path for path in paths if not hidden[path] or path == pattern]
-    others = dict.fromkeys(below, "in a folder that the pattern does not go into")
+    files, of_tables = _of_iceberg(files)
+    others = of_tables | dict.fromkeys(
+        below, "in a folder that the pattern does not go into"
+    )
     others |= {path: why for path, why in hidden.items() if why and path not in files}
     return Found(tuple(files), others)
+
+
+def _of_iceberg(paths: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Of each Iceberg table among some files its newest metadata alone.
+
+    Returns:
+        The files, and each table's folder with what became of its other files.
+    """
+    newest: dict[str, tuple[int, str]] = {}
+    for path in paths:
+        if found := ICEBERG.fullmatch(path):
+            table, version = found[1], (int(found[2]), path)
+            newest[table] = max(newest.get(table, version), version)
+    if not newest:
+        return paths, {}
+    within = tuple(f"{table}/" for table in newest)
+    others = [path for path in paths if not path.startswith(within)]
+    tables = dict.fromkeys(newest, "files of an Iceberg table: as its metadata says")
+    return [*others, *(path for _, path in newest.values())], tables
 
 
 def is_meant(path: str, pattern: str) -> bool:

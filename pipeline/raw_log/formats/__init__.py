@@ -9,11 +9,12 @@ from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.formats.avro import Avro
 from steadyrank.pipeline.raw_log.formats.base import PACKED, Form, Format
 from steadyrank.pipeline.raw_log.formats.csv import Csv
+from steadyrank.pipeline.raw_log.formats.iceberg import Iceberg
 from steadyrank.pipeline.raw_log.formats.json_lines import JsonLines
 from steadyrank.pipeline.raw_log.formats.orc import Orc
 from steadyrank.pipeline.raw_log.formats.parquet import Parquet
 
-FORMATS: tuple[type[Format], ...] = (Parquet, Csv, JsonLines, Avro, Orc)
+FORMATS: tuple[type[Format], ...] = (Parquet, Csv, JsonLines, Avro, Orc, Iceberg)
 
 
 def format_of(path: str, form: Form, needed: tuple[str, ...]) -> Format:
@@ -45,6 +46,8 @@ def rows_are_lines(path: str) -> bool:
 
 def _kind_of(path: str) -> type[Format] | None:
     file = PurePosixPath(path.replace("\\", "/").lower())
+    if file.name.endswith(Iceberg.endings):
+        return Iceberg
     packed = file.suffix in PACKED
     ending = file.with_suffix("").suffix if packed else file.suffix
     return next((kind for kind in FORMATS if kind.takes(ending, packed)), None)
