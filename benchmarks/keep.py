@@ -10,6 +10,7 @@ about 0 on idle cores) and ``result``, the benchmark's last line.  Folders of th
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -36,7 +37,7 @@ def name_of(benchmark: str, arguments: list[str]) -> str:
 
 def elsewhere(arguments: list[str]) -> list[str]:
     """The arguments as they are said to others: folders by their option's name."""
-    pairs = zip(["", *arguments[:-1]], arguments, strict=True)
+    pairs = itertools.pairwise(["", *arguments])
     return [
         option.lstrip("-").upper() if Path(word).is_absolute() else word
         for option, word in pairs

@@ -88,6 +88,7 @@ def test_no_folder_of_this_machine_is_kept(tmp_path, capfd):
     assert keep.name_of("first_config", given) == "first_config_quick_rows_3"
     told = ["--quick", "--packages", "PACKAGES", "--rows", "3", "--cases", "CASES"]
     assert keep.elsewhere(given) == told
+    assert keep.elsewhere([]) == [] and keep.elsewhere(["--quick"]) == ["--quick"]
 
 
 def test_inputs(tmp_path, monkeypatch):

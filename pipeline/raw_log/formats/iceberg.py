@@ -4,6 +4,7 @@ What a snapshot deleted, or another one wrote again, still lies in its folder: t
 alone are not its rows.  ``pyiceberg`` reads them (the extra ``iceberg``).
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,19 +77,16 @@ def _batches(path: str, table: Any, task: Any) -> Iterator[pa.RecordBatch]:
         yield from scan.to_record_batches([task])
 
 
-class _named:
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
     """Within: what pyiceberg cannot read is said of the file."""
-
-    def __init__(self, path: str):
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, _) -> None:
-        of_iceberg = kind is not None and kind.__module__.startswith("pyiceberg.")
-        if of_iceberg or isinstance(error, NotImplementedError):
-            raise InputError(
-                f"{self._path}: pyiceberg cannot read this table: {error}. Write its rows "
-                "out as Parquet, and read those."
-            ) from None
+    try:
+        yield
+    except Exception as error:
+        of_iceberg = type(error).__module__.startswith("pyiceberg.")
+        if not (of_iceberg or isinstance(error, NotImplementedError)):
+            raise
+        raise InputError(
+            f"{path}: pyiceberg cannot read this table: {error}. Write its rows out as "
+            "Parquet, and read those."
+        ) from None

@@ -124,3 +124,12 @@ def test_damage_is_named(tmp_path, damage):
         path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(InputError, match="metadata.json: "):
         rows_of(tmp_path / "db" / "log")
+
+
+def test_what_pyiceberg_does_not_know_is_said(table, monkeypatch):
+    def unknown(*_):
+        raise NotImplementedError("a delete vector")
+
+    monkeypatch.setattr("pyiceberg.table.StaticTable.from_metadata", unknown)
+    with pytest.raises(InputError, match="cannot read this table: a delete vector. Write"):
+        rows_of(table)
