@@ -119,7 +119,7 @@ def of_labels(labels: Mapping[str, np.ndarray], tasks: tuple[Task, ...]) -> dict
 
 
 def total(profiles) -> dict:
-    """Profiles added up, name by name."""
+    """Profiles added up, name by name; the same text in whatever order they come."""
     result: dict = {}
     for profile in profiles:
         for name, value in profile.items():
@@ -127,4 +127,6 @@ def total(profiles) -> dict:
                 result[name] = total([result.get(name, {}), value])
             else:
                 result[name] = result.get(name, 0) + value
-    return result
+    if any(isinstance(value, Mapping) for value in result.values()):
+        return result
+    return dict(sorted(result.items()))  # bins and names: some files lack some of them
