@@ -245,7 +245,8 @@ class ExampleSet:
             _check_encoding(path, file, schema)
             if not source:
                 check_size(path / file["path"], file["bytes"])
-        for file in (manifest.get("histories") or {"files": ()})["files"]:
+        kept = manifest.get("histories") or ()  # a next-item set has a list of files
+        for file in kept["files"] if isinstance(kept, dict) else kept:
             if not source:
                 check_size(path / file["path"], file["bytes"])
         _check_rows(path, manifest)

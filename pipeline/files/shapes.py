@@ -123,8 +123,6 @@ class MadeWith(Document):
 class GrowingManifest(Manifest):
     """``manifest.json`` of examples that others are added to."""
 
-    histories: Histories | None = None
-
     config: MadeWith  # type: ignore[assignment]
 
 
