@@ -9,6 +9,8 @@ from steadyrank.models.features import Feature
 from steadyrank.models.inputs import FeatureInputs
 
 BIAS_UNITS = [16]  # a shallow tower: what biases is of few values
+DEVIATION = 1.0  # of its tables at their start: as numbers, which are standardised
+PACE = 10.0  # times: what is of few values shall not lag behind a net that knows its items
 PREFIX = "bias_"  # of its tables' names
 
 
@@ -19,6 +21,10 @@ class BiasTower(tf.keras.layers.Layer):
     r, and an export needs nothing of this tower.  A value of x that is missing has a
     logit of its own.  No position is dropped at random, as published, since r is stated:
     a dropped one would be learned as r.
+
+    Old rankers put some items first, so a net that learns faster than this tower takes
+    positions for merits of items, and forgets it late.  Hence the tower starts at 0 with
+    vectors that are far apart, and its logits move ``PACE`` times as fast.
 
     Reference: Zhao et al. (RecSys 2019), section 4.2: a side tower whose logit is added.
 
@@ -39,9 +45,13 @@ class BiasTower(tf.keras.layers.Layer):
     def __init__(self, features: Iterable[Feature], tasks: Iterable[str], seed: int):
         super().__init__(name="bias")
         self.features, self.tasks = tuple(features), tuple(tasks)
-        self.inputs_layer = FeatureInputs(self.features, seed, name="bias_inputs")
-        units = [*BIAS_UNITS, len(self.tasks)]
-        self.net = MLP(units, seed=seed, name="bias_tower")
+        self.inputs_layer = FeatureInputs(
+            self.features, seed, deviation=DEVIATION, name="bias_inputs"
+        )
+        self.net = MLP(BIAS_UNITS, final_activation="relu", seed=seed, name="bias_tower")
+        self.last = tf.keras.layers.Dense(
+            len(self.tasks), use_bias=False, kernel_initializer="zeros", name="bias_logits"
+        )
 
     @property
     def tables(self) -> dict:
@@ -68,7 +78,7 @@ class BiasTower(tf.keras.layers.Layer):
         if gathered is not None:
             gathered = {n: gathered[PREFIX + n] for n in self.inputs_layer.tables}
         vectors = self.inputs_layer(self._with_reference(batch), gathered)
-        logits = self.net(vectors)
+        logits = PACE * self.last(self.net(vectors))
         differences = tf.unstack(logits[:-1] - logits[-1:], len(self.tasks), axis=1)
         return dict(zip(self.tasks, differences, strict=True))
 

@@ -32,6 +32,7 @@ class FeatureInputs(tf.keras.layers.Layer):
         vectors: Whether features are embedded: a linear model reads no vectors.
         encoders: Sequence's name -> the layer that makes its events one vector; see
             ``components/layers/history.py``.
+        deviation: Of the tables' values at their start.
 
     Attributes:
         tables: Table name -> its layer.
@@ -55,6 +56,7 @@ class FeatureInputs(tf.keras.layers.Layer):
         vectors: bool = True,
         *,
         encoders: Mapping | None = None,
+        deviation: float = EMBEDDING_STDDEV,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -68,7 +70,9 @@ class FeatureInputs(tf.keras.layers.Layer):
             if vectors
         }
         self.tables = {
-            dim: _fused(group, int(dim), _normal(seed + int(dim)), f"embedding_{dim}")
+            dim: _fused(
+                group, int(dim), _normal(seed + int(dim), deviation), f"embedding_{dim}"
+            )
             for dim, group in self.groups.items()
         }
         self.readers = dict(self.groups)
@@ -354,8 +358,8 @@ def _pooling(feature: Feature) -> str | None:
     return None if feature.kind == "sequence" else feature.pooling
 
 
-def _normal(seed: int):
-    return tf.keras.initializers.RandomNormal(stddev=EMBEDDING_STDDEV, seed=seed)
+def _normal(seed: int, deviation: float):
+    return tf.keras.initializers.RandomNormal(stddev=deviation, seed=seed)
 
 
 def _ids(features, batch: Mapping) -> list:

@@ -47,6 +47,18 @@ class ServingHead:
         """
         return self._served(self._model(features, training=False), features)
 
+    def predict_logged(self, features: Mapping) -> dict:
+        """The same with what biased the log: what it holds is foretold by this alone.
+
+        Args:
+            features: Feature name -> tensor, those that are not served among them.
+
+        Returns:
+            As ``predict_tasks``, which it equals where nothing biases.
+        """
+        outputs = self._model(features, training=False)
+        return self._served(self._model.biased(outputs, features), features)
+
     def predict_candidates(
         self, features: Mapping, shared: Collection[str], cuts: KernelCuts | None = None
     ) -> dict:

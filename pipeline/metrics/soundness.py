@@ -26,7 +26,7 @@ def varies(values: np.ndarray) -> bool:
 def measure_learned(
     tasks: Iterable[Task],
     columns: Mapping[str, Mapping],
-    means: Mapping[str, float],
+    means: Mapping[str, float | None],
     repetitions: int = bootstrap.REPETITIONS,
 ) -> dict[str, dict]:
     """How much lower each task's loss is than that of always predicting its mean.
@@ -40,7 +40,7 @@ def measure_learned(
         tasks: The tasks; one that was not predicted is left out.
         columns: ``labels``, ``masks`` and ``outputs`` by task, and ``groups`` or None.
         means: Task name -> mean of its transformed label in training: the constant.  A
-            task with sample weights has the weighted mean of these rows instead.
+            task with sample weights, or None, has the weighted mean of these rows instead.
         repetitions: Samples drawn.
 
     Returns:
@@ -57,7 +57,7 @@ def measure_learned(
     }
 
 
-def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dict:
+def _learned(task: Task, columns: Mapping, mean: float | None, repetitions: int) -> dict:
     mask = np.asarray(columns["masks"][task.name], float)
     inside = mask > 0
     label, output = (
@@ -94,21 +94,22 @@ def _learned(task: Task, columns: Mapping, mean: float, repetitions: int) -> dic
 
 def _losses(task: Task, label, output, mean, *, sample_weights, weights):
     """Each row's loss, and what it would be under the constant."""
+    own = task.sample_weight or mean is None
     if task.kind == "binary":
-        if task.sample_weight:
+        if own:
             mean = np.average(label, weights=weights)
         else:
             mean = mean / (mean + (1 - mean) / task.negative_rate)
         constant = np.full(len(label), mean)
         return [grouped.row_log_loss(label, each) for each in (output, constant)]
     if task.loss != "squared":
-        scale = mean if mean > 0 else 1.0
-        if task.sample_weight:
+        scale = mean if mean and mean > 0 else 1.0
+        if own:
             mean = np.average(label, weights=sample_weights)
         each = (output, np.full(len(label), max(mean, TINY)))
         return [value_loss(task, label / scale, by / scale) for by in each]
     label, output = (transform_numbers(task.transform, v, np) for v in (label, output))
-    if task.sample_weight:
+    if own:
         mean = np.average(label, weights=sample_weights)
     return [((label - each) / task.std) ** 2 for each in (output, mean)]
 

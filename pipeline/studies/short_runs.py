@@ -137,7 +137,7 @@ class Prober:
         self._table_slots += _starts(self.model.weighting)
         if self.model.spike_guard is not None:
             self._table_slots += _starts(self.model.spike_guard)
-        self._predict = BatchFunction(self.model.head.predict_tasks)
+        self._predict = BatchFunction(self.model.head.predict_logged)
         self._methods: dict[str, tuple] = {}
         self._weights: dict[int, list[np.ndarray]] = {}
         self._batches: dict[tuple, list] = {}

@@ -56,7 +56,13 @@ def test_the_reference_adds_nothing_and_another_value_the_difference(settings):
 
 def test_what_is_served_reads_no_bias():
     model = build()
-    features, _, _ = batch(10)
+    features, labels, masks = batch(10)
+    model.train_step((features, labels, masks))
+    logged, alone = model.head.predict_logged(features), model(features)
+    added = model.bias_tower(features)["click"]
+    wanted = tf.sigmoid(alone["click"] + added)
+    np.testing.assert_allclose(logged["click"], wanted, atol=1e-6)
+    assert np.abs(added).max() > 1e-3
     served = model.head.predict_tasks(features)
     bare = {n: v for n, v in features.items() if n not in ("position", "height")}
     for name, values in model.head.predict_tasks(bare).items():

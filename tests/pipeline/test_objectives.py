@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import steadyrank
-from steadyrank.models.features import GROUP, Task
+from steadyrank.models.features import GROUP, Feature, Task
 from steadyrank.models.row_losses import row_losses
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import require_labels
@@ -17,6 +17,8 @@ from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import evaluate, export, preprocess, train
+from steadyrank.pipeline.kinds.ranking.measure import at_references
+from steadyrank.pipeline.metrics.scored import Scored
 from tests.helpers import tiny
 
 MODEL = {"trunk": "shared_bottom", "embedding_dim": 4, "bottom_units": [8]}
@@ -90,7 +92,7 @@ def test_the_least_label_is_that_of_the_rows_that_train(examples):
 
 
 BIASED = {
-    "price": {"drop": 50},
+    "price": {"drop": 50},  # which no row has
     "age": {"drop": 30},
     "country": {"drop": "de"},
 }
@@ -119,6 +121,7 @@ def test_what_biased_the_log_is_neither_asked_for_nor_read_when_served(tmp_path)
     verdict = evaluate(config, examples, tmp_path / "e", tmp_path / "v")
     (skew,) = (gate for gate in verdict["gates"] if gate["gate"] == "skew")
     assert skew["passed"]
+    assert " where " not in verdict["metrics"]["where"]
     served = Export(path)
     assert not {*BIASED} & {f.name for f in served.schema.features}
     assert not any("bias_tower" in v.name for v in served._loaded.weights)
@@ -133,6 +136,40 @@ def test_what_biased_the_log_is_neither_asked_for_nor_read_when_served(tmp_path)
     )
     found = ds.dataset([*map(str, (tmp_path / "scores").rglob("*.parquet"))]).to_table()
     assert len(found) == 50
+
+
+def test_an_export_is_judged_on_the_rows_of_which_it_tells(tmp_path):
+    tiny.write_log(tmp_path / "log")
+    config, examples = biased_config({"country": {"drop": "de"}}), tmp_path / "examples"
+    preprocess(config, tmp_path / "log", examples)
+    summary = train(config, examples, tmp_path / "t")
+    rows = [r for r in tiny.make_rows() if r["time_ms"] >= 1_709_683_200_000]
+    export(config, tmp_path / "t", tmp_path / "e")
+    verdict = evaluate(config, examples, tmp_path / "e", tmp_path / "v")
+    metrics = verdict["metrics"]
+    judged = [r for r in rows if r["user"] in range(0, 20, 3)]
+    assert metrics["tasks"]["click"]["rows"] == len(judged) < metrics["rows"] == len(rows)
+    assert metrics["where"].endswith(" where country is de")
+    told = next(g["reason"] for g in verdict["gates"] if g["gate"] == "learned")
+    assert "where country is de" in told
+    # while training, all rows are measured
+    assert summary["validation"]["click"]["rows"] == 100
+
+
+def test_rows_at_the_references_alone_count():
+    columns = {"place": np.array([1, 2, 1, 1]), "size": np.array([5.0, 5, np.nan, 5], "f4")}
+    scored = Scored(
+        {}, {"a": np.array([1.0, 1, 1, 0.5]), "b": np.zeros(4)}, {"a": np.ones(4)}, None,
+        {}, columns,
+    )  # fmt: skip
+    place = Feature("place", "categorical", vocabulary_size=3, dim=2, reference=1.0)
+    size = Feature("size", "numeric", reference=5.0)
+    judged = at_references(scored, [place, size])
+    np.testing.assert_array_equal(judged.masks["a"], [1, 0, 0, 0.5])
+    np.testing.assert_array_equal(judged.masks["b"], 0)
+    assert at_references(scored, []).masks["a"].sum() == 3.5
+    nowhere = Feature("size", "numeric", reference=6.0)
+    assert at_references(scored, [nowhere]) is scored
 
 
 def test_a_value_that_training_never_has_is_no_reference(tmp_path):

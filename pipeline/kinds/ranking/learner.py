@@ -55,7 +55,7 @@ class RankingLearner(Learner):
             )
         begin = self.start.steps if self.start else 0
         self.model = compiled_model(self.config, self.schema, backoff, steps, begin=begin)
-        self._predict = BatchFunction(self.model.head.predict_tasks)
+        self._predict = BatchFunction(self.model.head.predict_logged)
         self._expert_use = ExpertUse(self.model)
         self._passes = TrainingPasses(
             self.examples,
@@ -102,7 +102,10 @@ class RankingLearner(Learner):
         return (*data, window)
 
     def measure(self, split: str, window: str | None = None) -> dict:
-        """Every metric of every task."""
+        """Every metric of every task, by what foretells the log: the bias is part of it.
+
+        Without, what learned positions as properties of items would be the best.
+        """
         labels, masks, outputs, groups = self._predictions(split, window)
         if split == "validation" and window is None:
             with self.strategy.scope():

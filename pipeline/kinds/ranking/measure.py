@@ -1,10 +1,15 @@
 """What is measured of an export of a ranking model, on the rows of a split."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from steadyrank.models.features import Feature
 from steadyrank.pipeline.config import Config
+from steadyrank.pipeline.config.features import is_dropped
 from steadyrank.pipeline.evaluate.baseline import (
     ENCODED,
     RAW,
@@ -18,6 +23,7 @@ from steadyrank.pipeline.export.raw_rows import kept_rows, requests_of
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.metrics.drift import measure_drift
 from steadyrank.pipeline.metrics.scored import (
+    Scored,
     compare,
     measure_slices,
     score_split,
@@ -65,36 +71,45 @@ def measure(
     tasks, by_name = export.schema.tasks, {f.name: f for f in export.schema.features}
     ids = id_features(export.schema.features, export.columns, config.data.group)
     sliced = list(dict.fromkeys([*sliced_features(config.gates), *ids]))
-    ours = score_split(export.encoded, examples, split, sliced)
-    validation = ours
+    biases = [f for f in examples.schema.features if f.reference is not None]
+    sliced += [feature.name for feature in biases if feature.name not in sliced]
+    scored = score_split(export.encoded, examples, split, sliced)
+    before = scored
     if split != VALIDATION:
-        validation = score_split(export.encoded, examples, VALIDATION)
-    theirs = baseline and score_baseline(baseline, examples, split, ours)
+        before = score_split(export.encoded, examples, VALIDATION, sliced)
+    theirs = baseline and score_baseline(baseline, examples, split, scored)
+    ours, validation = (at_references(rows, biases) for rows in (scored, before))
+    if theirs is not None and biases:
+        theirs = dataclasses.replace(theirs, masks=ours.masks)
     results, base, samples = compare(ours, theirs, tasks, config.gates)
     found = {
-        "where": examples.span(split),
+        "where": examples.span(split) + _at(config, scored, ours),
         "trained_on": examples.span("train"),
         "rows": examples.rows(split),
         "identity": examples.manifest["identity"].get(split),
         "data": _data_counts(examples.manifest["rows"]),
         "tasks": results,
         "samples": samples,
-        "scored": ours,
+        "scored": scored,
         "score": export.schema.score,
         "baseline": None,
     }
-    scored = {examples.span(split): ours, examples.span(VALIDATION): validation}
+    places = {examples.span(split): ours, examples.span(VALIDATION): validation}
     found["finite"] = {
-        "rows": {place: rows.rows for place, rows in scored.items()},
+        "rows": {place: rows.rows for place, rows in places.items()},
         "nonfinite": {
-            place: count_nonfinite(rows.outputs) for place, rows in scored.items()
+            place: count_nonfinite(rows.outputs) for place, rows in places.items()
         },
         "weights": export.nonfinite_weights(),
-        "score_varies": {p: varies(rows.outputs["score"]) for p, rows in scored.items()},
+        "score_varies": {p: varies(rows.outputs["score"]) for p, rows in places.items()},
     }
-    means, repetitions = examples.label_means(), config.gates.repetitions
+    means: dict = examples.label_means()
+    if biases:  # the mean of the log is none of the rows that are judged
+        means = dict.fromkeys(means)
+    repetitions = config.gates.repetitions
     learned = measure_learned(tasks, vars(validation), means, repetitions)
-    found["learned"] = {"where": examples.span(VALIDATION), "tasks": learned}
+    where = examples.span(VALIDATION) + _at(config, before, validation)
+    found["learned"] = {"where": where, "tasks": learned}
     found["slices"] = measure_slices(ours, theirs, examples, config.gates)
     standard = ([by_name[name] for name in ids], weekdays_of(config, examples, split))
     found["standard_slices"] = measure_standard_slices(
@@ -124,6 +139,36 @@ def measure(
         how = {"groups": ours.groups, "repetitions": repetitions}
         found["drift"] = measure_drift(outputs, theirs.outputs, stands, **how)
     return found
+
+
+def at_references(scored: Scored, biases: Iterable[Feature]) -> Scored:
+    """Rows of which those alone count that have what served rows are taken to have.
+
+    Of others the log says what came of another position, which no export foretells.
+
+    Args:
+        scored: Rows with the encoded ``biases`` among their features.
+        biases: Features with a ``reference``.
+
+    Returns:
+        The same rows, all other masks 0; as they are where no row would be left.
+    """
+    inside = np.ones(scored.rows, bool)
+    for feature in biases:
+        values = scored.features[feature.name]
+        inside &= values == values.dtype.type(feature.reference)
+    if not inside.any():
+        return scored
+    masks = {name: np.where(inside, mask, 0.0) for name, mask in scored.masks.items()}
+    return dataclasses.replace(scored, masks=masks)
+
+
+def _at(config: Config, scored: Scored, judged: Scored) -> str:
+    """What is said of the rows that are judged, where these are not all."""
+    if judged is scored:
+        return ""
+    values = {f.name: f.serving.drop for f in config.features if is_dropped(f)}
+    return " where " + " and ".join(f"{name} is {v}" for name, v in values.items())
 
 
 def _data_counts(rows: dict) -> dict:
