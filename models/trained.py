@@ -1,9 +1,11 @@
 """What every kind of model that is trained has: two optimizers, which share its weights."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
+from steadyrank.components.optimizers.average import WeightAverage
 from steadyrank.components.optimizers.gradients import to_dense
 from steadyrank.components.optimizers.spike_guard import SpikeGuard
 from steadyrank.models.batch_rows import BatchRows
@@ -17,13 +19,22 @@ class TrainedModel(tf.keras.Model):
     and ``report``.
     """
 
-    def compile(self, dense_optimizer, embedding_optimizer, *, spike_guard=None, **kwargs):
+    def compile(
+        self,
+        dense_optimizer,
+        embedding_optimizer,
+        *,
+        spike_guard=None,
+        average=None,
+        **kwargs,
+    ):
         """Takes two optimizers, which together update every weight exactly once.
 
         Args:
             dense_optimizer: For everything but the embedding tables.
             embedding_optimizer: For the tables, of which a batch reads some rows.
             spike_guard: kappa of a ``SpikeGuard`` in front of both; None: there is none.
+            average: Decay of a ``WeightAverage`` of the dense weights; None: there is none.
             **kwargs: Passed to Keras.
         """
         super().compile(**kwargs)
@@ -32,6 +43,8 @@ class TrainedModel(tf.keras.Model):
         self.embedding_optimizer = embedding_optimizer
         dense_optimizer.build(self.dense_variables)
         embedding_optimizer.build(self.embedding_variables)
+        dense = self.dense_variables
+        self.average = None if average is None else WeightAverage(average, dense)
 
     @property
     def tables(self) -> dict[str, tf.Variable]:
@@ -105,6 +118,29 @@ class TrainedModel(tf.keras.Model):
             self.dense_optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
         if of_rows:
             rows.apply(of_rows)
+        if self.average is not None:
+            self.average.take(self.dense_variables)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the dense weights are their averages; after it, all are as they were.
+
+        Outside of a step, and in cross-replica context; the tables stay.
+        """
+        if self.average is None:
+            yield
+            return
+        tables = {id(variable) for variable in self.embedding_variables}
+        small = [v for v in self.saved_weights().values() if id(v) not in tables]
+        before = [variable.read_value().numpy() for variable in small]
+        pairs = zip(self.dense_variables, self.average.weights, strict=True)
+        for variable, average in pairs:
+            variable.assign(average.read_value())
+        try:
+            yield
+        finally:
+            for variable, value in zip(small, before, strict=True):
+                variable.assign(value)
 
     def report(self, loss, losses: Mapping) -> dict:
         """What ``train_step`` gives, once the optimizers have moved.

@@ -170,6 +170,21 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _late(self):
+        for task in self.tasks:
+            if task.matures_after and not self.data.time:
+                raise ValueError(
+                    f"tasks.{task.name}.matures_after is counted from each row's time; "
+                    "data.time must name it"
+                )
+            if task.matures_after and task.name == self.drawn_task:
+                raise ValueError(
+                    f"tasks.{task.name}.matures_after: data.negatives draws for this task, "
+                    "whose positives alone are in the log; leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _sequences(self):
         for feature in self.features:
             if feature.kind == "sequence" and self.owner(feature).max_values:

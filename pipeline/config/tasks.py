@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from steadyrank.pipeline.config.events import length_of_time
 from steadyrank.pipeline.config.features import LONGEST_NAME, FeatureConfig
 from steadyrank.pipeline.config.section import Section
 
@@ -55,6 +56,16 @@ class TaskConfig(Section):
     rows."""
     ranking_weight: Annotated[float, Field(gt=0)] = 1.0
     """Of `ranking`, relative to cross entropy."""
+
+    matures_after: str | None = None
+    """After how long a label is final, a count of m, h or d such as 7d; null: at once. In
+    the training split labels that are younger, counted back from the end of the log's last
+    day (UTC), are not known yet: see [late labels](logs.md#late-labels)."""
+
+    @field_validator("matures_after")
+    @classmethod
+    def _matures_after(cls, value):
+        return length_of_time(value)
 
     @model_validator(mode="after")
     def _loss(self):

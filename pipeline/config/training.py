@@ -115,6 +115,9 @@ class Train(Section):
     """Epochs without gain that are borne: one more ends training; null: all epochs."""
     monitor: str = "mean_auc"
     """What is to gain on the validation split: mean_auc, or one task's name."""
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of an average of the dense weights over the steps, such as 0.999: it is kept in
+    their place where it does better on the validation split. null: there is none."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000
     """Steps between checkpoints, beside one after each evaluation."""
     spike_guard: Annotated[float, Field(gt=1)] | None = 3.0

@@ -11,6 +11,7 @@ from steadyrank.pipeline.files.shapes import Margin
 # What no probe hangs on: how long training lasts, what happens around its steps, and the
 # seed, over several of which a ladder is climbed.
 NOT_PROBED = {
+    "average",
     "epochs",
     "seed",
     "decay",

@@ -66,6 +66,7 @@ MOVES_ON = {
     "time_unit",
 }
 PARTS = ("features", "tasks", "data.join", "data.earlier_events")
+BECOME_KNOWN = "labels become known of rows that the set holds already"
 NO_EVENTS = "it keeps no events, which a version before, or another split, made it without"
 LEARNED = {
     "vocabulary_size": 0,
@@ -99,6 +100,8 @@ def why_afresh(
     found = read_json(base / "schema.json", "an example set").get("format")
     if found != format:
         return f"its examples are of format {found}"
+    if late := _late(config):
+        return late
     manifest = read_json(base / "manifest.json", "an example set", GrowingManifest)
     made_with = manifest["config"]
     ours = read_by_preprocessing(config)
@@ -116,6 +119,17 @@ def why_afresh(
         if names != before:
             return f"{section} are in another order"
     return ""
+
+
+def _late(config) -> str:
+    late = [t.name for t in getattr(config, "tasks", ()) if t.matures_after]
+    return f"tasks.{late[0]}.matures_after: {BECOME_KNOWN}" if late else ""
+
+
+def require_final_labels(config) -> None:
+    """Raise where labels of the rows that a set holds may have come since."""
+    if late := _late(config):
+        raise InputError(f"{late}. Preprocess the whole log again, without --append.")
 
 
 def events_of(plan: Plan, base: ExampleSet) -> list[dict]:

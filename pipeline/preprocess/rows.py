@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyrank.models.features import raw_features
+from steadyrank.pipeline.config.events import in_ms
 from steadyrank.pipeline.config.ranking import DRAWN
 from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.preprocess.plan import Plan
@@ -173,6 +174,7 @@ def settle_rows(
     found: Findings = NOTHING,
     draw: Callable | None = None,
     made: Callable[[pa.Table], pa.Table] = _as_it_is,
+    split: str = "train",
 ) -> Settled:
     """Make the rows of one shard final: in order, without duplicates, joined and typed.
 
@@ -184,6 +186,7 @@ def settle_rows(
         found: What all rows together tell.
         draw: Called with rows and their places, it gives ``Drawn`` negatives.
         made: Gives rows with what was made for them that they only point at.
+        split: Theirs.
     """
     typed, raw, places, rejected, counts = [], [], [], [], Counter()
     for table, place, strays in in_order(tables, plan, found, counts):
@@ -208,6 +211,8 @@ def settle_rows(
             ungrouped = converted["group"].to_numpy() == NO_GROUP
             counts[UNGROUPED] += int((ungrouped & kept).sum())
         place = place[kept]
+        if split == "train":
+            converted = _as_known(converted, own, plan, found)
         typed.append(_where(kept, converted))
         if columns:
             raw.append(plainly_written(_where(kept, table.select(list(columns))), plan))
@@ -260,6 +265,24 @@ def in_order(
         start, table = start + len(table), table.take(pa.array(order[place] - start))
         table, place, strays = _in_time(table, place, plan, found)
         yield as_integers(table, found.whole), place, strays
+
+
+def _as_known(typed: pa.Table, own: pa.Table, plan: Plan, found: Findings) -> pa.Table:
+    """Typed rows without labels that may still change, 0 or 1.
+
+    A positive that is known counts as little as the 0 beside it: of young rows the early
+    positives alone would be left, more of them than there are.
+    """
+    late = [task for task in plan.config.tasks if task.matures_after]
+    if not late:
+        return typed
+    ms, _ = read_times(own[plan.config.data.time], plan.config.data)
+    for task in late:
+        young = pa.array(ms > found.newest - in_ms(task.matures_after))
+        name = f"label/{task.name}"
+        known = pc.if_else(young, pa.scalar(None, pa.float64()), typed[name])
+        typed = typed.set_column(typed.column_names.index(name), name, known)
+    return typed
 
 
 def _joined(table: pa.Table, sides, plan: Plan) -> tuple[pa.Table, Counter]:

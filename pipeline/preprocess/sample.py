@@ -66,7 +66,7 @@ def days_of(
         of_all = catalogues_of(keyed, plan, findings, folder)
         for key in sorted(keyed):
             split, window, _ = key.split("/")
-            how = {"found": findings}
+            how = {"found": findings, "split": split}
             if of_all is not None:
                 how["draw"] = Draw(plan, split, of_all)
             settled = settle_rows(keyed.pop(key), sides, plan, (), **how)

@@ -52,7 +52,7 @@ class Settle(beam.DoFn):
         found = Findings.of(known, data, data.time, self.plan.spelled)
         columns = () if key.startswith("train/") else raw_columns(self.plan)
         counts: Counter = Counter()
-        how: dict = {"found": found}
+        how: dict = {"found": found, "split": key.split("/")[0]}
         if lists is not None:
             how["made"] = partial(with_lists, kinds=self.kinds, values=_values_in(lists))
         if catalogues is not None:

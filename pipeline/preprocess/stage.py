@@ -118,6 +118,7 @@ def preprocess(
     after = "" if base is None else append.last_window(base, config.data)
     plan = make_plan(config, folder, addition, after)
     if base:
+        append.require_final_labels(config)
         require_same_kind(plan, base)
         plan = replace(plan, spelled=base.manifest.get("spellings", {}))
     kept = append.events_of(plan, base) if base else []

@@ -30,6 +30,7 @@ class Findings:
         whole: Columns of texts which all are whole numbers, some of them as ``107.0``.
         earliest, latest: Milliseconds between which rows are in time.
         early, late: Why a row before, or after, is rejected.
+        newest: The last millisecond of the last day (in UTC) of rows that are in time.
     """
 
     whole: frozenset[str] = frozenset()
@@ -37,6 +38,7 @@ class Findings:
     latest: int = 2**63 - 1
     early: str = ""
     late: str = ""
+    newest: int = 2**63 - 1
 
     @classmethod
     def of(cls, counts: Mapping[str, int], data, time: str, before=None) -> "Findings":
@@ -53,9 +55,12 @@ class Findings:
         days = {
             int(k.removeprefix(DAYS)): n for k, n in counts.items() if k.startswith(DAYS)
         }
-        if not days or data.max_gap_days is None:
+        if not days:
             return cls(whole)
-        return cls(whole, *_span(days, data.max_gap_days, data.time_unit, time))
+        if data.max_gap_days is None:
+            return cls(whole, newest=(max(days) + 1) * DAY_MS - 1)
+        span = _span(days, data.max_gap_days, data.time_unit, time)
+        return cls(whole, *span, newest=span[1])
 
     def in_time(self, ms: np.ndarray) -> np.ndarray:
         """Where no row is rejected for its time."""

@@ -108,6 +108,9 @@ class TrainingRun:
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, best=self.best, **self.place
         )
+        self.is_average = tf.Variable(False, trainable=False)  # whether the best is
+        if self.model.average is not None:
+            self.checkpoint.is_average = self.is_average
         self.manager = tf.train.CheckpointManager(
             self.checkpoint, phase.folder / "checkpoints", max_to_keep=CHECKPOINTS
         )
@@ -181,6 +184,7 @@ class TrainingRun:
             "epochs": int(self.place["epoch"]),
             "steps": int(self.place["step"]),
             "best": float(self.best),
+            **({"averaged": bool(self.is_average)} if self.model.average else {}),
             "still_rising": self._ended_at_its_best(),
             "parameters": parameter_counts(self.model),
             "divergence": self.detector.summary(),
@@ -383,8 +387,7 @@ class TrainingRun:
 
         Not while the loss is high: a rollback may drop what was measured then.
         """
-        results = self._measure("validation")
-        best = self.workers.of_chief(lambda: self._weigh(epoch, results))
+        best = self._weigh_both(epoch)
         if best is not None:
             self.best.assign(best)
             self.place["stale"].assign(self.zero)
@@ -392,10 +395,31 @@ class TrainingRun:
             self.place["stale"].assign_add(self.one)
         self._save()
 
-    def _weigh(self, epoch: int, results: dict) -> float | None:
+    def _weigh_both(self, epoch: int) -> float | None:
+        """Weigh the weights as they are, or the average of them where it is better."""
+        results, average = self._measure("validation"), self.model.average
+        if average is None or not int(average.steps.read_value()):
+            return self.workers.of_chief(lambda: self._weigh(epoch, results))
+        with self.strategy.scope(), self.model.averaged():
+            others = self._measure("validation")
+            better = self.workers.of_chief(
+                lambda: self._value(others) > self._value(results)
+            )
+            if better:
+                return self.workers.of_chief(lambda: self._weigh(epoch, others, True))
+        return self.workers.of_chief(lambda: self._weigh(epoch, results, False))
+
+    def _value(self, results: dict) -> float:
+        return self.kind.monitored(results, self.monitor)
+
+    def _weigh(
+        self, epoch: int, results: dict, averaged: bool | None = None
+    ) -> float | None:
         """Write a measurement down; its value, if the weights are the best so far."""
-        step, value = int(self.place["step"]), self.kind.monitored(results, self.monitor)
+        step, value = int(self.place["step"]), self._value(results)
         more, warnings = self.learner.look()
+        if averaged is not None:
+            more = {**more, "averaged": averaged}
         for sentence in warnings:
             self._say(f"warning: {sentence}")
         self._log({**self._at(step, epoch), "validation": results, **more})
@@ -407,11 +431,13 @@ class TrainingRun:
         self.board.scalars(self.offset + step, drawn)
         self.board.flush()
         how = f"epoch {epoch + 1}:" if step else "starts at"
-        self._say(f"{how} validation {self.monitor} {value:.4f}")
+        of = " of the average" if averaged else ""
+        self._say(f"{how} validation {self.monitor} {value:.4f}{of}")
         better = not self.detector.in_episode and value > float(self.best)
         if not better and (self.phase.folder / "best").exists():
             return None
         save_weights(self.model, self.phase.folder / "best")
+        self.is_average.assign(bool(averaged))
         return float(value) if np.isfinite(value) else -np.inf
 
     def _save(self) -> None:

@@ -218,6 +218,7 @@ def _summary(setting: Setting, ended: list[dict]) -> dict:
         "batch_size": setting.config.train.batch_size,
         "monitor": last["monitor"],
         "best": last["best"],
+        **{name: last[name] for name in ("averaged",) if name in last},
         "still_rising": last.get("still_rising", False),
         "parameters": last["parameters"],
         "replicas": setting.strategy.num_replicas_in_sync,

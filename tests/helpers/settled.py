@@ -59,9 +59,9 @@ def settle(config, folder) -> Settled:
     found = Findings.of(counts, data, data.time, plan.spelled)
     final = []
     for key, tables in keyed.items():
-        settled = settle_rows(tables, [], plan, (), found=found)
-        rows, bad = settled.typed, settled.rejected
         split, window, _ = key.split("/")
+        settled = settle_rows(tables, [], plan, (), found=found, split=split)
+        rows, bad = settled.typed, settled.rejected
         rows = rows.append_column("split", pa.repeat(split, len(rows)))
         final.append(rows.append_column("window", pa.repeat(window, len(rows))))
         rejected += bad

@@ -8,6 +8,7 @@ from steadyrank.pipeline.config import parse_config
 from tests.helpers import tiny
 
 SETTINGS = {"batch_size": 32, "shuffle_rows": 64, "epochs": 2, "checkpoint_every": 5}
+SETTINGS |= {"average": 0.9}
 
 
 MODEL = {

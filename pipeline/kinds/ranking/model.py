@@ -65,7 +65,8 @@ def compiled_model(
     )
     optimizers = make_optimizers(dense, embedding, rates)
     weighting = task_weighting(config, model, steps)
-    model.compile(*optimizers, weighting, spike_guard=settings.spike_guard)
+    further = {"spike_guard": settings.spike_guard, "average": settings.average}
+    model.compile(*optimizers, weighting, **further)
     return model
 
 

@@ -82,6 +82,15 @@ def test_what_a_run_leaves(whole, examples):
         for line in validations
     ]
     assert summary["best"] == pytest.approx(max(areas), abs=1e-12)
+    best = max(validations, key=lambda line: areas[validations.index(line)])
+    assert summary["averaged"] == best["averaged"]
+    # of the last epoch's average, if it is the best: that is in the last checkpoint
+    state, kept = state_of(whole), best_of(whole)
+    averages = {n: v for n, v in state.items() if "model/average/weights/" in n}
+    assert len(averages) == sum("dense" in n or "bias" in n for n in kept)
+    if best is validations[-1] and best["averaged"]:
+        found = {value.tobytes() for value in kept.values()}
+        assert {value.tobytes() for value in averages.values()} <= found
     assert not whole.with_name("whole.partial").exists()
 
 
