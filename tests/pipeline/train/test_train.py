@@ -313,7 +313,7 @@ def test_an_epoch_that_was_measured_but_not_kept_is_logged_once(examples, tmp_pa
 def test_training_ends_after_so_many_epochs_without_a_gain(examples, tmp_path, monkeypatch):
     measured = iter([0.5, 0.4, 0.6, 0.5, 0.4, 0.9])
     monkeypatch.setattr(Ranking, "monitored", lambda *_: next(measured, 0.0))
-    config = smaller_config(epochs=6, batch_size=400, patience=1)
+    config = smaller_config(epochs=6, batch_size=400, patience=1, average=None)
     said: list = []
     summary = train(
         config, examples, tmp_path / "t", progress=lambda *told: said.append(told)
