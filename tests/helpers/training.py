@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import tensorflow as tf
 
 from steadyrank.pipeline.config import parse_config
@@ -52,3 +53,23 @@ def state_of(folder) -> dict:
 def log_of(folder) -> list[dict]:
     lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def interrupt(when):
+    def progress(step, total, text):
+        if when(step, text):
+            raise Interrupted
+
+    return progress
+
+
+def best_of(folder):
+    reader = tf.train.load_checkpoint(str(folder / "best" / "weights"))
+    names = [n for n in reader.get_variable_to_shape_map() if n.startswith("weights/")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def assert_same(one: dict, two: dict):
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, two[name], err_msg=name)

@@ -5,13 +5,22 @@ import pytest
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.kinds import preprocess, train
 from tests.helpers import tiny
-from tests.helpers.training import MODEL, SETTINGS, Interrupted, log_of, state_of
-from tests.pipeline.train.test_train import assert_same, best_of, interrupt
+from tests.helpers.training import (
+    MODEL,
+    SETTINGS,
+    Interrupted,
+    assert_same,
+    best_of,
+    interrupt,
+    log_of,
+    state_of,
+)
 
 
 @pytest.fixture(scope="module")
 def config():
     settings = {f"train__{key}": value for key, value in SETTINGS.items()}
+    settings["train__task_weights"] = {"method": "fixed"}
     document = tiny.config_document(model=MODEL, **settings)
     user, country = (
         next(f for f in document["features"] if f["name"] == name)

@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
 
 from steadyrank.pipeline.config import load_config, parse_config
@@ -21,7 +20,10 @@ from tests.helpers import tiny
 from tests.helpers.training import (
     SETTINGS,
     Interrupted,
+    assert_same,
+    best_of,
     config_of,
+    interrupt,
     log_of,
     smaller_config,
     state_of,
@@ -29,26 +31,6 @@ from tests.helpers.training import (
 
 SETTINGS |= {"task_weights": {"method": "pcgrad"}}  # whose step must be resumed, too
 STEPS = 26  # 400 rows in batches of 32, twice
-
-
-def interrupt(when):
-    def progress(step, total, text):
-        if when(step, text):
-            raise Interrupted
-
-    return progress
-
-
-def best_of(folder):
-    reader = tf.train.load_checkpoint(str(folder / "best" / "weights"))
-    names = [n for n in reader.get_variable_to_shape_map() if n.startswith("weights/")]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def assert_same(one: dict, two: dict):
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        np.testing.assert_array_equal(value, two[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
