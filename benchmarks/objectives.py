@@ -1,18 +1,24 @@
-"""What other losses are worth where the truth is known: watch times, funnels, positions.
+"""What other losses are worth where the truth is known.
 
     python -m benchmarks.objectives [--quick]
 
-Three planted logs, whose true means are known row by row and shown to no model:
+Five planted logs, whose true means are known row by row and shown to no model:
 
 - ``watch``: seconds watched, of which a third are 0 and the rest have a long tail, that
   grow with an item's duration.  Learned as they are, as a logarithm (smeared, as served),
   and by the losses ``tweedie`` and ``weighted_logistic``.
-- ``funnel``: impressions, of which one in eight is clicked and one in ten of these bought;
+- ``funnel``: impressions, of which one in five is clicked and one in six of these bought;
   users who click a lot buy little.  ``buy`` is trained on the clicked rows alone (``space:
   given``), or on all by the product of both probabilities (``all``).
 - ``position``: clicks on a list of ten, whose top is clicked most, and on which the old
-  ranker put what is popular.  The truth is the click at the first position; the position
-  is left out, or learned beside the net (``serving: {drop: 1}``).
+  ranker put what is popular, and now and then something else.  The truth is the click at
+  the first position; the position is left out, or learned beside the net (``serving:
+  {drop: 1}``).
+- ``request``: ten items a request, whose user is in a mood that nobody sees and that moves
+  all ten.  Order is that within requests; the click alone, or with ``ranking: pairwise``,
+  ``listwise`` or ``jrc``.
+- ``late``: purchases that are known up to six days after their click; training ends two
+  days before the log does.  All labels, or ``matures_after: 6d``.
 
 One config with each choice, the same rows and seeds; what is served is held against the
 truth on a day that no model saw.  ``order`` is the share of pairs of rows that stand in
@@ -20,7 +26,8 @@ the true order, ``calibration`` predicted over observed, and ``decile`` the same
 tenth of predictions in which it is furthest from 1.
 
 The last line is a JSON object: log -> choice -> figure -> mean over seeds with Student's
-95 % interval; and ``gain``, of ``order`` over the first choice, paired by seed.
+95 % interval; and over the first choice, paired by seed, ``gain`` of ``order``, and how
+much ``nearer`` to 1 the logarithm of ``calibration`` is.
 """
 
 import argparse
@@ -42,8 +49,12 @@ from benchmarks.pages.form import student
 
 DAYS, HOURS = 10, 24
 START = 1_709_251_200  # 2024-03-01, in seconds
-USERS, ITEMS = 2_000, 400
+USERS, ITEMS = 200, 100
+SHOWN = 10  # items of a request
+LATEST = 6  # days until a purchase is known
 DECILES = 10
+# the logs are small: many steps, and an average of the weights over the last of them
+TRAIN = {"batch_size": 256, "epochs": 8, "average": 0.99}
 
 
 def watch_log(rows: int, seed: int) -> pa.Table:
@@ -66,8 +77,8 @@ def funnel_log(rows: int, seed: int) -> pa.Table:
     table, user, item = _impressions(random, rows)
     taste, appeal = random.normal(0, 0.8, USERS), random.normal(0, 0.6, ITEMS)
     thrift, price = random.normal(0, 0.5, USERS), random.normal(0, 0.8, ITEMS)
-    click = 1 / (1 + np.exp(2.3 - taste[user] - appeal[item]))
-    buy = 1 / (1 + np.exp(2.2 + 0.8 * taste[user] + thrift[user] - price[item]))
+    click = 1 / (1 + np.exp(1.6 - taste[user] - appeal[item]))
+    buy = 1 / (1 + np.exp(1.7 + 0.8 * taste[user] + thrift[user] - price[item]))
     clicked = random.random(rows) < click
     bought = random.random(rows) < buy
     table["click"] = clicked.astype(int)
@@ -76,7 +87,10 @@ def funnel_log(rows: int, seed: int) -> pa.Table:
 
 
 def position_log(rows: int, seed: int) -> pa.Table:
-    """Clicks at positions, what they would have been at the first, and its truth."""
+    """Clicks at positions, what they would have been at the first, and its truth.
+
+    Each item stands at several positions, else no log could tell the two apart.
+    """
     random = np.random.default_rng(seed)
     table, user, item = _impressions(random, rows)
     taste, appeal = random.normal(0, 0.8, USERS), random.normal(0, 0.8, ITEMS)
@@ -90,9 +104,39 @@ def position_log(rows: int, seed: int) -> pa.Table:
     return pa.table(table | {"at_first": (luck < first).astype(int), "truth": first})
 
 
+def request_log(rows: int, seed: int) -> pa.Table:
+    """Clicks on requests of ten items, and the truth without the request's mood."""
+    random = np.random.default_rng(seed)
+    table, user, _ = _impressions(random, rows)
+    request = np.arange(rows) // SHOWN
+    item = random.integers(0, 4 * ITEMS, rows)
+    first = request * SHOWN
+    user, at = user[first], table["at"][first]
+    taste, appeal = random.normal(0, 0.5, USERS), random.normal(0, 0.8, 4 * ITEMS)
+    level = taste[user] + appeal[item] - 1.5
+    mood = random.normal(0, 2.0, rows)[first]
+    click = 1 / (1 + np.exp(-level - mood))
+    table = {"user": user, "item": item, "at": at, "request": request}
+    table["click"] = (random.random(rows) < click).astype(int)
+    return pa.table(table | {"truth": click})
+
+
+def late_log(rows: int, seed: int) -> pa.Table:
+    """Purchases as they are known when the log ends, all of them, and their truth."""
+    random = np.random.default_rng(seed)
+    table, user, item = _impressions(random, rows)
+    taste, appeal = random.normal(0, 0.8, USERS), random.normal(0, 0.6, ITEMS)
+    buy = 1 / (1 + np.exp(1.6 - taste[user] - appeal[item]))
+    bought = random.random(rows) < buy
+    known_at = table["at"] + random.random(rows) * LATEST * HOURS * 3600
+    table["buy"] = (bought & (known_at < START + DAYS * HOURS * 3600)).astype(int)
+    return pa.table(table | {"bought": bought.astype(int), "truth": buy})
+
+
 def _impressions(random, rows: int) -> tuple[dict, np.ndarray, np.ndarray]:
     user = random.integers(0, USERS, rows)
-    item = np.minimum(random.zipf(1.3, rows) - 1, ITEMS - 1)
+    shares = np.arange(1, ITEMS + 1) ** -0.5  # the first of 400 has 2.6 % of the rows
+    item = random.choice(ITEMS, rows, p=shares / shares.sum())
     at = START + np.sort(random.integers(0, DAYS * HOURS * 3600, rows))
     return {"user": user, "item": item, "at": at}, user, item
 
@@ -112,7 +156,8 @@ def config(tasks: list[dict], score: str, numbers: tuple[str, ...] = ()) -> dict
         "features": features,
         "tasks": tasks,
         "score": score,
-        "model": {"trunk": "shared_bottom", "embedding_dim": 8, "bottom_units": [64, 32]},
+        "train": TRAIN,
+        "model": {"trunk": "shared_bottom", "embedding_dim": 4, "bottom_units": [32]},
     }
 
 
@@ -150,11 +195,33 @@ def position_configs() -> dict[str, dict]:
     return {"left_out": without, "beside": beside}
 
 
+def request_configs() -> dict[str, dict]:
+    """Likewise."""
+    rankings = ("none", "pairwise", "listwise", "jrc")
+    found = {
+        name: config([{"name": "click", "ranking": name}], "click") for name in rankings
+    }
+    for document in found.values():
+        document["data"]["group"] = "request"
+    return found
+
+
+def late_configs() -> dict[str, dict]:
+    """Likewise."""
+    waits = {"name": "buy", "matures_after": f"{LATEST}d"}
+    return {
+        "at_once": config([{"name": "buy"}], "buy"),
+        "matures_after": config([waits], "buy"),
+    }
+
+
 # log -> what makes it, its configs, the task, and the column that is seen of the truth
 LOGS: dict[str, tuple[Callable, Callable, str, str]] = {
     "watch": (watch_log, watch_configs, "watch", "watch"),
     "funnel": (funnel_log, funnel_configs, "buy", "buy"),
     "position": (position_log, position_configs, "click", "at_first"),
+    "request": (request_log, request_configs, "click", "click"),
+    "late": (late_log, late_configs, "buy", "bought"),
 }
 
 
@@ -162,7 +229,8 @@ def tried(
     document: dict, folder: Path, seed: int, label: str, *, seen: str
 ) -> dict[str, float]:
     """One choice: from the log to what is served, against the truth."""
-    document = document | {"train": {"seed": seed, "monitor": label}}
+    own = {"seed": seed, "monitor": label}
+    document = document | {"train": {**document["train"], **own}}
     steadyrank.preprocess(document, output=folder / "examples", data=folder)
     steadyrank.train(document, examples=folder / "examples", output=folder / "train")
     steadyrank.export(document, train=folder / "train", output=folder / "export")
@@ -171,19 +239,39 @@ def tried(
         input=str(folder / "test.parquet"),
         output=folder / "scores",
         data=folder,
-        keep=["truth", f"seen={seen}"],
+        keep=["truth", f"seen={seen}", "group=" + document["data"]["group"]],
     )
     found = ds.dataset([*map(str, (folder / "scores").rglob("*.parquet"))]).to_table()
     came = np.nan_to_num(found["seen"].to_numpy())
-    return figures(found["score"].to_numpy(), found["truth"].to_numpy(), came)
+    score, truth = (found[name].to_numpy() for name in ("score", "truth"))
+    within = document["data"]["group"] == "request"
+    order = order_within(score, truth, found["group"].to_numpy()) if within else None
+    return figures(score, truth, came, order)
 
 
-def figures(foretold: np.ndarray, truth: np.ndarray, seen: np.ndarray) -> dict[str, float]:
+def order_within(foretold: np.ndarray, truth: np.ndarray, group: np.ndarray) -> float:
+    """Share of pairs of rows of a group that stand in the true order; ``[n]`` all."""
+    order = np.argsort(group, kind="stable")
+    group = group[order]
+    right = pairs = 0.0
+    for step in range(1, SHOWN):
+        same = group[step:] == group[:-step]
+        gaps = [(v[order][step:] - v[order][:-step])[same] for v in (foretold, truth)]
+        right += float(((np.sign(gaps[0] * gaps[1]) + 1) / 2).sum())
+        pairs += int(same.sum())
+    return right / pairs
+
+
+def figures(
+    foretold: np.ndarray, truth: np.ndarray, seen: np.ndarray, order: float | None = None
+) -> dict[str, float]:
     """Order, calibration, and that of the worst tenth, of rows ``[n]``."""
+    if order is None:
+        order = float((1 + stats.kendalltau(foretold, truth).statistic) / 2)
     tenths = np.array_split(np.argsort(foretold, kind="stable"), DECILES)
     ratios = [foretold[rows].sum() / truth[rows].sum() for rows in tenths]
     return {
-        "order": float((1 + stats.kendalltau(foretold, truth).statistic) / 2),
+        "order": order,
         "calibration": float(foretold.sum() / seen.sum()),
         "decile": float(max(ratios, key=_off)),
     }
@@ -214,20 +302,31 @@ def study(name: str, rows: int, seeds: list[int]) -> dict:
     return found
 
 
+# of a figure, over the first choice
+GAINS: dict[str, tuple[str, Callable[[float, float], float]]] = {
+    "gain": ("order", lambda ours, theirs: ours - theirs),
+    "nearer": ("calibration", lambda ours, theirs: _off(theirs) - _off(ours)),
+}
+
+
 def summary(found: dict[str, list[dict]]) -> dict:
-    """Means and intervals, and gains of order over the first choice."""
+    """Means and intervals, and gains over the first choice."""
     first = next(iter(found))
     result: dict = {
         choice: {name: _rounded([run[name] for run in runs]) for name in runs[0]}
         for choice, runs in found.items()
     }
-    result["gain"] = {
-        choice: _rounded(
-            [a["order"] - b["order"] for a, b in zip(runs, found[first], strict=True)]
-        )
-        for choice, runs in found.items()
-        if choice != first
-    }
+    for name, (figure, gain) in GAINS.items():
+        result[name] = {
+            choice: _rounded(
+                [
+                    gain(a[figure], b[figure])
+                    for a, b in zip(runs, found[first], strict=True)
+                ]
+            )
+            for choice, runs in found.items()
+            if choice != first
+        }
     return result
 
 

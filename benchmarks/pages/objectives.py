@@ -2,9 +2,13 @@
 
 from benchmarks.pages.form import markdown
 
+GAINS = ("gain", "nearer")
 WORDS = {
     "watch": "seconds watched",
     "funnel": "bought, of all impressions",
+    "position": "clicks, at the first position",
+    "request": "clicks, within requests",
+    "late": "bought, in the end",
 }
 
 
@@ -13,15 +17,18 @@ def choices(kept: dict) -> str:
     found = kept["result"]
     rows = []
     for log, words in WORDS.items():
-        gains = found[log]["gain"]
+        if log not in found:
+            continue
+        gains = [found[log].get(name, {}) for name in GAINS]
         for choice, figures in found[log].items():
-            if choice == "gain":
+            if choice in GAINS:
                 continue
             cells = [_over(figures[name], 4) for name in ("order",)]
             cells += [_over(figures[name], 3) for name in ("calibration", "decile")]
-            gain = _over(gains[choice], 4, "+") if choice in gains else ""
-            rows.append([words, choice, *cells, gain])
-    heads = ["", "choice", "order", "calibration", "worst tenth", "gain of order"]
+            cells += [_over(g[choice], 4, "+") if choice in g else "" for g in gains]
+            rows.append([words, choice, *cells])
+    heads = ["", "choice", "order", "calibration", "worst tenth"]
+    heads += ["gain of order", "nearer to 1"]
     return markdown(heads, rows)
 
 
