@@ -148,6 +148,7 @@ def ablation(study: dict) -> str:
 
 def counts(study: dict) -> str:
     """What CowClip counts: samples or readings, as shipped and where a bound binds."""
+    study = study["result"]
     both = ("difference", "interval"), ("difference_tight", "interval_tight")
     rows = []
     for bound, keys in zip(("as shipped", "a bound that binds"), both, strict=True):
@@ -159,7 +160,7 @@ def counts(study: dict) -> str:
                 [
                     f"{bound}: {count}",
                     share(study["auc"][name]),
-                    f"{gain(less)} ({span(around)})" if ours else "",
+                    f"{gain(less, 5)} ({span(around, 5)})" if ours else "",
                     percent(study["clipped"][name], 1) if count != "off" else "",
                 ]
             )
