@@ -69,7 +69,11 @@ class BiasTower(tf.keras.layers.Layer):
         return {PREFIX + name: rows for name, rows in located.items()}
 
     def by_sample(self, batch: Mapping) -> dict:
-        """See ``FeatureInputs.by_sample``."""
+        """See ``FeatureInputs.by_sample``.
+
+        Args:
+            batch: Feature name -> its ids or numbers, ``[B]``.
+        """
         found = self.inputs_layer.by_sample(self._with_reference(batch))
         return {PREFIX + name: function for name, function in found.items()}
 

@@ -1,5 +1,7 @@
 """What a value must be, in our own words, for each mistake that pydantic finds."""
 
+import difflib
+import re
 from collections.abc import Mapping
 
 MUST = {
@@ -54,7 +56,20 @@ def said_of(error: Mapping) -> str:
     if error["type"] in ("value_error", "assertion_error"):  # raised by us
         return error["msg"].partition(", ")[2]
     words = {name: _plain(value) for name, value in (error.get("ctx") or {}).items()}
-    return MUST.get(error["type"], "is none that is allowed here").format(**words)
+    said = MUST.get(error["type"], "is none that is allowed here").format(**words)
+    return said + _meant(error, words)
+
+
+def _meant(error: Mapping, words: Mapping[str, str]) -> str:
+    """The nearest of the words that are allowed, where one of some was to be given."""
+    allowed = re.findall(
+        "'([^']+)'", words.get("expected") or words.get("expected_tags", "")
+    )
+    if not allowed:
+        return ""
+    given = words.get("tag", error.get("input"))
+    close = difflib.get_close_matches(str(given), allowed, n=1)
+    return f". Received: {given!r}" + (f". Did you mean {close[0]!r}?" if close else "")
 
 
 def _plain(value: object) -> str:

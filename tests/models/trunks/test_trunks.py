@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.components.layers.experts import GateNotes
+from steadyrank.components.layers.split_dense import SplitInput
 from steadyrank.models.build import TRUNKS, WIDE, build_trunk
 from steadyrank.models.fronts import CrossFront, DotFront
 from steadyrank.models.trunks.bottoms import Bottoms
@@ -91,6 +92,18 @@ def test_a_row_does_not_depend_on_the_others(name):
     whole = layer(tf.constant(X))
     for task, values in layer(tf.constant(X[2:3])).items():
         close(values[0], whole[task][2])
+
+
+@EVERY
+def test_rows_that_share_columns_may_come_in_two_parts(name):
+    """As ``candidates`` gives them: one user's columns once, all else in rows."""
+    layer, shared, own = trunk(name), (0, 3, 4), (1, 2, 5)
+    rows = X.copy()
+    rows[:, shared] = X[0, shared]
+    whole = layer(tf.constant(rows))
+    parts = tf.constant(rows[:1, shared]), tf.constant(rows[:, own])
+    for task, values in layer(SplitInput(*parts, shared, own)).items():
+        close(values, whole[task])
 
 
 def test_bottoms_equal_the_naive_ones():

@@ -104,3 +104,22 @@ def test_a_feature_is_called_as_an_input_of_tensorflow_can_be(name, tmp_path):
     wrong.write_text(yaml.safe_dump(document))
     with pytest.raises(InputError, match="name: must match"):
         load_any_config(wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": {"trunk": "dcn_v3"}}, "Received: 'dcn_v3'. Did you mean 'dcn_v2'?"),
+        ({"model": {"trunk": "zzz"}}, "Received: 'zzz'"),
+        (
+            {"train": {"dense": {"clip": "clipy"}}},
+            "Received: 'clipy'. Did you mean 'clippy'?",
+        ),
+        ({"train": {"dense": {"clip": 3}}}, "Received: 3"),
+    ],
+)
+def test_a_misspelt_choice_is_answered_with_the_nearest(change, said):
+    with pytest.raises(InputError) as caught:
+        parse_any_config(tiny.config_document() | change, "c")
+    (line,) = [line for line in str(caught.value).splitlines() if "must be" in line]
+    assert line.endswith(said) and line.count("Received") == 1

@@ -2,6 +2,8 @@
 
 import pytest
 
+from steadyrank.pipeline.config.gates import Gates
+from steadyrank.pipeline.gates import soundness
 from steadyrank.pipeline.gates.rules import worst
 from steadyrank.pipeline.metrics.uncertainty import bounded
 from tests.helpers.judged import (
@@ -282,3 +284,9 @@ def test_an_interval_of_an_auc_stays_between_0_and_1():
     assert bounded("calibration", [0.9, 1.1]) == [0.9, 1.1] and bounded("auc", None) is None
     (gate,) = held(error=0.2, min=0.4)["gates"]
     assert gate["interval"][1] == 1.0 and "to 1.0000" in gate["reason"]
+
+
+def test_no_gate_of_a_config_is_called_as_one_that_always_judges():
+    """Reasons are told apart by that name."""
+    always = {soundness.FINITE, soundness.LEARNED, soundness.ROWS, soundness.SERVED}
+    assert not {*Gates.model_fields} & {*always, soundness.STEPS}
