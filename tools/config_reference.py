@@ -47,7 +47,9 @@ def sections(kind: type[BaseModel], path: str, done: set) -> Iterator[str]:
         where, common = f"{path}.{name}".lstrip("."), shared(inner)
         if common and common not in done:
             done.add(common)
-            text = f"{first_line(common)} By `{told_by(inner[0])}`:"
+            alone = [f"`{value_of(s)}`" for s in inner if not issubclass(s, common)]
+            but = f" But {' and '.join(alone)} have their own keys alone." * bool(alone)
+            text = f"{first_line(common)}{but} By `{told_by(inner[0])}`:"
             yield f"### `{where}`\n\n{text}\n\n{table(common, common.model_fields)}"
             yield from sections(common, where, done)
         for section in inner:
@@ -56,8 +58,9 @@ def sections(kind: type[BaseModel], path: str, done: set) -> Iterator[str]:
             done.add(section)
             key, heading = told_by(section) if len(inner) > 1 else "", f"`{where}`"
             if key:
-                heading += f", {key}: {get_args(section.model_fields[key].annotation)[0]}"
-            fields = own_fields(section, common) if common else section.model_fields
+                heading += f", {key}: {value_of(section)}"
+            its = common if common and issubclass(section, common) else None
+            fields = own_fields(section, its) if its else section.model_fields
             fields = {n: f for n, f in fields.items() if n != key}
             rows = table(section, fields) if fields else ""
             mark, said = "####" if common else "###", first_line(section)
@@ -149,6 +152,11 @@ def told_by(section: type[BaseModel]) -> str:
         if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             return name
     return ""
+
+
+def value_of(section: type[BaseModel]) -> str:
+    """What that key says of a section."""
+    return get_args(section.model_fields[told_by(section)].annotation)[0]
 
 
 def first_line(section: type[BaseModel]) -> str:
