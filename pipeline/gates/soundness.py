@@ -7,7 +7,7 @@ No config asks for it and none lifts it; ``--force`` alone lets such a model thr
 from collections.abc import Mapping
 
 from steadyrank.pipeline.gates.result import is_number, missing, result, simple
-from steadyrank.pipeline.gates.rules import HOLD, PASS, REFUSE, Ruling
+from steadyrank.pipeline.gates.rules import HOLD, MOST_ROWS, PASS, REFUSE, Ruling
 
 CHANCE = 0.5  # of a GAUC
 ORDERS = 0.6  # an AUC on validation that is no accident of so few rows
@@ -223,8 +223,19 @@ def _learned(metrics: Mapping) -> list[dict]:
         if said[task]["verdict"] == REFUSE:
             results.append(said[task])
     results.append(_whole(said, where))
-    advice = _advice((metrics.get("divergence") or {}).get("steps"), _by_heart(found, said))
+    untold = [task for task, each in said.items() if each["verdict"] != PASS]
+    if untold and all(_lacks_rows(said[task]) for task in untold):
+        advice = f". {where.split(' ')[0].capitalize()} needs more rows: see data.split"
+    else:
+        warm = metrics.get("steps_before")  # whose own steps are few, and not all it took
+        steps = None if warm else (metrics.get("divergence") or {}).get("steps")
+        advice = _advice(steps, _by_heart(found, said))
     return [r if r["passed"] else {**r, "reason": r["reason"] + advice} for r in results]
+
+
+def _lacks_rows(said: Mapping) -> bool:
+    """Whether a task is better than its mean, as far as so few rows can tell."""
+    return said["verdict"] == HOLD and (said["measured"] or 0) > 0
 
 
 def _by_heart(found: Mapping, said: Mapping[str, dict]) -> list[str]:
@@ -235,6 +246,7 @@ def _by_heart(found: Mapping, said: Mapping[str, dict]) -> list[str]:
         if is_number(each.get("auc"))
         and each["auc"] >= ORDERS
         and said[task]["verdict"] != PASS
+        and not _lacks_rows(said[task])
         and each["scarcer"] >= FEWEST_ROWS
     ]
 
@@ -300,8 +312,8 @@ def _learned_task(task: str, found: Mapping, where: str) -> dict:
     verdict = PASS if found.get("surely", low > 0) else REFUSE if worse else HOLD
     needed = None
     if verdict == HOLD and high >= 0:
-        times = max((high - gain) / abs(gain) if gain else 1000.0, 1.0)
-        needed = round(rows * min(times**2, 1000.0))
+        times = max((high - gain) / abs(gain) if gain else MOST_ROWS, 1.0)
+        needed = round(rows * min(times**2, MOST_ROWS))
     ruling = Ruling(verdict, (low, high), needed)
     said = result(LEARNED, task, RULE_LEARNED, gain, limit=0.0, ruling=ruling)
     measure, word, chance = _words(found)
@@ -312,6 +324,9 @@ def _learned_task(task: str, found: Mapping, where: str) -> dict:
     )
     if verdict == HOLD and low > 0:
         said["reason"] += ", as an idle model's is once in so many nights"
+    elif verdict == HOLD and gain > 0:
+        word = "more than" if needed == MOST_ROWS * rows else "about"
+        said["reason"] += f": {rows:,} rows cannot tell; {word} {needed:,} would"
     return said
 
 

@@ -195,15 +195,31 @@ def test_one_sentence_tells_of_all_tasks_and_each_has_its_own_in_the_verdict():
     assert all(said.startswith(f"{name} on ") for name, said in gate["tasks"].items())
 
 
-@pytest.mark.parametrize("interval", [[-0.2, -0.1], [-0.1, 0.2]])
+@pytest.mark.parametrize("interval", [[-0.2, -0.1], [-0.2, 0.1]])
 def test_what_learned_nothing_is_told_what_to_do(interval):
-    short = judged({"interval": interval}, divergence={"steps": 3})
+    nothing = {"interval": interval, "gain": -0.05}
+    short = judged(nothing, divergence={"steps": 3})
     assert "took 3 steps alone: raise train.epochs, or lower train.batch_size" in reasons(
         short
     )
-    long = judged({"interval": interval}, divergence={"steps": 3000})
+    long = judged(nothing, divergence={"steps": 3000})
     assert "Train on more rows or for longer" in reasons(long)
+    warm = judged(nothing, divergence={"steps": 30}, steps_before=500)
+    assert "raise train.epochs" not in reasons(warm)  # it took 530
     assert "Train" not in judged(divergence={"steps": 30})["gates"][-1]["reason"]
+
+
+def test_what_is_better_on_too_few_rows_is_told_how_many_would_tell():
+    """Half as wide an interval takes four times the rows: 0.05 of 0.02 is 2.5² times."""
+    few = judged({"gain": 0.02, "interval": [-0.03, 0.07], "auc": 0.7})
+    assert few["verdict"] == "HOLD"
+    assert ": 100 rows cannot tell; about 625 would" in reasons(few)
+    assert "Validation needs more rows: see data.split" in reasons(few)
+    assert "by heart" not in reasons(few) and "raise train.epochs" not in reasons(few)
+    tiny = judged({"gain": 1e-5, "interval": [-0.03, 0.07]})
+    assert "more than 100,000 would" in reasons(tiny)
+    lost = judged({"gain": -0.01, "interval": [-0.03, 0.01], "auc": 0.7})
+    assert "cannot tell" not in reasons(lost) and "by heart" in reasons(lost)
 
 
 def test_fewer_than_ten_steps_are_held():
