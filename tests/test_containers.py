@@ -207,7 +207,7 @@ def test_what_ends_a_container_ends_every_command(monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert left.value.code == application.INTERRUPTED == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert "told to end (SIGTERM)" in capsys.readouterr().err
 
 
 def test_the_dockerfile_copies_what_is_there_and_ignores_the_rest():
