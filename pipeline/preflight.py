@@ -22,7 +22,6 @@ from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.kinds.protocol import RANKING
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 
-MOSTLY = 0.5  # of a sample's rows
 STAGED = Path(tempfile.gettempdir())  # where what goes to a URL is written first
 
 
@@ -235,17 +234,17 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
         What was looked at, and warnings.
 
     Raises:
-        InputError: The log holds no row.
+        InputError: The log holds no row, or too many that would be rejected.
         RefusedError: A day of it does not keep the contract of ``contract.against``.
     """
     from steadyrank.pipeline.raw_log.one_type import in_one_type
-    from steadyrank.pipeline.raw_log.sample import sampled
+    from steadyrank.pipeline.raw_log.sample import is_whole, sampled
 
     cluster()  # that names no machines which training would wait for
     plan = _plan_of(config, folder)
     batches = list(sampled(plan.log))
     tables = [batch.table for _, batch in batches if len(batch.table)]
-    if not tables:
+    if not tables and all(batch.malformed is None for _, batch in batches):
         raise NoRowsError(
             f"{', '.join(plan.log.files[:5])}: the log holds no rows. Mend data.input, or "
             "wait for the log."
@@ -253,53 +252,27 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
     if isinstance(config, SequenceConfig):
         return []
     from steadyrank.pipeline.preprocess.held import require_known
+    from steadyrank.pipeline.preprocess.would_reject import look_for_rejected
     from steadyrank.pipeline.propose.leaks import items_columns, leaks_of, of_one_class
 
     require_known(config, {c for log in (plan.log, *plan.sides) for c in log.schema.names})
-    unread = [] if plan.sides else _unreadable(config, plan, tables)
-    rows = sum(map(len, tables))
+    whole = is_whole(plan.log, len(batches))
+    rows, bad, rejected = look_for_rejected(plan, batches, whole=whole)
+    if not tables:
+        return [f"rows: {rows:,} looked at", *rejected]
     said = [
         f"warning: feature {name} alone tells {label} with an AUC of {auc:.3f}: is it "
         "known before the engagement?"
         for name, (label, auc) in leaks_of(config, in_one_type(tables)).items()
     ]
     return [
-        f"rows: {rows:,} looked at",
-        *unread,
+        f"rows: {rows:,} looked at" + f", {bad:,} would be rejected" * bool(bad),
+        *rejected,
         *said,
         *of_one_class(config, in_one_type(tables)),
         *items_columns(config, in_one_type(tables)),
         *_held_sample(config, folder, plan, batches),
     ]
-
-
-def _unreadable(config: Config, plan, tables: list) -> list[str]:
-    """A warning where more rows of a sample would be rejected than may be.
-
-    Raises:
-        InputError: Most would be: the rest of the log cannot make up for that.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    from steadyrank.pipeline.preprocess.rows import LOW, type_rows
-
-    found = [
-        type_rows(table.append_column(LOW, pa.nulls(len(table), pa.uint64())), plan)[1]
-        for table in tables
-    ]
-    reasons = np.concatenate(found).astype(str)
-    names, counts = np.unique(reasons[reasons != ""], return_counts=True)
-    share, most = counts.sum() / len(reasons), config.data.max_rejected
-    if share <= most:
-        return []
-    said = (
-        f"{counts.sum():,} of {len(reasons):,} rows that were looked at would be rejected, "
-        f"and data.max_rejected is {most:g}: {names[np.argmax(counts)]}"
-    )
-    if share > MOSTLY:
-        raise InputError(f"{said}.")
-    return [f"warning: {said}"]
 
 
 def _held_sample(config: Config, folder, plan, batches) -> list[str]:

@@ -219,14 +219,57 @@ def test_rows_that_would_be_rejected_are_told_of_before_the_run(log_folder, tmp_
     document["features"] = [document["features"][0]]
     watch = {"kind": "regression", "given": "click", "loss": "tweedie"}
     document["tasks"][2] = {"name": "watch", "column": "price", **watch}
-    (said,) = (line for line in looked(document, log_folder) if "warning" in line)
-    assert "would be rejected, and data.max_rejected is 0.01: label watch: below 0" in said
+    with pytest.raises(InputError, match="max_rejected=0.01 allows.*label watch: below 0"):
+        looked(document, log_folder)
     document["data"]["max_rejected"] = 1.0
-    assert not any("warning" in line for line in looked(document, log_folder))
+    (said,) = (line for line in looked(document, log_folder) if "warning" in line)
+    assert said.startswith("warning: would be rejected: label watch: below 0")
     document["tasks"] = [{"name": "old", "column": "age"}]
     document["data"]["max_rejected"] = 0.2
     with pytest.raises(InputError, match="of 600 rows .* label old: neither 0 nor 1"):
         looked(document, log_folder)
+
+
+def days_of_text(folder, days: int, broken=(), rows: int = 40) -> dict:
+    """A config of files of CSV, one a day; some of their lines may be broken."""
+    for day in range(days):
+        lines = [f"{day + 1}000000000,u{n},{n % 2}" for n in range(rows)]
+        for place, line in broken[day] if day < len(broken) else ():
+            lines[place] = line
+        (folder / f"{day:02}.csv").write_text("\n".join(["at,user,click", *lines]) + "\n")
+    split = {"validation": "1970-02-01", "test": "1970-03-01"}
+    return {
+        "data": {"input": ["*.csv"], "time": "at", "split": split},
+        "features": [{"name": "user", "kind": "categorical"}],
+        "tasks": [{"name": "click"}],
+        "model": {"trunk": "dcn_v2"},
+    }
+
+
+def test_every_kind_of_row_that_would_be_rejected_is_counted_in_the_sample(tmp_path):
+    broken = [((3, "1,u3"), (5, "noon,u5,1"), (7, "1000000000,u7,maybe"))]
+    document = days_of_text(tmp_path, 10, broken)
+    said = looked(document, tmp_path)
+    assert "rows: 400 looked at, 3 would be rejected" in said
+    first = tmp_path / "00.csv"
+    for why in (
+        f'CSV line has 2 columns instead of 3: 1, such as "1,u3" in line 5 of {first}',
+        f'at: no readable time: 1, such as "noon" in line 7 of {first}',
+        f'label click: not a number: 1, such as "maybe" in line 9 of {first}',
+    ):
+        assert any(s.startswith(f"warning: would be rejected: {why}") for s in said), said
+    document = days_of_text(tmp_path, 10, [broken[0], ((0, "x"), (1, "y"))])
+    with pytest.raises(InputError, match="^5 of 400 rows would be rejected, more than"):
+        looked(document, tmp_path)
+
+
+def test_one_bad_file_of_a_sample_does_not_condemn_a_log_but_most_do(tmp_path):
+    bad = [(place, "x") for place in range(40)]
+    said = looked(days_of_text(tmp_path, 30, [bad]), tmp_path)
+    assert "rows: 480 looked at, 40 would be rejected" in said
+    document = days_of_text(tmp_path, 30, [bad[:1]] * 30)
+    with pytest.raises(InputError, match="^12 of 480 rows that were looked at would be"):
+        looked(document, tmp_path)
 
 
 def test_a_wrong_cluster_and_a_wrong_exemption_are_refused(log_folder, monkeypatch):
