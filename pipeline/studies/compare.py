@@ -57,8 +57,8 @@ def compare(paths: Sequence[Path], output: Path) -> list[dict]:
         run["against"] = list(_against(runs[0], run))
         tasks = (run["metrics"].get("tasks") or {}).items()
         found = decided(run["against"], {task: each.get("kind") for task, each in tasks})
-        why = "" if run["against"] else " ".join(["", *_why_none(runs[0], run)])
-        run["said"] = sentence_of(run["name"], runs[0]["name"], found) + why
+        said = sentence_of(run["name"], runs[0]["name"], found)
+        run["said"] = " ".join([said, *_left_out(runs[0], run)])
     write_comparison(make_room(Path(output)), runs)
     return runs
 
@@ -72,8 +72,8 @@ def _against(first: dict, run: dict) -> Iterator[dict]:
             yield found
 
 
-def _why_none(first: dict, run: dict) -> list[str]:
-    """Why no task of two runs compares."""
+def _left_out(first: dict, run: dict) -> list[str]:
+    """Why some task of two runs does not compare, or none does."""
     names = [sorted(each["metrics"].get("tasks") or {}) for each in (first, run)]
     if not {*names[0]} & {*names[1]}:
         return [f"They have {' and '.join(', '.join(n) or 'no task' for n in names)}."]

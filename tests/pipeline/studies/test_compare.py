@@ -218,7 +218,8 @@ def test_only_other_rows_and_other_labels_do_not_compare(tmp_path, theirs, said)
     change(runs[0], identity=identity(**ours))
     other = identity(**{**ours, "whole": "1", **theirs})
     change(runs[1], identity=other, fingerprint="other")
-    compare(runs, tmp_path / "page.html")
+    (_, told) = compare(runs, tmp_path / "page.html")
+    assert re.search(said, told["said"]), "the terminal says it, too"
     seen = Page((tmp_path / "page.html").read_text()).seen
     assert re.search(said, seen) if said else "compare." not in seen, seen
     assert said or "cannot be told" not in seen
