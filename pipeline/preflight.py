@@ -12,6 +12,7 @@ from pathlib import Path
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.cluster import cluster
 from steadyrank.pipeline.config.given import inputs_of
+from steadyrank.pipeline.config.log import DAY_MARK
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.export.card import read_card
 from steadyrank.pipeline.files.errors import InputError, NoRowsError
@@ -205,13 +206,33 @@ def check(
     Raises:
         InputError: The first thing that cannot go well.
     """
+    nights = config.data.split.within_test  # which `nightly` asks for
     if gates:
-        yield from require_passable(config, baseline=bool(baseline), stability=False)
+        given = bool(baseline) or nights
+        yield from require_passable(config, baseline=given, stability=False)
+    if gates and nights and not baseline:
+        yield from _of_first_night(config)
+    config = _of_all_days(config)
     yield from require_baseline_fits(config, baseline)
     if output is not None:
         require_apart(config, folder, output)
     yield from require_log(config, folder, output)
     yield from look_at_rows(config, folder)
+
+
+def _of_first_night(config: Config | SequenceConfig) -> list[str]:
+    """What a store's first night does without, and a run does not."""
+    return [
+        f"{said}: a store's first night leaves it out, and `run` refuses without"
+        for said in _needing_baseline(config.gates.model_dump())
+    ]
+
+
+def _of_all_days(config: Config | SequenceConfig) -> Config | SequenceConfig:
+    """The config of a night, of any day: all files that one could read."""
+    paths = [path.replace(DAY_MARK, "*") for path in config.data.input]
+    data = config.data.model_copy(update={"input": paths})
+    return config.model_copy(update={"data": data})
 
 
 def require_apart(config, folder: Place, output: Place) -> None:

@@ -11,6 +11,7 @@ from steadyrank.pipeline.config.events import in_ms, length_of_time
 from steadyrank.pipeline.config.section import Section
 from steadyrank.pipeline.config.time_format import time_pattern, time_zone
 
+DAY_MARK = "{day}"  # in paths of a log: the days that a night reads
 Character = Annotated[str, Field(pattern=r"^[\x00-\x09\x0b\x0c\x0e-\x7f]$")]
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from steadyrank.pipeline.config.given import AnyConfig
+from steadyrank.pipeline.config.log import DAY_MARK
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.kinds.protocol import Kind
 from steadyrank.pipeline.preprocess.plan import Addition
 from steadyrank.pipeline.raw_log.split import DAY
-from steadyrank.pipeline.store.lateness import DAY_MARK, lacks_files
+from steadyrank.pipeline.store.lateness import lacks_files
 
 DAY_MS = 86_400_000
 

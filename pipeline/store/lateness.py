@@ -7,11 +7,10 @@ from pathlib import Path
 
 from steadyrank.pipeline.config.events import UNITS_MS
 from steadyrank.pipeline.config.given import AnyConfig
+from steadyrank.pipeline.config.log import DAY_MARK
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.raw_log.open import files_of
-
-DAY_MARK = "{day}"
 
 
 def lacks_files(config: AnyConfig, folder: Path, day: str, of: type = any) -> bool:

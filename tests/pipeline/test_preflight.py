@@ -164,6 +164,21 @@ def test_the_command_says_what_it_looked_at_and_run_refuses_before_it_begins(tmp
         assert not (output / "examples").exists()
 
 
+def test_a_config_of_nights_is_checked_on_all_its_days_and_may_lack_a_baseline(tmp_path):
+    for day in ("2024-03-01", "2024-03-02"):
+        tiny.write_log(tmp_path, tiny.make_rows(60))
+        (tmp_path / "log.parquet").rename(tmp_path / f"log-{day}.parquet")
+    split = {"validation": 0.3, "test": "2024-03-05"}
+    changes = {"data__input": ["log-{day}.parquet"], "data__split": split}
+    said = list(preflight.check(with_gates(GAIN, **changes), tmp_path))
+    assert any(line.startswith("log: 2 files, about 120 rows") for line in said)
+    first = "gates.auc.click.min_gain needs --baseline: a store's first night leaves it out"
+    assert any(line.startswith(first) for line in said)
+    ladder = with_gates({"stability": {"min_margin": 4}}, **changes)
+    with pytest.raises(InputError, match="gates.stability needs what"):
+        list(preflight.check(ladder, tmp_path))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
