@@ -19,6 +19,20 @@ class NoRowsError(InputError):
     """The log holds no rows of what was asked for: of a day, or of a split."""
 
 
+class NoColumnError(InputError):
+    """A column is in no file of a log or of its side tables.
+
+    Attributes:
+        column: Its name.
+        places: The files, in words.
+        hint: Which column was probably meant, and all there are.
+    """
+
+    def __init__(self, message: str, column: str = "", *, places: str = "", hint: str = ""):
+        super().__init__(message)
+        self.column, self.places, self.hint = column, places, hint
+
+
 class NothingToTrainOnError(InputError):
     """The log holds no rows to train on."""
 

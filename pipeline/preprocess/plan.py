@@ -14,7 +14,7 @@ from steadyrank.pipeline.config.events import is_from_events
 from steadyrank.pipeline.config.features import has_column
 from steadyrank.pipeline.config.log import Join
 from steadyrank.pipeline.config.tasks import column
-from steadyrank.pipeline.files.errors import InputError, near
+from steadyrank.pipeline.files.errors import InputError, NoColumnError, near
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.raw_log.arrow_types import is_wide
 from steadyrank.pipeline.raw_log.columns import is_bytes, is_text, raw_type
@@ -333,9 +333,9 @@ def _open_log(patterns, config: Config, own: dict[str, str], given_by_side) -> L
             places = ", ".join(
                 [log.files[0], *sorted({f for f, _ in given_by_side.values()})]
             )
-            raise InputError(
-                f"{places}: no column {name!r}, which {key} needs. {near(name, others)}"
-            )
+            hint = near(name, others)
+            said = f"{places}: no column {name!r}, which {key} needs. {hint}"
+            raise NoColumnError(said, name, places=places, hint=hint)
     return open_log(patterns, Form.of(data), own)
 
 

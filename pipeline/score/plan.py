@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from steadyrank.models.features import Feature
 from steadyrank.pipeline.config import Config, parse_config
-from steadyrank.pipeline.config.events import given
+from steadyrank.pipeline.config.events import given, is_from_events
 from steadyrank.pipeline.config.features import is_dropped
 from steadyrank.pipeline.config.log import Split
 from steadyrank.pipeline.examples.example_set import Schema
@@ -21,7 +21,7 @@ from steadyrank.pipeline.export.card import (
     read_card,
     require_unchanged,
 )
-from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.errors import InputError, NoColumnError
 from steadyrank.pipeline.files.publish import hash_folder
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.preprocess.plan import Plan, make_plan
@@ -166,7 +166,27 @@ def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str])
     )
     served = [given(item) for item in config.features if not is_dropped(item)]
     bare = config.model_copy(update={"data": data, "tasks": [], "features": served})
-    return make_plan(bare, folder)
+    try:
+        return make_plan(bare, folder)
+    except NoColumnError as error:
+        raise _of_score(error, config, kept) from None
+
+
+def _of_score(error: NoColumnError, config: Config, kept: dict[str, str]) -> InputError:
+    """A missing column as who scores knows it: by an option, or where it is to be had."""
+    name, places = error.column, error.places
+    if name in kept.values():
+        return InputError(f"{places}: no column {name!r}, for --keep or --by. {error.hint}")
+    for item in config.features:
+        if is_from_events(item) and item.name == name:
+            by = ", ".join(item.by or [config.data.group])
+            return InputError(
+                f"{places}: no column {name!r}, which features.{name} needs: made from "
+                "events in training, it must stand in the rows to be scored. Join it by "
+                f"{by} from histories/latest/ of the model's examples, as the section 'A "
+                "table scored' of docs/serving.md shows."
+            )
+    return error
 
 
 def _require_files(config: Config, inputs: list[str], folder: Path) -> None:
