@@ -19,6 +19,8 @@ from steadyrank.pipeline.raw_log.columns import (
     is_text,
     to_floats,
 )
+from steadyrank.pipeline.raw_log.find import find
+from steadyrank.pipeline.raw_log.formats import has_delimiter, rows_are_lines
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.one_type import in_one_type
 from steadyrank.pipeline.raw_log.open import Log, open_log
@@ -111,13 +113,22 @@ def _require_header(log: Log, patterns: list[str]) -> None:
 
 
 def _form_of(patterns: list[str]) -> dict:
-    """The first way to read files of text that gives most columns."""
+    """The first way to read files of text that gives most columns.
+
+    Of files of all kinds those of CSV alone tell: the columns of others, beside those of
+    CSV read in a wrong way, would be more than those of CSV read in the right one.
+    """
+    files = find(patterns).files
+    texts = [path for path in files if has_delimiter(path)]
+    texts = texts or [path for path in files if rows_are_lines(path)]
+    if not texts:
+        return {}
     best, error = ({}, 0), None
     for form in FORMS:
         if best[1] > 1 and "encoding" in form:
             break
         try:
-            log = open_log(patterns, Form(**form), {})
+            log = open_log(texts, Form(**form), {})
             next(iter(log.pieces[0].batches()), None)
         except InputError as caught:
             error = error or caught

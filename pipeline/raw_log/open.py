@@ -12,7 +12,7 @@ from steadyrank.pipeline.files.errors import InputError, NoRowsError, near
 from steadyrank.pipeline.raw_log.arrow_types import is_wide
 from steadyrank.pipeline.raw_log.columns import is_bytes, is_list, is_text
 from steadyrank.pipeline.raw_log.find import find, look_for, partitions
-from steadyrank.pipeline.raw_log.formats import format_of
+from steadyrank.pipeline.raw_log.formats import format_of, has_delimiter
 from steadyrank.pipeline.raw_log.formats.base import EmptyFile, Form, Piece, unreadable
 
 VITAL = (
@@ -159,12 +159,29 @@ def _look(path: str, form: Form, needed: tuple[str, ...]) -> tuple[list, pa.Sche
     return [Piece(path, format, part, more) for part in parts], schema, rows
 
 
+DELIMITERS = "\t,;|"
+
+
 def _require_enough(path: str, names: list[str], needs: dict[str, str]) -> None:
     """Raise where a file lacks what none may lack, or all that is needed."""
+    _require_parted(path, names, needs)
     vital = {n: k for n, k in needs.items() if k.startswith(VITAL)}
     require_columns(path, names, vital)
     if not {*names} & {*needs}:
         require_columns(path, names, needs)
+
+
+def _require_parted(path: str, names: list[str], needs: dict[str, str]) -> None:
+    """Raise where the name of a column is those of several that the file should have."""
+    for name in names if has_delimiter(path) else ():
+        for mark in DELIMITERS:
+            held = [part for part in name.split(mark) if part in needs]
+            if len(held) > 1 and name not in needs:
+                raise InputError(
+                    f"{path}: its values seem to be parted by {mark!r}: one column is "
+                    f"{name[:80]!r}. Mend data.delimiter, which holds for all files of a "
+                    "log, or write the file as the others are."
+                )
 
 
 def _wider(kind: pa.DataType, than: pa.DataType) -> bool:

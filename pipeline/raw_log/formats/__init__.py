@@ -44,6 +44,11 @@ def rows_are_lines(path: str) -> bool:
     return kind is not None and kind.rows_are_lines
 
 
+def has_delimiter(path: str) -> bool:
+    """Whether the values of a file's rows are parted as ``Form.delimiter`` says."""
+    return _kind_of(path) is Csv
+
+
 def _kind_of(path: str) -> type[Format] | None:
     file = PurePosixPath(path.replace("\\", "/").lower())
     if file.name.endswith(Iceberg.endings):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -77,6 +78,17 @@ def test_what_was_planted_is_found_and_the_config_holds(tmp_path, name):
     assert {*choice.left_out} == {"request", "seen_at", "constant"}
     found = settle(config, tmp_path)
     assert len(found.rows) == found.read == ROWS
+
+
+def test_files_of_text_alone_tell_how_text_is_written(tmp_path):
+    table = planted()
+    texts = pa.table({n: pc.cast(table[n], pa.string()) for n in table.column_names})
+    names = [written(table, tmp_path, "a.csv"), written(texts, tmp_path, "b.parquet")]
+    config = parse_config(yaml.safe_load(propose(names, tmp_path)[0]), "both")
+    assert config.data.delimiter == "," and config.data.group == "user_id"
+    tabs = [written(table, tmp_path, "c.tsv"), names[1]]
+    config = parse_config(yaml.safe_load(propose(tabs, tmp_path)[0]), "both")
+    assert config.data.delimiter == "\t" and config.data.group == "user_id"
 
 
 def test_ratings_become_a_label_and_a_log_without_times_is_drawn_at_random(tmp_path):

@@ -74,6 +74,17 @@ def test_folders_and_files_that_lack_a_column(tmp_path):
         open_log([str(tmp_path)], Form(), needs | {"b": "data.time"})
 
 
+def test_a_file_of_another_delimiter_than_the_others_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("at,user,click\n1,u,1\n")
+    (tmp_path / "b.csv").write_text("at\tuser\tclick\n1\tu\t1\n")
+    needs = {"user": "features.user", "click": "tasks.click"}
+    for delimiter, wrong, mark in ((",", "b", r"'\\t'"), ("\t", "a", "','")):
+        match = f"{wrong}.csv: its values seem to be parted by {mark}: .*data.delimiter"
+        with pytest.raises(InputError, match=match):
+            open_log([f"{tmp_path}/*.csv"], Form(delimiter=delimiter), needs)
+    assert open_log([f"{tmp_path}/a.csv"], Form(), needs | {"at": "data.time"}).rows == 1
+
+
 def split_log(folder, **data):
     """A log of 240 rows of 12 users, whose parts are named; and what is read of it."""
     words = ["train", "TRAIN ", "training", "val", "test", "eval"]
