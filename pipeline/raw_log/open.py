@@ -193,7 +193,8 @@ def _wider(kind: pa.DataType, than: pa.DataType) -> bool:
 
 
 def _same_types(types: dict[str, tuple], path: str, schema: pa.Schema, needs) -> None:
-    """Raise where a column is of another kind than in the files before."""
+    """Raise where columns are of another kind than in the files before."""
+    differ = []
     for name in needs:
         if name not in schema.names:
             continue
@@ -205,10 +206,29 @@ def _same_types(types: dict[str, tuple], path: str, schema: pa.Schema, needs) ->
             continue
         timed = needs[name] in ("data.time", "data.sequences.time")  # numbers, too
         if _kind(one, timed) != _kind(two, timed):
-            raise InputError(
-                f"{path}: column {name!r} is {two}, but {one} in {first}. "
-                "All files of a log must agree."
+            differ.append((name, two, one, first))
+    if differ:
+        said = "; ".join(
+            f"column {name!r} is {two}, but {one} in {first}"
+            for name, two, one, first in differ
+        )
+        raise InputError(
+            f"{path}: {said}. All files of a log must agree.{_remedy(path, differ)}"
+        )
+
+
+def _remedy(path: str, differ: list[tuple]) -> str:
+    """What mends a log of files of CSV, whose columns are texts, and of typed ones."""
+    first = differ[0][3]
+    for text, typed in ((path, first), (first, path)):
+        if has_delimiter(text) and not has_delimiter(typed):
+            names = ", ".join(column for column, *_ in differ)
+            return (
+                f" In CSV every column is text: write {text}, and the log's other files of "
+                f"CSV, in the types of {typed} (Parquet), or these columns of {typed} as "
+                f"texts: {names}."
             )
+    return ""
 
 
 def _untyped(kind: pa.DataType) -> bool:

@@ -1,6 +1,7 @@
 """Generated files of known content: folders, columns and what is a split of them."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -83,6 +84,26 @@ def test_a_file_of_another_delimiter_than_the_others_is_refused(tmp_path):
         with pytest.raises(InputError, match=match):
             open_log([f"{tmp_path}/*.csv"], Form(delimiter=delimiter), needs)
     assert open_log([f"{tmp_path}/a.csv"], Form(), needs | {"at": "data.time"}).rows == 1
+
+
+def test_all_columns_that_csv_and_typed_files_differ_in_are_named_with_a_remedy(tmp_path):
+    (tmp_path / "a.csv").write_text("user,item,click,name\n7,8,1,x\n")
+    table = pa.table({"user": [7], "item": [8], "click": [1.0], "name": ["x"]})
+    pq.write_table(table, tmp_path / "b.parquet")
+    needs = dict.fromkeys(table.column_names, "features")
+    csv, typed = (str(tmp_path / name) for name in ("a.csv", "b.parquet"))
+    for files in ([csv, typed], [typed, csv]):
+        with pytest.raises(InputError, match="^" + files[1]) as raised:
+            open_log(files, Form(), needs)
+        said = str(raised.value)
+        for name in ("user", "item", "click"):
+            assert f"column {name!r} is " in said
+        assert "column 'name'" not in said
+        assert f"In CSV every column is text: write {csv}, " in said
+        assert said.endswith(f"these columns of {typed} as texts: user, item, click.")
+    texts = pa.table({n: pc.cast(table[n], pa.string()) for n in table.column_names})
+    pq.write_table(texts, typed)
+    assert open_log([csv, typed], Form(), needs).rows == 2
 
 
 def split_log(folder, **data):
