@@ -100,6 +100,11 @@ def _(result: api.PreprocessResult) -> None:
             f"warning: {counted(ungrouped, 'row')} without a {name} (data.group): each is "
             "a group of its own"
         )
+    if 0 < result.manifest.get("taken_over", 0) == result.splits.get("train"):
+        say(
+            "warning: no new row trains: what was added is validation and test. Move "
+            "data.split on by the days that shall train."
+        )
     _say_of_files(result.manifest)
     _say_of_contract(result.manifest.get("contract"))
     for name in result.without_values:

@@ -1,0 +1,18 @@
+"""What is said of a result that went well, and yet not as one would have it."""
+
+from pathlib import Path
+
+import pytest
+
+from steadyrank.pipeline.api import PreprocessResult
+from steadyrank.pipeline.cli.words import tell
+
+
+@pytest.mark.parametrize(
+    ("taken_over", "trains", "is_told"), [(5, 5, True), (5, 6, False), (0, 0, False)]
+)
+def test_an_addition_that_trains_no_new_row_is_told(capsys, taken_over, trains, is_told):
+    splits = {"train": trains, "test": 3}
+    manifest = {"rows": {}, "taken_over": taken_over}
+    tell(PreprocessResult(Path("e"), 9, 8, 0, {}, {}, splits, {}, (), manifest))
+    assert ("no new row trains" in capsys.readouterr().out) == is_told
