@@ -1,6 +1,7 @@
 # Every target does its own set-up: an interpreter of 3.10 to 3.12 is all it needs.
 #   make test    the test suite                make lint    style and format
 #   make demo    synthetic log to verdict      make clean   all that make made
+#   make venv    the install alone, in .venv   make help    these lines
 #   make test-benchmarks   that each benchmark and study runs, on a few rows
 #   make test-data   the main job on real data, where they are (STEADYRANK_DATA)
 #   make test-install   the wheel, in an environment of its own, without constraints
@@ -20,7 +21,7 @@ DOCS := .venv-docs
 TYPES := .venv-types
 SBOM := .venv-sbom
 
-.PHONY: demo test test-benchmarks test-data test-engines test-install lint clean bench-peers docs types sbom
+.PHONY: help venv demo test test-benchmarks test-data test-engines test-install lint clean bench-peers docs types sbom
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -28,6 +29,11 @@ demo: $(READY)
 	    --output $(DEMO)/run --overwrite
 	@echo
 	@echo "The report: $$(find "$(CURDIR)/$(DEMO)/run" -name report.html)"
+
+venv: $(READY)
+
+help:
+	@sed -n '/^#   make/s/^#   //p' "$(CURDIR)/Makefile"
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -1,6 +1,7 @@
 """What must agree across files of the repository, before anybody installs it."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,17 @@ def setup_query(*fields: str) -> list[str]:
     command = [sys.executable, "-W", "ignore", "setup.py", "-q", *fields]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.split()
+
+
+def test_make_help_names_every_target():
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("no make here")
+    said = subprocess.run([make, "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert {f"make {name}" for name in phony.split()} <= {
+        found.strip() for found in re.findall(r"make [a-z-]+", said)
+    }
 
 
 def test_setup_and_package_state_one_version():
