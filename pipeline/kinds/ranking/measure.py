@@ -151,13 +151,13 @@ def at_references(scored: Scored, biases: Iterable[Feature]) -> Scored:
         biases: Features with a ``reference``.
 
     Returns:
-        The same rows, all other masks 0; as they are where no row would be left.
+        The same rows, all other masks 0; as they are where none, or all, would be left.
     """
     inside = np.ones(scored.rows, bool)
     for feature in biases:
         values = scored.features[feature.name]
         inside &= values == values.dtype.type(feature.reference)
-    if not inside.any():
+    if inside.all() or not inside.any():
         return scored
     masks = {name: np.where(inside, mask, 0.0) for name, mask in scored.masks.items()}
     return dataclasses.replace(scored, masks=masks)

@@ -327,7 +327,9 @@ def test_skew_sees_one_row_of_one_output(examples, with_candidates, signature, g
     ):
         assert found == pytest.approx(gap, abs=1e-6, nan_ok=True)
     assert skew["outputs"]["click"] < 1e-6
-    assert len(skew["signatures"]) == 2 and max(skew["signatures"].values()) < 1e-6
+    if signature == "serving_default":  # what candidates answer is held against it
+        assert skew["signatures"].pop("candidates") == pytest.approx(gap, 1e-4, nan_ok=True)
+    assert skew["signatures"] and max(skew["signatures"].values()) < 1e-6
 
 
 def test_requests_are_timed_and_judged(examples, exported, tmp_path):
