@@ -277,7 +277,7 @@ def look_at_rows(config: Config | SequenceConfig, folder: Place) -> list[str]:
     from steadyrank.pipeline.propose.leaks import items_columns, leaks_of, of_one_class
 
     require_known(config, {c for log in (plan.log, *plan.sides) for c in log.schema.names})
-    whole = is_whole(plan.log, len(batches))
+    whole = is_whole(plan.log, batches)
     rows, bad, rejected = look_for_rejected(plan, batches, whole=whole)
     if not tables:
         return [f"rows: {rows:,} looked at", *rejected]

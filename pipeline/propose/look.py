@@ -24,7 +24,7 @@ from steadyrank.pipeline.raw_log.formats import has_delimiter, rows_are_lines
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.one_type import in_one_type
 from steadyrank.pipeline.raw_log.open import Log, open_log
-from steadyrank.pipeline.raw_log.sample import sampled
+from steadyrank.pipeline.raw_log.sample import is_of_all_batches, sampled
 from steadyrank.pipeline.raw_log.times import to_ms
 
 SEPARATORS = "|;, "
@@ -67,12 +67,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Sample:
-    """A log, its columns, and how its files of text must be read."""
+    """A log, its columns, and how its files of text must be read.
+
+    Attributes:
+        log: The log.
+        rows: Of the sample.
+        form: Keys of ``data`` that say how its files of text must be read.
+        columns: By their names.
+        all_days: Whether no day of the log is missing in the sample.
+    """
 
     log: Log
     rows: int
     form: dict = field(default_factory=dict)
     columns: dict[str, Column] = field(default_factory=dict)
+    all_days: bool = True
 
     @property
     def all_rows(self) -> int:
@@ -90,7 +99,8 @@ def look_at(patterns: list[str]) -> Sample:
     log = open_log(patterns, Form(**form, null_values=("\\N",)), {})
     names = {name: "init" for name in log.schema.names if not name.startswith("__")}
     log = open_log(patterns, Form(**form, null_values=("\\N",)), names)
-    tables = [batch.table.select(list(names)) for _, batch in sampled(log)]
+    batches = list(sampled(log))
+    tables = [batch.table.select(list(names)) for _, batch in batches]
     if not any(len(table) for table in tables):
         raise InputError(
             f"{', '.join(patterns)}: has no rows: there is nothing to look at. Give "
@@ -99,7 +109,7 @@ def look_at(patterns: list[str]) -> Sample:
     table = in_one_type(tables)
     _require_header(log, patterns)
     columns = {name: column_of(name, in_one_piece(table[name])) for name in names}
-    return Sample(log, len(table), form, columns)
+    return Sample(log, len(table), form, columns, is_of_all_batches(log, batches))
 
 
 def _require_header(log: Log, patterns: list[str]) -> None:

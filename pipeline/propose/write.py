@@ -34,7 +34,7 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
     if choice.drawn and choice.time and choice.drawn.window != "1d":
         said = "what is drawn was there in the same window"
         lines.append(f"  window: {choice.drawn.window or 'null'}  # {said}")
-    lines.append(f"  split: {_split(choice)}")
+    lines.append(f"  split: {_split(sample, choice)}")
     if choice.group:
         lines.append(f"  group: {shown(choice.group.name)}  # {choice.why['group']}")
     if choice.drawn:
@@ -100,7 +100,7 @@ def _train(sample: Sample, choice: Choice, names: dict[str, str]) -> str:
     return ", ".join(parts)
 
 
-def _split(choice: Choice) -> str:
+def _split(sample: Sample, choice: Choice) -> str:
     """The last two days, where they hold enough rows; else, the last two tenths."""
     if not choice.time:
         return "{validation: 0.1, test: 0.1}  # no column of times was found"
@@ -108,7 +108,9 @@ def _split(choice: Choice) -> str:
     days, rows = np.unique(ms // DAY_MS, return_counts=True)
     if len(days) >= 4 and rows[-2:].min() >= ENOUGH * len(ms):
         first, second = (_day(int(day)) for day in days[-2:])
-        said = f"the last two of {len(days)} days"
+        said = (
+            f"the last two of {len(days)} days" if sample.all_days else "the last two days"
+        )
     else:
         first, second = map(_moment, _tenths(ms // 1000, seconds_of(choice.time)))
         said = "the last two tenths, about"

@@ -280,10 +280,10 @@ def test_every_kind_of_row_that_would_be_rejected_is_counted_in_the_sample(tmp_p
 
 def test_one_bad_file_of_a_sample_does_not_condemn_a_log_but_most_do(tmp_path):
     bad = [(place, "x") for place in range(40)]
-    said = looked(days_of_text(tmp_path, 30, [bad]), tmp_path)
-    assert "rows: 480 looked at, 40 would be rejected" in said
-    document = days_of_text(tmp_path, 30, [bad[:1]] * 30)
-    with pytest.raises(InputError, match="^12 of 480 rows that were looked at would be"):
+    said = looked(days_of_text(tmp_path, 90, [bad]), tmp_path)
+    assert "rows: 1,240 looked at, 40 would be rejected" in said
+    document = days_of_text(tmp_path, 90, [bad[:1]] * 90)
+    with pytest.raises(InputError, match="^31 of 1,240 rows that were looked at would be"):
         looked(document, tmp_path)
 
 

@@ -125,6 +125,20 @@ def test_every_split_has_rows_however_few_days_there_are(tmp_path, days, skewed)
         assert ((moments >= first) & (moments < second)).any()
 
 
+@pytest.mark.parametrize(
+    ("days", "said"), [(13, "the last two of 13 days"), (40, "the last two days")]
+)
+def test_the_last_days_are_those_of_the_last_files(tmp_path, days, said):
+    table, start = planted(), datetime.datetime(2026, 1, 1, 12)
+    for day in range(days):
+        moments = [start + datetime.timedelta(days=day, seconds=n) for n in range(60)]
+        part = table.slice(day * 60, 60).drop_columns("seen_at")
+        written(part.append_column("seen_at", pa.array(moments)), tmp_path, f"{day:02}.csv")
+    text, _ = propose(["*.csv"], tmp_path)
+    first, last = (start.date() + datetime.timedelta(days=days - n) for n in (2, 1))
+    assert f"split: {{validation: {first}, test: {last}}}  # {said}\n" in text
+
+
 def test_a_split_holds_rows_enough_where_the_last_days_do_not(tmp_path):
     table = planted()
     start, draw = datetime.datetime(2020, 1, 1), np.random.default_rng(4)
