@@ -7,7 +7,6 @@ import pyarrow.csv
 
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log.formats.base import (
-    PACKED,
     Batch,
     EmptyFile,
     Form,
@@ -15,6 +14,7 @@ from steadyrank.pipeline.raw_log.formats.base import (
     require_different,
     size_of,
 )
+from steadyrank.pipeline.raw_log.formats.guess import LOOK_BYTES, rows_in
 from steadyrank.pipeline.raw_log.formats.lines import (
     Block,
     blocks,
@@ -24,9 +24,6 @@ from steadyrank.pipeline.raw_log.formats.lines import (
     without_others,
 )
 from steadyrank.pipeline.raw_log.formats.texts import malformed_lines
-
-LOOK_BYTES = 65_536  # read at once to find a header line, however long it is
-BYTES_A_ROW = 64  # to guess a file's rows from its size
 
 
 class Csv(Format):
@@ -52,7 +49,7 @@ class Csv(Format):
         else:
             names = _names(path, first[0])
         schema = pa.schema([(name, pa.string()) for name in names])
-        return [None], schema, _rows_in(path, self.form, size)
+        return [None], schema, rows_in(path, self.form, size, header=not self.form.columns)
 
     def read(self, path, part):
         names = list(self.form.columns)
@@ -132,21 +129,6 @@ def _first_records(path: str, form: Form) -> list[list[str]]:
     if not found:
         raise EmptyFile(path, "no line")
     return found
-
-
-def _rows_in(path: str, form: Form, size: int) -> int:
-    """About how many records a file holds, by the first of them.
-
-    Args:
-        path: A file that is not empty.
-        form: How it is written.
-        size: Its bytes, as it lies there.
-    """
-    if f".{path.rpartition('.')[2].lower()}" in PACKED:
-        return size // BYTES_A_ROW
-    data = next(iter(blocks(path, form, LOOK_BYTES))).data
-    lines = sum(1 for line in data.splitlines() if line.strip()) - (not form.columns)
-    return max(size * lines // len(data), 1)
 
 
 def _without_header(path: str, block: Block, form: Form) -> tuple[list[str], Block]:

@@ -16,6 +16,7 @@ from steadyrank.pipeline.raw_log.formats.base import (
     Format,
     size_of,
 )
+from steadyrank.pipeline.raw_log.formats.guess import rows_in
 from steadyrank.pipeline.raw_log.formats.lines import (
     Block,
     blocks,
@@ -24,7 +25,6 @@ from steadyrank.pipeline.raw_log.formats.lines import (
 )
 from steadyrank.pipeline.raw_log.formats.texts import malformed_lines
 
-BYTES_A_ROW = 128  # to guess a file's rows from its size
 MOST_BAD = 100  # lines of a block that are no objects; of more, it is no such file
 EXACT = 2**53  # up to here reals hold every whole number
 
@@ -44,7 +44,7 @@ class JsonLines(Format):
         for block in blocks(path, self._plain):
             table = self._parsed(path, block).table
             if len(table):
-                return [None], table.schema, size // BYTES_A_ROW
+                return [None], table.schema, rows_in(path, self._plain, size, header=False)
         raise EmptyFile(path, "0 bytes" if not size else "no line")
 
     def read(self, path, part):
