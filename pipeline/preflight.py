@@ -22,6 +22,7 @@ from steadyrank.pipeline.files.urls import Url, locate, within
 from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.kinds.protocol import RANKING
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
+from steadyrank.pipeline.raw_log.absent import said_of
 
 STAGED = Path(tempfile.gettempdir())  # where what goes to a URL is written first
 
@@ -113,7 +114,11 @@ def require_log(config: Config | SequenceConfig, folder: Place, output=None) -> 
     plan = _plan_of(config, folder)
     files, rows = plan.log.files, plan.log.rows
     said = [f"log: {len(files)} files, about {rows:,} rows, {len(plan.carried)} columns"]
-    said += [f"joined: {side.files[0]}" for side in getattr(plan, "sides", ())]
+    sides = getattr(plan, "sides", ())
+    said += [f"joined: {side.files[0]}" for side in sides]
+    said += [
+        line for log in (plan.log, *sides) for line in said_of(log.absent, log.renamed)
+    ]
     if output is not None:
         said += require_output(output)
         local = STAGED if isinstance(output, Url) else output

@@ -130,15 +130,15 @@ def _(result: api.ScoreResult) -> None:
 
 def _say_of_files(manifest: Mapping) -> None:
     """What of the log was not read, or may be read otherwise than it was meant."""
+    from steadyrank.pipeline.raw_log.absent import said_of
     from steadyrank.pipeline.raw_log.findings import mixed
 
     why = Counter(manifest.get("passed_over", {}).values())
     if why:
         said = ", ".join(f"{count} {reason}" for reason, count in why.items())
         say(f"passed over: {said} (manifest.json names the files)")
-    for name, paths in manifest.get("absent", {}).items():
-        first = f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}"
-        say(f"warning: column {name} is missing in {first}: null there")
+    for line in said_of(manifest.get("absent", {}), manifest.get("renamed", {})):
+        say(line)
     for name in mixed(manifest.get("spellings", {})):
         say(
             f"warning: column {name} holds whole numbers both as 107 and as 107.0, and "

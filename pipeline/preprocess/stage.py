@@ -247,6 +247,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "spellings": spellings(counts, plan.spelled),
         "passed_over": plan.log.passed_over,
         "absent": {n: list(paths) for log in logs for n, paths in log.absent.items()},
+        "renamed": {n: near for log in logs for n, near in log.renamed.items()},
         "taken_over": old,
         "outside": outside,
         **said_of_histories(plan, summary, base),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from steadyrank.pipeline.files.errors import InputError, NoRowsError, near
+from steadyrank.pipeline.raw_log.absent import renamed_in
 from steadyrank.pipeline.raw_log.arrow_types import is_wide
 from steadyrank.pipeline.raw_log.columns import is_bytes, is_list, is_text
 from steadyrank.pipeline.raw_log.find import find, look_for, partitions
@@ -34,6 +35,7 @@ class Log:
         rows: How many there are; for files of text a guess from their size.
         passed_over: Path -> why it is not read, of what the patterns matched.
         absent: Needed column -> the files that lack it, in whose rows it is null.
+        renamed: Needed column -> what it may be called in the first of these.
     """
 
     files: tuple[str, ...]
@@ -42,6 +44,7 @@ class Log:
     rows: int
     passed_over: dict[str, str] = field(default_factory=dict)
     absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
 
 
 def open_log(
@@ -101,13 +104,15 @@ def open_log(
     require_columns(files[0][0], list(types), needs)
     schema = pa.schema([(name, kind) for name, (_, kind) in types.items()])
     absent = {n: tuple(path for path, names in files if n not in names) for n in needs}
+    absent = {name: paths for name, paths in absent.items() if paths}
     return Log(
         tuple(path for path, _ in files),
         tuple(pieces),
         schema,
         rows,
         passed_over,
-        {name: paths for name, paths in absent.items() if paths},
+        absent,
+        renamed_in(dict(files), absent),
     )
 
 

@@ -278,6 +278,19 @@ def test_every_kind_of_row_that_would_be_rejected_is_counted_in_the_sample(tmp_p
         looked(document, tmp_path)
 
 
+def test_a_column_that_a_file_calls_otherwise_is_said(tmp_path):
+    document = days_of_text(tmp_path, 2)
+    document["features"].append({"name": "category", "kind": "categorical"})
+    for place, name in enumerate(("category", "categorie")):
+        file = tmp_path / f"{place:02}.csv"
+        first, *lines = file.read_text().splitlines()
+        lines = [f"{first},{name}", *(f"{line},c" for line in lines)]
+        file.write_text("\n".join(lines) + "\n")
+    missing = "warning: column category is missing in "
+    (said,) = (line for line in looked(document, tmp_path) if line.startswith(missing))
+    assert said.endswith("01.csv: null there (it has 'categorie': a new name?)")
+
+
 def test_one_bad_file_of_a_sample_does_not_condemn_a_log_but_most_do(tmp_path):
     bad = [(place, "x") for place in range(40)]
     said = looked(days_of_text(tmp_path, 90, [bad]), tmp_path)

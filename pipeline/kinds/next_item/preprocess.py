@@ -308,6 +308,7 @@ def _manifest(
         "spellings": spellings(counts, plan.spelled),
         "passed_over": plan.log.passed_over,
         "absent": {name: list(paths) for name, paths in plan.log.absent.items()},
+        "renamed": plan.log.renamed,
         "taken_over": old,
         "outside": outside,
         "splits": splits,

@@ -8,6 +8,7 @@ import pytest
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.raw_log import find
+from steadyrank.pipeline.raw_log.absent import said_of
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.open import open_log
 from tests.helpers.settled import settle
@@ -104,6 +105,24 @@ def test_all_columns_that_csv_and_typed_files_differ_in_are_named_with_a_remedy(
     texts = pa.table({n: pc.cast(table[n], pa.string()) for n in table.column_names})
     pq.write_table(texts, typed)
     assert open_log([csv, typed], Form(), needs).rows == 2
+
+
+def test_a_file_that_calls_a_column_otherwise_is_said_with_its_name(tmp_path):
+    for day, name in enumerate(("category", "category", "categorie", "categorie")):
+        text = f"user,catalogue,{name}\n1,2,3\n"
+        (tmp_path / f"{day}.csv").write_text(text)
+    needs = {"user": "features.user", "category": "features.category"}
+    log = open_log([f"{tmp_path}/*.csv"], Form(), needs)
+    (said,) = said_of(log.absent, log.renamed)
+    first = tmp_path / "2.csv"
+    assert said == (
+        f"warning: column category is missing in {first} and 1 more: null there "
+        "(it has 'categorie': a new name?)"
+    )
+    for path in tmp_path.glob("[23].csv"):  # which all files have is no new name
+        path.write_text("user,catalogue\n1,2\n")
+    log = open_log([f"{tmp_path}/*.csv"], Form(), needs)
+    assert [*log.absent] == ["category"] and not log.renamed
 
 
 def split_log(folder, **data):
