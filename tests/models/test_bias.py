@@ -74,7 +74,7 @@ def test_a_bias_is_learned_in_its_tower_and_not_in_the_net():
     features = (ranker.FEATURES[0], POSITION)
     model = build_model(features, ranker.TASKS[:1], "click", ranker.BOTTOM, seed=3)
     model.compile(DENSE_OPTIMIZERS["adam"](0.02), ROW_OPTIMIZERS["adam"](0.02))
-    step = tf.function(model.train_step)
+    step = tf.function(model.train_step, autograph=False)
     random, rates = np.random.default_rng(1), np.array([0.5, 0.5, 0.6, 0.4, 0.2, 0.1, 0.05])
     for _ in range(150):
         position = random.integers(2, 7, 256).astype(np.int32)
@@ -97,7 +97,7 @@ def test_two_replicas_move_the_bias_as_one(two_replicas):
     alone.train_step(rows)
     with two_replicas.scope():
         model = build()
-    halves = tf.function(lambda rows: model.train_step(ranker.half(rows)))
+    halves = tf.function(lambda rows: model.train_step(ranker.half(rows)), autograph=False)
     two_replicas.run(halves, (rows,))
     for ours, theirs in zip(
         alone.bias_tower.variables, model.bias_tower.variables, strict=True
