@@ -197,7 +197,7 @@ def _do(
                 preprocess(kept, *folders, beam_flags, addition=addition)
                 return missing
 
-            with _timed(seconds, "preprocess"):
+            with _timed(seconds, "preprocess", progress):
                 missing, refused = without_refused(make, addition)
             write_json(
                 work / BEGUN, {**begun, "missing": missing or [], "refused": refused}
@@ -275,14 +275,14 @@ def _train_and_judge(
         "fingerprint": examples.schema.fingerprint,
     }
     try:
-        with _timed(seconds, "train"):
+        with _timed(seconds, "train", progress):
             if warm and not has_begun(work / "train") and not (work / "train").exists():
                 folders = examples.path, base / "train", work / "train"
                 prepare_warm_start(config, *folders, windows=windows)
             _train(config, examples.path, work / "train", progress)
     except DivergenceError as error:
         return _diverged(night, str(error), work)
-    with _timed(seconds, "export"):
+    with _timed(seconds, "export", progress):
         version = (
             find_version(work / "export")
             if versions_of(work / "export")
@@ -290,7 +290,7 @@ def _train_and_judge(
         )
     new = kind.new_tasks(config, base / "export") if base else []
     judged = kind.without_baseline(config, new if base else None)
-    with _timed(seconds, "evaluate"):
+    with _timed(seconds, "evaluate", progress):
         folders = examples.path, version, work / "evaluation"
         against = base and base / "export"
         result = evaluate(
@@ -364,7 +364,10 @@ def _why_fresh(config: AnyConfig, base: Path) -> str:
 
 
 @contextlib.contextmanager
-def _timed(seconds: dict, stage: str) -> Iterator[None]:
+def _timed(seconds: dict, stage: str, progress: Progress | None) -> Iterator[None]:
+    """Say which stage begins, and note how long it took."""
+    if progress is not None:
+        progress(0, 0, stage)
     start = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - start

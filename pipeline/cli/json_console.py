@@ -120,8 +120,12 @@ class JsonProgress:
         self.console.line(description)
         return 0
 
-    def update(self, task: int, *, completed: int, total: int, description: str) -> None:
-        """How far it is."""
+    def update(
+        self, task: int, *, description: str, completed: int = 0, total: int | None = None
+    ) -> None:
+        """How far it is; where nothing is counted, there is no line."""
+        if total is None:
+            return
         self.console.now_and_then(description, step=completed, steps=total)
 
 

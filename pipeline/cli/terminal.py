@@ -147,7 +147,7 @@ class Shown(Progress):
 
     def step(self, step: int, total: int, text: str) -> None:
         """Move the bar, or say what is done now."""
-        self._last = f"step {step:,} of {total:,}: {text}" if total else self._last
+        self._last = f"step {step:,} of {total:,}: {text}" if total else text
         self._step(step, total, text)
 
     def trials(self, rows: list[dict]) -> None:
@@ -187,6 +187,7 @@ def _counting(bar: Bar | JsonProgress, name: str) -> Callable[[int, int, str], N
         if total:
             bar.update(task, completed=step, total=total, description=f"train: {text}")
         else:
+            bar.update(task, description=name)  # no more that of a step before
             bar.console.print(escape(text))
 
     return show

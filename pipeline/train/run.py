@@ -127,7 +127,7 @@ class TrainingRun:
             text = (setting.work / "config.yaml").read_text(encoding="utf-8")
             self.board.text("settings", f"```\n{text}\n```")
         self._restore()
-        self.first_step = int(self.place["step"])
+        self.paced: tuple[int, float] | None = None  # a step and when, past what compiles
 
     def _read_rollbacks(self) -> list[dict]:
         place = self.phase.folder / ROLLBACKS
@@ -348,14 +348,17 @@ class TrainingRun:
         text = f"{self.phase.title}loss {loss:.4f}, {rate:,.0f} examples/s, epoch "
         text += f"{lines[-1]['epoch'] + 1}{of}{self._left(now)}"
         self.progress(lines[-1]["step"], end, text)
+        self.paced = self.paced or (int(self.place["step"]), now)
 
     def _left(self, now: float) -> str:
-        """How long it takes to the end of the phase, if it goes on as it did."""
+        """How long the phase takes yet, if it goes on as since the first look."""
         step = int(self.place["step"])
-        done = step - self.first_step
-        if not self.total_steps or done < 1:
+        if not self.total_steps or self.paced is None or self.paced[0] >= step:
             return ""
-        seconds = (self.total_steps - step) * (now - self.started) / done
+        to_go = self.total_steps - step
+        if not to_go:  # of training: what comes after it is not known
+            return ""
+        seconds = to_go * (now - self.paced[1]) / (step - self.paced[0])
         left = f"{seconds:,.0f} s" if seconds < 90 else f"{seconds / 60:,.0f} min"
         return f", {left} left at most"
 

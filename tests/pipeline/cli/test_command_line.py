@@ -133,10 +133,18 @@ def test_in_a_pipe_no_bar_is_drawn_and_a_line_comes_now_and_then(monkeypatch, na
         for step in range(1, 4):
             shown.step(step, 3, f"epoch {step}")
         time.sleep(0.2)
-    first, *others = piped.file.getvalue().splitlines()
-    assert first == "reading" and others
-    for line in others:
-        assert re.fullmatch(rf"{name}: 0 s so far, step 3 of 3: epoch 3", line), line
+        shown.step(0, 0, "evaluate")
+        time.sleep(0.2)
+    said = piped.file.getvalue().splitlines()
+    begun = said.index("evaluate")
+    assert said[0] == "reading"
+    for lines, told in (
+        (said[1:begun], "step 3 of 3: epoch 3"),
+        (said[begun + 1 :], "evaluate"),
+    ):
+        assert lines
+        for line in lines:
+            assert re.fullmatch(rf"{name}: \d s so far, {told}", line), line
 
 
 def test_what_exists_prints_what_goes_on(monkeypatch, capsys):
