@@ -22,9 +22,14 @@ def lacks_files(config: AnyConfig, folder: Path, day: str, of: type = any) -> bo
         day: The day.
         of: ``any``: one of them matches nothing; ``all``: none matches anything.
     """
+    paths = _paths_of(config, folder, day)
+    return bool(paths) and of(not files_of(path) for path in paths)
+
+
+def _paths_of(config: AnyConfig, folder: Path, day: str) -> list[str]:
+    """The paths and patterns of a day."""
     dated = [pattern for pattern in config.data.input if DAY_MARK in pattern]
-    paths = [within(folder, pattern.replace(DAY_MARK, day)) for pattern in dated]
-    return bool(dated) and of(not files_of(path) for path in paths)
+    return [within(folder, pattern.replace(DAY_MARK, day)) for pattern in dated]
 
 
 def late(
@@ -51,9 +56,9 @@ def late(
         return ""
     if until is None or datetime.datetime.now(datetime.timezone.utc) < until:
         said = f" They are waited for until {until:%Y-%m-%d %H:%M %Z}." if until else ""
+        absent = [path for path in _paths_of(config, folder, day) if not files_of(path)]
         raise PassingError(
-            f"the files of {day} have not come: {', '.join(config.data.input)} in {folder} "
-            f"match none, with {DAY_MARK} for the day.{said} Try again."
+            f"the files of {day} have not come: no {', no '.join(absent)}.{said} Try again."
         )
     return f"no files of {day} came within {give_up_after} of its end: given up"
 

@@ -202,9 +202,11 @@ class TrainingRun:
         if patience is None or stale < patience:
             return ""
         how = f"{stale} evaluation{'s' * (stale != 1)}"
+        borne = getattr(self.settings, "patience", None)  # of a phase it is its own
+        how += " (patience)" if borne is None else f", and train.patience bears {borne}"
         return (
-            f": {self.monitor} on validation has not risen for {how} (train.patience); the "
-            f"weights of its best, {float(self.best):.4f}, are kept"
+            f": {self.monitor} on validation has not risen for {how}; the weights of its "
+            f"best, {float(self.best):.4f}, are kept"
         )
 
     def _goes_on(self) -> bool:

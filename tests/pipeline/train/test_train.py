@@ -303,8 +303,8 @@ def test_training_ends_after_so_many_epochs_without_a_gain(examples, tmp_path, m
     assert summary["epochs"] == 5  # the second one in a row is one too many
     assert summary["best"] == 0.6
     assert said[-1][2] == (
-        "ended: mean_auc on validation has not risen for 2 evaluations (train.patience); "
-        "the weights of its best, 0.6000, are kept"
+        "ended: mean_auc on validation has not risen for 2 evaluations, and train.patience "
+        "bears 1; the weights of its best, 0.6000, are kept"
     )
     steps = [text for _, total, text in said if total]
     assert steps[0].endswith("epoch 1 of 6")  # whose steps were compiled, too
