@@ -43,6 +43,7 @@ class Choice:
         labels: Task -> the task that it is given by, or ``""``.
         drawn: What negatives are drawn of, where every row is a positive; None: none are.
         amounts: Regression task -> its loss.
+        amounts_given: Regression task -> the task without which it is 0.
         at_least: Task -> from which number on its label is 1.
         features: The columns that are features.
         left_out: Column -> why it is none.
@@ -55,6 +56,7 @@ class Choice:
     labels: dict[str, str] = field(default_factory=dict)
     drawn: Drawn | None = None
     amounts: dict[str, str] = field(default_factory=dict)
+    amounts_given: dict[str, str] = field(default_factory=dict)
     at_least: dict[str, float] = field(default_factory=dict)
     features: list[Column] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -89,8 +91,11 @@ def choose(sample: Sample) -> Choice:
     labels = labels or [c for c in binary if RARE < np.nanmean(c.numbers) < 1 - RARE][-1:]
     if not labels:
         labels = _rated(columns, found)
-    found.labels = _given({c.name: labels_of(c, found) for c in labels})
+    values = {c.name: labels_of(c, found) for c in labels}
+    found.labels = _given(values)
     found.amounts = _amounts(columns)
+    for name in found.amounts:
+        _give_amount(found, columns[name], values)
     never = [c for c in columns.values() if _never(c) and ENGAGED.search(c.name)]
     if not (labels or found.amounts or never):
         found.drawn = drawn_of(sample, found.time, found.group)
@@ -137,11 +142,30 @@ def _amounts(columns: dict[str, Column]) -> dict[str, str]:
             continue
         known = column.numbers[~np.isnan(column.numbers)]
         if column.kind != "binary" and column.distinct > 50:
-            lowest = known.min()
-            found[column.name] = (
-                "squared" if lowest < 0 else "gamma" if lowest > 0 else "tweedie"
-            )
+            found[column.name] = _loss(known)
     return dict([*found.items()][:1])  # one says it: the others are parts of it, mostly
+
+
+def _loss(amounts: np.ndarray) -> str:
+    lowest = amounts.min()
+    return "squared" if lowest < 0 else "gamma" if lowest > 0 else "tweedie"
+
+
+def _give_amount(found: Choice, amount: Column, labels: dict[str, np.ndarray]) -> None:
+    """Give an amount by the rarest label without which it is 0, or missing."""
+    without = {
+        name: values
+        for name, values in labels.items()
+        if (values == 0).any() and not np.nan_to_num(amount.numbers[values == 0]).any()
+    }
+    if not without:
+        return
+    rarest = min(without, key=lambda name: np.nanmean(without[name]))
+    known = amount.numbers[without[rarest] == 1]
+    known = known[~np.isnan(known)]
+    if len(known):
+        found.amounts_given[amount.name] = rarest
+        found.amounts[amount.name] = _loss(known)
 
 
 def _never(column: Column) -> bool:

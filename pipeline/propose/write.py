@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyrank.pipeline.propose.choose import DAY_MS, Choice, seconds_of
 from steadyrank.pipeline.propose.look import Column, Sample, shown
-from steadyrank.pipeline.propose.positives import Drawn
+from steadyrank.pipeline.propose.positives import ITEM, Drawn
 
 ENOUGH = 0.02  # of the rows, for a day to judge on
 SMALL_ROWS = 50_000  # of a log, below which a smaller model is proposed
@@ -16,6 +16,7 @@ STEPS = 32  # of a pass over a small log, at least
 LOG_SCALED = 100.0  # of a number that is not negative: its largest, over its median
 
 
+PLACE = re.compile(r"(^|_)(pos|position|rank|slot)$", re.I)  # where an item was shown
 RESERVED = {"null", "true", "false", "score"}  # what YAML, or a config, means by them
 
 
@@ -37,6 +38,7 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
     lines.append(f"  split: {_split(sample, choice)}")
     if choice.group:
         lines.append(f"  group: {shown(choice.group.name)}  # {choice.why['group']}")
+    lines += _join(sample)
     if choice.drawn:
         lines.append(
             f"  negatives: {_negatives(choice.drawn)}  # {choice.why['negatives']}"
@@ -60,7 +62,10 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
     for name, loss in choice.amounts.items():
         parts = _named(name, names)
         parts += ["kind: regression", f"loss: {loss}"]
-        lines.append(f"  - {{{', '.join(parts)}}}")
+        given = choice.amounts_given.get(name, "")
+        parts += [f"given: {names.get(given, given)}"] * bool(given)
+        said = f"  # 0 in every row without {given}" if given else ""
+        lines.append(f"  - {{{', '.join(parts)}}}{said}")
     lines.append(f"model: {{{_model(sample, choice)}}}")
     lines.append(f"train: {{{_train(sample, choice, names)}}}")
     lines += ["gates:  # what a release must have; see docs/gates.md"]
@@ -71,6 +76,16 @@ def as_yaml(sample: Sample, choice: Choice, patterns: list[str]) -> str:
         for name in binary[:1]
     ]
     return "\n".join(lines) + "\n"
+
+
+def _join(sample: Sample) -> list[str]:
+    """How a side table of items would be joined, where the log names items."""
+    items = [name for name in sample.columns if ITEM.search(name)]
+    key = next((name for name in items if re.search("id$", name, re.I)), None)
+    if key is None:
+        return []
+    join = f"[{{input: items.parquet, on: {shown(key)}}}]"
+    return [f"  # join: {join}  # columns of a side table, as features"]
 
 
 def _negatives(drawn: Drawn) -> str:
@@ -142,6 +157,12 @@ def _feature(column: Column, names: dict[str, str]) -> str:
     parts = _named(column.name, names)
     said = [f"{column.distinct:,} values"] if column.distinct else []
     said += [f"{column.missing:.1%} missing"] * (column.missing > 0)
+    if PLACE.search(column.name) and column.numbers is not None:
+        first = int(np.nanmin(column.numbers))
+        said.append(
+            f"if it is where the item was shown: add serving: {{drop: {first}}}, for it is "
+            "not known before"
+        )
     if column.kind == "number" or column.kind == "integer" and not _is_id(column):
         parts.append("kind: numeric")
         known = column.numbers[~np.isnan(column.numbers)]

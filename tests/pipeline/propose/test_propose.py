@@ -341,6 +341,45 @@ def test_a_log_of_no_rows_and_a_label_that_never_is_1_are_said(tmp_path):
         propose([written(never, tmp_path, "never.parquet")], tmp_path)
 
 
+def test_an_amount_that_is_0_without_a_label_is_given_that_label(tmp_path):
+    table = planted()
+    click, like = (table[name].to_numpy().astype(float) for name in ("is_click", "is_like"))
+    seconds = np.random.default_rng(3).uniform(1, 60, ROWS)
+    found = {}
+    for number, (clicked, missing) in enumerate(
+        [(click, 0.0), (like, 0.0), (click, np.nan), (np.ones(ROWS), 0.0)]
+    ):
+        watched = np.where(clicked == 1, seconds, missing)
+        text, _ = propose(
+            [written(planted(watch_time=watched), tmp_path, f"{number}.parquet")], tmp_path
+        )
+        tasks = parse_config(yaml.safe_load(text), "c").tasks
+        found[number] = next((t.given, t.loss) for t in tasks if t.name == "watch_time")
+    assert found[0] == found[2] == ("is_click", "gamma")
+    assert found[1] == ("is_like", "gamma") and found[3] == ("", "gamma")
+    some = np.where((click == 1) & (np.arange(ROWS) % 3 > 0), seconds, 0.0)
+    table = planted(watch_time=some)
+    text, _ = propose([written(table, tmp_path, "some.parquet")], tmp_path)
+    assert "loss: tweedie, given: is_click}  # 0 in every row without is_click\n" in text
+
+
+def test_a_place_and_a_side_table_are_hinted_at(tmp_path):
+    place = np.random.default_rng(4).integers(1, 9, ROWS)
+    table = planted(position=place, ranking_model=place % 3 + 2)
+    text, _ = propose([written(table, tmp_path, "log.parquet")], tmp_path)
+    (line,) = [line for line in text.splitlines() if "serving" in line]
+    assert line.startswith("  - {name: position, kind: categorical}  # 8 values, ")
+    assert "add serving: {drop: 1}" in line
+    assert "\n  # join: [{input: items.parquet, on: item_id}]  # " in text
+    document = yaml.safe_load(text)
+    (feature,) = [f for f in document["features"] if f["name"] == "position"]
+    feature["serving"] = {"drop": 1}
+    parse_config(document, "as the comment says")
+    alone = table.drop_columns(["item_id", "position"])
+    text, _ = propose([written(alone, tmp_path, "alone.parquet")], tmp_path)
+    assert "serving" not in text and "join" not in text
+
+
 def test_a_release_must_be_better_than_chance(tmp_path):
     text, _ = propose([written(planted(), tmp_path, "log.parquet")], tmp_path)
     config = parse_config(yaml.safe_load(text), "c")
