@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from steadyrank.pipeline import report
 from steadyrank.pipeline.report import write_report
 from tests.helpers.report_page import HOSTILE, recorded
 
@@ -87,6 +88,20 @@ def test_a_screenshot_is_kept(chromium, page, artefacts, tmp_path, view, request
     assert image.read_bytes().startswith(b"\x89PNG") and image.stat().st_size > 30_000
     corner = tf.io.decode_png(image.read_bytes())[0, 0, :3].numpy()
     assert corner.max() < 60 if DARK in VIEWS[view] else corner.min() > 240
+
+
+@pytest.mark.parametrize(("window", "scrolls"), [(1300, "false"), (900, "true")])
+def test_a_wide_table_takes_the_room_that_there_is(chromium, tmp_path, window, scrolls):
+    page, css = tmp_path / "page.html", Path(report.__file__).with_name("report.css")
+    page.write_text(
+        f"<style>{css.read_text()}</style><body><div class=scroll>"
+        "<table><td style='min-width: 76rem'></table></div><script>"
+        "const box = document.querySelector('.scroll');"
+        "document.title = 'scrolls: ' + (box.scrollWidth > box.clientWidth)</script>"
+    )
+    flags = [f"--window-size={window},900", "--dump-dom"]
+    dom, _ = browse(chromium, page, tmp_path / "profile", *flags)
+    assert f"scrolls: {scrolls}" in dom
 
 
 def test_the_console_would_be_heard(chromium, tmp_path):

@@ -179,7 +179,8 @@ def importance(found: dict) -> Markup:
     said += (
         f"same change together. {INTERVALS}{NOT_TOLD} Not told from nothing. It says what "
     )
-    said += "this model uses, not what another one could do without."
+    said += "this model uses, not what another one could do without. First stands what "
+    said += "some task loses most surely: the largest loss in standard errors."
     ranked = [task for task, of in tasks.items() if of["metric"] == "auc"]
     drawn = draw.importance_figure(units[:SHOWN], ranked, unit_name)
     parts = [paragraph(said, "note"), table(columns, rows)]

@@ -17,6 +17,7 @@ from steadyrank.pipeline.report.curves import clipping_by_layer, smooth, thin
 from steadyrank.pipeline.report.elements import embedded_json, number, text
 from steadyrank.pipeline.report.metrics import share_of_lift
 from steadyrank.pipeline.report.sections import skew
+from steadyrank.pipeline.report.slices import importance
 from steadyrank.pipeline.report.summary import run_of, title_of
 from tests.helpers.report_page import HOSTILE, Page, page_of, recorded
 
@@ -365,3 +366,9 @@ def test_small_slices_beyond_the_named_ones_are_counted():
     assert str(sizes({"min_rows": 5}, [], small)).endswith(f"; {NAMED - 1} and 3 more.")
     small |= {"slices": NAMED}
     assert str(sizes({"min_rows": 5}, [], small)).endswith(f"; {NAMED - 1}.")
+
+
+def test_the_order_of_importance_is_explained():
+    said = str(importance({}))
+    assert "First stands what some task loses most surely" in said
+    assert "the largest loss in standard errors" in said
