@@ -228,7 +228,7 @@ def check(
 def _of_first_night(config: Config | SequenceConfig) -> list[str]:
     """What a store's first night does without, and a run does not."""
     return [
-        f"{said}: a store's first night leaves it out, and `run` refuses without"
+        f"{said}: a store's first night leaves it out, and `run` refuses without it"
         for said in _needing_baseline(config.gates.model_dump())
     ]
 
