@@ -55,6 +55,7 @@ LATEST = 6  # days until a purchase is known
 DECILES = 10
 # the logs are small: many steps, and an average of the weights over the last of them
 TRAIN = {"batch_size": 256, "epochs": 8, "average": 0.99}
+SEEDS = [11, 12, 13, 14, 15]  # settings were tried on 1 to 5 alone
 
 
 def watch_log(rows: int, seed: int) -> pa.Table:
@@ -343,7 +344,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=0)
     options = parser.parse_args(arguments)
     rows = options.rows or (60_000 if options.quick else 300_000)
-    seeds = [1, 2, 3] if options.quick else [1, 2, 3, 4, 5]
+    seeds = SEEDS[:3] if options.quick else SEEDS
     begun = time.monotonic()
     found = {name: summary(study(name, rows, seeds)) for name in LOGS}
     minutes = round((time.monotonic() - begun) / 60, 1)

@@ -1,8 +1,8 @@
 """Does every signature of an export answer as the encoded one, which is judged?
 
-Raw rows go through those that take them.  Candidates are asked for as one row's user
-and the items of all rows, and held to what those
-rows get one by one.  Differences are relative where values are above 1.
+Raw rows go through those that take them.  Candidates are asked for as one row's user and
+the items of all rows, and held to what those rows get one by one.  Differences are
+relative where values are above 1.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -26,8 +26,8 @@ FRAME = re.compile(r"\s+at |\s*\.\.\. \d+ (more|common)|\s*$|  ")  # of a stack
 class _Options(PipelineOptions):
     """Options whose views are made once.
 
-    Building a job asks for hundreds of views, and each builds a parser of its own: a third
-    of the time that a short log takes.  All views share one dictionary, so that a view that
+    Building a job asks for hundreds of views, and each builds a parser of its own: much of
+    the time that a short log takes.  All views share one dictionary, so that a view that
     was given before says what a new one would.
     """
 

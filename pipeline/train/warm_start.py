@@ -152,14 +152,21 @@ def moved_lines(before, schema, folders: tuple[Path, Path]) -> dict[str, list[in
         return {}
     found = {}
     for name in schema.vocabularies:
-        old, new = (
-            pa.array(vocab_path(folder, name).read_bytes().split(b"\n")[:-1], pa.binary())
-            for folder in folders
-        )
+        old, new = (_lines(vocab_path(folder, name)) for folder in folders)
         differ = pc.not_equal(new[: len(old)], old).to_numpy(zero_copy_only=False)
         if differ.any():
             found[name] = np.flatnonzero(differ).tolist()
     return found
+
+
+def _lines(path: Path) -> pa.Array:
+    """The lines of a file, which end in a line break each."""
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    ends = np.flatnonzero(data == ord("\n")) + 1
+    offsets = pa.array(np.concatenate([[0], ends]))
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(ends), [None, offsets.buffers()[1], pa.py_buffer(data)]
+    )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from steadyrank.pipeline.export.skew import measure_skew
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import export, prepare_warm_start, train
 from steadyrank.pipeline.kinds.ranking.model import compiled_model, shared_rows
+from steadyrank.pipeline.train import warm_start
 from steadyrank.pipeline.train.strategy import make_strategy
 from steadyrank.pipeline.train.warm_start import WarmStart, continue_from
 from tests.helpers import tiny
@@ -153,3 +154,10 @@ def test_ids_that_moved_are_refused(second, before, examples, tmp_path):
         prepare_warm_start(
             config_of(5), second, before, tmp_path / "x", windows=["2024-03-09"]
         )
+
+
+@pytest.mark.parametrize("text", ["", "a\n", "\n", "a\n\nb c\n", "é\nab\n\n"])
+def test_a_vocabulary_is_read_as_its_lines(tmp_path, text):
+    (tmp_path / "v.txt").write_bytes(text.encode())
+    lines = warm_start._lines(tmp_path / "v.txt").to_pylist()
+    assert lines == [f"{line}\n".encode() for line in text.split("\n")[:-1]]
