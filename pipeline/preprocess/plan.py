@@ -355,6 +355,11 @@ def _open_earlier(config: Config, folder: Path, log: Log) -> Log | None:
         if item.where and column(tasks[item.where]) in log.schema.names:
             needs.setdefault(column(tasks[item.where]), f"{where}.where")
     earlier = open_log(patterns, Form.of(config.data), needs, "data.earlier_events")
+    if both := sorted({*earlier.files} & {*log.files}):
+        raise InputError(
+            f"data.earlier_events: {both[0]} is a file of data.input as well, and its rows "
+            "would be events alone. Name it in one of the two."
+        )
     time, path = config.data.time, earlier.files[0]
     for name, key in needs.items():
         kind = earlier.schema.field(name).type

@@ -230,6 +230,7 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
     _require_users(plan, written - drawn, counts)
     negatives = _negatives(plan, counts, summary["schema"])
     _require_both_classes(plan, tasks)
+    _require_final_labels(plan, files)
     write_json(work / "schema.json", summary["schema"])
     logs = (plan.log, *plan.sides)
     return {
@@ -279,6 +280,19 @@ def _require_both_classes(plan: Plan, tasks: dict[str, dict]) -> None:
         rows, positives = (tasks[task.name][key] for key in ("rows", "positives"))
         if task.kind == "binary" and not task.given and rows and rows == positives:
             raise InputError(f"tasks.{task.name}: is 1 in all {rows:,} rows. {DRAW_THEM}")
+
+
+def _require_final_labels(plan: Plan, files: list[dict]) -> None:
+    """Raise where a task whose labels become final late has none to learn from."""
+    late = [task for task in plan.config.tasks if task.matures_after]
+    trained = add_by_name(f["tasks"] for f in files if f["split"] == "train" and late)
+    for task in late:
+        if not trained[task.name]["rows"]:
+            raise InputError(
+                f"tasks.{task.name}.matures_after: {task.matures_after} before the end of "
+                "the log's last day no row trains, so that no label is final. Give a "
+                "shorter time, or a longer log."
+            )
 
 
 def _require_users(plan: Plan, rows: int, counts: dict) -> None:

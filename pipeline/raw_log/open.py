@@ -72,10 +72,10 @@ def open_log(
             different kinds; or the form's ``columns`` are not the number of columns
             that a file has.
     """
-    for name, key in needs.items():
+    for name, wanted_by in needs.items():
         if name.startswith("__"):
             raise InputError(
-                f"{key}: column {name!r} begins with '__', as columns do that "
+                f"{wanted_by}: column {name!r} begins with '__', as columns do that "
                 "preprocessing adds. Rename it in the log."
             )
     found = find(patterns, key)

@@ -344,6 +344,22 @@ def test_earlier_events_that_cannot_be_read_are_said(rows, tmp_path, changes, sa
         preprocess(earlier(tmp_path, rows, changes), tmp_path, tmp_path / "out")
 
 
+def test_earlier_events_are_files_of_their_own(rows, tmp_path):
+    """Else rows of the log would be no rows, and nothing said."""
+    config = earlier(tmp_path, rows)
+    for data, said in (
+        ({"input": ["earlier.parquet"]}, ".*earlier.parquet is a file of data.input"),
+        (
+            {"input": ["[el]*[rg].parquet"]},
+            ".*earlier.parquet is a file of data.input as well",
+        ),
+        ({"earlier_events": ["absent.parquet"]}, ".*absent.parquet: no such file"),
+    ):
+        other = config.model_copy(update={"data": config.data.model_copy(update=data)})
+        with pytest.raises(InputError, match=f"^data.earlier_events: {said}"):
+            make_plan(other, tmp_path)
+
+
 def test_earlier_events_of_no_feature_are_refused():
     found = tiny.config_document(data__earlier_events=["e.parquet"])
     with pytest.raises(InputError, match="earlier_events is for features from: events"):

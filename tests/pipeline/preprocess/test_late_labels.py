@@ -10,6 +10,7 @@ import pytest
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.example_set import FORMAT
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.preprocess.append import require_final_labels, why_afresh
 from tests.helpers import tiny
 from tests.helpers.settled import settle
@@ -102,3 +103,12 @@ def test_the_task_of_drawn_negatives_is_known_at_once():
     document["tasks"] = [{"name": "click", "matures_after": "1d"}]
     with pytest.raises(InputError, match="draws for this task"):
         parse_config(document, "c")
+
+
+def test_a_task_of_which_no_label_is_final_is_refused(log):
+    """The six days begin 144 hours before the end of the last."""
+    preprocess(config("5d"), log, log / "some")
+    with pytest.raises(
+        InputError, match="tasks.buy.matures_after: 7d before the end of the"
+    ):
+        preprocess(config("7d"), log, log / "none")

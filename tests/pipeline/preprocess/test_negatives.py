@@ -275,15 +275,18 @@ def test_users_that_no_row_names_are_counted_and_one_there_must_be(bought, tmp_p
         r | {"like": r["number"] % 3 // 2} for r in rows_of(90, seed=7, items=30, users=20)
     ]
     (tmp_path / "items.parquet").write_bytes((bought / "items.parquet").read_bytes())
-    config = parse_config(with_side(), "c")
+    asked = with_side()
+    asked["data"]["max_rejected"] = 0.1
+    config = parse_config(asked, "c")
     user = config.data.group
     for row in rows[:10]:
         row[user] = None
+    rows[0]["like"] = 7  # is rejected, whoever's it is
     tiny.write_parquet(rows, tmp_path / "log.parquet")
-    none = sum(row[user] is None for row in rows)
+    none = sum(row[user] is None for row in rows[1:])
     assert preprocess(config, tmp_path, tmp_path / "some")["ungrouped"] == none < 90
     for row in rows[10:]:
         row[user] = None
     tiny.write_parquet(rows, tmp_path / "log.parquet")
-    with pytest.raises(InputError, match=f"{user}.* has no value in any of 90 rows"):
+    with pytest.raises(InputError, match=f"{user}.* has no value in any of 89 rows"):
         preprocess(config, tmp_path, tmp_path / "none")
