@@ -23,7 +23,7 @@ from steadyrank.pipeline.export.raw_inputs import require_columns
 from steadyrank.pipeline.export.table_scores import TableScorer
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.metrics.scored import BATCH_ROWS, Scored, score_split
-from steadyrank.pipeline.preprocess.plan import columns_read
+from steadyrank.pipeline.preprocess.inputs import columns_read
 
 ENCODED, RAW = "records", "raw rows"  # what a baseline is scored on
 

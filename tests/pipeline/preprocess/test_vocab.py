@@ -19,8 +19,9 @@ from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.export.signatures import ServingModule
 from steadyrank.pipeline.preprocess.known import KnownWriter
-from steadyrank.pipeline.preprocess.plan import Plan, _feature, _task
+from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.preprocess.rows import LOW
+from steadyrank.pipeline.preprocess.typed import feature_of, task_of
 from steadyrank.pipeline.preprocess.vocabulary import (
     Moments,
     analyse,
@@ -40,7 +41,7 @@ def plan_of(features, raws, tasks=({"name": "y"},), rows=0) -> Plan:
     learned = []
     for item, raw in zip(config.features, raws, strict=True):
         if item.kind == "numeric":
-            learned.append(_feature(item, {item.name: ("", pa.float64())}, config))
+            learned.append(feature_of(item, {item.name: ("", pa.float64())}, config))
         else:
             several = item.max_values
             learned.append(
@@ -54,7 +55,7 @@ def plan_of(features, raws, tasks=({"name": "y"},), rows=0) -> Plan:
             )
     types = {task["name"]: ("", pa.float64()) for task in tasks}
     log = type("Log", (), {"rows": rows})()
-    made = tuple(_task(item, types, config) for item in config.tasks)
+    made = tuple(task_of(item, types, config) for item in config.tasks)
     return Plan(config, log, (), (), tuple(learned), made, {}, 1)
 
 
