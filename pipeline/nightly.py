@@ -78,7 +78,7 @@ from steadyrank.pipeline.store.records import (
     nights_of,
     released,
 )
-from steadyrank.pipeline.train.run import Progress
+from steadyrank.pipeline.train.reporter import Progress
 from steadyrank.pipeline.train.stage import has_begun
 
 DIVERGED = "DIVERGED"

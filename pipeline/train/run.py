@@ -20,23 +20,14 @@ from steadyrank.pipeline.files.shapes import Rollbacks
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
 from steadyrank.pipeline.train import log as train_log
-from steadyrank.pipeline.train.board import Board
 from steadyrank.pipeline.train.checkpoints import found_in, restore_newest
 from steadyrank.pipeline.train.diagnosis import explain, first_clipped, headline
 from steadyrank.pipeline.train.eviction import watching
 from steadyrank.pipeline.train.logged_step import LoggedStep
+from steadyrank.pipeline.train.reporter import Progress, Reporter
 from steadyrank.pipeline.train.weights import load_weights, parameter_counts, save_weights
 from steadyrank.pipeline.train.workers import ALONE, variables_of
 
-SHOWN = {
-    "auc",
-    "gauc",
-    "log_loss",
-    "calibration",
-    "rmse",
-    "ndcg@10",
-    "hr@10",
-}  # on the board
 FLUSH_STEPS = 50  # steps between looks at their losses: a look waits for the device
 AGREE_SECONDS = 5  # between looks of several workers, which then hear of a SIGTERM
 ROLLBACKS = "rollbacks.json"
@@ -44,8 +35,6 @@ CHECKPOINTS = 2  # that are kept, and a third while it is written
 # float32: weights and up to two slots in each checkpoint, and the best weights, twice
 BYTES_A_PARAMETER = 4 * (3 * (CHECKPOINTS + 1) + 2)
 PLACE = ("epoch", "batch", "step", "window", "stale")
-
-Progress = Callable[[int, int, str], None]
 
 
 class TrainingRun:
@@ -90,13 +79,14 @@ class TrainingRun:
         self.work, self.strategy = setting.work, setting.strategy
         self.workers = setting.workers or ALONE
         self.log = setting.work / train_log.LOG_FILE
-        self.progress = progress or (lambda *_: None)
         self.saved = saved or (lambda _: None)
         with self.strategy.scope():
             self.backoff = tf.Variable(1.0, trainable=False, name="backoff")
             self.learner = kind.learner(setting, phase, self.backoff)
         self.model = self.learner.model
-        self.total_steps = self._limit()
+        self.reporter = Reporter(
+            setting, phase, steps=self._limit(), offset=offset, progress=progress
+        )
         self.place = {
             name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
             for name in PLACE
@@ -119,15 +109,10 @@ class TrainingRun:
             lambda: require_room(self.work, size, "checkpoints and weights")
         )
         self.step = LoggedStep(self.model, self.strategy)
-        self.started = self.looked = time.monotonic()
+        self.started = time.monotonic()
         self.stride, self.is_leaving = FLUSH_STEPS, False
         self.rollbacks: list[dict] = self.workers.of_chief(self._read_rollbacks)
-        self.board = Board(self.work / "tensorboard" if self.workers.is_chief else None)
-        if (setting.work / "config.yaml").exists():
-            text = (setting.work / "config.yaml").read_text(encoding="utf-8")
-            self.board.text("settings", f"```\n{text}\n```")
         self._restore()
-        self.paced: tuple[int, float] | None = None  # a step and when, past what compiles
 
     def _read_rollbacks(self) -> list[dict]:
         place = self.phase.folder / ROLLBACKS
@@ -228,7 +213,8 @@ class TrainingRun:
 
     def _train_epoch(self) -> bool:
         """The rest of an epoch, or up to an evaluation that is due before its end."""
-        pending, self.looked, due = [], time.monotonic(), False
+        pending, due = [], False
+        self.reporter.start()
         for epoch, number, batch in self._batches():
             if self._enters_window(batch):
                 pending = self._flush(pending)
@@ -299,9 +285,12 @@ class TrainingRun:
         ]
         if self.learner.batches_in_epoch == 1:  # which is whole, however small
             lines = [{**line, "batch_size": line["examples"]} for line in lines]
-        own = {"told": self.is_told_to_end(), "steps": self._steps_in(AGREE_SECONDS, lines)}
+        own = {
+            "told": self.is_told_to_end(),
+            "steps": self.reporter.steps_in(AGREE_SECONDS, len(lines)),
+        }
         event, said = self.workers.decide(lambda: self._judge(lines), own)
-        self._report(lines)
+        self.reporter.look(lines)
         self.is_leaving = any(each["told"] for each in said)
         if self.workers.count > 1:
             self.stride = min(max(said[0]["steps"], 1), FLUSH_STEPS)
@@ -309,15 +298,11 @@ class TrainingRun:
             raise _Diverged(event)
         return []
 
-    def _steps_in(self, seconds: float, lines: list[dict]) -> int:
-        """How many steps are taken in so long, at the rate of the last."""
-        return int(seconds * len(lines) / max(time.monotonic() - self.looked, 1e-3))
-
     def _judge(self, lines: list[dict]) -> dict | None:
         """Write steps down; the first of them at which the loss is lost for good."""
         lines[-1] |= self.step.norms()
         train_log.append_lines(self.log, lines)
-        self._summarise(lines)
+        self.reporter.draw(lines)
         stays = self.settings.on_divergence == "continue"
         for line in lines:
             event = train_log.watch(self.detector, line)
@@ -330,43 +315,8 @@ class TrainingRun:
         phase = {} if self.phase.number is None else {"phase": self.phase.number}
         return {"step": self.offset + step, **phase, "epoch": epoch}
 
-    def _summarise(self, lines: list[dict]) -> None:
-        drawn = {"loss": np.mean([line["loss"] for line in lines])}
-        for group in ("losses", "clipping", "clipped_rows", "learning_rate"):
-            for name in lines[-1][group]:
-                drawn[f"{group}/{name}"] = np.mean([line[group][name] for line in lines])
-        for group in ("weight_norm", "update_norm", "task_weights"):
-            drawn |= {f"{group}/{name}": n for name, n in lines[-1][group].items()}
-        self.board.scalars(lines[-1]["step"], drawn)
-
-    def _report(self, lines: list[dict]) -> None:
-        now = time.monotonic()
-        loss = np.mean([line["loss"] for line in lines])
-        rows = sum(line["examples"] for line in lines)
-        rate, self.looked = rows / (now - self.looked), now
-        self.board.scalars(lines[-1]["step"], {"examples_per_second": rate})
-        end = self.total_steps and self.offset + self.total_steps
-        of = f" of {self.phase.epochs}" if self.phase.epochs else ""
-        text = f"{self.phase.title}loss {loss:.4f}, {rate:,.0f} examples/s, epoch "
-        text += f"{lines[-1]['epoch'] + 1}{of}{self._left(now)}"
-        self.progress(lines[-1]["step"], end, text)
-        self.paced = self.paced or (int(self.place["step"]), now)
-
-    def _left(self, now: float) -> str:
-        """How long the phase takes yet, if it goes on as since the first look."""
-        step = int(self.place["step"])
-        if not self.total_steps or self.paced is None or self.paced[0] >= step:
-            return ""
-        to_go = self.total_steps - step
-        if not to_go:  # of training: what comes after it is not known
-            return ""
-        seconds = to_go * (now - self.paced[1]) / (step - self.paced[0])
-        left = f"{seconds:,.0f} s" if seconds < 90 else f"{seconds / 60:,.0f} min"
-        return f", {left} left at most"
-
     def _say(self, text: str) -> None:
-        step = self.offset + int(self.place["step"])
-        self.progress(step, 0, f"{self.phase.title}{text}")
+        self.reporter.say(int(self.place["step"]), text)
 
     def _validate_window(self, epoch: int) -> None:
         """Measure on a training window before the first step on it."""
@@ -428,13 +378,7 @@ class TrainingRun:
         for sentence in warnings:
             self._say(f"warning: {sentence}")
         self._log({**self._at(step, epoch), "validation": results, **more})
-        drawn = {f"validation/{self.monitor}": value}
-        for task, found in results.items():
-            for name in SHOWN & found.keys():
-                if found[name] is not None:
-                    drawn[f"validation_{name}/{task}"] = found[name]
-        self.board.scalars(self.offset + step, drawn)
-        self.board.flush()
+        self.reporter.draw_validation(step, results, self.monitor, value)
         how = f"epoch {epoch + 1}:" if step else "starts at"
         of = " of the average" if averaged else ""
         self._say(f"{how} validation {self.monitor} {value:.4f}{of}")
@@ -451,7 +395,7 @@ class TrainingRun:
 
     def _save_healthy(self) -> None:
         if not self.detector.in_episode:
-            self.board.flush()
+            self.reporter.board.flush()
             for path in (self.log, self.log.parent):  # never behind a checkpoint,
                 sync(path)  # whatever the power does
             self.manager.save()

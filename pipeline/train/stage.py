@@ -37,7 +37,8 @@ from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.protocol import Kind, Setting, require
 from steadyrank.pipeline.metrics.samples import monitored_interval
 from steadyrank.pipeline.train.log import merged
-from steadyrank.pipeline.train.run import Progress, TrainingRun
+from steadyrank.pipeline.train.reporter import Progress
+from steadyrank.pipeline.train.run import TrainingRun
 from steadyrank.pipeline.train.strategy import make_strategy
 from steadyrank.pipeline.train.warm_start import (
     WARM_START_FILE,
