@@ -71,12 +71,14 @@ def variant(config: Config, name: str, seed: int) -> Config:
     return Config.model_validate(document)
 
 
-def best_epoch(held: Contest, name: str, config: Config) -> dict:
+def best_epoch(
+    held: Contest, name: str, config: Config, splits=("validation", "test")
+) -> dict:
     """One run at the epoch that validation chose: AUC by split and task."""
-    lines = held.epochs(config)
+    lines = held.epochs(config, splits)
     best = max(lines, key=lambda line: mean_auc(line["validation"]))
-    kept = {key: best[key] for key in ("epoch", "validation", "test")}
-    seconds, click = lines[-1]["seconds"], best["test"]["is_click"]
+    kept = {key: best[key] for key in ("epoch", *splits)}
+    seconds, click = lines[-1]["seconds"], best[splits[-1]]["is_click"]
     seed = config.train.seed
     print(f"{name} seed {seed}: is_click {click:.4f} ({seconds:.0f} s)", flush=True)
     return {**kept, "seconds": seconds}

@@ -212,10 +212,9 @@ class Contest:
             self.trials[key] = Trial(config, schema, self.columns)
         return self.trials[key]
 
-    def epochs(self, config: Config) -> list[dict]:
+    def epochs(self, config: Config, splits=("validation", "test")) -> list[dict]:
         """AUC by split and task after each epoch of a config."""
-        trial = Trial(config, agree(config, self.examples.schema), self.columns)
-        return [areas_of(line) for line in trial.epochs()]
+        return [areas_of(line) for line in self._trial(config).epochs(splits)]
 
     def settings(self, model: str) -> dict:
         """The ``model`` section of a rival as large as the config's own model."""
@@ -265,5 +264,6 @@ def areas_of(line: dict) -> dict:
     areas = {
         split: {task: result["auc"] for task, result in line[split].items()}
         for split in ("validation", "test")
+        if split in line
     }
     return {**line, **areas}
