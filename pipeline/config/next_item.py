@@ -49,8 +49,16 @@ class Sequences(Section):
     out, and counted."""
     min_count: Size = 1
     """Training events that an item must be in to be known; all others are one."""
+    max_size: Size | None = None
+    """Known items, at most: of new ones the most frequent; null: any number."""
     keep: Keep | None = None
     """Which events count; null: every one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_ranking(cls, value):
+        stays = "keep each known item's row for good; max_size bounds how many there are"
+        return without(value, {"expire_after": stays})
 
     @model_validator(mode="after")
     def _lengths(self):

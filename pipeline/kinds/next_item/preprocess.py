@@ -185,10 +185,12 @@ def own_items(table: pa.Table) -> pa.Array:
 def learn(_, counted: Mapping[str, Counted], plan: SequencePlan, folder: str) -> Learned:
     """The known items; those of a base keep their places."""
     sequences, base = plan.config.data.sequences, plan.addition.base
-    least = sequences.min_count
+    least, most = sequences.min_count, sequences.max_size
     before = base and SequenceSet.read_schema(base)
     old = before and vocab.read_values(base, ITEM, before.raw)
-    known, statistics = vocab.known_values(counted[ITEM], least, plan.item, folder, old=old)
+    known, statistics = vocab.known_values(
+        counted[ITEM], least, plan.item, folder, old=old, most=most
+    )
     schema = SequenceSchema(len(known), plan.item, sequences.length)
     schema = seal(schema, lambda _: known.lines(), before)
     return Learned(known, statistics, schema)

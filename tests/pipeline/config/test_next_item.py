@@ -57,6 +57,10 @@ CASES = [
     ({"data__sequences__min_length": 7}, ["min_length must not be above length"]),
     ({"data__sequences__item": "user"}, ["user, item and time must differ"]),
     ({"data__sequences__keep": {"column": "stars", "at_least": math.nan}}, ["at_least"]),
+    (
+        {"data__sequences__expire_after": "30d"},
+        ["expire_after: next-item models keep each", "max_size bounds"],
+    ),
     ({"gates__metrics": {"mrr@3": {"min": 0.1}}}, ["mrr@3"]),
     ({"gates__metrics": {"mrr@5": {}}}, ["min_gain_over_popularity"]),
 ]

@@ -258,8 +258,13 @@ def test_sets_of_versions_before_are_refused(whole, tmp_path):
 def test_two_runs_are_known_to_be_judged_on_the_same(whole, folder, tmp_path):
     """Whatever items are known; other sequences are told from them."""
     identity = whole[1]["identity"]["test"]
-    rarely = event_log.config_document(data__sequences__min_count=40)
-    other = preprocess(parse_sequence_config(rarely, "c"), folder, tmp_path / "other")
+    fewer = event_log.config_document(data__sequences__max_size=7)
+    other = preprocess(parse_sequence_config(fewer, "c"), folder, tmp_path / "other")
+    known, all_known = (
+        (path / "vocab" / "item.txt").read_text().split()
+        for path in (tmp_path / "other", whole[0].path)
+    )
+    assert known == all_known[:7] and len(all_known) > 7  # the most frequent
     assert other["fingerprint"] != whole[1]["fingerprint"]
     assert other["identity"]["test"] == identity != other["identity"]["validation"]
     assert same_task(identity, other["identity"]["test"], "next_item")
