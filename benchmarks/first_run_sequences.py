@@ -28,6 +28,7 @@ from steadyrank.pipeline.config import SequenceConfig, parse_sequence_config
 from steadyrank.pipeline.kinds import kind_of, preprocess, train
 from steadyrank.pipeline.kinds.next_item.example_set import SequenceSet
 from steadyrank.pipeline.kinds.next_item.learner import ranks_of
+from steadyrank.pipeline.kinds.next_item.measure import once
 from steadyrank.pipeline.kinds.next_item.model import best_model
 from steadyrank.pipeline.kinds.next_item.references import Transitions
 from steadyrank.pipeline.kinds.next_item.scored import row_metrics, summarise
@@ -139,10 +140,7 @@ def _say(step: int, total: int, text: str) -> None:
 
 def counted(examples: SequenceSet, hides: bool) -> np.ndarray:
     """Test ranks by counted transitions."""
-    rows, own = examples.training()
-    length = rows.shape[1]
-    again = np.arange(length) < length - 1 - own[:, np.newaxis]  # pairs of a piece before
-    table = Transitions(np.where(again, 0, rows), examples.counts())
+    table = Transitions(once(*examples.training()), examples.counts())
 
     def score(history):
         scores = tf.numpy_function(table, [history], tf.float32)

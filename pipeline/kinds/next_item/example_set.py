@@ -14,6 +14,7 @@ of the file's encoding, which the manifest has as ``items``.
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,10 +117,11 @@ class SequenceSet(ExampleSet):
         return -(-self._files[path]["sequences"] // BLOCK_ROWS)
 
     def read(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """All sequences of a split, in memory: 4 bytes an item.
+        """All sequences of a split, in a file that goes with the process.
 
         Returns:
-            int32 ``[N, length]``, padded with 0 on the left, and int64 ``[N]`` groups.
+            int32 ``[N, length]``, padded with 0 on the left, mapped and not to be written
+            to; and int64 ``[N]`` groups.
         """
         rows, _, groups = self._read(split, None)
         return rows, groups
@@ -127,24 +129,31 @@ class SequenceSet(ExampleSet):
     def training(
         self, windows: Collection[str] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """All sequences to train on, of some windows or of all, in memory.
+        """All sequences to train on, of some windows or of all, in such a file.
 
         Returns:
-            int32 ``[N, length]``, and int32 ``[N]``: how many of the last items of each
-            are to be learned; those before are there for them.
+            int32 ``[N, length]``, mapped, and int32 ``[N]``: how many of the last items of
+            each are to be learned; those before are there for them.
         """
         return self._read("train", windows)[:2]
 
     def _read(self, split: str, windows: Collection[str] | None) -> tuple:
         from steadyrank.pipeline.examples.dataset import naming_damage
 
-        held, parts = self.windows(split), []
+        held, width = self.windows(split), self.schema.length
         paths = [p for w in held if windows is None or w in windows for p in held[w]]
-        with naming_damage(self):
-            for items, lengths, own, group in read_blocks(self, paths):
-                parts.append((pad_left(items, lengths, self.schema.length), own, group))
-        nothing = np.zeros((0, self.schema.length), np.int32), *[np.zeros(0, np.int64)] * 2
-        return tuple(map(np.concatenate, zip(*parts or [nothing], strict=True)))
+        owns, groups = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+        with tempfile.TemporaryFile() as file:  # mapped, it stays until nobody reads it
+            with naming_damage(self):
+                for items, lengths, own, group in read_blocks(self, paths):
+                    file.write(pad_left(items, lengths, width).data)
+                    owns.append(own)
+                    groups.append(group)
+            file.flush()
+            own, group = np.concatenate(owns), np.concatenate(groups)
+            if not len(own):
+                return np.zeros((0, width), np.int32), own, group
+            return np.memmap(file, np.int32, "r", shape=(len(own), width)), own, group
 
     def counts(self) -> np.ndarray:
         """How often each known item was seen in training, ``[V]``."""

@@ -1,5 +1,6 @@
 """A next-item model of one depth and its batches, as the training run takes them."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -59,10 +60,12 @@ class NextItemLearner(Learner):
         rows, own = self.examples.training(self.warm_start and self.warm_start.windows)
         count = max(1, round(wanted.data_fraction * len(rows)))
         random = np.random.default_rng(self.config.train.seed)
-        chosen = random.permutation(len(rows))[:count]
-        self.rows, self.own = rows[chosen], own[chosen]
+        self.rows, self.own = rows, own
+        smallest = np.min_scalar_type(len(rows))  # 4 bytes a sequence
+        self.chosen = random.permutation(len(rows))[:count].astype(smallest)
         self.batches_in_epoch = -(-count // self.config.train.batch_size)
         self._ranks = BatchFunction(self._rank)
+        self._read = functools.cache(self.examples.read)
 
     def begin(self) -> None:
         """Take the weights of the run that this one continues, if it does."""
@@ -79,7 +82,7 @@ class NextItemLearner(Learner):
     def _batches(self, epoch: int, skip: int) -> Iterator[tuple]:
         size, seed = self.config.train.batch_size, self.config.train.seed
         random = np.random.default_rng([seed, self.phase.number, epoch])
-        order = random.permutation(len(self.rows))
+        order = random.permutation(self.chosen)
         for first in range(skip * size, len(order), size):
             own = order[first : first + size]
             yield batch_of(self.rows[own], self.own[own], self.schema.unknown)
@@ -105,7 +108,7 @@ class NextItemLearner(Learner):
 
     def _ranked(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Ranks of a split's last items, and their users."""
-        (rows, groups), found = self.examples.read(split), [np.zeros(0, np.int32)]
+        (rows, groups), found = self._read(split), [np.zeros(0, np.int32)]
         own = self.workers.own(len(rows))
         rows = rows[own.start : own.stop]
         size = max(1, EVALUATION_CELLS // self.schema.unknown)
@@ -134,7 +137,7 @@ class NextItemLearner(Learner):
     def describe(self) -> dict:
         """Its depth, how it grew, and on how many sequences."""
         phase = self.config.train.phases[self.phase.number]
-        return {"blocks": phase.blocks, "grow": phase.grow, "sequences": len(self.rows)}
+        return {"blocks": phase.blocks, "grow": phase.grow, "sequences": len(self.chosen)}
 
 
 def batch_of(ids: np.ndarray, own: np.ndarray, unknown: int) -> tuple:

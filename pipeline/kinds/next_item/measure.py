@@ -1,6 +1,6 @@
 """What is measured of an export of a next-item model: over its whole catalogue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from steadyrank.pipeline.config.next_item import SequenceConfig
+from steadyrank.pipeline.examples.records import BLOCK_ROWS
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.export.signatures import ENCODED
 from steadyrank.pipeline.files.urls import original
@@ -66,7 +67,7 @@ def measure(
     hides, counts = config.serving.exclude_seen, examples.counts()
     by_counts = {
         "popularity": Popularity(counts),
-        "transitions": Transitions(_once(*examples.training()), counts),
+        "transitions": Transitions(once(*examples.training()), counts),
     }
     references = {
         name: scored(_served(score, hides), rows, examples.schema.items).ranks
@@ -113,10 +114,17 @@ def measure(
     return found
 
 
-def _once(rows: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Sequences ``[N, length]`` from the item before their own: each pair comes once."""
-    length = rows.shape[1]
-    return np.where(np.arange(length) < length - 1 - own[:, np.newaxis], 0, rows)
+def once(rows: np.ndarray, own: np.ndarray) -> Iterator[np.ndarray]:
+    """Sequences from the item before their own, some at a time: each pair comes once.
+
+    Args:
+        rows: int32 ``[N, length]``, padded with 0 on the left.
+        own: int32 ``[N]``, how many of the last items are the sequence's own.
+    """
+    place = np.arange(rows.shape[1])
+    for start in range(0, len(rows), BLOCK_ROWS):
+        some, ends = rows[start : start + BLOCK_ROWS], own[start : start + BLOCK_ROWS]
+        yield np.where(place < len(place) - 1 - ends[:, np.newaxis], 0, some)
 
 
 @dataclass(frozen=True)
@@ -140,22 +148,25 @@ class Ranked:
 
 def scored_by(export: NextItemExport, rows: np.ndarray) -> Ranked:
     """What ``scored`` gives, of an export's answers: a target unknown to it is missed."""
-    return scored(export.scores, export.own_ids(rows), export.schema.items)
+    return scored(export.scores, rows, export.schema.items, own_ids=export.own_ids)
 
 
-def scored(score: Callable, rows: np.ndarray, items: int) -> Ranked:
+def scored(
+    score: Callable, rows: np.ndarray, items: int, *, own_ids: Callable = np.asarray
+) -> Ranked:
     """Rank the last item of each sequence by scores of the others.
 
     Args:
         score: Histories int32 ``[B, length - 1]`` -> scores ``[B, V]``.
         rows: int32 ``[N, length]``.
         items: V, the known items.
+        own_ids: Sequences -> the same by the ids of whoever scores them.
     """
     found, among, spoiled = [], [], 0
     size, first = max(1, EVALUATION_CELLS // items), None
     differ = apart = False
     for start in range(0, len(rows), size):
-        batch = tf.constant(rows[start : start + size])
+        batch = tf.constant(own_ids(rows[start : start + size]))
         scores = score(batch[:, :-1])
         bad = tf.math.is_nan(scores) | (scores == np.inf)
         spoiled += int(tf.math.count_nonzero(tf.reduce_any(bad, axis=1)))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from steadyrank.pipeline.examples.identity import same_task
 from steadyrank.pipeline.examples.records import write_records
 from steadyrank.pipeline.files.checksum import checksum_of
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.kinds.next_item import example_set
 from steadyrank.pipeline.kinds.next_item import preprocess as stage
 from steadyrank.pipeline.kinds.next_item.events import key_events, settle_events
 from steadyrank.pipeline.kinds.next_item.example_set import (
@@ -157,6 +160,23 @@ def test_blocks_hold_what_was_encoded():
     for row in (0, 17, 4999):
         own = items[ends[row] - lengths[row] : ends[row]]
         assert matrix[row].tolist() == [0] * (6 - lengths[row]) + own.tolist()
+
+
+def test_what_is_held_of_sequences_does_not_grow_by_their_items(whole, monkeypatch):
+    """12 bytes a sequence, each for a moment twice; 256 of items lie in a file."""
+    examples, blocks, width = whole[0], 50, 64
+    lengths, numbers = np.full(4096, width), np.arange(4096)
+    one = np.arange(4096 * width, dtype=np.int32), lengths, lengths, numbers
+    monkeypatch.setattr(example_set, "read_blocks", lambda *_: iter([one] * blocks))
+    long = replace(examples, schema=replace(examples.schema, length=width))
+    tracemalloc.start()
+    rows, groups = long.read("train")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows.shape == (blocks * 4096, width) and rows.nbytes == blocks * one[0].nbytes
+    assert peak < rows.nbytes / 4
+    np.testing.assert_array_equal(rows[-4096:], one[0].reshape(-1, width))
+    np.testing.assert_array_equal(groups, np.tile(numbers, blocks))
 
 
 def test_popularity_counts_are_those_of_training(whole):

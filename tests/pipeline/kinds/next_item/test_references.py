@@ -1,9 +1,12 @@
 """Rankings by counts, against plain loops."""
 
+from unittest import mock
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steadyrank.pipeline.kinds.next_item import references
 from steadyrank.pipeline.kinds.next_item.references import Popularity, Transitions
 
 V, UNKNOWN = 5, 6
@@ -26,7 +29,7 @@ def test_transitions_rank_by_count_and_then_by_popularity(sequences, counts, his
     for sequence in sequences:
         for a, b in zip(sequence, sequence[1:], strict=False):
             times[a, b] = times.get((a, b), 0) + 1
-    scores = Transitions(padded(sequences), np.array(counts))(padded(histories))
+    scores = Transitions([padded(sequences)], np.array(counts))(padded(histories))
     assert scores.shape == (len(histories), V + 1)
     for history, found in zip(histories, scores, strict=True):
         newest = history[-1]
@@ -39,10 +42,19 @@ def test_transitions_rank_by_count_and_then_by_popularity(sequences, counts, his
                 assert (found[one] > found[other]) == (wanted[one] > wanted[other])
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(ROWS, max_size=4), st.integers(0, 6))
+def test_parts_are_counted_as_the_whole(parts, pending):
+    counts, every = np.ones(V), padded(sum(parts, []))
+    with mock.patch.object(references, "PENDING", pending):
+        found = Transitions(map(padded, parts), counts)
+    np.testing.assert_array_equal(found(every), Transitions([every], counts)(every))
+
+
 def test_without_history_or_training_what_is_popular_comes_first():
     counts = np.array([3, 0, 7, 1, 2])
     empty = np.zeros((2, 4), np.int32)
-    for score in (Popularity(counts), Transitions(empty[:0], counts)):
+    for score in (Popularity(counts), Transitions([], counts)):
         scores = score(empty)
         np.testing.assert_array_equal(
             np.argsort(-scores[0][:V], kind="stable"), [2, 0, 4, 3, 1]
