@@ -38,7 +38,7 @@ from steadyrank.pipeline.preprocess.memory import give_back_memory, system_pool,
 from steadyrank.pipeline.preprocess.pools import require_pool
 from steadyrank.pipeline.preprocess.spill import NEWEST, SPILL, Asked, Spill
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
-from steadyrank.pipeline.raw_log.rejected import explained, samples
+from steadyrank.pipeline.raw_log.rejected import samples
 
 RAW_ROWS = 1000  # sequences of each evaluation file, kept raw to compare signatures on
 SIDE_OUTPUTS = ("rejected", "counts", "failed", "kept")
@@ -339,44 +339,3 @@ def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
         total.update(some)
         dict.update(total, last)
     return dict(total)
-
-
-def counts_under(counts: dict[str, int], prefix: str) -> dict[str, int]:
-    """The counters whose names begin with a prefix, without it."""
-    return {k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)}
-
-
-def check_rejected(
-    plan,
-    rejected: dict[str, int],
-    read: int,
-    unkeyed: int = 0,
-    *,
-    outside: int = 0,
-    samples: dict[str, dict] | None = None,
-) -> None:
-    """Raise where more rows had to be rejected than the config allows.
-
-    Args:
-        plan: Of the job.
-        rejected: Reason -> rows.
-        read: Rows of the windows asked for, and those of which nobody knows the window.
-        unkeyed: The latter.  Windows that were not asked for bear their share of them.
-        outside: Rows of those windows.
-        samples: Reason -> what is to be shown of its first row.
-    """
-    total, limit = sum(rejected.values()), plan.config.data.max_rejected
-    inside = read - unkeyed
-    share = inside / (inside + outside) if outside else 1
-    counted = total - unkeyed + unkeyed * share
-    if counted > limit * (inside + unkeyed * share) or (read and total == read):
-        reasons = "; ".join(
-            f"{reason}: {n}{explained(reason, (samples or {}).get(reason))}"
-            for reason, n in sorted(rejected.items())
-        )
-        raise InputError(
-            f"{total} of {read} rows were rejected, more than data.max_rejected="
-            f"{limit} allows. Reasons: {reasons}. Mend the log, or raise the limit."
-            + f" ({unkeyed} of them, of no readable day, count by a share of {share:.2%}: "
-            f"{outside} rows are of other days.)" * (outside > 0)
-        )

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.errors import InputError
-from steadyrank.pipeline.preprocess.beam_job import counts_under
+from steadyrank.pipeline.preprocess.accounts import counts_under
 from steadyrank.pipeline.preprocess.blocks import Block, BlockFile, read_block
 from steadyrank.pipeline.preprocess.files import create_checked
 from steadyrank.pipeline.preprocess.looked_back import LookedBack

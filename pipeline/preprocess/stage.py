@@ -22,9 +22,7 @@ from pathlib import Path
 
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.log import Split
-from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
-from steadyrank.pipeline.examples.identity import union
 from steadyrank.pipeline.files.errors import (
     InputError,
     NoRowsError,
@@ -40,11 +38,15 @@ from steadyrank.pipeline.files.publish import (
 from steadyrank.pipeline.files.room import require_room
 from steadyrank.pipeline.preprocess import append
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.accounts import (
+    counts_under,
+    identities,
+    take_account,
+    told,
+)
 from steadyrank.pipeline.preprocess.append import require_same_kind
 from steadyrank.pipeline.preprocess.beam_job import (
     Steps,
-    check_rejected,
-    counts_under,
     run_job,
 )
 from steadyrank.pipeline.preprocess.blocks import Stored
@@ -75,9 +77,6 @@ from steadyrank.pipeline.preprocess.shards import count_windows, filed
 from steadyrank.pipeline.preprocess.side_join import carry, spreads_of
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 from steadyrank.pipeline.preprocess.spill import SPILL, loads_of
-from steadyrank.pipeline.raw_log.findings import (
-    spellings,
-)
 from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.split import DAY, SPLITS
 
@@ -203,54 +202,32 @@ def write_learned(learned: vocab.Learned, output: str) -> dict:
 def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) -> dict:
     """Check what the workers found, seal the schema, and sum everything up."""
     counts, files = summary["counts"], summary["files"]
-    rejected = counts_under(counts, "rejected/")
-    read, written = counts.get("read", 0), sum(file["rows"] for file in files)
-    duplicates = counts.get("duplicates", 0)
-    unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
-    if not read or (outside and read == unkeyed):
-        raise NoRowsError(
-            f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
-        )
-    check_rejected(
-        plan, rejected, read, unkeyed, outside=outside, samples=summary["samples"]
-    )
+    dropped, drawn = _dropped(plan, counts), counts.get(WRITTEN, 0)
+    account = take_account(plan, summary, dropped, drawn=drawn)
     require_finite(plan.config, read_json(work / "statistics.json", "an example set"))
-    dropped, drawn = counts.get(DROPPED, 0), counts.get(WRITTEN, 0)
-    if read + drawn != written + duplicates + dropped + sum(rejected.values()):
-        said = f"{read=} {written=} {duplicates=} {dropped=} {drawn=} {rejected=}"
-        raise RuntimeError(f"rows were lost: {said}")
-    joined, unmatched = read - unkeyed - duplicates, counts_under(counts, "unmatched/")
+    account.require_all()
+    joined = account.read - account.unkeyed - account.duplicates
+    unmatched = counts_under(counts, "unmatched/")
     _check_joins(plan, unmatched, joined)
     first = max(plan.horizons.values(), default="")
     taken = append.take_over(base, work, first) if base else []
-    old, files = sum(file["rows"] for file in taken), taken + files
+    files = taken + files
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits)
     tasks = add_by_name(file["tasks"] for file in files)
-    _require_users(plan, written - drawn, counts)
+    _require_users(plan, account.written - drawn, counts)
     negatives = _negatives(plan, counts, summary["schema"])
     _require_both_classes(plan, tasks)
     _require_final_labels(plan, files)
     write_json(work / "schema.json", summary["schema"])
-    logs = (plan.log, *plan.sides)
+    found = told(plan, summary, account, taken, sides=plan.sides)
+    found["rows"] |= {"dropped": dropped} if plan.config.data.downsample else {}
+    if negatives:
+        found["rows"] |= {"drawn": drawn}
+        found["negatives"] = negatives
+    kept = [(each["name"].partition("/")[0], each["identity"]) for each in summary["kept"]]
     return {
-        "fingerprint": summary["schema"]["fingerprint"],
-        "rows": {
-            "read": old + read,
-            "written": old + written,
-            "duplicates": duplicates,
-            "rejected": rejected,
-            **_dropped(plan, dropped),
-            **({"drawn": drawn} if negatives else {}),
-        },
-        **({"negatives": negatives} if negatives else {}),
-        "samples": summary["samples"],
-        "spellings": spellings(counts, plan.spelled),
-        "passed_over": plan.log.passed_over,
-        "absent": {n: list(paths) for log in logs for n, paths in log.absent.items()},
-        "renamed": {n: near for log in logs for n, near in log.renamed.items()},
-        "taken_over": old,
-        "outside": outside,
+        **found,
         **said_of_histories(plan, summary, base),
         "joined": joined,
         "unmatched": unmatched,
@@ -258,20 +235,18 @@ def _manifest(plan: Plan, work: Path, summary: dict, base: ExampleSet | None) ->
         "ungrouped": counts.get(UNGROUPED, 0),
         "infinite": {n: c for n, c in counts_under(counts, f"{BEYOND}/").items() if c},
         "splits": splits,
-        "identity": _identities(summary["kept"]),
+        "identity": identities(kept),
         "tasks": tasks,
-        "input": list(plan.log.files),
-        "config": read_by_preprocessing(plan.config),
         "files": sorted(_with_raw(files, summary["kept"]), key=lambda file: file["path"]),
     }
 
 
-def _dropped(plan: Plan, rows: int) -> dict[str, dict[str, int]]:
-    """What the manifest says of rows that the config leaves out."""
+def _dropped(plan: Plan, counts: dict[str, int]) -> dict[str, int]:
+    """Rows that the config leaves out, by why."""
     asked = plan.config.data.downsample
     if asked is None:
         return {}
-    return {"dropped": {f"negatives of {asked.task} (data.downsample)": rows}}
+    return {f"negatives of {asked.task} (data.downsample)": counts.get(DROPPED, 0)}
 
 
 def _require_both_classes(plan: Plan, tasks: dict[str, dict]) -> None:
@@ -337,14 +312,6 @@ def _negatives(plan: Plan, counts: dict, schema: dict) -> dict:
         "had": counts.get(HAD, 0),
         "unreadable": counts.get(UNREADABLE, 0),
     }
-
-
-def _identities(kept: list[dict]) -> dict[str, dict]:
-    """Evaluation split -> which rows it holds."""
-    found: dict[str, list] = {}
-    for each in kept:
-        found.setdefault(each["name"].partition("/")[0], []).append(each["identity"])
-    return {split: union(identities) for split, identities in sorted(found.items())}
 
 
 def _with_raw(files: list[dict], kept: list[dict]) -> list[dict]:

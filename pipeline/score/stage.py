@@ -29,7 +29,7 @@ from steadyrank.pipeline.files.publish import (
     replace,
     write_json,
 )
-from steadyrank.pipeline.preprocess.beam_job import check_rejected, counts_under
+from steadyrank.pipeline.preprocess.accounts import check_rejected, counts_under
 from steadyrank.pipeline.preprocess.engines import options_of
 from steadyrank.pipeline.score.pieces import NOTES, PARTS, REJECTED, ScorePiece, notes_in
 from steadyrank.pipeline.score.plan import ScorePlan

@@ -31,11 +31,10 @@ import pyarrow.parquet as pq
 from steadyrank.pipeline.config.next_item import SequenceConfig
 from steadyrank.pipeline.examples.compatibility import (
     FREE,
-    read_by_preprocessing,
     require_made_for,
 )
 from steadyrank.pipeline.examples.example_set import seal, vocab_path
-from steadyrank.pipeline.examples.identity import identify, union
+from steadyrank.pipeline.examples.identity import identify
 from steadyrank.pipeline.examples.records import write_records
 from steadyrank.pipeline.files.errors import (
     InputError,
@@ -54,12 +53,16 @@ from steadyrank.pipeline.kinds.next_item.example_set import (
 from steadyrank.pipeline.kinds.next_item.plan import HISTORIES, SequencePlan, make_plan
 from steadyrank.pipeline.kinds.protocol import NEXT_ITEM
 from steadyrank.pipeline.preprocess import vocabulary as vocab
+from steadyrank.pipeline.preprocess.accounts import (
+    counts_under,
+    identities,
+    take_account,
+    told,
+)
 from steadyrank.pipeline.preprocess.append import MOVES_ON, last_window, take_over
 from steadyrank.pipeline.preprocess.beam_job import (
     RAW_ROWS,
     Steps,
-    check_rejected,
-    counts_under,
     run_job,
 )
 from steadyrank.pipeline.preprocess.blocks import (
@@ -75,7 +78,6 @@ from steadyrank.pipeline.preprocess.plan import WHOLE_LOG, Addition
 from steadyrank.pipeline.preprocess.settle import file_name
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 from steadyrank.pipeline.preprocess.spill import SPILL, loads_of
-from steadyrank.pipeline.raw_log.findings import spellings
 from steadyrank.pipeline.raw_log.fingerprint import hash_together, hash_values, mix
 from steadyrank.pipeline.raw_log.split import SPLITS
 
@@ -270,25 +272,11 @@ def _manifest(
     plan: SequencePlan, work: Path, summary: dict, base: SequenceSet | None
 ) -> dict:
     """Check what the workers found, seal the schema, and sum everything up."""
-    counts, files = summary["counts"], summary["files"]
-    rejected, dropped = (counts_under(counts, f"{w}/") for w in ("rejected", "dropped"))
-    read, written = counts.get("read", 0), sum(file["rows"] for file in files)
-    duplicates = counts.get("duplicates", 0)
-    unkeyed, outside = counts.get("unkeyed", 0), counts.get("outside", 0)
-    if not read or (outside and read == unkeyed):
-        raise NoRowsError(
-            f"{', '.join(plan.log.files)}: no rows{plan.addition.span(plan.after)}."
-        )
-    check_rejected(
-        plan, rejected, read, unkeyed, outside=outside, samples=summary["samples"]
-    )
-    lost = sum(rejected.values()) + sum(dropped.values())
-    if read != written + duplicates + lost:
-        raise RuntimeError(
-            f"events were lost: {read=} {written=} {duplicates=} {rejected=} {dropped=}"
-        )
+    dropped = counts_under(summary["counts"], "dropped/")
+    account = take_account(plan, summary, dropped)
+    account.require_all()
     taken = take_over(base, work) if base else []
-    old, files = sum(file["rows"] for file in taken), taken + files
+    files = taken + summary["files"]
     splits = {split: _split_counts(files, split) for split in SPLITS}
     _check_splits(plan, splits, dropped)
     if not summary["schema"]["items"]:
@@ -297,38 +285,16 @@ def _manifest(
             f"{plan.config.data.sequences.min_count} times in training. Lower it."
         )
     write_json(work / "schema.json", summary["schema"])
+    found = told(plan, summary, account, taken)
+    found["rows"]["dropped"] = {name: n for name, n in dropped.items() if n}
+    own = [(f["split"], f.pop("identity")) for f in files if "identity" in f]
     return {
-        "fingerprint": summary["schema"]["fingerprint"],
-        "rows": {
-            "read": old + read,
-            "written": old + written,
-            "duplicates": duplicates,
-            "rejected": rejected,
-            "dropped": {name: n for name, n in dropped.items() if n},
-        },
-        "samples": summary["samples"],
-        "spellings": spellings(counts, plan.spelled),
-        "passed_over": plan.log.passed_over,
-        "absent": {name: list(paths) for name, paths in plan.log.absent.items()},
-        "renamed": plan.log.renamed,
-        "taken_over": old,
-        "outside": outside,
+        **found,
         "splits": splits,
-        "identity": _identities(files),
-        "input": list(plan.log.files),
-        "config": read_by_preprocessing(plan.config),
+        "identity": identities(own),
         HISTORIES: sorted(summary["kept"], key=lambda file: file["path"]),
         "files": sorted(files, key=lambda file: file["path"]),
     }
-
-
-def _identities(files: list[dict]) -> dict[str, dict]:
-    """Evaluation split -> which sequences it holds; what files said of it is taken."""
-    found: dict[str, list] = {}
-    for file in files:
-        if "identity" in file:
-            found.setdefault(file["split"], []).append(file.pop("identity"))
-    return {split: union(identities) for split, identities in sorted(found.items())}
 
 
 def _split_counts(files: list[dict], split: str) -> dict:

@@ -18,7 +18,7 @@ from steadyrank.pipeline.examples.example_set import ExampleSet, vocab_path
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import preprocess
 from steadyrank.pipeline.preprocess import append
-from steadyrank.pipeline.preprocess.beam_job import check_rejected
+from steadyrank.pipeline.preprocess.accounts import check_rejected
 from steadyrank.pipeline.preprocess.plan import Addition
 from steadyrank.pipeline.preprocess.vocabulary import Moments
 from tests.helpers import tiny

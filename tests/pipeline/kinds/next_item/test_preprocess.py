@@ -222,7 +222,7 @@ def test_events_that_workers_lose_publish_nothing(folder, tmp_path, monkeypatch)
     summary = {"counts": counts, "samples": {}, "files": [{"rows": 6}], "kept": []}
     monkeypatch.setattr(stage, "run_job", lambda *_: summary)
     config = parse_sequence_config(event_log.config_document(), "c")
-    with pytest.raises(RuntimeError, match="events were lost: read=12 written=6"):
+    with pytest.raises(RuntimeError, match="rows were lost: read=12 written=6"):
         preprocess(config, folder, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
