@@ -85,12 +85,16 @@ class Trial:
         )
         return self.model.train_step(batch)["loss"]
 
+    def order(self, random: np.random.Generator) -> np.ndarray:
+        """The order of the rows in an epoch."""
+        return random.permutation(self.rows)
+
     def epochs(self, splits=("validation", "test")) -> Iterator[dict]:
         """Train, and after each epoch give every split's measures by task."""
         size, began = self.config.train.batch_size, time.monotonic()
         for epoch in range(self.config.train.epochs):
             random = np.random.default_rng([self.config.train.seed, epoch])
-            order = tf.constant(random.permutation(self.rows), tf.int32)
+            order = tf.constant(self.order(random), tf.int32)
             losses = [
                 self._step(order[start : start + size])
                 for start in range(0, self.rows, size)

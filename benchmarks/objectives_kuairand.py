@@ -1,0 +1,401 @@
+"""What other losses are worth on KuaiRand: watch time, and the order of a user's videos.
+
+    python -m benchmarks.objectives_kuairand [--quick] [--only watch] [--resume] [--data DIR]
+
+The shipped config, split by day, with another loss of one task and nothing else.
+
+- ``watch``: ``play_time_ms`` as a seventh task.  The logarithm (smeared on the validation
+  day, as served), the value as it is, ``tweedie`` and ``weighted_logistic``; and the share
+  of its duration that was watched, by two losses, served times the duration.  Rows
+  without a duration (1.6 %) are left out.
+- ``ranking``: ``is_click`` with ``ranking: pairwise``, ``listwise`` or ``jrc``, a user's
+  rows together in a batch, each in two weights of which the validation day chooses; over
+  cross entropy alone.
+
+Each run's epoch is the one with the best mean AUC on the validation day; test rows are
+looked at once.  Gains are paired by seed, intervals Student's at 95 %.
+
+``xauc`` is the share of pairs of rows that stand in the order of their watch times.
+``deciles`` are predicted over observed time in tenths of the rows by prediction, those
+that hold less than 1 % of the time left out; ``durations`` the same by duration; ``noise``
+is half of the 95 % interval that such a figure has by the luck of its rows alone.
+``days`` has each evaluated day's mean time over that of the validation day.
+
+``--quick``: 3 seeds, not 5.  The last line is a JSON object.
+"""
+
+import argparse
+import functools
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import tensorflow as tf
+from scipy import stats
+
+import steadyrank.models  # noqa: F401  (sets the TensorFlow environment)
+from benchmarks.multitask_ledger import Ledger
+from benchmarks.multitask_trials import Columns, Trial, mean_auc
+from benchmarks.pages.form import student
+from steadyrank.models.features import GROUP
+from steadyrank.pipeline.config import Config, load_config
+from steadyrank.pipeline.examples.compatibility import agree
+from steadyrank.pipeline.examples.dataset import evaluation_dataset
+from steadyrank.pipeline.examples.example_set import ExampleSet
+from steadyrank.pipeline.kinds import preprocess
+from steadyrank.pipeline.metrics.tasks import measure
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = "STEADYRANK_DATA"
+TIME, SHARE, DURATION = "play_time_ms", "share", "duration_ms"
+VALUE = {"kind": "regression", "column": TIME}
+# choice -> what of the task differs; those of the share are served times the duration
+WATCH = {
+    "logarithm": {"transform": "log1p", **VALUE},
+    "squared": VALUE,
+    "tweedie": {"loss": "tweedie", **VALUE},
+    "weighted_logistic": {"loss": "weighted_logistic", **VALUE},
+    "share, tweedie": {"loss": "tweedie", "kind": "regression", "column": SHARE},
+    "share, weighted_logistic": {
+        "loss": "weighted_logistic",
+        "kind": "regression",
+        "column": SHARE,
+    },
+}
+# tasks of the examples, by what the log's column becomes
+TASKS = {(TIME, "log1p"): "time_log", (TIME, ""): "time", (SHARE, ""): "time_share"}
+RANKINGS = {"none": (1.0,)} | {n: (0.3, 1.0) for n in ("pairwise", "listwise", "jrc")}
+TENTHS = 10
+LEAST = 0.01  # of all the time: what a tenth must hold to be looked at
+EVALUATION_ROWS = 16_384
+
+
+def log_with_shares(data: Path, folder: Path) -> None:
+    """KuaiRand with the share watched; rows without a duration have none."""
+    folder.mkdir()
+    for path in data.glob("*.parquet"):
+        (folder / path.name).symlink_to(path.resolve())
+    log = pq.read_table(data / "log.parquet")
+    duration = log[DURATION].cast(pa.float64())
+    known = pc.if_else(pc.greater(duration, 0), duration, pa.scalar(None, pa.float64()))
+    shares = pc.divide(log[TIME].cast(pa.float64()), known)
+    (folder / "log.parquet").unlink()
+    pq.write_table(log.append_column(SHARE, shares), folder / "log.parquet")
+
+
+def named(task: Mapping) -> str:
+    """The examples' task of a choice."""
+    return TASKS[task["column"], task.get("transform", "")]
+
+
+def everything(config: Config) -> Config:
+    """The config with all tasks that any run trains."""
+    document = config.model_dump(mode="json") | {"gates": {}}
+    for (column, transform), name in TASKS.items():
+        task = {"name": name, "kind": "regression", "column": column}
+        task |= {"transform": transform} if transform else {}
+        document["tasks"] = [*document["tasks"], task]
+    return Config.model_validate(document)
+
+
+def variant(config: Config, seed: int, task: Mapping | None = None, **click) -> Config:
+    """The shipped config with one more task, or with other keys of ``is_click``."""
+    document = config.model_dump(mode="json") | {"gates": {}}
+    document["tasks"][0] |= click
+    if task is not None:
+        document["tasks"] = [*document["tasks"], {"name": named(task), **task}]
+    document["train"] |= {"seed": seed, "monitor": "mean_auc"}
+    return Config.model_validate(document)
+
+
+class Rows:
+    """What the runs read: splits in memory, users and raw durations.
+
+    Attributes:
+        columns: Split -> its ``Columns``.
+        users, durations: Split -> ``[rows]``.
+    """
+
+    def __init__(self, examples: ExampleSet):
+        self.schema, self.columns = examples.schema, {}
+        self.users, self.durations = {}, {}
+        for split in ("train", "validation", "test"):
+            self.columns[split] = Columns.read(examples, split)
+            passes = evaluation_dataset(examples, split, EVALUATION_ROWS, extra=True)
+            groups = [extra["group"].numpy() for *_, extra in passes]
+            self.users[split] = np.concatenate(groups)
+            share = self.columns[split].labels[TASKS[SHARE, ""]].numpy()
+            found = self.columns[split].features[DURATION].numpy().astype(float)
+            self.durations[split] = np.where(share == share, found, np.nan)
+
+
+class Judged(Trial):
+    """A trial whose watch times are smeared on the validation day, as they are served.
+
+    Args:
+        config: As of a ``Trial``.
+        rows: What it reads.
+        grouped: Whether a user's rows come together.
+    """
+
+    def __init__(self, config: Config, rows: Rows, grouped: bool):
+        super().__init__(config, agree(config, rows.schema), rows.columns)
+        self._rows, self._grouped = rows, grouped
+        if grouped:
+            users = np.unique(rows.users["train"], return_inverse=True)[1]
+            self._user = users
+            self.columns["train"][1][GROUP] = tf.constant(users, tf.int64)
+
+    def order(self, random):
+        order = super().order(random)
+        if not self._grouped:
+            return order
+        draws = random.random(self._user.max() + 1)[self._user[order]]
+        return order[np.argsort(draws, kind="stable")]
+
+    def measure(self, split: str) -> dict:
+        _, labels, masks = self.columns[split]
+        own = [task.name for task in self.schema.tasks]
+        labels, masks = ({k: part[k].numpy() for k in own} for part in (labels, masks))
+        outputs = self.outputs(split)
+        if split == "validation":
+            outputs = self.model.smear(labels, masks, outputs)
+        groups = self._rows.users[split]
+        found = measure(self.schema.tasks, labels, masks, outputs, groups=groups)
+        for task in self.schema.tasks:
+            if task.kind == "regression":
+                found["watch"] = self._watched(split, task.name, outputs[task.name])
+        return found
+
+    def _watched(self, split: str, name: str, foretold: np.ndarray) -> dict:
+        duration = self._rows.durations[split]
+        time = self._rows.columns[split].labels[TASKS[TIME, ""]].numpy()
+        known = duration == duration
+        if name == TASKS[SHARE, ""]:
+            foretold = foretold * duration
+        return watched(foretold[known], time[known], duration[known])
+
+
+def watched(foretold: np.ndarray, time: np.ndarray, duration: np.ndarray) -> dict:
+    """What is said of watch times; all ``[rows]``, of times in one unit."""
+    foretold, time = foretold.astype(float), time.astype(float)
+    deciles, noise = calibration_by(foretold, foretold, time)
+    durations, _ = calibration_by(duration, foretold, time)
+    return {
+        "mean": float(time.mean()),
+        "calibration": float(foretold.sum() / time.sum()),
+        "xauc": xauc(foretold, time),
+        "mae": float(np.abs(foretold - time).mean()),
+        "deciles": deciles,
+        "durations": durations,
+        "noise": noise,
+    }
+
+
+def calibration_by(
+    key: np.ndarray, foretold: np.ndarray, time: np.ndarray
+) -> tuple[list, list]:
+    """Predicted over observed in tenths by a key, and what luck alone may do to each.
+
+    Tenths with less than ``LEAST`` of the time are left out.
+    """
+    ratios, noise = [], []
+    for rows in np.array_split(np.argsort(key, kind="stable"), TENTHS):
+        if time[rows].sum() < LEAST * time.sum():
+            continue
+        ratios.append(float(foretold[rows].sum() / time[rows].sum()))
+        spread = (time[rows] - foretold[rows] / ratios[-1]).std()
+        noise.append(float(1.96 * spread / time[rows].mean() / len(rows) ** 0.5))
+    return ratios, noise
+
+
+def xauc(foretold: np.ndarray, time: np.ndarray) -> float:
+    """Share of pairs of unequal times that are foretold in their order; ties half."""
+    pairs = len(time) * (len(time) - 1) / 2
+    apart = pairs - _tied(time)
+    tau = stats.kendalltau(foretold, time).statistic
+    net = tau * np.sqrt((pairs - _tied(foretold)) * apart)  # tau-b's own definition
+    return float((1 + net / apart) / 2)
+
+
+def _tied(values: np.ndarray) -> float:
+    counts = np.unique(values, return_counts=True)[1].astype(float)
+    return float((counts * (counts - 1) / 2).sum())
+
+
+def best_epoch(trial: Judged, said: str) -> dict:
+    """A run at the epoch that validation chose."""
+    lines = list(trial.epochs())
+    best = max(lines, key=lambda line: mean_auc(_areas(line["validation"])))
+    found = {"epoch": best["epoch"], "seconds": lines[-1]["seconds"]}
+    for split in ("validation", "test"):
+        click = best[split]["is_click"]
+        found[split] = {key: click[key] for key in ("auc", "gauc", "calibration")}
+        found[split] |= {"watch": best[split]["watch"]} if "watch" in best[split] else {}
+    print(said, json.dumps(found["validation"]), f"({found['seconds']} s)", flush=True)
+    return found
+
+
+def _areas(found: Mapping) -> dict[str, float]:
+    return {task: one["auc"] for task, one in found.items() if "auc" in one}
+
+
+def runs(
+    rows: Rows, configs: Mapping[int, Config], ledger: Ledger, *, grouped: bool, said: str
+) -> list[dict]:
+    """A choice's runs, one a seed, by the same graphs."""
+    trials: list[Judged] = []
+
+    def run(seed: int) -> dict:
+        if not trials:
+            trials.append(Judged(configs[seed], rows, grouped))
+        trials[0].begin_again(seed)
+        return best_epoch(trials[0], f"{said}, seed {seed}:")
+
+    found = []
+    for seed, config in configs.items():
+        settings = {"config": config.model_dump(mode="json"), "grouped": grouped}
+        found.append(ledger.run(settings, functools.partial(run, seed)))
+    return found
+
+
+def watch_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger) -> dict:
+    """Each choice of the watch time's loss, on the test days and on the validation day."""
+    found: dict = {}
+    for choice, task in WATCH.items():
+        configs = {seed: variant(config, seed, task) for seed in seeds}
+        done = runs(rows, configs, ledger, grouped=False, said=f"watch, {choice}")
+        found[choice] = done
+    first = found["logarithm"]
+    return {
+        choice: {
+            split: summary([run[split]["watch"] for run in done])
+            for split in ("validation", "test")
+        }
+        | {
+            "gain": _rounded(
+                [
+                    a["test"]["watch"]["xauc"] - b["test"]["watch"]["xauc"]
+                    for a, b in zip(done, first, strict=True)
+                ]
+            ),
+            "is_click": _rounded([run["test"]["auc"] for run in done]),
+        }
+        for choice, done in found.items()
+    } | {
+        "days": {
+            split: round(
+                first[0][split]["watch"]["mean"] / first[0]["validation"]["watch"]["mean"],
+                4,
+            )
+            for split in ("validation", "test")
+        }
+    }
+
+
+def summary(found: list[dict]) -> dict:
+    """Means and intervals over seeds; of tenths the means, and which are off by how much."""
+    plain = {n: _rounded([run[n] for run in found]) for n in ("calibration", "xauc", "mae")}
+    tenths = {
+        name: np.round(np.mean([run[name] for run in found], axis=0), 4).tolist()
+        for name in ("deciles", "durations", "noise")
+    }
+    # level aside
+    shape = [
+        max(
+            run["deciles"],
+            key=lambda r, t=run["calibration"]: abs(np.log(max(r, 1e-3) / t)),
+        )
+        / run["calibration"]
+        for run in found
+    ]
+    worst = [max(run["deciles"], key=lambda r: abs(np.log(max(r, 1e-3)))) for run in found]
+    return {**plain, **tenths, "worst": _rounded(worst), "worst_shape": _rounded(shape)}
+
+
+def ranking_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger) -> dict:
+    """Each ranking loss in the weight that validation chose, over cross entropy alone."""
+    found: dict = {}
+    for choice, weights in RANKINGS.items():
+        tried = {}
+        for weight in weights:
+            keys = {} if choice == "none" else {"ranking": choice, "ranking_weight": weight}
+            configs = {seed: variant(config, seed, **keys) for seed in seeds}
+            tried[weight] = runs(
+                rows,
+                configs,
+                ledger,
+                grouped=bool(keys),
+                said=f"ranking, {choice} {weight}",
+            )
+        best = max(
+            tried, key=lambda w: np.mean([r["validation"]["gauc"] for r in tried[w]])
+        )
+        found[choice] = best, tried[best]
+    first = found["none"][1]
+    return {
+        choice: {"weight": weight}
+        | {
+            split: {
+                name: _rounded([run[split][name] for run in done])
+                for name in ("auc", "gauc", "calibration")
+            }
+            | {
+                f"gain_{name}": _rounded(
+                    [
+                        a[split][name] - b[split][name]
+                        for a, b in zip(done, first, strict=True)
+                    ]
+                )
+                for name in ("auc", "gauc")
+            }
+            for split in ("validation", "test")
+        }
+        for choice, (weight, done) in found.items()
+    }
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 5) for value in student(values)]
+
+
+PARTS = {"watch": watch_part, "ranking": ranking_part}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Both parts, or one."""
+    beside = os.environ.get(DATA, ROOT.parent / "shared" / "data")
+    parser = argparse.ArgumentParser("benchmarks.objectives_kuairand")
+    parser.add_argument("--quick", action="store_true", help="3 seeds, not 5")
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part; repeatable")
+    parser.add_argument("--resume", action="store_true", help="keep runs done before")
+    parser.add_argument("--data", type=Path, default=Path(beside))
+    options = parser.parse_args(arguments)
+    seeds = [1, 2, 3] if options.quick else [1, 2, 3, 4, 5]
+    config = load_config(ROOT / "configs" / "kuairand.yaml")
+    results = ROOT / "benchmarks" / "results"
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="steadyrank-") as folder:
+        place = Path(folder)
+        log_with_shares(options.data / "kuairand", place / "data")
+        preprocess(everything(config), place / "data", place / "examples")
+        rows = Rows(ExampleSet.open(place / "examples"))
+        found = {}
+        for part in options.only or PARTS:
+            ledger = Ledger(
+                results / f"objectives_kuairand_runs_{part}.json", options.resume
+            )
+            found[part] = PARTS[part](config, rows, seeds, ledger)
+    minutes = round((time.monotonic() - begun) / 60, 1)
+    print(json.dumps({"seeds": len(seeds), **found, "minutes": minutes}))
+
+
+if __name__ == "__main__":
+    main()
