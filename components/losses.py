@@ -118,6 +118,27 @@ def weighted_logistic(labels, z):
     return tf.where(missing, _nan(loss), loss)
 
 
+def distilled(labels, soft, w):
+    """``(1 - w) y + w q``, y itself where no q is known.
+
+    Of a loss that is a straight line in its label, as cross entropy and the losses of
+    means are, it gives ``(1 - w) loss(y) + w loss(q)``; of the squared error what differs
+    from that is no matter of the prediction.
+
+    Reference: Hinton et al., Distilling the Knowledge in a Neural Network (2015), section
+    2, at temperature 1.
+
+    Args:
+        labels: float ``[B]``, y; NaN where there is none.
+        soft: float ``[B]``, q, what a teacher foretold; NaN where it did not.
+        w: 0 to 1, the teacher's share.
+
+    Returns:
+        ``[B]``, NaN where the label is.
+    """
+    return tf.where(tf.math.is_nan(soft), labels, (1 - w) * labels + w * soft)
+
+
 def product_cross_entropy(labels, logits):
     """``-y log p - (1 - y) log(1 - p)`` with ``p = prod_k sigmoid(logit_k)``.
 

@@ -190,6 +190,9 @@ class Task:
         ranking: Loss of the order within groups, beside a binary task's cross entropy:
             one of ``components.ranking_losses``, or ``"none"``.
         ranking_weight: Of that loss.
+        soft_label: The column with what an earlier model foretold of the task, as that
+            model serves it; ``""``: none is learned from.
+        soft_weight: Its share of the loss, the label's being the rest.
     """
 
     name: str
@@ -207,6 +210,8 @@ class Task:
     space: str = "given"
     ranking: str = "none"
     ranking_weight: float = 1.0
+    soft_label: str = ""
+    soft_weight: float = 0.5
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Task":
@@ -222,6 +227,7 @@ class Task:
         later = {"negative_rate": 1.0, "positive_weight": 1.0, "sample_weight": ""}
         later |= {"loss": "squared", "tweedie_power": 1.5, "space": "given"}
         later |= {"ranking": "none", "ranking_weight": 1.0}
+        later |= {"soft_label": "", "soft_weight": 0.5}
         return {
             name: value
             for name, value in asdict(self).items()
@@ -230,6 +236,7 @@ class Task:
 
 
 GROUP = "/group"  # beside the labels: the rows' groups, where a task is ranked within them
+SOFT = "/soft/"  # likewise, before a task's name: what an earlier model foretold of it
 
 
 # of a regression task; all but the first learn the logarithm of a mean above 0

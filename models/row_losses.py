@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 
 from steadyrank.components import losses, ranking_losses
-from steadyrank.models.features import GROUP, Task, transform_numbers
+from steadyrank.models.features import GROUP, SOFT, Task, transform_numbers
 
 
 def row_losses(
@@ -15,8 +15,9 @@ def row_losses(
 
     Args:
         tasks: The tasks.
-        labels: Task name -> float32 ``[B]`` in raw units, NaN: none; and ``GROUP`` -> int64
-            ``[B]``, each row's group, where a task has a ``ranking``.
+        labels: Task name -> float32 ``[B]`` in raw units, NaN: none; ``GROUP`` -> int64
+            ``[B]``, each row's group, where a task has a ``ranking``; and ``SOFT`` before a
+            task's name -> float32 ``[B]``, its soft labels, where it has some.
         masks: Task name -> float32 ``[B]``, a row's weight inside of the sample space, 0
             outside.
         outputs: Task name -> float32 ``[B]``, logit, standardised value or logarithm.
@@ -37,6 +38,7 @@ def row_losses(
                 labels[task.name],
                 masks[task.name],
                 outputs[task.name],
+                soft=labels.get(SOFT + task.name),
                 segments=segments,
             )
         )
@@ -44,22 +46,50 @@ def row_losses(
     }
 
 
-def _over_own(task: Task, labels, mask, output, *, segments=None) -> tuple:
+def _over_own(task: Task, labels, mask, output, *, soft=None, segments=None) -> tuple:
+    w = task.soft_weight
     if task.kind == "binary":
-        loss = losses.binary_cross_entropy(labels, output)
+        known = labels
+        if soft is not None:
+            known = losses.distilled(labels, as_sampled(task, soft), w)
+        share = known
+        if task.positive_weight != 1:  # of a row that is one by a share
+            more = 1.0 + (task.positive_weight - 1.0) * known
+            share = known * task.positive_weight / more
+            mask = mask * tf.where(tf.math.is_nan(more), 1.0, more)
+        loss = losses.binary_cross_entropy(share, output)
         if task.ranking != "none":
             ranked = getattr(ranking_losses, task.ranking)
             loss += task.ranking_weight * ranked(labels, output, segments, mask > 0)
-        if task.positive_weight != 1:
-            mask = mask * tf.where(labels == 1.0, task.positive_weight, 1.0)
         return loss, mask
     if task.loss == "squared":
-        transformed = transform_numbers(task.transform, labels, tf.math)
-        return losses.squared_error((transformed - task.mean) / task.std, output), mask
-    shares = labels / mean_of(task)
+        known = transform_numbers(task.transform, labels, tf.math)
+        if soft is not None:
+            soft = transform_numbers(task.transform, soft, tf.math)
+            known = losses.distilled(known, soft, w)
+        return losses.squared_error((known - task.mean) / task.std, output), mask
+    known = labels if soft is None else losses.distilled(labels, soft, w)
+    shares = known / mean_of(task)
     if task.loss == "tweedie":
         return losses.tweedie(shares, output, task.tweedie_power), mask
     return getattr(losses, task.loss)(shares, output), mask
+
+
+def as_sampled(task: Task, p):
+    """Probabilities of the whole log as they are among the rows that it kept.
+
+        q = p / (p + (1 - p) rate)
+
+    with rate the fraction of the negatives that were kept: what ``served`` undoes.
+
+    Args:
+        task: A binary task.
+        p: float32 ``[B]``, as served.
+
+    Returns:
+        float32 ``[B]``.
+    """
+    return p / (p + (1.0 - p) * task.negative_rate)
 
 
 def mean_of(task: Task) -> float:
@@ -94,5 +124,9 @@ def _over_all(chain: list[Task], labels: Mapping, masks: Mapping, outputs: Mappi
         unknown = (reached > 0) & ~(masks[task.name] > 0)
         mask = tf.where(unknown, tf.zeros_like(mask), mask)
         reached = reached * tf.cast(label > 0.5, reached.dtype)
+    soft = [labels[SOFT + task.name] for task in chain if SOFT + task.name in labels]
+    if len(soft) == len(chain):
+        foretold = tf.reduce_prod(tf.stack(soft, axis=1), axis=1)
+        reached = losses.distilled(reached, foretold, chain[-1].soft_weight)
     logits = tf.stack([outputs[task.name] for task in chain], axis=1)
     return losses.product_cross_entropy(reached, logits), mask

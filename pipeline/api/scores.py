@@ -20,6 +20,7 @@ def score(
     keep: str | Iterable[str] = "",
     top: int | None = None,
     by: str | None = None,
+    prefix: str = "",
     resume: bool = False,
     overwrite: bool = False,
     beam_flags: Iterable[str] = (),
@@ -34,9 +35,10 @@ def score(
         output: Where the scores shall stand.
         data: What the side tables of the model's config are relative to.
         keep: Columns to hand on, each ``NAME`` or ``NEW=NAME``, a list or parted by
-            commas; none: that of the groups.
+            commas, ``*`` all of the rows'; none: that of the groups.
         top: Rows to keep of each value of ``by``, those with the highest scores.
         by: A column, such as the user's.
+        prefix: Of the columns that the model gives: of rows that keep their labels.
         resume: Whether to go on where a scoring stopped.
         overwrite: Whether scores that are there may be replaced.
         beam_flags: As for ``preprocess``.
@@ -78,6 +80,7 @@ def score(
             keep=kept,
             top=top,
             by=by,
+            prefix=prefix,
         )
         keep_apart(place, *map(place_of, files_of(plan)))
         found = stage(

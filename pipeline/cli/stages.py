@@ -206,10 +206,11 @@ def score(
     *,
     data: place("What the model's side tables are relative to.") = ".",
     keep: Annotated[
-        str, typer.Option(help="Columns to hand on: user_id,item=video_id.")
+        str, typer.Option(help="Columns to hand on: user_id,item=video_id, or '*'.")
     ] = "",
     top: Annotated[int | None, typer.Option(help="Rows of each --by, the best.")] = None,
     by: Annotated[str | None, typer.Option(help="A column, such as user_id.")] = None,
+    prefix: Annotated[str, typer.Option(help="Of the model's columns: teacher_.")] = "",
     resume: Resume = False,
     overwrite: Overwrite = False,
 ):
@@ -227,6 +228,7 @@ def score(
             keep=keep,
             top=top,
             by=by,
+            prefix=prefix,
             resume=resume,
             overwrite=overwrite,
             beam_flags=context.args,

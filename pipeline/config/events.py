@@ -104,7 +104,8 @@ def require_events(config) -> None:
         )
     tasks = {task.name: task for task in config.tasks}
     labels = {task.column or task.name for task in config.tasks}
-    labels |= {name for t in config.tasks for name in (t.truth, t.sample_weight) if name}
+    others = ((t.truth, t.sample_weight, t.soft_label) for t in config.tasks)
+    labels |= {name for some in others for name in some if name}
     for item in filter(is_from_events, config.features):
         where = f"features.{item.name}"
         if config.data.time is None:

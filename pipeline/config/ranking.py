@@ -278,6 +278,7 @@ class Config(Section):
                 given = tasks[given].given
             if task.space == "all":
                 _require_plain([tasks[name] for name in chain])
+                _require_soft([tasks[name] for name in chain])
         return self
 
     @model_validator(mode="after")
@@ -287,6 +288,18 @@ class Config(Section):
             raise ValueError(
                 f"tasks.{name}.ranking: orders rows within data.group, a user or a "
                 "request, which is not set"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _taught(self):
+        taught = [task.name for task in self.tasks if task.soft_label]
+        dropped = [feature.name for feature in self.features if is_dropped(feature)]
+        if taught and dropped:
+            raise ValueError(
+                f"tasks.{taught[0]}.soft_label: the teacher foretold as it is served, and "
+                f"features.{dropped[0]}.serving: drop is of what biased the log; leave one "
+                "of them out"
             )
         return self
 
@@ -422,7 +435,7 @@ class Config(Section):
 
     def _plain_positives(self, name: str) -> None:
         (task,) = (task for task in self.tasks if task.name == name)
-        for key in ("negative_rate", "sample_weight", "truth"):
+        for key in ("negative_rate", "sample_weight", "truth", "soft_label"):
             if getattr(task, key) != type(task).model_fields[key].default:
                 raise ValueError(
                     f"tasks.{name}.{key}: the log has no negative of {name}, as "
@@ -481,6 +494,16 @@ def _is_crossed(feature: FeatureConfig) -> bool:
     if getattr(feature, "max_values", 0) or is_dropped(feature):
         return False
     return feature.kind in ("categorical", "hash", *CLOCKS)
+
+
+def _require_soft(chain: list[TaskConfig]) -> None:
+    """Raise where a teacher is asked for a product of which it foretold a part."""
+    bare = [task.name for task in chain if not task.soft_label]
+    if chain[0].soft_label and bare:
+        raise ValueError(
+            f"tasks.{chain[0].name}.soft_label: of space: all it takes those of all that "
+            f"it is given; set tasks.{bare[0]}.soft_label, or take space: given"
+        )
 
 
 def _require_plain(chain: list[TaskConfig]) -> None:

@@ -13,6 +13,7 @@ TaskName = Annotated[
 ]
 
 TWEEDIE_POWER = 1.5
+SOFT_WEIGHT = 0.5
 
 
 class TaskConfig(Section):
@@ -57,6 +58,12 @@ class TaskConfig(Section):
     ranking_weight: Annotated[float, Field(gt=0)] = 1.0
     """Of `ranking`, relative to cross entropy."""
 
+    soft_label: str = ""
+    """Column with what an earlier model foretold of this task, as `score` writes it: to
+    learn from beside the label ([distillation](serving.md#distillation)). Empty: none."""
+    soft_weight: Annotated[float, Field(ge=0, le=1)] = SOFT_WEIGHT
+    """Share of `soft_label` in the loss, the label's being the rest."""
+
     matures_after: str | None = None
     """After how long a label is final, a count of m, h or d such as 7d; null: at once. In
     the training split labels that are younger, counted back from the end of the log's last
@@ -84,6 +91,8 @@ class TaskConfig(Section):
             )
         if self.ranking_weight != 1 and self.ranking == "none":
             raise ValueError("ranking_weight is of ranking, which is none; leave it out")
+        if self.soft_weight != SOFT_WEIGHT and not self.soft_label:
+            raise ValueError("soft_weight is of soft_label, which is empty; leave it out")
         if self.space == "all" and (self.kind != "binary" or not self.given):
             raise ValueError("space: all is for binary tasks that are given another")
         return self
@@ -104,3 +113,9 @@ class TaskConfig(Section):
 def column(item: FeatureConfig | TaskConfig) -> str:
     """The column of the log that a feature or a task reads."""
     return item.column or item.name
+
+
+def beside(task: TaskConfig) -> dict[str, str]:
+    """Key -> the column that it names, beside the label, of those that are set."""
+    found = {key: getattr(task, key) for key in ("truth", "sample_weight", "soft_label")}
+    return {key: name for key, name in found.items() if name}

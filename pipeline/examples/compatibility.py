@@ -13,15 +13,16 @@ from steadyrank.pipeline.files.errors import InputError
 SECTIONS = ("data", "features", "tasks")  # what preprocessing reads of a config
 READ_LATER = {"dim", "pooling", "weight", "positive_weight"}  # of them, in training
 READ_LATER |= {"loss", "tweedie_power", "space", "ranking", "ranking_weight"}
+READ_LATER |= {"soft_weight"}
 # paths may be written otherwise, and what is kept of raw rows encodes none
 FREE = READ_LATER | {"input", "max_rejected", "key", "keep_columns"}
 FROM_DATA = {  # fixed when the log was preprocessed, as far as a schema says it
     "feature": ("kind", "separator", "max_values", "oov_buckets", "transform", "table"),
-    "task": ("kind", "given", "transform", "sample_weight"),
+    "task": ("kind", "given", "transform", "sample_weight", "soft_label"),
 }
 # of a task
 CHOSEN = ("weight", "positive_weight", "loss", "tweedie_power", "space")
-CHOSEN += ("ranking", "ranking_weight")
+CHOSEN += ("ranking", "ranking_weight", "soft_weight")
 
 
 def agree(config: Config, schema: Schema) -> Schema:

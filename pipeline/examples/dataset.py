@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from steadyrank.models.features import GROUP, sample_space
+from steadyrank.models.features import GROUP, SOFT, sample_space
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
 from steadyrank.pipeline.examples.records import (
     ENCODING,
@@ -127,8 +127,8 @@ class TrainingPasses:
     def _form(self, rows: dict) -> tuple:
         schema, parts = self._examples.schema, self._parts
         if parts is None:
-            return (*_batch(rows, schema), rows["window"])
-        cut = tuple(_batch(_part(rows, parts, n), schema) for n in self._own)
+            return (*_training(rows, schema), rows["window"])
+        cut = tuple(_training(_part(rows, parts, n), schema) for n in self._own)
         return cut, rows["window"]
 
 
@@ -196,9 +196,7 @@ class EvaluationPasses:
         )
 
     def _form(self, matrices: dict, schema: Schema) -> tuple:
-        features, labels, masks = _batch(matrices, schema)
-        labels.pop(GROUP, None)
-        batch = features, labels, masks
+        batch = _batch(schema.layout.columns(matrices), schema)
         return (*batch, _extra(matrices, schema)) if self._extra else batch
 
 
@@ -390,8 +388,18 @@ def _rows(block: dict):
     return tf.shape(next(iter(block.values())))[0]
 
 
-def _batch(matrices: dict, schema: Schema) -> tuple[dict, dict, dict]:
+def _training(matrices: dict, schema: Schema) -> tuple[dict, dict, dict]:
+    """A batch with what only losses read beside the labels."""
     columns = schema.layout.columns(matrices)
+    features, labels, masks = _batch(columns, schema)
+    soft = _under(columns, "soft/").items()
+    labels |= {SOFT + name: values for name, values in soft}
+    if "group" in columns:
+        labels[GROUP] = own_numbers(columns["group"])
+    return features, labels, masks
+
+
+def _batch(columns: dict, schema: Schema) -> tuple[dict, dict, dict]:
     labels = _under(columns, "label/")
     weights = _under(columns, "weight/")
     masks = {
@@ -399,8 +407,6 @@ def _batch(matrices: dict, schema: Schema) -> tuple[dict, dict, dict]:
         * weights.get(task.name, 1.0)
         for task in schema.tasks
     }
-    if "group" in columns:
-        labels[GROUP] = own_numbers(columns["group"])
     return _under(columns, "feature/"), labels, masks
 
 

@@ -42,7 +42,7 @@ class Layout:
     Attributes:
         ids: Categorical features and their width: 0 for a single id, else how many.
         numbers: Keys ``feature/<name>``, ``label/<task>``, ``truth/<task>``,
-            ``weight/<task>``.
+            ``weight/<task>``, ``soft/<task>``.
         group: Whether rows have a group.
         vectors: Keys of ``numbers`` that have several columns, and how many.
     """
@@ -66,6 +66,7 @@ class Layout:
         numbers += [f"label/{task.name}" for task in tasks]
         numbers += [f"truth/{name}" for name in truths]
         numbers += [f"weight/{task.name}" for task in tasks if task.sample_weight]
+        numbers += [f"soft/{task.name}" for task in tasks if task.soft_label]
         vectors = tuple((f"feature/{f.name}", f.width) for f in features if f.width)
         return cls(tuple(ids), tuple(numbers), group, vectors)
 

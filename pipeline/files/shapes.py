@@ -185,6 +185,8 @@ class TaskFields(Document):
     loss: str = "squared"
     tweedie_power: float = 1.5
     space: str = "given"
+    soft_label: str = ""
+    soft_weight: float = 0.5
 
 
 class RankingSchema(Document):

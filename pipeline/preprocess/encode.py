@@ -105,7 +105,7 @@ def encode_rows(table: pa.Table, learned: vocab.Learned):
             )
         arrays[key], unknown[feature.name] = ids, counts
     for name in table.column_names:
-        if name.startswith(("label/", "truth/", "weight/")):
+        if name.startswith(("label/", "truth/", "weight/", "soft/")):
             arrays[name] = vocab.as_float32(table[name].combine_chunks())
         elif name == "group":
             arrays[name] = table[name].to_numpy()

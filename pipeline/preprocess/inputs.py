@@ -10,7 +10,7 @@ from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.events import is_from_events
 from steadyrank.pipeline.config.features import has_column
 from steadyrank.pipeline.config.log import Join
-from steadyrank.pipeline.config.tasks import column
+from steadyrank.pipeline.config.tasks import beside, column
 from steadyrank.pipeline.files.errors import InputError, NoColumnError, near
 from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.raw_log.columns import is_bytes, raw_type
@@ -103,12 +103,8 @@ def columns_read(config: Config) -> dict[str, str]:
         for task in config.tasks
         if not config.is_stated(task)
     }
-    needs |= {t.truth: f"tasks.{t.name}.truth" for t in config.tasks if t.truth}
-    needs |= {
-        t.sample_weight: f"tasks.{t.name}.sample_weight"
-        for t in config.tasks
-        if t.sample_weight
-    }
+    for task in config.tasks:
+        needs |= {name: f"tasks.{task.name}.{key}" for key, name in beside(task).items()}
     needs |= {join.on: "data.join" for join in config.data.join}
     if config.data.time:
         needs[config.data.time] = "data.time"

@@ -9,7 +9,7 @@ import pyarrow as pa
 from steadyrank.models.features import Feature, Task, raw_features
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.features import has_column
-from steadyrank.pipeline.config.tasks import column
+from steadyrank.pipeline.config.tasks import beside, column
 from steadyrank.pipeline.preprocess.inputs import (
     held_out,
     open_earlier,
@@ -159,7 +159,7 @@ class Plan:
         data, tasks = self.config.data, self.config.tasks
         wanted = {*self.columns.values(), data.group, *data.keep_columns}
         wanted |= {join.on for join in data.join}
-        wanted |= {name for task in tasks for name in (task.truth, task.sample_weight)}
+        wanted |= {name for task in tasks for name in beside(task).values()}
         join, held = data.join[number], self.sides[number].schema.names
         names = [name for name in held if join.prefix + name in wanted]
         return tuple(dict.fromkeys([join.on, *names]))

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from steadyrank.models.features import raw_features
 from steadyrank.pipeline.config.events import in_ms
 from steadyrank.pipeline.config.ranking import DRAWN
+from steadyrank.pipeline.config.tasks import beside
 from steadyrank.pipeline.examples.records import NO_GROUP
 from steadyrank.pipeline.preprocess.plan import Plan
 from steadyrank.pipeline.raw_log.columns import (
@@ -328,7 +329,7 @@ def plainly_written(table: pa.Table, plan: Plan) -> pa.Table:
     notation, data = Notation.of(plan.config.data), plan.config.data
     names = [plan.columns[f.name] for f in plan.features if f.kind == "numeric"]
     names += [plan.columns[task.name] for task in plan.tasks]
-    names += [n for task in plan.config.tasks for n in (task.truth, task.sample_weight)]
+    names += [name for task in plan.config.tasks for name in beside(task).values()]
     marks = {plan.columns[f.name]: f.separator for f in plan.features if f.separator}
     for place, name in enumerate(table.column_names):
         if not is_text(table.schema.field(name).type):
@@ -392,8 +393,8 @@ def type_rows(
 
     Returns:
         A table with columns ``feature/<name>`` (string, int64, float64 or lists of
-        them), ``label/<task>``, ``truth/<task>`` and ``weight/<task>`` (float64),
-        ``group`` (int64),
+        them), ``label/<task>``, ``truth/<task>``, ``soft/<task>`` and
+        ``weight/<task>`` (float64), ``group`` (int64),
         null where missing, plus the fingerprints; for each row the reason to reject
         it, or ``""``; reason -> the column that it is about; and number -> where it is
         infinite or beyond float32, and therefore taken as missing.
@@ -436,22 +437,26 @@ def type_rows(
         blame(beyond, f"label {task.name}: {TOO_LARGE}", name)
         if item.at_least is not None:
             values = pc.greater_equal(values, item.at_least).cast(pa.float64())
-        blame(*_impossible(values, task, item.loss), name)
+        blame(*_impossible(values, task, item.loss, f"label {task.name}"), name)
         if task.name == drawn:
             other = values.to_numpy(zero_copy_only=False) != 1
             blame(other, f"label {task.name}: {NO_POSITIVE}", name)
         columns[f"label/{task.name}"] = values
         if task.sample_weight == DRAWN:
             columns[f"weight/{task.name}"] = pa.array(np.ones(len(table)))
-        if item.truth:
-            values, bad, beyond = to_finite(in_one_piece(table[item.truth]), notation)
-            blame(bad, f"truth of {task.name}: not a number", item.truth)
-            blame(beyond, f"truth of {task.name}: {TOO_LARGE}", item.truth)
+        for key, word in (("truth", "truth"), ("soft_label", "soft label")):
+            if not (column := getattr(item, key)):
+                continue
+            what = f"{word} of {task.name}"
+            values, bad, beyond = to_finite(in_one_piece(table[column]), notation)
+            blame(bad, f"{what}: not a number", column)
+            blame(beyond, f"{what}: {TOO_LARGE}", column)
             if task.kind == "binary":
                 numbers = values.to_numpy(zero_copy_only=False)
-                outside = (numbers < 0) | (numbers > 1)
-                blame(outside, f"truth of {task.name}: not from 0 to 1", item.truth)
-            columns[f"truth/{task.name}"] = values
+                blame((numbers < 0) | (numbers > 1), f"{what}: not from 0 to 1", column)
+            elif key == "soft_label":
+                blame(*_impossible(values, task, item.loss, what), column)
+            columns[f"{key.removesuffix('_label')}/{task.name}"] = values
         if item.sample_weight:
             found = in_one_piece(table[item.sample_weight])
             weights, bad, beyond = to_finite(found, notation)
@@ -474,17 +479,16 @@ def _values_of(name: str, table: pa.Table, plan: Plan) -> pa.Array:
     return in_one_piece(table[plan.columns[name]])
 
 
-def _impossible(values: pa.Array, task, loss: str) -> tuple[np.ndarray, str]:
+def _impossible(values: pa.Array, task, loss: str, what: str) -> tuple[np.ndarray, str]:
     """Where a label is none: but 0 and 1 for a binary task, below 0 for a logarithm."""
     numbers = values.to_numpy(zero_copy_only=False)
     if task.kind == "binary":
-        return ~np.isnan(numbers) & (numbers != 0) & (numbers != 1), (
-            f"label {task.name}: neither 0 nor 1"
-        )
+        bad = ~np.isnan(numbers) & (numbers != 0) & (numbers != 1)
+        return bad, f"{what}: neither 0 nor 1"
     taker = "log1p" if task.transform == "log1p" else f"loss {loss}"
     free = task.transform == "identity" and loss == "squared"
     lowest = -np.inf if free else 0.0
-    return numbers < lowest, f"label {task.name}: below 0, which {taker} does not take"
+    return numbers < lowest, f"{what}: below 0, which {taker} does not take"
 
 
 def group_numbers(values: pa.Array) -> pa.Array:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from steadyrank.models.features import CLOCKS, Feature, Task
 from steadyrank.pipeline.config import Config
 from steadyrank.pipeline.config.events import is_from_events
-from steadyrank.pipeline.config.tasks import column
+from steadyrank.pipeline.config.tasks import beside, column
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.preprocess.inputs import Inputs
 from steadyrank.pipeline.raw_log.columns import raw_type
@@ -144,9 +144,9 @@ def task_of(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> 
     Raises:
         InputError: A column holds no numbers.
     """
-    keys = {"": column(item), ".truth": item.truth, ".sample_weight": item.sample_weight}
+    keys = {"": column(item)} | {f".{key}": name for key, name in beside(item).items()}
     for key, name in keys.items():
-        if name and not (config.is_stated(item) and name not in types):
+        if not (config.is_stated(item) and name not in types):
             path, kind = types[name]
             where = f"tasks.{item.name}{key}: column {name!r} of {path}"
             raw_type("numeric", kind, where, False)
@@ -157,4 +157,5 @@ def task_of(item, types: dict[str, tuple[str, pa.DataType]], config: Config) -> 
         item.transform,
         negative_rate=config.negative_rate(item),
         sample_weight=config.sample_weight(item),
+        soft_label=item.soft_label,
     )

@@ -29,6 +29,7 @@ from steadyrank.pipeline.raw_log.find import find
 from steadyrank.pipeline.raw_log.findings import OTHER
 
 SCORE, VERSION = "score", "model_version"  # columns that every row gets
+ALL = "*"  # of --keep
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class ScorePlan:
         whole: Columns of texts in which ``107.0`` is ``107``, as in training.
         top: Rows to keep of each value of ``by``, the best first; None: all.
         by: A name in ``kept``.
+        prefix: Of the columns that the model gives.
     """
 
     model: str
@@ -56,6 +58,7 @@ class ScorePlan:
     whole: tuple[str, ...]
     top: int | None = None
     by: str | None = None
+    prefix: str = ""
 
     def same(self) -> dict:
         """What an interrupted scoring must share with the one that goes on with it."""
@@ -66,6 +69,7 @@ class ScorePlan:
             "kept": self.kept,
             "top": self.top,
             "by": self.by,
+            **({"prefix": self.prefix} if self.prefix else {}),
         }
 
 
@@ -91,6 +95,7 @@ def plan_scores(
     keep: Iterable[str] = (),
     top: int | None = None,
     by: str | None = None,
+    prefix: str = "",
 ) -> ScorePlan:
     """Look at the model's card and at every input file.
 
@@ -98,10 +103,11 @@ def plan_scores(
         model: An export, or a folder of versions, of which the latest is taken.
         inputs: Paths, folders or patterns of the rows, relative to ``folder``.
         folder: What these and the side tables of the model's config are relative to.
-        keep: Columns to hand on, each ``NAME`` or ``NEW=NAME``; none: the group's, where
-            the rows have it.
+        keep: Columns to hand on, each ``NAME`` or ``NEW=NAME``, ``*`` all of the rows';
+            none: the group's, where the rows have it.
         top: Rows to keep of each value of ``by``.
         by: A column.
+        prefix: Of the columns that the model gives.
 
     Raises:
         InputError: It is no export of a ranking model, or a file, a column or a type
@@ -125,15 +131,24 @@ def plan_scores(
         raise InputError(
             f"--top must be at least 1. Received: {top}. Leave it out to keep all rows."
         )
+    if prefix and top is not None:
+        raise InputError(
+            "--prefix names the columns of a whole table, which --top cuts. Received: "
+            f"{prefix=}, {top=}. Leave one of them out."
+        )
     config = parse_config(card["config"], str(path / EXTRA / CARD))
-    kept = _named(keep)
+    names = [*keep]
+    kept = _named(name for name in names if name != ALL)
+    if ALL in names:
+        own = _plan(config, list(inputs), folder, kept).log.schema.names
+        kept |= {n: n for n in own if n not in kept and n not in kept.values()}
     if by is not None and by not in kept and by not in kept.values():
         kept = {by: by, **kept}
     plan = _plan(config, list(inputs), folder, kept)
     if not kept and config.data.group in plan.log.schema.names:
         kept = {config.data.group: config.data.group}
         plan = _plan(config, list(inputs), folder, kept)
-    _require_apart(kept, [task.name for task in schema.tasks])
+    _require_apart(kept, [*(task.name for task in schema.tasks), SCORE, VERSION], prefix)
     if by is not None and by not in kept:
         by = next(name for name, column in kept.items() if column == by)
     if by is not None:
@@ -148,6 +163,7 @@ def plan_scores(
         whole=_whole(card, path),
         top=top,
         by=by,
+        prefix=prefix,
     )
 
 
@@ -244,14 +260,15 @@ def _named(keep: Iterable[str]) -> dict[str, str]:
     return kept
 
 
-def _require_apart(kept: dict[str, str], tasks: list[str]) -> None:
+def _require_apart(kept: dict[str, str], outputs: list[str], prefix: str) -> None:
     """Raise where a kept column would be called as one that the model gives."""
-    given = [*tasks, SCORE, VERSION]
+    given = [prefix + name for name in outputs]
     for name, column in kept.items():
         if name in given:
             raise InputError(
                 f"--keep {name}: the model's own column is called so. Give the log's "
-                f"another name: --keep {free_name(name, given)}={column}."
+                f"another name: --keep {free_name(name, given)}={column}; or the model's: "
+                "--prefix teacher_."
             )
 
 

@@ -101,14 +101,14 @@ def _readable(
 
 def _scored(table: pa.Table, outputs: Mapping, plan: ScorePlan) -> pa.Table:
     columns = {new: _kept(table, name, plan) for new, name in plan.kept.items()}
-    columns |= {name: pa.array(values) for name, values in outputs.items()}
+    columns |= {plan.prefix + n: pa.array(values) for n, values in outputs.items()}
     if not outputs:
         return pa.table({})
     version = pa.array([plan.version]).dictionary_encode()
     many = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(len(table), np.int32)), version.dictionary
     )
-    return pa.table({**columns, VERSION: many})
+    return pa.table({**columns, plan.prefix + VERSION: many})
 
 
 def _kept(table: pa.Table, name: str, plan: ScorePlan) -> pa.Array:

@@ -33,7 +33,7 @@ VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 # keys of features and tasks on which no variable hangs
 NO_WEIGHTS = {"weight", "positive_weight", "space", "min_count", "column"}
 NO_WEIGHTS |= {"ranking", "ranking_weight", "max_size", "expire_after"}
-NO_WEIGHTS |= {"matures_after"}
+NO_WEIGHTS |= {"matures_after", "soft_label", "soft_weight"}
 PART_ROWS = 1 << 16  # of a table, copied at once
 
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from steadyrank.components.losses import (
     binary_cross_entropy,
+    distilled,
     gamma,
     masked_mean,
     product_cross_entropy,
@@ -114,3 +115,26 @@ def test_replicas_add_up():
     values, mask = tf.constant([1.0, 2.0, 3.0, 4.0]), tf.constant([1.0, 1.0, 1.0, 0.0])
     halves = [masked_mean(values[i : i + 2], mask[i : i + 2], 3) for i in (0, 2)]
     assert float(sum(halves)) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", ["binary", *OF_MEANS])
+def test_a_label_mixed_with_the_teachers_is_a_mixture_of_losses(name):
+    loss = OF_MEANS[name][0] if name in OF_MEANS else binary_cross_entropy
+    y, q = tf.constant([1.0, 0, 1, NAN, 1]), tf.constant([0.2, 0.9, NAN, 0.5, 1])
+    z = tf.constant([0.3, -2.0, 1.0, 0.1, 0.0])
+    found = loss(distilled(y, q, 0.3), z)
+    wanted = 0.7 * loss(y, z) + 0.3 * loss(q, z)
+    known = [0, 1, 4]
+    np.testing.assert_allclose(
+        tf.gather(found, known), tf.gather(wanted, known), rtol=1e-5, atol=1e-6
+    )
+    assert float(found[2]) == pytest.approx(float(loss(y, z)[2]))  # the label alone
+    assert np.isnan(found[3])  # without a label a row is in no sample space
+
+
+def test_the_square_of_a_mixture_pulls_as_both_do():
+    y, q, z = tf.constant([3.0]), tf.constant([1.0]), tf.Variable([0.5])
+    with tf.GradientTape(persistent=True) as tape:
+        mixed = squared_error(distilled(y, q, 0.25), z)
+        both = 0.75 * squared_error(y, z) + 0.25 * squared_error(q, z)
+    np.testing.assert_allclose(tape.gradient(mixed, z), tape.gradient(both, z), rtol=1e-6)

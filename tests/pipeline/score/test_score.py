@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import steadyrank
+from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.score import pieces, rows, stage, top
 from tests.helpers import tiny
 
@@ -93,6 +94,13 @@ def test_every_row_as_it_is_served(folder, exported, new, served):
     assert not (result.output / "rejected").exists()
     left = {path.name for path in result.output.iterdir() if "part" not in path.name}
     assert left == {"scores.json"}
+
+
+def test_a_prefix_is_of_whole_tables(folder, exported):
+    with pytest.raises(InputError, match="--prefix names .* which --top cuts"):
+        scored(folder, exported, "cut", prefix="t_", top=3, by="user")
+    with pytest.raises(InputError, match="or the model's: --prefix teacher_"):
+        scored(folder, exported, "same", keep="click=number")
 
 
 def test_csv_and_rejected_rows(tmp_path, folder, exported, new, served):
