@@ -1,6 +1,6 @@
 """What other losses are worth on KuaiRand: watch time, and the order of a user's videos.
 
-    python -m benchmarks.objectives_kuairand [--quick] [--only watch] [--resume] [--data DIR]
+    python -m benchmarks.objectives_kuairand [--quick] [--only watch] [--resume]
 
 The shipped config, split by day, with another loss of one task and nothing else.
 
@@ -38,12 +38,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
-from scipy import stats
 
 import steadyrank.models  # noqa: F401  (sets the TensorFlow environment)
 from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Columns, Trial, mean_auc
-from benchmarks.pages.form import student
+from benchmarks.objectives_figures import rounded, watched, watched_by_seed
 from steadyrank.models.features import GROUP
 from steadyrank.pipeline.config import Config, load_config
 from steadyrank.pipeline.examples.compatibility import agree
@@ -72,8 +71,6 @@ WATCH = {
 # tasks of the examples, by what the log's column becomes
 TASKS = {(TIME, "log1p"): "time_log", (TIME, ""): "time", (SHARE, ""): "time_share"}
 RANKINGS = {"none": (1.0,)} | {n: (0.3, 1.0) for n in ("pairwise", "listwise", "jrc")}
-TENTHS = 10
-LEAST = 0.01  # of all the time: what a tenth must hold to be looked at
 EVALUATION_ROWS = 16_384
 
 
@@ -183,53 +180,6 @@ class Judged(Trial):
         return watched(foretold[known], time[known], duration[known])
 
 
-def watched(foretold: np.ndarray, time: np.ndarray, duration: np.ndarray) -> dict:
-    """What is said of watch times; all ``[rows]``, of times in one unit."""
-    foretold, time = foretold.astype(float), time.astype(float)
-    deciles, noise = calibration_by(foretold, foretold, time)
-    durations, _ = calibration_by(duration, foretold, time)
-    return {
-        "mean": float(time.mean()),
-        "calibration": float(foretold.sum() / time.sum()),
-        "xauc": xauc(foretold, time),
-        "mae": float(np.abs(foretold - time).mean()),
-        "deciles": deciles,
-        "durations": durations,
-        "noise": noise,
-    }
-
-
-def calibration_by(
-    key: np.ndarray, foretold: np.ndarray, time: np.ndarray
-) -> tuple[list, list]:
-    """Predicted over observed in tenths by a key, and what luck alone may do to each.
-
-    Tenths with less than ``LEAST`` of the time are left out.
-    """
-    ratios, noise = [], []
-    for rows in np.array_split(np.argsort(key, kind="stable"), TENTHS):
-        if time[rows].sum() < LEAST * time.sum():
-            continue
-        ratios.append(float(foretold[rows].sum() / time[rows].sum()))
-        spread = (time[rows] - foretold[rows] / ratios[-1]).std()
-        noise.append(float(1.96 * spread / time[rows].mean() / len(rows) ** 0.5))
-    return ratios, noise
-
-
-def xauc(foretold: np.ndarray, time: np.ndarray) -> float:
-    """Share of pairs of unequal times that are foretold in their order; ties half."""
-    pairs = len(time) * (len(time) - 1) / 2
-    apart = pairs - _tied(time)
-    tau = stats.kendalltau(foretold, time).statistic
-    net = tau * np.sqrt((pairs - _tied(foretold)) * apart)  # tau-b's own definition
-    return float((1 + net / apart) / 2)
-
-
-def _tied(values: np.ndarray) -> float:
-    counts = np.unique(values, return_counts=True)[1].astype(float)
-    return float((counts * (counts - 1) / 2).sum())
-
-
 def best_epoch(trial: Judged, said: str) -> dict:
     """A run at the epoch that validation chose."""
     lines = list(trial.epochs())
@@ -276,17 +226,17 @@ def watch_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger)
     first = found["logarithm"]
     return {
         choice: {
-            split: summary([run[split]["watch"] for run in done])
+            split: watched_by_seed([run[split]["watch"] for run in done])
             for split in ("validation", "test")
         }
         | {
-            "gain": _rounded(
+            "gain": rounded(
                 [
                     a["test"]["watch"]["xauc"] - b["test"]["watch"]["xauc"]
                     for a, b in zip(done, first, strict=True)
                 ]
             ),
-            "is_click": _rounded([run["test"]["auc"] for run in done]),
+            "is_click": rounded([run["test"]["auc"] for run in done]),
         }
         for choice, done in found.items()
     } | {
@@ -298,26 +248,6 @@ def watch_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger)
             for split in ("validation", "test")
         }
     }
-
-
-def summary(found: list[dict]) -> dict:
-    """Means and intervals over seeds; of tenths the means, and which are off by how much."""
-    plain = {n: _rounded([run[n] for run in found]) for n in ("calibration", "xauc", "mae")}
-    tenths = {
-        name: np.round(np.mean([run[name] for run in found], axis=0), 4).tolist()
-        for name in ("deciles", "durations", "noise")
-    }
-    # level aside
-    shape = [
-        max(
-            run["deciles"],
-            key=lambda r, t=run["calibration"]: abs(np.log(max(r, 1e-3) / t)),
-        )
-        / run["calibration"]
-        for run in found
-    ]
-    worst = [max(run["deciles"], key=lambda r: abs(np.log(max(r, 1e-3)))) for run in found]
-    return {**plain, **tenths, "worst": _rounded(worst), "worst_shape": _rounded(shape)}
 
 
 def ranking_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger) -> dict:
@@ -344,11 +274,11 @@ def ranking_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledge
         choice: {"weight": weight}
         | {
             split: {
-                name: _rounded([run[split][name] for run in done])
+                name: rounded([run[split][name] for run in done])
                 for name in ("auc", "gauc", "calibration")
             }
             | {
-                f"gain_{name}": _rounded(
+                f"gain_{name}": rounded(
                     [
                         a[split][name] - b[split][name]
                         for a, b in zip(done, first, strict=True)
@@ -360,10 +290,6 @@ def ranking_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledge
         }
         for choice, (weight, done) in found.items()
     }
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 5) for value in student(values)]
 
 
 PARTS = {"watch": watch_part, "ranking": ranking_part}

@@ -106,7 +106,7 @@ def lowest(task, labels, soft):
 def test_a_teacher_is_taken_at_its_word_however_the_log_was_sampled(
     w, rate, positive_weight
 ):
-    """30 of a whole log of 100 are 1; the teacher, which scored that, says so or says .5."""
+    """30 of a whole log of 100 are 1; a teacher, which scored that, says so, or .5."""
     labels = [1.0] * 30 + [0.0] * round(70 * rate)
     task = Task(
         "t", soft_label="q", soft_weight=w, negative_rate=rate,
