@@ -37,7 +37,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 import steadyrank.models  # noqa: F401  (sets the TensorFlow environment)
 from benchmarks.multitask_ledger import Ledger
@@ -148,7 +147,7 @@ class Judged(Trial):
         if grouped:
             users = np.unique(rows.users["train"], return_inverse=True)[1]
             self._user = users
-            self.columns["train"][1][GROUP] = tf.constant(users, tf.int64)
+            self.columns["train"][1][GROUP] = users.astype(np.int64)
 
     def order(self, random):
         order = super().order(random)
