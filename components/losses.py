@@ -131,7 +131,7 @@ def distilled(labels, soft, w):
     Args:
         labels: float ``[B]``, y; NaN where there is none.
         soft: float ``[B]``, q, what a teacher foretold; NaN where it did not.
-        w: 0 to 1, the teacher's share.
+        w: A scalar, 0 to 1: the share of q.
 
     Returns:
         ``[B]``, NaN where the label is.
