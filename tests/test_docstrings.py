@@ -184,3 +184,31 @@ def test_a_refusal_says_what_was_received():
         and "Received: " not in ast.unparse(text)
     ]
     assert not lacking
+
+
+MENDS = re.compile(
+    r"(?:[.:;] |^)(?:Add|Allowed|Ask|Bring|Check|Choose|Copy|Draw|End|Evaluate|Export|Free"
+    r"|Give|Install|Leave|Look|Lower|Make|Mend|Move|Name|Pass|Preprocess|Put|Raise|Release|Remove"
+    r"|Rename|Roll|Run|Score|Set|Start|Sweep|Take|Train|Try|Unset|Use|Wait|Write)\b"
+    r"|[:;] (?:choose|evaluate|export|give|name|preprocess|remove|set|take|train|try)\b"
+    r"|--[a-z]+"
+)
+
+
+def is_advice(put: ast.expr) -> bool:
+    """Whether what is put into a text says it: a constant, a call, or a stage's words."""
+    told = isinstance(put, ast.Name) and (put.id.isupper() or put.id in ("hint", "said"))
+    return told or isinstance(put, ast.Call | ast.Subscript | ast.BoolOp)
+
+
+def test_a_refusal_says_how_to_mend_it():
+    """By a word that begins a sentence, or by a sentence that is put in."""
+    lacking = []
+    for where, text in refusals():
+        if isinstance(text, ast.Constant | ast.JoinedStr):
+            parts = list(ast.walk(text))
+            said = "".join(str(p.value) for p in parts if isinstance(p, ast.Constant))
+            put = [p.value for p in parts if isinstance(p, ast.FormattedValue)]
+            if not MENDS.search(said) and not any(map(is_advice, put)):
+                lacking.append(f"{where} {said}")
+    assert not lacking

@@ -46,7 +46,7 @@ def describe(path: Path) -> dict[str, Rows]:
     if not path.exists():
         raise InputError(f"{path}: there is no such folder.{_nearest(path)}")
     if not path.is_dir():
-        raise InputError(f"{path} is a file: inspect the folder that it stands in.")
+        raise InputError(f"{path} is a file. Name the folder that it stands in.")
     for marker, described in OF_MARKER.items():
         if (path / marker).exists():
             inside = _stages(path) if marker == RECORD else {}
@@ -58,7 +58,7 @@ def describe(path: Path) -> dict[str, Rows]:
     raise InputError(
         f"{path} holds nothing that a command wrote: no examples, training, export, "
         "evaluation, run, store of nights, release folder, scores, sweep, stability study "
-        "or synthetic log."
+        "or synthetic log. Name a folder that one wrote."
     )
 
 

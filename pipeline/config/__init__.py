@@ -58,8 +58,8 @@ def parse_config(document: dict, source: str) -> Config:
     """Check a config that is already a dictionary; see ``load_config``."""
     if _kind(document) is SequenceConfig:
         raise InputError(
-            f"config {source}: model.kind is {KIND}, and this is for ranking models. Next-"
-            "item models have all others."
+            f"config {source}: model.kind is {KIND}, and this is for ranking models. "
+            "Give the config of one."
         )
     return _parse(Config, document, source)
 
@@ -83,8 +83,8 @@ def _kind(document: dict) -> type[Section]:
         return Config
     if model["kind"] != KIND:
         raise InputError(
-            f"model.kind must be {KIND}; a ranking model has model.trunk in its place. "
-            f"Received: {model['kind']!r}."
+            f"model.kind must be {KIND}. Received: {model['kind']!r}. Give a ranking "
+            "model model.trunk in its place."
         )
     return SequenceConfig
 

@@ -54,7 +54,7 @@ def file_of(given: GivenConfig) -> Place | None:
         return None
     raise InputError(
         "config must be a path, a URL, a dictionary or a Config. "
-        f"Received: {type(given).__name__}."
+        f"Received: {type(given).__name__}. Pass one of these."
     )
 
 

@@ -55,7 +55,10 @@ def read_margin(path: Path, config: Config, fingerprint: str) -> dict:
     """
     found = read_json(Path(path) / "stability.json", "what stability found", Margin)
     if found.get("fingerprint") != fingerprint:
-        raise InputError(f"{path} is about other examples. {AGAIN}")
+        theirs = str(found.get("fingerprint"))[:12]
+        raise InputError(
+            f"{path} is about other examples: {theirs}, not {fingerprint[:12]}. {AGAIN}"
+        )
     if "settings" not in found:
         raise InputError(f"{path} does not say which settings it is of. {AGAIN}")
     for key, theirs, ours in differences(found["settings"], probed_settings(config)):

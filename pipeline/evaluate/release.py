@@ -113,7 +113,7 @@ def _roll_back(to: Path, reason: str) -> dict:
     if not kept:
         raise InputError(
             f"{to} has no version to go back to: below the one that is served, a release "
-            f"must stand that was not withdrawn. Received: {found}."
+            f"must stand that was not withdrawn. Received: {found}. Release another model."
         )
     before = kept[-1]
     if before["version"] not in found:

@@ -131,7 +131,9 @@ class Schema:
                 tuple(document.get("earlier", ())),
             )
         except TypeError as error:
-            raise InputError(f"{source} is corrupt: {error}") from None
+            raise InputError(
+                f"{source} is corrupt: {error}. Preprocess the log again."
+            ) from None
 
 
 Vocabularies = Callable[[str], Iterable[bytes]]  # feature -> what is in its file

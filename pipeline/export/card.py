@@ -75,6 +75,6 @@ def find_version(path: Path) -> Path:
     if not found:
         raise InputError(
             f"{path} is neither an export nor a folder of exports: it holds no "
-            "saved_model.pb and no version number."
+            "saved_model.pb and no version number. Name what export wrote."
         )
     return path / str(found[-1])

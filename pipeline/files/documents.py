@@ -33,7 +33,7 @@ def parse(text: str | bytes, shape: type[Document], source: object) -> dict:
     try:
         content = DECODER.decode(text.decode() if isinstance(text, bytes) else text)
     except ValueError as error:
-        raise InputError(f"{source} is corrupt: {error}.") from None
+        raise InputError(f"{source} is corrupt: {error}. Write it again.") from None
     except RecursionError:
         raise InputError(
             f"{source} is corrupt: it is nested too deep. Write it again."

@@ -219,7 +219,8 @@ def read_json(path: Path, whole: str, shape: type[Document] = Document) -> dict:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
-            f"{path.parent} is not {whole}, or not a whole one: {path.name} is missing."
+            f"{path.parent} is not {whole}, or not a whole one: {path.name} is missing. "
+            "Name another folder, or write it again."
         ) from None
     except OSError as error:
         raise fault(f"{path} cannot be read: {error.strerror}.", error) from None

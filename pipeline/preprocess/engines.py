@@ -98,7 +98,9 @@ def _require_known(options: PipelineOptions, is_local: bool) -> None:
     try:
         create_runner(known["runner"])
     except (ValueError, ImportError, AttributeError) as error:
-        raise InputError(f"Beam: {error}") from None
+        raise InputError(
+            f"--runner={known['runner']}: {error}. Name one that this Beam has."
+        ) from None
 
 
 def _require_safe(options: PipelineOptions) -> None:

@@ -79,7 +79,7 @@ def _require_types(config: Config, inputs: Inputs) -> None:
             if name not in inputs.own:
                 raise InputError(
                     f"{key}: column {name!r} must be in the log itself. Received: a "
-                    f"column of {types[name][0]}."
+                    f"column of {types[name][0]}. Name another, or put it into the log."
                 )
     if data.time:
         path, kind = types[data.time]

@@ -297,7 +297,7 @@ def _negatives(plan: Plan, counts: dict, schema: dict) -> dict:
         if not items > 0:
             raise InputError(
                 f"data.negatives: column {asked.item!r} has no value in the training rows; "
-                "there is nothing to draw."
+                "there is nothing to draw. Name another column."
             )
         raise InputError(
             f"data.negatives: a window of the training rows holds {items:.1f} different "

@@ -40,7 +40,8 @@ def key_raws(config: Config, inputs: Inputs) -> dict[str, str]:
             if name not in inputs.own:
                 raise InputError(
                     f"{where}.{key}: column {name!r} must be in the log itself, as events "
-                    f"are its rows. Received: a column of {types[name][0]}."
+                    f"are its rows. Received: a column of {types[name][0]}. Put it "
+                    "into the log."
                 )
         for name in by:
             path, kind = types[name]
@@ -83,7 +84,8 @@ def feature_of(item, types: dict[str, tuple[str, pa.DataType]], config: Config) 
     count = "length" if item.kind == "sequence" else "max_values"
     if several and not item.separator and not pa.types.is_nested(kind):
         raise InputError(
-            f"{where} is {kind}: {count} needs a list, or a separator to split by."
+            f"{where} is {kind}, and {count} needs a list. Give a separator, "
+            f"or remove {count}."
         )
     if item.separator and pa.types.is_nested(kind):
         raise InputError(

@@ -128,13 +128,16 @@ def read_all(log: Log, columns: list[str]) -> pa.Table:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         files = ", ".join(log.files)
-        raise InputError(f"{files}: the files of a side table differ: {error}") from None
+        raise InputError(
+            f"{files}: the files of a side table differ: {error}. Write "
+            f"{', '.join(columns)} in one type in all of them."
+        ) from None
 
 
 def first_malformed(path: str, malformed: pa.Table) -> InputError:
     """The error to raise where a side table has lines that cannot be read."""
     text, reason, line = (column[0].as_py() for column in malformed.columns)
-    return InputError(f"{path}: line {line:,}: {reason}: {text!r}")
+    return InputError(f"{path}: line {line:,}: {reason}: {text!r}. Mend the side table.")
 
 
 def require_columns(path: str, names: list[str], needs: dict[str, str]) -> None:

@@ -117,8 +117,8 @@ def plan_scores(
     card = read_card(path)
     if card.get("kind", "ranking") != "ranking":
         raise InputError(
-            f"{path}: score is for ranking models; a next-item model scores the whole "
-            "catalogue after a history, which its serving signature gives."
+            f"{path}: score is for ranking models, and this is a next-item model, which "
+            "scores the whole catalogue after a history. Use its serving signature."
         )
     require_unchanged(path, card, "model")
     schema = Schema.from_dict(card["schema"], path / EXTRA / CARD)

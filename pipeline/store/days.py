@@ -39,7 +39,7 @@ def checked_day(config: AnyConfig, day: str) -> str:
     if data.window_ms is None or DAY_MS % data.window_ms:
         raise InputError(
             "data.window must be a day, or part one into equal parts: 1d, 6h. Received: "
-            f"{data.window}."
+            f"{data.window}. Set one of these."
         )
     return day
 

@@ -27,7 +27,7 @@ def require_store(path: Path) -> None:
     """
     if not is_store(path):
         what = f"it holds no folder {NIGHTS}" if path.exists() else "there is nothing there"
-        raise InputError(f"{path} is no store that `nightly` wrote: {what}.")
+        raise InputError(f"{path} is no store that `nightly` wrote: {what}. Name one.")
 
 
 def version_of(store: Path, night: dict) -> int | None:

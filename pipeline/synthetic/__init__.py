@@ -83,7 +83,7 @@ def check(**counts: int) -> None:
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InputError(
                 f"{name} must be a whole number from 1. Received: {name}={count!r}. "
-                "A demo wants about 200000 rows."
+                "Give about 200000 for a demo."
             )
 
 

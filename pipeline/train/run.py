@@ -84,9 +84,6 @@ class TrainingRun:
             self.backoff = tf.Variable(1.0, trainable=False, name="backoff")
             self.learner = kind.learner(setting, phase, self.backoff)
         self.model = self.learner.model
-        self.reporter = Reporter(
-            setting, phase, steps=self._limit(), offset=offset, progress=progress
-        )
         self.place = {
             name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
             for name in PLACE
@@ -112,6 +109,9 @@ class TrainingRun:
         self.started = time.monotonic()
         self.stride, self.is_leaving = FLUSH_STEPS, False
         self.rollbacks: list[dict] = self.workers.of_chief(self._read_rollbacks)
+        self.reporter = Reporter(
+            setting, phase, steps=self._limit(), offset=offset, progress=progress
+        )
         self._restore()
 
     def _read_rollbacks(self) -> list[dict]:

@@ -169,7 +169,7 @@ def _require_like(theirs: SequenceConfig, config: SequenceConfig, folder: Path) 
         if wanted != found:
             raise InputError(
                 f"train.start_from: model.{name} must be {found!r}, as in {folder}. "
-                f"Received: {wanted!r}."
+                f"Received: {wanted!r}. Set it so, or train anew."
             )
     depth, first = theirs.train.phases[-1].blocks, config.train.phases[0]
     grows = depth < first.blocks <= 2 * depth if first.grow else first.blocks == depth

@@ -51,7 +51,7 @@ class RankingLearner(Learner):
         if settings.warmup >= steps:
             raise InputError(
                 f"train.warmup_steps must be below the {steps} steps of "
-                f"{settings.epochs} epochs. Received: {settings.warmup}."
+                f"{settings.epochs} epochs. Received: {settings.warmup}. Lower it."
             )
         begin = self.start.steps if self.start else 0
         self.model = compiled_model(self.config, self.schema, backoff, steps, begin=begin)

@@ -194,7 +194,10 @@ def size_of(path: str) -> int:
 def require_different(path: str, names: list[str], advice: str = "") -> None:
     """Raise where two columns of a file have one name."""
     if len(set(names)) < len(names):
-        raise InputError(f"{path}: column names must differ. Received: {names}.{advice}")
+        raise InputError(
+            f"{path}: column names must differ. Received: {names}. "
+            f"{advice or 'Rename one in whatever writes the file.'}"
+        )
 
 
 def unreadable(path: str, error: Exception) -> InputError | PassingError:

@@ -180,7 +180,7 @@ def _count(found: list[int], row) -> str:
 
 
 def _names(path: str, values: list[str]) -> list[str]:
-    advice = " If the file has no header line, name its columns in data.columns."
+    advice = "If the file has no header line, name its columns in data.columns."
     require_different(path, values, advice)
     return values
 

@@ -74,7 +74,8 @@ class _Recoded:
                 text = self.decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             raise InputError(
-                f"{self.path}: is not {self.encoding}, as data.encoding says: {error}."
+                f"{self.path}: is not {self.encoding}, as data.encoding says: {error}. "
+                "Name the encoding that it has, or mend the file."
             ) from None
         return text.encode()
 

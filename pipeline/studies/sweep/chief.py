@@ -142,7 +142,7 @@ def _start(oracle):
     except RuntimeError:
         raise InputError(
             f"cannot listen at {address}, from {ADDRESS} and {PORT}: it is taken, or not "
-            "an address of this machine."
+            f"an address of this machine. Set {PORT} to a free port."
         ) from None
     server.start()
     return servicer, server

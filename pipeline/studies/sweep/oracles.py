@@ -148,7 +148,9 @@ def make_oracle(sweep: Sweep, space: kt.HyperParameters, first: Mapping | None):
         else:
             oracle = RandomSearch(max_trials=sweep.trials, **common)
     except ImportError as error:
-        raise InputError(f"sweep.method {sweep.method}: {error}") from None
+        raise InputError(
+            f"sweep.method {sweep.method}: {error}. Install it, or take random."
+        ) from None
     oracle.first = first
     oracle.verbose = 0
     return oracle

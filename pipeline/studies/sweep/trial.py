@@ -249,7 +249,8 @@ def weights_of(objective: Objective, kinds: Mapping[str, str]) -> dict[str, floa
     if unable or not able:
         raise InputError(
             f"sweep.objective: {objective.metric} is of {kind} tasks: "
-            f"{', '.join(able) or 'none here'}. Received: {', '.join(unable) or 'none'}."
+            f"{', '.join(able) or 'none here'}. Received: {', '.join(unable) or 'none'}. "
+            "Name tasks of that kind, or another metric."
         )
     return dict(objective.tasks) or dict.fromkeys(able, 1.0)
 

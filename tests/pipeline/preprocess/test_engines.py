@@ -65,7 +65,7 @@ def test_a_beam_that_moved_the_constant_is_not_trusted(monkeypatch):
             ["--runner=FlinkRunner", "--experiments=data_buffer_time_limit_ms=1"],
             "limit_ms=1 is refused",
         ),
-        (["--runner=FlinkRuner"], "Beam: "),
+        (["--runner=FlinkRuner"], "--runner=FlinkRuner: "),
         (["--direct_num_worker=2"], "Did you mean '--direct_num_workers'"),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_column_of_the_wrong_type_is_named(folder, column, values, said):
 
 def test_a_list_without_max_values_and_the_reverse_are_refused(folder):
     features = [{"name": "item", "kind": "categorical", "max_values": 3}]
-    assert "max_values needs a list, or a separator" in refused(folder, features=features)
+    assert "max_values needs a list. Give a separator" in refused(folder, features=features)
 
 
 def test_lists_with_a_separator_are_refused(folder):

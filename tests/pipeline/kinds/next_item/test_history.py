@@ -190,5 +190,5 @@ def test_what_cannot_be_a_history_is_refused(config, said):
 
 
 def test_a_column_of_single_values_is_no_sequence(log, tmp_path):
-    with pytest.raises(InputError, match="column 'item' .*length needs a list, or"):
+    with pytest.raises(InputError, match="column 'item' .*length needs a list"):
         preprocess(parse_config(made({"column": "item"}), "c"), log, tmp_path / "examples")
