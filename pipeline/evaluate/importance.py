@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from steadyrank.components.metrics import bootstrap
-from steadyrank.pipeline.examples.dataset import evaluation_dataset, naming_damage
+from steadyrank.pipeline.examples.damage import naming_damage
+from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.loaded import Export
 from steadyrank.pipeline.files.errors import InputError, near

@@ -5,8 +5,7 @@ A batch is ``(features, labels, masks)``: three dictionaries by name.  Masks are
 weight for the task; else 0.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +13,11 @@ import tensorflow as tf
 
 from steadyrank.models.features import GROUP, SOFT, sample_space
 from steadyrank.pipeline.examples.example_set import ExampleSet, Schema
-from steadyrank.pipeline.examples.records import (
-    ENCODING,
-    NO_GROUP,
-    OTHER_ENCODING,
-    parse_block,
-)
-from steadyrank.pipeline.files.errors import InputError, PassingError
+from steadyrank.pipeline.examples.reading import reader
+from steadyrank.pipeline.examples.records import NO_GROUP, parse_block
 
 INTERLEAVED_FILES = 8
 FILE = tf.string, tf.string, tf.int64  # its path, its records' encoding, how many they are
-STORE_ERRORS = (  # of TensorFlow's file systems, where a store fails or does not answer
-    tf.errors.UnavailableError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.AbortedError,
-    tf.errors.InternalError,
-    tf.errors.UnknownError,
-)
 
 
 class TrainingPasses:
@@ -103,11 +90,12 @@ class TrainingPasses:
 
     def _build(self, files: tuple, epoch: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
         schema, (batch_size, shuffle_rows) = self._examples.schema, self._rows
+        records = _records(self._examples)
 
         def read_window(window, *columns):
             blocks = tf.data.Dataset.from_tensor_slices(columns)
             blocks = blocks.filter(lambda path, *_: path != "")
-            blocks = blocks.interleave(_records, INTERLEAVED_FILES, 1)
+            blocks = blocks.interleave(records, INTERLEAVED_FILES, 1)
             rows = blocks.map(
                 lambda *record: parse_block(*record, schema.layout, self._grouped),
                 tf.data.AUTOTUNE,
@@ -184,7 +172,8 @@ class EvaluationPasses:
 
     def _build(self, files: tuple, span: tf.Tensor) -> tf.data.Dataset:
         schema, extra = self._examples.schema, self._extra
-        blocks = tf.data.Dataset.from_tensor_slices(files).flat_map(_records)
+        blocks = tf.data.Dataset.from_tensor_slices(files)
+        blocks = blocks.flat_map(_records(self._examples))
         rows = blocks.map(
             lambda *r: parse_block(*r, schema.layout, extra), tf.data.AUTOTUNE
         ).rebatch(self._rows)
@@ -217,7 +206,7 @@ def file_dataset(
 def records_of(examples: ExampleSet, paths: Sequence[Path]) -> tf.data.Dataset:
     """The records of some of the files, in their order, each with its encoding."""
     columns = _columns(examples, paths)
-    return tf.data.Dataset.from_tensor_slices(columns).flat_map(_records)
+    return tf.data.Dataset.from_tensor_slices(columns).flat_map(_records(examples))
 
 
 def _columns(examples: ExampleSet, paths: Sequence[Path]) -> tuple:
@@ -231,106 +220,20 @@ def _columns(examples: ExampleSet, paths: Sequence[Path]) -> tuple:
     )
 
 
-def _records(path, encoding, blocks):
-    """The records of a file, each beside the fingerprint that it must carry.
+def _records(examples: ExampleSet) -> Callable[..., tf.data.Dataset]:
+    """A function of the columns of ``FILE``: a file's records, each beside the fingerprint
+    that it must carry.
 
     As many as there must be, or reading fails: a file may be cut while it is in use, and
     a store may answer with less than there is.
     """
-    records = tf.data.TFRecordDataset(path)
-    records = records.apply(tf.data.experimental.assert_cardinality(blocks))
-    return records.map(lambda record: (record, encoding))
+    read = reader(examples.source)
 
+    def records(path, encoding, blocks):
+        found = read(path).apply(tf.data.experimental.assert_cardinality(blocks))
+        return found.map(lambda record: (record, encoding))
 
-@contextlib.contextmanager
-def naming_damage(examples: ExampleSet) -> Iterator[None]:
-    """Around reading: damage becomes an error that names its file.
-
-    Raises:
-        InputError: A record's checksum fails, it was encoded by another schema than
-            the manifest says of its file, or the file holds fewer records.
-        PassingError: A file gave fewer records than it does when it is read again, or
-            damaged ones; or the store that it is on does not answer.
-    """
-    try:
-        yield
-    except tf.errors.FailedPreconditionError as error:
-        if "expected to contain" not in str(error):
-            raise
-        raise _short(examples) from None
-    except tf.errors.InvalidArgumentError as error:
-        if OTHER_ENCODING not in str(error):
-            raise
-        for file in examples.manifest["files"]:
-            path = examples.readable(examples.path / file["path"])
-            found = next((e for e in _encodings(path) if e != file["encoding"]), None)
-            if found is not None:
-                raise InputError(
-                    f"{path}: its records were encoded by a schema with fingerprint "
-                    f"{found[:12]}, and {examples.path / 'manifest.json'} says "
-                    f"{file['encoding'][:12]}. Ids would mean other values: preprocess the "
-                    "log again."
-                ) from None
-        raise
-    except tf.errors.DataLossError:
-        for file in examples.manifest["files"]:
-            path = examples.readable(examples.path / file["path"])
-            if not _is_whole(path):
-                raise InputError(
-                    f"{path} is corrupt: a record's checksum does not match. "
-                    "Preprocess the log again."
-                ) from None
-        raise _passed(examples, "gave damaged records") from None
-    except STORE_ERRORS as error:
-        if not examples.source:
-            raise
-        first = str(error).splitlines()[0][:300]
-        raise _passed(examples, f"could not be read ({first})") from None
-
-
-def _short(examples: ExampleSet) -> InputError | PassingError:
-    """The error to raise where a file gave fewer records than it must."""
-    for path in examples.paths():
-        wanted, found = examples.blocks(path), _count(examples.readable(path))
-        if found != wanted:
-            return InputError(
-                f"{examples.readable(path)} is cut off or was changed: it must hold "
-                f"{wanted} blocks of rows. Received: {found}. Preprocess the log again."
-            )
-    return _passed(examples, "came back short")
-
-
-def _passed(examples: ExampleSet, what: str) -> PassingError:
-    """The error to raise for what is not so when a file is read again."""
-    return PassingError(
-        f"{examples.source or examples.path}: a file {what}, and is whole when it is read "
-        "again. Try again: train --resume goes on where it stopped."
-    )
-
-
-def _count(path: str) -> int:
-    """Records of a file, up to the first that is damaged."""
-    found = 0
-    with contextlib.suppress(tf.errors.OpError):
-        for _ in tf.data.TFRecordDataset([path]):
-            found += 1
-    return found
-
-
-def _encodings(path: str) -> Iterator[str]:
-    """The fingerprint that each record of a file carries."""
-    for record in tf.data.TFRecordDataset([path]):
-        feature = tf.train.Example.FromString(record.numpy()).features.feature
-        yield feature[ENCODING].bytes_list.value[0].decode()
-
-
-def _is_whole(path: str) -> bool:
-    try:
-        for _ in tf.data.TFRecordDataset([path]):
-            pass
-    except tf.errors.DataLossError:
-        return False
-    return True
+    return records
 
 
 def batches_in_epoch(examples: ExampleSet, batch_size: int) -> int:

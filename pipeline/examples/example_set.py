@@ -28,7 +28,6 @@ from steadyrank.pipeline.examples.records import BLOCK_ROWS, Layout
 from steadyrank.pipeline.files.checksum import READ_AT_ONCE
 from steadyrank.pipeline.files.documents import require
 from steadyrank.pipeline.files.errors import InputError, fault
-from steadyrank.pipeline.files.object_store import stream_with_tensorflow
 from steadyrank.pipeline.files.publish import read_json
 from steadyrank.pipeline.files.shapes import RankingManifest, RankingSchema, Statistics
 from steadyrank.pipeline.files.staging import SOURCE
@@ -241,11 +240,9 @@ class ExampleSet:
                 "written; ids would mean other values. Preprocess the log again."
             )
         source = (path / SOURCE).read_text() if (path / SOURCE).exists() else ""
-        if source:  # of which the sizes were checked when the rest was fetched
-            stream_with_tensorflow()
         for file in manifest["files"]:
             _check_encoding(path, file, schema)
-            if not source:
+            if not source:  # else sizes were checked when the rest was fetched
                 check_size(path / file["path"], file["bytes"])
         kept = manifest.get("histories") or ()  # a next-item set has a list of files
         for file in kept["files"] if isinstance(kept, dict) else kept:
@@ -308,7 +305,7 @@ class ExampleSet:
         return sorted(self._files)
 
     def readable(self, path: Path) -> str:
-        """The name by which TensorFlow reads one of the files."""
+        """The name by which one of the files is read."""
         if not self.source:
             return str(path)
         return f"{self.source}/{path.relative_to(self.path).as_posix()}"

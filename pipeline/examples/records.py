@@ -32,6 +32,7 @@ from steadyrank.models.features import Feature, Task
 BLOCK_ROWS = 4096
 NO_GROUP = -(2**63)
 ENCODING = "encoding"
+DAMAGED = "a record's checksum does not match"
 OTHER_ENCODING = "a record has another encoding than the manifest says of its file"
 
 
@@ -174,6 +175,22 @@ def write_records(file: BinaryIO, records: Iterable[bytes]) -> int:
             file.write(part)
             written += len(part)
     return written
+
+
+def read_records(file: BinaryIO) -> Iterator[bytes]:
+    """Read what ``write_records`` wrote, one record after the other.
+
+    Raises:
+        ValueError: ``DAMAGED``: also where the file ends within a record.
+    """
+    while header := file.read(12):
+        length = header[:8]
+        if header[8:] != _masked_crc(length):
+            raise ValueError(DAMAGED)
+        record = file.read(struct.unpack("<Q", length)[0])
+        if file.read(4) != _masked_crc(record):
+            raise ValueError(DAMAGED)
+        yield record
 
 
 def _masked_crc(data: bytes) -> bytes:

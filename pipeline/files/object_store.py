@@ -1,7 +1,7 @@
 """Object storage: s3://, gs:// and hdfs://, object by object.
 
-Beam's file systems read logs, tensorflow-io streams examples; files are moved by Beam's,
-too, or by boto3 where that is what stands behind it.  All take their settings from the
+Beam's file systems read and move files, or boto3 where that is what stands behind it;
+tensorflow-io streams examples, where it is installed.  All take their settings from the
 environment, by the names that AWS' own tools use:
 ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``,
 ``AWS_DEFAULT_REGION``, and ``AWS_ENDPOINT_URL`` where the service is not AWS'.
@@ -14,6 +14,7 @@ import io
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 
 from steadyrank.pipeline.files.errors import InputError, PassingError, fault
@@ -37,8 +38,14 @@ SETTINGS = (
 ABSENT = "*"  # the tag of an object that does not exist
 
 
-def stream_with_tensorflow() -> None:
-    """Let TensorFlow read URLs; tensorflow-io is loaded where one is read, nowhere else."""
+def tensorflow_reads(place: str) -> bool:
+    """Whether TensorFlow has a file system for a URL; tensorflow-io brings most of them.
+
+    It is loaded where this is asked, nowhere else.  One that was built for another
+    TensorFlow says so in a warning, and brings none.
+    """
+    import tensorflow as tf
+
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         os.environ.setdefault("S3_ENDPOINT", endpoint)
@@ -46,7 +53,10 @@ def stream_with_tensorflow() -> None:
     region = os.environ.get("AWS_DEFAULT_REGION")
     if region:
         os.environ.setdefault("AWS_REGION", region)
-    importlib.import_module("tensorflow_io")
+    with contextlib.suppress(ImportError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tensorflow_io")
+    return place.partition("://")[0] in tf.io.gfile.get_registered_schemes()
 
 
 def sizes(url: Url) -> dict[str, int]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from steadyrank.models.features import Task
 from steadyrank.pipeline.config.gates import Gates, SliceGate
-from steadyrank.pipeline.examples.dataset import evaluation_dataset, naming_damage
+from steadyrank.pipeline.examples.damage import naming_damage
+from steadyrank.pipeline.examples.dataset import evaluation_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.metrics.negative_sampling import row_weights
 from steadyrank.pipeline.metrics.predict import predict

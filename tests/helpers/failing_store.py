@@ -1,8 +1,15 @@
 """A server before a store that answers some requests as a store does on a bad day."""
 
+import contextlib
 import http.client
+import itertools
 import threading
+from collections.abc import Collection, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from steadyrank.pipeline.files import object_reader
 
 FAULTS = ("500", "503", "reset", "half", "empty", "lost")
 
@@ -82,3 +89,42 @@ class FailingStore:
         """Answer no more."""
         self.server.shutdown()
         self.server.server_close()
+
+    def fail(self, fault: str, turns: Collection = (0,), method: str = "GET"):
+        """Let the requests of some numbers fail; gives their counter."""
+        count = itertools.count()
+
+        def fails(told, path):
+            return fault if told == method and next(count) in turns else None
+
+        self.fails = fails
+        return count
+
+    def heal(self) -> None:
+        """Let no request fail."""
+        self.fails = lambda method, path: None
+
+
+@contextlib.contextmanager
+def failing_bucket(name: str) -> Iterator[FailingStore]:
+    """A bucket of such a store, the environment that leads to it, and no waits."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    thread = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    thread.start()
+    failing = FailingStore(*thread.get_host_and_port())
+    settings = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": failing.url,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in settings.items():
+            patch.setenv(key, value)
+        patch.setattr(object_reader, "WAITS", (0.0, 0.0))
+        boto3.client("s3").create_bucket(Bucket=name)
+        yield failing
+    failing.stop()
+    thread.stop()

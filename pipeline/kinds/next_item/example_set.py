@@ -138,7 +138,7 @@ class SequenceSet(ExampleSet):
         return self._read("train", windows)[:2]
 
     def _read(self, split: str, windows: Collection[str] | None) -> tuple:
-        from steadyrank.pipeline.examples.dataset import naming_damage
+        from steadyrank.pipeline.examples.damage import naming_damage
 
         held, width = self.windows(split), self.schema.length
         paths = [p for w in held if windows is None or w in windows for p in held[w]]

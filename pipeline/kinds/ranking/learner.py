@@ -2,11 +2,11 @@
 
 from steadyrank.components.batch_function import BatchFunction
 from steadyrank.pipeline.examples.compatibility import require_labels
+from steadyrank.pipeline.examples.damage import naming_damage
 from steadyrank.pipeline.examples.dataset import (
     EvaluationPasses,
     TrainingPasses,
     batches_in_epoch,
-    naming_damage,
 )
 from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.files.errors import InputError

@@ -1,6 +1,7 @@
 """Batches: every row once, windows in order, masks by hand, damage named."""
 
 import dataclasses
+import io
 import json
 import shutil
 from collections import Counter
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.examples import dataset
+from steadyrank.pipeline.examples import damage, dataset
 from steadyrank.pipeline.examples.dataset import (
     EvaluationPasses,
     batches_in_epoch,
@@ -216,7 +217,7 @@ def test_a_flipped_byte_is_found_and_its_file_named(examples, tmp_path, where):
     path.write_bytes(data)
     damaged = ExampleSet.open(copy)
     with pytest.raises(InputError, match="corrupt") as caught:
-        with dataset.naming_damage(damaged):
+        with damage.naming_damage(damaged):
             epoch_of(damaged)
     assert str(path) in str(caught.value)
 
@@ -231,7 +232,7 @@ def test_a_file_that_is_cut_after_it_was_opened_is_refused(examples, tmp_path, s
     path.write_bytes(b"")
 
     def read():
-        with dataset.naming_damage(opened):
+        with damage.naming_damage(opened):
             if split == "train":
                 epoch_of(opened)
             for _ in evaluation_dataset(opened, split, 64):
@@ -241,13 +242,13 @@ def test_a_file_that_is_cut_after_it_was_opened_is_refused(examples, tmp_path, s
         read()
     assert str(path) in str(cut.value)
     with pytest.MonkeyPatch.context() as patch:
-        count = dataset._count
+        count = damage._count
 
-        def later(name):
+        def later(*file):
             path.write_bytes(whole)
-            return count(name)
+            return count(*file)
 
-        patch.setattr(dataset, "_count", later)
+        patch.setattr(damage, "_count", later)
         with pytest.raises(PassingError, match="came back short"):
             read()
     read()
@@ -263,16 +264,19 @@ def test_a_file_that_is_cut_after_it_was_opened_is_refused(examples, tmp_path, s
         (tf.errors.InvalidArgumentError, "s3://there", tf.errors.InvalidArgumentError),
     ],
 )
-def test_a_store_that_fails_for_once_is_no_damage(opened, kind, source, raised):
+def test_a_store_that_fails_for_once_is_no_damage(
+    opened, kind, source, raised, monkeypatch
+):
+    monkeypatch.setattr(damage, "open_object", lambda url: io.BytesIO())
     there = dataclasses.replace(opened, source=source)
     with pytest.raises(raised):
-        with dataset.naming_damage(there):
+        with damage.naming_damage(there):
             raise kind(None, None, "HTTP response code: 503")
 
 
 def test_damage_of_another_kind_is_not_renamed(opened):
     with pytest.raises(ZeroDivisionError):
-        with dataset.naming_damage(opened):
+        with damage.naming_damage(opened):
             raise ZeroDivisionError
 
 

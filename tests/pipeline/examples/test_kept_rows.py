@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from steadyrank.pipeline.config import parse_config
-from steadyrank.pipeline.examples import dataset
+from steadyrank.pipeline.examples import damage, dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.examples.identity import same_rows, same_task
 from steadyrank.pipeline.examples.kept_rows import kept_schema, raw_files, read_raw
@@ -114,7 +114,7 @@ def test_records_of_another_encoding_are_refused_and_their_file_named(
     schema = dataclasses.replace(found.schema, ancestors=(ancestor,))
     found = ExampleSet(copy, schema, {**found.manifest, "files": files})
     with pytest.raises(InputError, match="its records were encoded by") as caught:
-        with dataset.naming_damage(found):
+        with damage.naming_damage(found):
             if split == "test":
                 list(dataset.evaluation_dataset(found, split, 64))
             else:

@@ -1,41 +1,26 @@
 """A store that fails now and then: read again, and the bytes are those that are there."""
 
 import io
-import itertools
 import json
 
-import boto3
 import pytest
 
-from steadyrank.pipeline.files import object_reader, object_store, whole_folders
+from steadyrank.pipeline.files import object_store, whole_folders
 from steadyrank.pipeline.files.errors import InputError, PassingError
 from steadyrank.pipeline.files.urls import Url
 from steadyrank.pipeline.raw_log.find import find
 from steadyrank.pipeline.raw_log.formats.base import Form
 from steadyrank.pipeline.raw_log.open import open_log
 from tests.helpers import tiny
-from tests.helpers.failing_store import FAULTS, FailingStore
+from tests.helpers.failing_store import FAULTS, failing_bucket
 
-server = pytest.importorskip("moto.server", reason="pip install 'steadyrank[test]'")
+pytest.importorskip("moto.server", reason="pip install 'steadyrank[test]'")
 CONTENT = bytes(range(256)) * 700
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    thread = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    thread.start()
-    failing = FailingStore(*thread.get_host_and_port())
-    settings = {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": failing.url,
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        patch.setattr(object_reader, "WAITS", (0.0, 0.0))
-        boto3.client("s3").create_bucket(Bucket="of-failing-store")
+    with failing_bucket("of-failing-store") as failing:
         folder = tmp_path_factory.mktemp("log")
         tiny.write_log(folder, tiny.make_rows(120))
         tiny.write_csv(tiny.make_rows(120), folder / "log.csv")
@@ -44,27 +29,15 @@ def store(tmp_path_factory):
                 Url("s3://of-failing-store/log") / path.name, path.read_bytes()
             )
         object_store.write_bytes(Url("s3://of-failing-store/x"), CONTENT)
-        patch.setattr("time.sleep", lambda seconds: None)
-        yield failing
-    failing.stop()
-    thread.stop()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("time.sleep", lambda seconds: None)
+            yield failing
 
 
 @pytest.fixture(autouse=True)
 def healthy(store):
     yield
-    store.fails = lambda method, path: None
-
-
-def fail(store, fault: str, turns=(0,), method="GET"):
-    """Let the requests of some numbers fail."""
-    count = itertools.count()
-
-    def fails(told, path):
-        return fault if told == method and next(count) in turns else None
-
-    store.fails = fails
-    return count
+    store.heal()
 
 
 ALWAYS = range(10**6)
@@ -73,11 +46,11 @@ ALWAYS = range(10**6)
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("turns", [(0,), (1,), (0, 1)])
 def test_an_object_is_read_whole(store, fault, turns):
-    fail(store, fault, turns)
+    store.fail(fault, turns)
     assert object_store.read_bytes(Url("s3://of-failing-store/x")) == CONTENT
-    fail(store, fault, turns)
+    store.fail(fault, turns)
     assert object_store.read_tagged(Url("s3://of-failing-store/x"))[0] == CONTENT
-    fail(store, fault, turns)
+    store.fail(fault, turns)
     assert set(object_store.sizes(Url("s3://of-failing-store/log"))) == {
         "log.csv",
         "log.parquet",
@@ -87,7 +60,7 @@ def test_an_object_is_read_whole(store, fault, turns):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_never_comes_is_no_damage(store, fault):
-    count = fail(store, fault, ALWAYS)
+    count = store.fail(fault, ALWAYS)
     with pytest.raises(PassingError, match="s3://of-failing-store/x"):
         object_store.read_bytes(Url("s3://of-failing-store/x"))
     assert next(count) < 40
@@ -129,9 +102,9 @@ def test_no_row_of_a_log_is_lost_and_no_file_is_blamed(store, name, fault):
     assert rows() == wanted
     reads = sum(method == "GET" for method, _ in store.asked[before:])
     for turn in range(reads):
-        fail(store, fault, (turn,))
+        store.fail(fault, (turn,))
         assert rows() == wanted, turn
-    count = fail(store, fault, ALWAYS)
+    count = store.fail(fault, ALWAYS)
     with pytest.raises(PassingError, match="s3://of-failing-store"):
         rows()
     assert next(count) < 40
@@ -176,11 +149,11 @@ def test_a_folder_whose_marker_lies_about_a_size_is_not_taken(store, tmp_path):
 def test_what_is_written_is_there_once_whatever_answers_were_lost(store, fault):
     url = Url(f"s3://of-failing-store/written-{fault}")
     for method, turns in (("PUT", (0,)), ("PUT", (0, 1))):
-        fail(store, fault, turns, method)
+        store.fail(fault, turns, method)
         object_store.write_bytes(url, CONTENT)
-        store.fails = lambda method, path: None
+        store.heal()
         assert object_store.read_bytes(url) == CONTENT
     claimed = Url(f"s3://of-failing-store/claimed-{fault}")
-    fail(store, fault, (0,), "PUT")
+    store.fail(fault, (0,), "PUT")
     assert object_store.write_bytes_if(claimed, b"ours", object_store.ABSENT)
     assert not object_store.write_bytes_if(claimed, b"theirs", object_store.ABSENT)
