@@ -6,6 +6,7 @@
 #   make test-data   the main job on real data, where they are (STEADYRANK_DATA)
 #   make test-install   the wheel, in an environment of its own, without constraints
 #   make test-engines   preprocessing on Flink and Spark of this machine; ARGS="--rows 20000"
+#   make test-newest    the test suite on TensorFlow 2.21, in an environment of its own
 #   make bench-peers   beside other libraries, in an environment of theirs; ARGS=--quick
 #   make types   the type checker              make docs    the site, in build/site
 #   make sbom    what is installed, as a bill of materials: build/sbom.json
@@ -15,13 +16,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 DEMO := runs/demo
 
+NEWEST := .venv-newest
 PEERS := .venv-peers
 PEERS_NEED := benchmarks/peers-requirements.txt
 DOCS := .venv-docs
 TYPES := .venv-types
 SBOM := .venv-sbom
 
-.PHONY: help venv demo test test-benchmarks test-data test-engines test-install lint clean bench-peers docs types sbom
+.PHONY: help venv demo test test-benchmarks test-data test-engines test-install test-newest lint clean bench-peers docs types sbom
 
 demo: $(READY)
 	$(BIN)/steadyrank synthesize --rows 200000 --seed 1 --output $(DEMO)/log --overwrite
@@ -50,6 +52,9 @@ test-install: $(READY)
 test-engines: $(READY)
 	$(BIN)/python -m benchmarks.engines $(ARGS)
 
+test-newest: $(NEWEST)/ready
+	$(NEWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,7 +77,7 @@ bench-peers: $(READY) $(PEERS)/ready
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(DOCS) $(TYPES) $(SBOM) $(DEMO) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
+	rm -rf $(VENV) $(NEWEST) $(PEERS) $(DOCS) $(TYPES) $(SBOM) $(DEMO) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was installed from, or the install runs again.
@@ -80,6 +85,12 @@ $(READY): setup.py constraints.txt
 	@VENV="$(VENV)" sh tools/venv.sh
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test]"
 	@touch $(READY)
+
+$(NEWEST)/ready: setup.py constraints-tf221.txt
+	@VENV="$(NEWEST)" sh tools/venv.sh
+	STEADYRANK_TENSORFLOW=2.21 $(NEWEST)/bin/python -m pip install \
+	    --disable-pip-version-check -c constraints-tf221.txt -e ".[test]"
+	@touch $(NEWEST)/ready
 
 $(SBOM)/ready:
 	@VENV="$(SBOM)" sh tools/venv.sh

@@ -4,12 +4,49 @@ The version is read from ``src/steadyrank/__init__.py`` without importing it, si
 is installed yet when this file runs.
 """
 
+import os
 import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
+
+# What goes with a TensorFlow, by its version.  The lower bounds are what this was tested
+# with; the constraints files have the exact sets.
+CHOICE, DEFAULT = "STEADYRANK_TENSORFLOW", "2.16"
+BOUND_TO = {
+    "2.16": [  # which tensorflow-io is built for
+        "tensorflow>=2.16.2,<2.17",
+        "tf-keras>=2.16.0,<2.17",
+        "tensorboard>=2.16.2,<2.17",  # TensorFlow writes its logs; later ones leave it out
+        "setuptools<81",  # tensorboard 2.16 imports its pkg_resources
+        "tensorflow-serving-api>=2.16.1,<2.17",  # the protos of warm-up requests
+        "tensorflow-io>=0.37.1,<0.38",
+        "numpy<2",
+    ],
+    "2.21": [  # object storage is read without tensorflow-io
+        "tensorflow>=2.21.0,<2.22",
+        "tf-keras>=2.21.0,<2.22",
+        "tensorboard>=2.21.0,<2.22",
+        "tensorflow-serving-api>=2.21.0,<2.22",
+        "numpy<3",
+    ],
+}
+
+
+def tensorflow() -> str:
+    """The version in the environment's ``STEADYRANK_TENSORFLOW``, or an sdist's own.
+
+    Beam's workers install from an sdist, and have another environment.
+    """
+    made = ROOT / "PKG-INFO"
+    told = made.read_text(encoding="utf-8") if made.exists() else ""
+    found = re.search(r"^Requires-Dist: tensorflow\b[^-\n]*>=(\d+\.\d+)", told, re.MULTILINE)
+    chosen = os.environ.get(CHOICE) or (found.group(1) if found else DEFAULT)
+    if chosen not in BOUND_TO:
+        raise ValueError(f"{CHOICE} must be {' or '.join(BOUND_TO)}. Received: {chosen!r}.")
+    return chosen
 
 
 def version() -> str:
@@ -44,16 +81,9 @@ setup(
         "steadyrank.pipeline.report": ["report.css", "report.js"],
     },
     python_requires=">=3.10,<3.13",
-    # The lower bounds are what this was tested with; constraints.txt has the exact set.
-    # tensorflow-io is built for TensorFlow 2.16, and binds all that goes with it.
     install_requires=[
-        "tensorflow>=2.16.2,<2.17",
-        "tf-keras>=2.16.0,<2.17",
-        "tensorboard>=2.16.2,<2.17",  # TensorFlow writes its logs; later ones leave it out
-        "setuptools<81",  # tensorboard 2.16 imports its pkg_resources
+        *BOUND_TO[tensorflow()],
         "tensorflow-recommenders>=0.7.7",
-        "tensorflow-serving-api>=2.16.1,<2.17",  # the protos of warm-up requests
-        "tensorflow-io>=0.37.1,<0.38",
         "keras-tuner[bayesian]>=1.4.8",
         "grpcio",  # between the chief of a sweep and its workers
         "apache-beam[aws,tfrecord]>=2.77.0",
@@ -61,7 +91,6 @@ setup(
         "botocore",
         "fastavro",
         "google-crc32c",  # without it Beam checks TFRecords in slow Python
-        "numpy<2",
         "pyarrow",
         "pydantic>=2.11",
         "pyyaml",
