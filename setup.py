@@ -29,6 +29,7 @@ BOUND_TO = {
         "tensorflow>=2.21.0,<2.22",
         "tf-keras>=2.21.0,<2.22",
         "tensorboard>=2.21.0,<2.22",
+        "setuptools",  # Beam's --setup_file
         "tensorflow-serving-api>=2.21.0,<2.22",
         "numpy<3",
     ],
@@ -42,7 +43,9 @@ def tensorflow() -> str:
     """
     made = ROOT / "PKG-INFO"
     told = made.read_text(encoding="utf-8") if made.exists() else ""
-    found = re.search(r"^Requires-Dist: tensorflow\b[^-\n]*>=(\d+\.\d+)", told, re.MULTILINE)
+    found = re.search(
+        r"^Requires-Dist: tensorflow\b[^-\n]*>=(\d+\.\d+)", told, re.MULTILINE
+    )
     chosen = os.environ.get(CHOICE) or (found.group(1) if found else DEFAULT)
     if chosen not in BOUND_TO:
         raise ValueError(f"{CHOICE} must be {' or '.join(BOUND_TO)}. Received: {chosen!r}.")

@@ -22,22 +22,33 @@ FLOORS = ("components", "models", "pipeline")
 BEHIND = {"tf-keras", "tensorboard", "setuptools", "tzdata"}
 
 
-@pytest.fixture
-def declared(monkeypatch) -> dict[str, list[Requirement]]:
-    """Requirements of ``setup.py``: "" for the package itself, and by extra."""
+SETS = {"2.16": "constraints.txt", "2.21": "constraints-tf221.txt"}  # by TensorFlow
+INSTALLED = ".".join(importlib.metadata.version("tensorflow").split(".")[:2])
+
+
+def requirements(root: Path = ROOT) -> dict[str, list[Requirement]]:
+    """Of a ``setup.py``: "" for the package itself, and by extra."""
     given = {}
-    monkeypatch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
-    runpy.run_path(str(ROOT / "setup.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
+        runpy.run_path(str(root / "setup.py"))
     every = {"": given["install_requires"], **given["extras_require"]}
     return {extra: [Requirement(line) for line in lines] for extra, lines in every.items()}
+
+
+@pytest.fixture
+def declared(monkeypatch) -> dict[str, list[Requirement]]:
+    """Those of the set that the tests run with."""
+    monkeypatch.setenv("STEADYRANK_TENSORFLOW", INSTALLED)
+    return requirements()
 
 
 def names(requirements: Iterable[Requirement]) -> set[str]:
     return {canonicalize_name(requirement.name) for requirement in requirements}
 
 
-def pins() -> list[str]:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def pins(file: str) -> list[str]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -82,14 +93,17 @@ def distributions(name: str) -> set[str]:
     return provided().get(name, set())
 
 
-def test_every_constraint_is_exact():
-    for line in pins():
+@pytest.mark.parametrize("file", SETS.values())
+def test_every_constraint_is_exact(file):
+    for line in pins(file):
         assert re.fullmatch(r'[\w.-]+==[\w.]+(; python_version (<|>=) "3\.11")?', line)
 
 
-def test_every_direct_dependency_is_pinned_within_its_bounds(declared):
-    pinned = defaultdict(list)
-    for line in pins():
+@pytest.mark.parametrize("version, file", SETS.items())
+def test_every_direct_dependency_is_pinned_within_its_bounds(version, file, monkeypatch):
+    monkeypatch.setenv("STEADYRANK_TENSORFLOW", version)
+    pinned, declared = defaultdict(list), requirements()
+    for line in pins(file):
         pin = Requirement(line)
         pinned[canonicalize_name(pin.name)].append(str(pin.specifier)[2:])
     assert len(declared[""]) >= 14
@@ -98,12 +112,38 @@ def test_every_direct_dependency_is_pinned_within_its_bounds(declared):
         assert versions and all(map(requirement.specifier.contains, versions)), requirement
 
 
-def test_what_binds_to_tensorflow_is_bound_above(declared):
+def test_what_binds_to_tensorflow_is_bound_above(monkeypatch):
     """tensorflow-io is built for 2.16; a later TensorFlow has other symbols."""
-    bound = {r.name: r.specifier for r in declared[""]}
+    monkeypatch.delenv("STEADYRANK_TENSORFLOW", raising=False)
+    bound = {r.name: r.specifier for r in requirements()[""]}
     for name in ("tensorflow", "tf-keras", "tensorboard", "tensorflow-serving-api"):
         assert "2.16.2" in bound[name] and "2.17" not in bound[name], name
     assert "0.38" not in bound["tensorflow-io"] and "81" not in bound["setuptools"]
+
+
+def test_another_tensorflow_is_chosen_by_name_and_takes_no_tensorflow_io(monkeypatch):
+    monkeypatch.setenv("STEADYRANK_TENSORFLOW", "2.21")
+    bound = {r.name: r.specifier for r in requirements()[""]}
+    for name in ("tensorflow", "tf-keras", "tensorboard", "tensorflow-serving-api"):
+        assert "2.21.0" in bound[name] and "2.20.9" not in bound[name], name
+        assert "2.22" not in bound[name], name
+    assert "tensorflow-io" not in bound
+    monkeypatch.setenv("STEADYRANK_TENSORFLOW", "2.17")
+    with pytest.raises(ValueError, match="must be 2.16 or 2.21. Received: '2.17'"):
+        requirements()
+
+
+@pytest.mark.parametrize("version", SETS)
+def test_an_sdist_keeps_the_tensorflow_that_it_was_made_for(version, tmp_path, monkeypatch):
+    for name in ("setup.py", "src/steadyrank/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    monkeypatch.setenv("STEADYRANK_TENSORFLOW", version)
+    wanted = requirements()
+    lines = [f"Requires-Dist: {r}\n" for r in reversed(wanted[""])]
+    (tmp_path / "PKG-INFO").write_text("Name: steadyrank\n" + "".join(lines))
+    monkeypatch.delenv("STEADYRANK_TENSORFLOW")
+    assert requirements(tmp_path) == wanted
 
 
 # Imported where it is asked for, or said to be missing -> the only file that does.
@@ -120,12 +160,14 @@ def test_what_is_imported_is_declared(declared):
     for extra, files in BY_EXTRA.items():
         (name,) = (n for n in undeclared if distributions(n) & names(declared[extra]))
         assert undeclared.pop(name) == files
+    if "tensorflow-io" not in ours:  # asked for, and done without
+        assert undeclared.pop("tensorflow_io") == {"pipeline/files/object_store.py"}
     assert not undeclared
 
 
 def test_what_is_declared_is_imported(declared):
     found = set().union(*(distributions(name) for name in imported(*FLOORS)))
-    assert names(declared[""]) == found & names(declared[""]) | BEHIND
+    assert names(declared[""]) == found & names(declared[""]) | BEHIND & names(declared[""])
 
 
 def of_other_environments() -> set[str]:
