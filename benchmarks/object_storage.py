@@ -2,10 +2,11 @@
 
     python -m benchmarks.object_storage [--rows 200000] [--repetitions 5]
 
-The same example set is read, shuffled and batched as training does it, from a local
-folder and streamed by TensorFlow from a local S3 server (moto's, on this machine's
-loopback, written in Python: what it adds is the server's time, not a network's).  The two
-take turns.  The last line is JSON.
+The same example set is read, shuffled and batched as training does it: from a local
+folder; streamed by TensorFlow, through tensorflow-io, from a local S3 server (moto's, on
+this machine's loopback, written in Python: what it adds is the server's time, not a
+network's); and from there without tensorflow-io, record by record.  They take turns.  The
+last line is JSON.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
@@ -22,6 +24,7 @@ import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: come
 from benchmarks.log import CONFIG, write_log
 from steadyrank.components.environment import leave
 from steadyrank.pipeline.config import load_config
+from steadyrank.pipeline.examples import reading
 from steadyrank.pipeline.examples.dataset import training_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.files.staging import Staging
@@ -57,6 +60,11 @@ def rows_per_second(examples: ExampleSet, seed: int) -> float:
     return rows / (time.perf_counter() - start)
 
 
+def without_tensorflow_io(examples: ExampleSet, seed: int) -> float:
+    with mock.patch.object(reading, "tensorflow_reads", lambda place: False):
+        return rows_per_second(examples, seed)
+
+
 def measure(rows: int, repetitions: int) -> dict:
     with tempfile.TemporaryDirectory() as folder, Staging() as staging:
         log, local = write_log(rows, Path(folder)), Path(folder) / "examples"
@@ -68,7 +76,11 @@ def measure(rows: int, repetitions: int) -> dict:
         here = ExampleSet.open(local)
         there = ExampleSet.open(staging.read_examples(url))
         rates = [
-            (rows_per_second(here, seed), rows_per_second(there, seed))
+            (
+                rows_per_second(here, seed),
+                rows_per_second(there, seed),
+                without_tensorflow_io(there, seed),
+            )
             for seed in range(repetitions + 1)
         ][1:]  # the first round starts threads and connections
         size = sum(file["bytes"] for file in here.manifest["files"])
@@ -76,9 +88,16 @@ def measure(rows: int, repetitions: int) -> dict:
         "rows": here.rows("train"),
         "megabytes": size / 1e6,
         "send_seconds": sent,
-        "local_rows_per_s": statistics.median(local for local, _ in rates),
-        "s3_rows_per_s": statistics.median(remote for _, remote in rates),
-        "s3_over_local": statistics.median(remote / local for local, remote in rates),
+        "local_rows_per_s": statistics.median(local for local, _, _ in rates),
+        "s3_rows_per_s": statistics.median(remote for _, remote, _ in rates),
+        "s3_over_local": statistics.median(remote / local for local, remote, _ in rates),
+        "without_tfio_rows_per_s": statistics.median(own for _, _, own in rates),
+        "without_tfio_over_local": statistics.median(
+            own / local for local, _, own in rates
+        ),
+        "without_over_with_tfio": statistics.median(
+            own / remote for _, remote, own in rates
+        ),
     }
 
 
