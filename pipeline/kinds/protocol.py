@@ -132,6 +132,13 @@ class Learner(Protocol):
         Seed, epoch and place alone say which these are.
         """
 
+    def latest_window(self, batch: int) -> int:
+        """The number of the latest window that one of an epoch's batches holds rows of.
+
+        It is not read from the batch: that may be on a device, which works.
+        """
+        return 0
+
     def measure(self, split: str, window: str | None = None) -> dict:
         """Task -> metrics of the weights as they are."""
 

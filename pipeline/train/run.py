@@ -84,10 +84,11 @@ class TrainingRun:
             self.backoff = tf.Variable(1.0, trainable=False, name="backoff")
             self.learner = kind.learner(setting, phase, self.backoff)
         self.model = self.learner.model
-        self.place = {
-            name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
-            for name in PLACE
-        }
+        with tf.device("CPU:0"):  # which looks at them in every step, and waits for none
+            self.place = {
+                name: tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
+                for name in PLACE
+            }
         # of each number that Python hands to an operation TensorFlow keeps 340 bytes for
         # good (2.16 on Python 3.11), so those of each step are made once
         self.zero, self.one = (tf.constant(number, tf.int64) for number in (0, 1))
@@ -216,7 +217,7 @@ class TrainingRun:
         pending, due = [], False
         self.reporter.start()
         for epoch, number, batch in self._batches():
-            if self._enters_window(batch):
+            if self._enters_window(number):
                 pending = self._flush(pending)
                 self._validate_window(epoch)
             step = int(self.place["step"].assign_add(self.one))
@@ -257,12 +258,9 @@ class TrainingRun:
         every, start = self.phase.evaluate_every, self.phase.judges_start and step == 0
         return start or step == self.phase.steps or bool(every and step % every == 0)
 
-    def _enters_window(self, batch) -> bool:
-        """Whether the batch holds rows of a window that was not trained on before."""
-        if len(self.learner.windows) == 1:
-            return False
-        parts = self.strategy.experimental_local_results(batch[-1])
-        latest = max(int(part.numpy().max()) for part in parts if len(part))
+    def _enters_window(self, batch: int) -> bool:
+        """Whether a batch holds rows of a window that was not trained on before."""
+        latest = self.learner.latest_window(batch)
         if latest <= int(self.place["window"]):
             return False
         self.place["window"].assign(latest)

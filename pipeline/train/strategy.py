@@ -9,6 +9,7 @@ from tensorflow.python.eager import context
 from steadyrank.pipeline.config.cluster import VARIABLE, Cluster
 from steadyrank.pipeline.files.errors import InputError, PassingError
 
+BATCHES_AHEAD = 2  # on the device, beside the one that it works on
 SILENT_SECONDS = 20  # of a worker, after which it is lost
 
 
@@ -37,6 +38,19 @@ def make_strategy(
     on_cpu = any("CPU" in device.upper() for device in devices)
     reduction = tf.distribute.ReductionToOneDevice() if on_cpu else None
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
+
+
+def ahead(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> tf.data.Dataset:
+    """A dataset whose next batches are copied to a strategy's device while it works.
+
+    Args:
+        dataset: Of batches in the host's memory.
+        strategy: Of one replica.
+    """
+    (device,) = strategy.extended.worker_devices
+    if tf.DeviceSpec.from_string(device).device_type == "CPU" and device.endswith(":0"):
+        return dataset  # which is the host
+    return dataset.apply(tf.data.experimental.prefetch_to_device(device, BATCHES_AHEAD))
 
 
 def _over_machines(cluster: Cluster) -> tf.distribute.Strategy:

@@ -1,5 +1,7 @@
 """A ranking model and its batches, as the training run takes them."""
 
+import numpy as np
+
 from steadyrank.components.batch_function import BatchFunction
 from steadyrank.pipeline.examples.compatibility import require_labels
 from steadyrank.pipeline.examples.damage import naming_damage
@@ -19,6 +21,7 @@ from steadyrank.pipeline.metrics.predict import predict
 from steadyrank.pipeline.metrics.samples import Samples
 from steadyrank.pipeline.metrics.scored import Scored, compare
 from steadyrank.pipeline.metrics.tasks import measure
+from steadyrank.pipeline.train.strategy import ahead
 from steadyrank.pipeline.train.warm_start import WARM_START_FILE, WarmStart, continue_from
 from steadyrank.pipeline.train.workers import ALONE
 
@@ -46,6 +49,8 @@ class RankingLearner(Learner):
         self.windows = list(self.examples.windows("train"))
         require_labels(self.schema.tasks, self.examples.label_lows())
         settings = self.config.train
+        rows = [self.examples.rows("train", window) for window in self.windows]
+        self._window_ends = np.cumsum(rows)
         self.batches_in_epoch = batches_in_epoch(self.examples, settings.batch_size)
         steps = self.batches_in_epoch * settings.epochs
         if settings.warmup >= steps:
@@ -82,8 +87,15 @@ class RankingLearner(Learner):
             dataset = map(self._of_replicas, dataset)
         elif self.strategy.num_replicas_in_sync > 1:
             dataset = self.strategy.experimental_distribute_dataset(dataset)
+        else:
+            dataset = ahead(dataset, self.strategy)
         with naming_damage(self.examples):
             yield from dataset
+
+    def latest_window(self, batch: int) -> int:
+        """See ``kinds.protocol.Learner``: batches come in the order of the windows."""
+        last = min((batch + 1) * self.config.train.batch_size, self._window_ends[-1])
+        return int(np.searchsorted(self._window_ends, last))
 
     def _shared_out(self) -> dict:
         """Which rows of a batch this process takes, where there are several."""
