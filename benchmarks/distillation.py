@@ -3,11 +3,12 @@
     python -m benchmarks.distillation [--quick]
 
 A planted log of clicks whose true probabilities are known row by row and shown to no model.
-The teacher is trained on all eight days before the validation day.  The students see the
-last two of them alone, as where old days are no longer kept: by the labels (``labels``),
-or beside them by what the teacher foretells, scored as users would (``score --keep '*'
---prefix teacher_``), in shares of the loss.  One config, the same rows and seeds; what is
-served is held against the truth on a day that no model saw.
+The teacher was trained on the first six days; since then items' appeal has moved.  The
+students see the two days after them alone, as where old days are no longer kept: by the
+labels (``labels``), or beside them by what the teacher foretells, scored as users would
+(``score --keep '*' --prefix teacher_``), in shares of the loss.  One config, the same rows
+and seeds; what is served is held against the truth on a day that no model saw, two days
+later.
 
 ``order``, ``calibration`` and ``decile`` are those of ``benchmarks.objectives``.  The last
 line is a JSON object: choice -> figure -> mean over seeds with Student's 95 % interval, and
@@ -30,7 +31,8 @@ import steadyrank
 from benchmarks.objectives import DAYS, HOURS, SEEDS, START, config, summary, tried
 
 USERS, ITEMS, TASTES = 1000, 300, 2
-KEPT_DAYS = 2  # of training, which the students see
+TAUGHT = 6  # days, of which the teacher learned; students do of the two that follow
+MOVED = 0.4  # deviation of what an item's log odds change by after them
 SHARES = {"labels": None, "beside, .3": 0.3, "beside, .7": 0.7, "soft alone": 1.0}
 DAY = HOURS * 3600
 
@@ -44,10 +46,16 @@ def click_log(rows: int, seed: int) -> pa.Table:
     level = random.normal(-1.0, 0.7, USERS)[user] + random.normal(0, 0.8, ITEMS)[item]
     of_users, of_items = random.normal(0, 0.8, (2, max(USERS, ITEMS), TASTES))
     level += (of_users[user] * of_items[item]).sum(axis=1)
-    truth = 1 / (1 + np.exp(-level))
     at = START + np.sort(random.integers(0, DAYS * DAY, rows))
+    level += np.where(is_taught(at), 0.0, random.normal(0, MOVED, ITEMS)[item])
+    truth = 1 / (1 + np.exp(-level))
     click = (random.random(rows) < truth).astype(int)
     return pa.table({"user": user, "item": item, "at": at, "click": click, "truth": truth})
+
+
+def is_taught(at):
+    """Of which rows the teacher learned."""
+    return at < START + TAUGHT * DAY
 
 
 def put(table: pa.Table, folder: Path) -> None:
@@ -64,20 +72,20 @@ def study(rows: int, seed: int, shares: dict[str, float | None]) -> dict[str, di
     found = {}
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as place:
         folder = Path(place)
-        put(click_log(rows, seed), folder / "teacher")
+        table = click_log(rows, seed)
+        taught = is_taught(table["at"].to_numpy())
+        judged = table["at"].to_numpy() >= START + (DAYS - 2) * DAY
+        put(table.filter(pa.array(taught | judged)), folder / "teacher")
         teacher = tried(document, folder / "teacher", seed, "click", seen="click")
+        pq.write_table(table.filter(pa.array(~taught)), folder / "recent.parquet")
         steadyrank.score(
             model=folder / "teacher" / "export",
-            input=[
-                str(folder / "teacher" / name) for name in ("log.parquet", "test.parquet")
-            ],
+            input=str(folder / "recent.parquet"),
             output=folder / "scored",
             keep="*",
             prefix="teacher_",
         )
         scored = ds.dataset([*map(str, (folder / "scored").rglob("part-*"))]).to_table()
-        first = START + (DAYS - 2 - KEPT_DAYS) * DAY
-        scored = scored.filter(pc.greater_equal(scored["at"], first))
         for number, (choice, share) in enumerate(shares.items()):
             task = {"name": "click"}
             if share is not None:
