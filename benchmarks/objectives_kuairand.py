@@ -6,11 +6,12 @@ The shipped config, split by day, with another loss of one task and nothing else
 
 - ``watch``: ``play_time_ms`` as a seventh task.  The logarithm (smeared on the validation
   day, as served), the value as it is, ``tweedie`` and ``weighted_logistic``; and the share
-  of its duration that was watched, by two losses, served times the duration.  Rows
-  without a duration (1.6 %) are left out.
+  of its duration that was watched, by two losses, served times the duration.  Each as it
+  is served, and with a factor by its level: ``models.smearing.level_curve``, of the
+  validation day as well.  Rows without a duration (1.6 %) are left out.
 - ``ranking``: ``is_click`` with ``ranking: pairwise``, ``listwise`` or ``jrc``, a user's
-  rows together in a batch, each in two weights of which the validation day chooses; over
-  cross entropy alone.
+  rows together in a batch, each in two weights of which the first seed's validation day
+  chooses; over cross entropy alone.
 
 Each run's epoch is the one with the best mean AUC on the validation day; test rows are
 looked at once.  Gains are paired by seed, intervals Student's at 95 %.
@@ -19,7 +20,7 @@ looked at once.  Gains are paired by seed, intervals Student's at 95 %.
 ``deciles`` are predicted over observed time in tenths of the rows by prediction, those
 that hold less than 1 % of the time left out; ``durations`` the same by duration; ``noise``
 is half of the 95 % interval that such a figure has by the luck of its rows alone.
-``days`` has each evaluated day's mean time over that of the validation day.
+``days`` has the mean time of the test days over that of the validation day.
 
 ``--quick``: 3 seeds, not 5.  The last line is a JSON object.
 """
@@ -43,6 +44,7 @@ from benchmarks.multitask_ledger import Ledger
 from benchmarks.multitask_trials import Columns, Trial, mean_auc
 from benchmarks.objectives_figures import rounded, watched, watched_by_seed
 from steadyrank.models.features import GROUP
+from steadyrank.models.smearing import along, level_curve
 from steadyrank.pipeline.config import Config, load_config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.dataset import evaluation_dataset
@@ -71,6 +73,7 @@ WATCH = {
 TASKS = {(TIME, "log1p"): "time_log", (TIME, ""): "time", (SHARE, ""): "time_share"}
 RANKINGS = {"none": (1.0,)} | {n: (0.3, 1.0) for n in ("pairwise", "listwise", "jrc")}
 EVALUATION_ROWS = 16_384
+JUDGED = ("validation", "test")
 
 
 def log_with_shares(data: Path, folder: Path) -> None:
@@ -176,7 +179,15 @@ class Judged(Trial):
         known = duration == duration
         if name == TASKS[SHARE, ""]:
             foretold = foretold * duration
-        return watched(foretold[known], time[known], duration[known])
+        foretold, time = foretold[known].astype(float), time[known].astype(float)
+        if split == "validation":
+            self._curve = level_curve(time, foretold)
+            self._factor = time.sum() / along(self._curve, foretold).sum()
+        duration, curved = duration[known], along(self._curve, foretold) * self._factor
+        return {
+            "as served": watched(foretold, time, duration),
+            "by level": watched(curved, time, duration),
+        }
 
 
 def best_epoch(trial: Judged, said: str) -> dict:
@@ -184,7 +195,7 @@ def best_epoch(trial: Judged, said: str) -> dict:
     lines = list(trial.epochs())
     best = max(lines, key=lambda line: mean_auc(_areas(line["validation"])))
     found = {"epoch": best["epoch"], "seconds": lines[-1]["seconds"]}
-    for split in ("validation", "test"):
+    for split in JUDGED:
         click = best[split]["is_click"]
         found[split] = {key: click[key] for key in ("auc", "gauc", "calibration")}
         found[split] |= {"watch": best[split]["watch"]} if "watch" in best[split] else {}
@@ -223,51 +234,37 @@ def watch_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger)
         done = runs(rows, configs, ledger, grouped=False, said=f"watch, {choice}")
         found[choice] = done
     first = found["logarithm"]
-    return {
-        choice: {
-            split: watched_by_seed([run[split]["watch"] for run in done])
-            for split in ("validation", "test")
-        }
-        | {
-            "gain": rounded(
-                [
-                    a["test"]["watch"]["xauc"] - b["test"]["watch"]["xauc"]
-                    for a, b in zip(done, first, strict=True)
-                ]
-            ),
-            "is_click": rounded([run["test"]["auc"] for run in done]),
-        }
-        for choice, done in found.items()
-    } | {
-        "days": {
-            split: round(
-                first[0][split]["watch"]["mean"] / first[0]["validation"]["watch"]["mean"],
-                4,
-            )
-            for split in ("validation", "test")
-        }
-    }
+    before = [run["test"]["watch"]["as served"]["xauc"] for run in first]
+    rows = {}
+    for choice, done in found.items():
+        for how in ("as served", "by level"):
+            of = {s: [run[s]["watch"][how] for run in done] for s in JUDGED}
+            rows[f"{choice}, {how}"] = {
+                **{split: watched_by_seed(runs) for split, runs in of.items()},
+                "gain": rounded(
+                    [a["xauc"] - b for a, b in zip(of["test"], before, strict=True)]
+                ),
+                "is_click": rounded([run["test"]["auc"] for run in done]),
+            }
+    means = {s: first[0][s]["watch"]["as served"]["mean"] for s in JUDGED}
+    days = {split: round(mean / means["validation"], 4) for split, mean in means.items()}
+    return {"choices": rows, "days": days}
 
 
 def ranking_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger) -> dict:
     """Each ranking loss in the weight that validation chose, over cross entropy alone."""
     found: dict = {}
     for choice, weights in RANKINGS.items():
-        tried = {}
-        for weight in weights:
+
+        def ranked(weight: float, seeds: Sequence[int], choice=choice) -> list[dict]:
             keys = {} if choice == "none" else {"ranking": choice, "ranking_weight": weight}
             configs = {seed: variant(config, seed, **keys) for seed in seeds}
-            tried[weight] = runs(
-                rows,
-                configs,
-                ledger,
-                grouped=bool(keys),
-                said=f"ranking, {choice} {weight}",
-            )
-        best = max(
-            tried, key=lambda w: np.mean([r["validation"]["gauc"] for r in tried[w]])
-        )
-        found[choice] = best, tried[best]
+            said = f"ranking, {choice} {weight}"
+            return runs(rows, configs, ledger, grouped=bool(keys), said=said)
+
+        tried = {weight: ranked(weight, seeds[:1])[0] for weight in weights}
+        best = max(tried, key=lambda weight: tried[weight]["validation"]["gauc"])
+        found[choice] = best, ranked(best, seeds)
     first = found["none"][1]
     return {
         choice: {"weight": weight}
@@ -285,7 +282,7 @@ def ranking_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledge
                 )
                 for name in ("auc", "gauc")
             }
-            for split in ("validation", "test")
+            for split in JUDGED
         }
         for choice, (weight, done) in found.items()
     }
