@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from steadyrank.models.smearing import MOST, smear
+from steadyrank.models.smearing import MOST, along, level_curve, smear
 from tests.helpers.ranker import batch_of, build
 
 
@@ -63,3 +63,34 @@ def test_no_step_moves_the_factor_and_it_is_saved():
     assert model.saved_weights()[name] is model.smears["watch"]
     assert all(v is not model.smears["watch"] for v in model.dense_variables)
     assert isinstance(model.smears["watch"], tf.Variable)
+
+
+def test_a_curve_gives_each_level_the_mean_that_was_observed():
+    """Of log y = 1.5 log f + noise no single factor is right, low and high."""
+    random = np.random.default_rng(1)
+    foretold = np.exp(random.normal(0, 0.6, 200_000))
+    observed = foretold**1.5 * random.exponential(size=foretold.size)
+    served = along(level_curve(observed, foretold), foretold)
+    tenths = np.array_split(np.argsort(foretold), 10)
+    ratios = {
+        name: [values[rows].sum() / observed[rows].sum() for rows in tenths]
+        for name, values in (
+            ("along", served),
+            ("factor", smear(observed, foretold) * foretold),
+        )
+    }
+    np.testing.assert_allclose(ratios["along"], 1, atol=0.07)
+    assert min(ratios["factor"]) < 0.8 and max(ratios["factor"]) > 1.2
+    order = np.argsort(foretold)
+    assert np.all(np.diff(served[order]) > 0)  # as it was foretold
+
+
+def test_a_curve_by_hand():
+    foretold, observed = np.array([1.0, 2, 3, 4]), np.array([2.0, 8, 4, 10])
+    x, y = level_curve(observed, foretold, levels=4)
+    # 3 was observed lower than 2: both are one, at 2.5
+    assert (x.tolist(), y.tolist()) == ([1, 2.5, 4], [2, 6, 10])
+    np.testing.assert_allclose(along((x, y), np.array([0.5, 1.75, 4, 8])), [1, 4, 10, 20])
+    nothing = level_curve(np.zeros(4), foretold)
+    assert along(nothing, foretold).tolist() == foretold.tolist()
+    assert along(level_curve(observed[:0], foretold[:0]), foretold) is foretold
