@@ -27,6 +27,25 @@ def nights(kept: dict) -> str:
     return f"{table}\n{markdown(['', ''], rows)}"
 
 
+def peers(kept: dict) -> str:
+    """Examples a second of every side, and ours over theirs."""
+    cells = kept["result"]["examples_per_s"]
+    sides = list(dict.fromkeys(side for speeds in cells.values() for side in speeds))
+    rows = [
+        [cell, *(_beside(speeds, side) for side in sides)] for cell, speeds in cells.items()
+    ]
+    return markdown(
+        ["model, ids, batch", *(side.replace("_", " ") for side in sides)], rows
+    )
+
+
+def _beside(speeds: dict[str, float], side: str) -> str:
+    if side not in speeds:
+        return "failed"
+    ratio = speeds["ours"] / speeds[side]
+    return f"{speeds[side]:,.0f}" + (f" ({ratio:.1f})" if side != "ours" else "")
+
+
 def _yes(value: int) -> str:
     return "yes" if value else "no"
 

@@ -43,9 +43,9 @@ class Fields(nn.Module):
 class DeepFM(nn.Module):
     """Linear, factorisation machine and network, added up (Guo et al., IJCAI'17)."""
 
-    def __init__(self, sizes):
+    def __init__(self, sizes, fields=Fields):
         super().__init__()
-        self.embed, self.linear = Fields(sizes, DIM), Fields(sizes, 1)
+        self.embed, self.linear = fields(sizes, DIM), fields(sizes, 1)
         self.numbers = nn.Linear(NUMBERS, 1)
         self.deep = mlp(len(sizes) * DIM + NUMBERS, [400, 400, 400])
 
@@ -61,9 +61,9 @@ class DeepFM(nn.Module):
 class MMoE(nn.Module):
     """Two tasks with a gate each over four experts (Ma et al., KDD'18)."""
 
-    def __init__(self, sizes):
+    def __init__(self, sizes, fields=Fields):
         super().__init__()
-        self.embed, inputs = Fields(sizes, DIM), len(sizes) * DIM + NUMBERS
+        self.embed, inputs = fields(sizes, DIM), len(sizes) * DIM + NUMBERS
         self.experts = nn.ModuleList(mlp(inputs, [256, 128], False) for _ in range(4))
         self.gates = nn.ModuleList(nn.Linear(inputs, 4, bias=False) for _ in range(2))
         self.towers = nn.ModuleList(mlp(128, [64]) for _ in range(2))
@@ -82,18 +82,27 @@ class MMoE(nn.Module):
 class Trainer:
     """Trains on the rows in their order, again and again."""
 
+    FIELDS = Fields
+
     def __init__(self, model: str, rows: dict):
         self.tasks = 1 if model == "deepfm" else 2
-        self.net = {"deepfm": DeepFM, "mmoe": MMoE}[model](rows["cardinalities"])
-        tables = [
-            p for f in self.net.modules() if isinstance(f, Fields) for p in f.parameters()
-        ]
+        made = {"deepfm": DeepFM, "mmoe": MMoE}[model]
+        self.net = made(rows["cardinalities"], self.FIELDS)
+        fields = [each for each in self.net.modules() if isinstance(each, self.FIELDS)]
+        tables = [weights for each in fields for weights in each.parameters()]
         known = {id(table) for table in tables}
         dense = [p for p in self.net.parameters() if id(p) not in known]
-        groups = [{"params": tables, "weight_decay": 2e-5}, {"params": dense}]
-        self.optimizer = torch.optim.Adam(groups, lr=1e-3, fused=True)
+        self.optimizers = self._optimizers(tables, dense)
         self.loss = nn.BCEWithLogitsLoss()
         self.rows, self.batches = rows, {}
+
+    def _optimizers(self, tables: list, dense: list) -> list:
+        groups = [{"params": tables, "weight_decay": 2e-5}, {"params": dense}]
+        return [torch.optim.Adam(groups, lr=1e-3, fused=True)]
+
+    def penalty(self):
+        """What is added to the loss: the optimizer sees to L2."""
+        return 0.0
 
     def train(self, batch_size: int, steps: int) -> float:
         """Take steps; returns their mean loss."""
@@ -103,9 +112,11 @@ class Trainer:
         for step in range(steps):
             ids, numbers, labels = batches[step % len(batches)]
             loss = self.loss(self.net(ids, numbers), labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+            (loss + self.penalty()).backward()
+            for optimizer in self.optimizers:
+                optimizer.step()
             total += loss.detach()
         return float(total) / steps
 
