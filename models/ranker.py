@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from steadyrank.components.layers.experts import GateNotes
 from steadyrank.components.layers.mlp import MLP
+from steadyrank.components.layers.split_dense import Dense
 from steadyrank.components.losses import masked_mean
 from steadyrank.models.batch_rows import BatchRows
 from steadyrank.models.bias import BiasTower
@@ -154,6 +155,19 @@ class RankingModel(TrainedModel):
         """As the method of ``train.task_weights`` has them now."""
         shares = map(float, self.weighting.weights())
         return dict(zip(self.task_weights, shares, strict=True))
+
+    @property
+    def rectified_biases(self) -> list[tf.Variable]:
+        """Of the trunk: those of its shared experts, where it has some for each task."""
+        layers = self.trunk.submodules if self.trunk is not None else ()
+        relu = tf.keras.activations.relu
+        found = [
+            layer.bias
+            for layer in layers
+            if isinstance(layer, Dense) and layer.use_bias and layer.activation is relu
+        ]
+        own = [f"task_{task.name}/" for task in self.tasks]
+        return [v for v in found if not any(each in self.log_name(v) for each in own)]
 
     def log_name(self, variable: tf.Variable) -> str:
         """Its place in the model.
@@ -346,8 +360,8 @@ class RankingModel(TrainedModel):
         shared = self.trunk.trainable_variables if self.trunk is not None else []
         instead = self.weighting.step(tape, losses, shared, penalty)
         of_dense = [instead.get(v.ref(), g) for v, g in zip(dense, of_dense, strict=True)]
-        self.update(of_dense, rows, of_rows)
-        return self.report(loss, losses)
+        dead_units = self.update(of_dense, rows, of_rows)
+        return self.report(loss, losses, dead_units)
 
     def _penalty(self):
         """This replica's share of what layers add to the loss; 0.0 where none does."""

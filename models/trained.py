@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
+from steadyrank.components.metrics.early_warning import dead_share
 from steadyrank.components.optimizers.average import WeightAverage
 from steadyrank.components.optimizers.gradients import to_dense
 from steadyrank.components.optimizers.spike_guard import SpikeGuard
@@ -83,6 +84,14 @@ class TrainedModel(tf.keras.Model):
         tables = {id(variable) for variable in self.embedding_variables}
         return [v for v in self.trainable_variables if id(v) not in tables]
 
+    @property
+    def rectified_biases(self) -> list[tf.Variable]:
+        """Biases of the shared layers that end in a rectifier: whose units can die.
+
+        None of a task's own layers, which a batch without that task's rows leaves alone.
+        """
+        return []
+
     def catch_up(self) -> None:
         """Bring all rows of the tables up to date, before the weights are looked at.
 
@@ -93,7 +102,7 @@ class TrainedModel(tf.keras.Model):
 
     def update(
         self, of_dense: Sequence, rows: BatchRows, of_rows: Mapping[str, tf.Tensor]
-    ) -> None:
+    ) -> dict[str, tf.Tensor]:
         """Move every weight: gradients summed over replicas, guarded, clipped.
 
         Args:
@@ -101,6 +110,9 @@ class TrainedModel(tf.keras.Model):
                 where a weight has none.
             rows: The batch's rows of the tables.
             of_rows: Table -> ``[N, D]``, this replica's gradients of what was gathered.
+
+        Returns:
+            Layer that can die -> float32 scalar, the share of its units that have.
         """
         given = zip(of_dense, self.dense_variables, strict=True)
         pairs = [(g, v) for g, v in given if g is not None]
@@ -120,6 +132,12 @@ class TrainedModel(tf.keras.Model):
             rows.apply(of_rows)
         if self.average is not None:
             self.average.take(self.dense_variables)
+        gradients = {v.ref(): g for g, v in pairs}
+        biases = [v for v in self.rectified_biases if v.ref() in gradients]
+        return {
+            self.log_name(v).removesuffix("/bias"): dead_share(gradients[v.ref()])
+            for v in biases
+        }
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -142,18 +160,19 @@ class TrainedModel(tf.keras.Model):
             for variable, value in zip(small, before, strict=True):
                 variable.assign(value)
 
-    def report(self, loss, losses: Mapping) -> dict:
+    def report(self, loss, losses: Mapping, dead_units: Mapping | None = None) -> dict:
         """What ``train_step`` gives, once the optimizers have moved.
 
         Args:
             loss: This replica's share.
             losses: Task name -> likewise.
+            dead_units: What ``update`` gave; None: no layer is watched.
 
         Returns:
             ``loss`` and ``losses``, ``clipping`` (dense variable -> its clipping factor),
             ``clipped_rows`` (table -> fraction of the batch's rows that were clipped),
-            ``nonfinite`` (tensors and rows skipped so far) and, where there is a guard,
-            ``spike_factor`` (what it multiplied all gradients by).
+            ``nonfinite`` (tensors and rows skipped so far), ``dead_units`` and, where there
+            is a guard, ``spike_factor`` (what it multiplied all gradients by).
         """
         guard = {}
         if self.spike_guard is not None:
@@ -171,5 +190,6 @@ class TrainedModel(tf.keras.Model):
                 for v in self.embedding_variables
             },
             "nonfinite": dense.nonfinite_count + rows.nonfinite_count,
+            "dead_units": dict(dead_units or {}),
             **guard,
         }

@@ -461,6 +461,7 @@ class StepLine(LogLine):
     examples: Count
     batch_size: Count
     clipping: dict[str, float | None] = {}
+    dead_units: dict[str, float] = {}
 
 
 class Complete(Document):

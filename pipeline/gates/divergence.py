@@ -6,6 +6,20 @@ from steadyrank.components.metrics.divergence import DEAD_AUC
 from steadyrank.pipeline.gates.result import is_number, missing, simple
 
 
+def dying_words(warning: Mapping) -> str:
+    """What an early warning says, in a sentence.
+
+    Args:
+        warning: ``step``, ``layer`` and ``share``.
+    """
+    return (
+        f"{warning['share']:.0%} of the units of {warning['layer']} let no row of a batch "
+        f"through from step {warning['step']} on: rates that are too high do this, mostly "
+        "before the loss shows it. Lower train.dense.learning_rate, or warm up "
+        "(train.warmup_steps)."
+    )
+
+
 def divergence_words(found: Mapping) -> str:
     """How training ended: its loss, and the tasks that showed no sign of life.
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from steadyrank.pipeline.gates.divergence import divergence_words
+from steadyrank.pipeline.gates.divergence import divergence_words, dying_words
 from steadyrank.pipeline.report import figures as draw
 from steadyrank.pipeline.report.curves import clipping_by_layer
 from steadyrank.pipeline.report.elements import (
@@ -123,6 +123,9 @@ def divergence_sentence(divergence: dict) -> str:
     bad = divergence.get("nonfinite_steps", 0)
     held = divergence.get("spikes", 0)
     guarded = f" {count(held)} steps were held back as spikes." if held else ""
+    if warnings := divergence.get("warnings"):
+        guarded += f" {dying_words(warnings[0])}"
+        guarded += f" So it was {len(warnings)} times." if len(warnings) > 1 else ""
     return f"{end}: {count(steps)} steps, micro divergence {micro} {times}, " + (
         f"{count(bad)} steps with values that are not finite.{guarded}"
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from steadyrank.components.metrics.divergence import DEAD_AUC, DivergenceDetector
+from steadyrank.components.metrics.early_warning import EarlyWarning
 from steadyrank.pipeline.files.documents import parse, require
 from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.errors import DivergenceError, InputError, fault
@@ -19,7 +20,8 @@ def append_lines(path: Path, lines: Iterable[dict]) -> None:
     """Append lines; NaN and infinity become null.
 
     A layer that was not clipped, whose factor is 1, is left out of ``clipping``: that
-    is most layers in most steps.  So is the ``spike_factor`` of a step that passed whole.
+    is most layers in most steps.  So is one without ``dead_units``, and the
+    ``spike_factor`` of a step that passed whole.
     """
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(finite(_compact(line))) + "\n" for line in lines)
@@ -29,7 +31,10 @@ def _compact(line: dict) -> dict:
     if "clipping" not in line:
         return line
     clipped = {name: f for name, f in line["clipping"].items() if f != 1.0}
-    line = {**line, "clipping": clipped}
+    dead = {name: share for name, share in line.get("dead_units", {}).items() if share}
+    line = {**line, "clipping": clipped, "dead_units": dead}
+    if not dead:
+        del line["dead_units"]
     if line.get("spike_factor") == 1.0:
         del line["spike_factor"]
     return line
@@ -135,6 +140,23 @@ def watch(detector: DivergenceDetector, line: dict) -> dict | None:
     return detector.update(line["step"], loss, losses)
 
 
+def foretell(early: EarlyWarning, line: dict) -> dict | None:
+    """Show one line of the log to a detector of dying units.
+
+    Args:
+        early: The detector.
+        line: Of the log; the small remainder at the end of an epoch is not judged.
+
+    Returns:
+        What is to be logged after it; None: nothing.
+    """
+    if "loss" not in line or not _is_judged(line):
+        return None
+    warning = early.update(line["step"], line.get("dead_units", {}))
+    place = {key: line[key] for key in ("step", "phase", "epoch") if key in line}
+    return warning and {**place, "warning": warning}
+
+
 def _is_judged(line: Mapping) -> bool:
     """Whether a step was of half a batch at least."""
     return 2 * line.get("examples", 0) >= line.get("batch_size", 0)
@@ -179,8 +201,8 @@ def divergence_of(lines: Sequence[dict], trained: int) -> dict:
 
     Returns:
         The detector's summary, ``rollbacks``, ``spikes`` (steps that the guard held
-        back; of such remainders those without a number), and the steps ``logged`` and
-        ``trained``.
+        back; of such remainders those without a number), ``warnings`` (of units that
+        died), and the steps ``logged`` and ``trained``.
     """
     phases: dict[int, DivergenceDetector] = {}
     rollbacks, spikes, measured, logged = 0, 0, {}, len(set(steps_in(lines)))
@@ -195,7 +217,8 @@ def divergence_of(lines: Sequence[dict], trained: int) -> dict:
     lost = [detector.loss_diverged_at for detector in detectors]
     at = min((place for place in lost if place is not None), default=None)
     dead = {task: measured[task] for task in found["dead_tasks"] if task in measured}
-    counts = {"rollbacks": rollbacks, "spikes": spikes}
+    warnings = [line["warning"] for line in lines if "warning" in line]
+    counts = {"rollbacks": rollbacks, "spikes": spikes, "warnings": warnings}
     counts |= {"logged": logged, "trained": trained}
     return {**found, "loss_diverged_at": at, "dead": dead, **counts}
 

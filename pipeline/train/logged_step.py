@@ -66,6 +66,7 @@ class LoggedStep:
             "clipping": {name: first(f) for name, f in logs["clipping"].items()},
             "clipped_rows": {name: first(f) for name, f in logs["clipped_rows"].items()},
             "nonfinite": first(logs["nonfinite"]),
+            "dead_units": {name: first(n) for name, n in logs["dead_units"].items()},
             **{n: first(logs[n]) for n in ("spike_factor",) if n in logs},
             "examples": tf.add_n([tf.size(w) for w in windows]),
             "window": tf.reduce_max(tf.concat(windows, 0)),

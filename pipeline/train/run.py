@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from steadyrank.components.metrics.divergence import DivergenceDetector
+from steadyrank.components.metrics.early_warning import EarlyWarning
 from steadyrank.pipeline.files.durable import sync
 from steadyrank.pipeline.files.errors import (
     DivergenceError,
@@ -18,6 +19,7 @@ from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.files.room import require_room
 from steadyrank.pipeline.files.shapes import Rollbacks
 from steadyrank.pipeline.files.urls import original
+from steadyrank.pipeline.gates.divergence import dying_words
 from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
 from steadyrank.pipeline.train import log as train_log
 from steadyrank.pipeline.train.checkpoints import found_in, restore_newest
@@ -303,6 +305,9 @@ class TrainingRun:
         self.reporter.draw(lines)
         stays = self.settings.on_divergence == "continue"
         for line in lines:
+            if warning := train_log.foretell(self.early, line):
+                train_log.append_lines(self.log, [warning])
+                self._say(f"warning: {dying_words(warning['warning'])}")
             event = train_log.watch(self.detector, line)
             if event and event["kind"] == "full" and not stays:
                 return event
@@ -435,7 +440,7 @@ class TrainingRun:
 
     def _cut_log(self, begins: bool) -> list[dict]:
         """Cut the log at the place; show what it holds to a fresh detector."""
-        self.detector = DivergenceDetector()
+        self.detector, self.early = DivergenceDetector(), EarlyWarning()
         is_beyond = self._is_mine if begins else self._is_beyond
         dropped = train_log.cut_from(self.log, is_beyond)
         kept = list(train_log.read_lines(self.log)) if self.log.exists() else []
@@ -443,6 +448,7 @@ class TrainingRun:
         for line in kept:
             if self._is_mine(line):
                 train_log.watch(self.detector, line)
+                train_log.foretell(self.early, line)
         return dropped
 
     def _is_mine(self, line: dict) -> bool:

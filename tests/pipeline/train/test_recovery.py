@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.components.metrics.divergence import DivergenceDetector
+from steadyrank.components.metrics.early_warning import EarlyWarning
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import agree
 from steadyrank.pipeline.examples.dataset import TrainingPasses
@@ -21,7 +22,7 @@ from steadyrank.pipeline.kinds.protocol import Setting
 from steadyrank.pipeline.kinds.ranking import learner
 from steadyrank.pipeline.train import run as training_run
 from steadyrank.pipeline.train.diagnosis import first_clipped
-from steadyrank.pipeline.train.log import divergence_of, read_lines
+from steadyrank.pipeline.train.log import divergence_of, foretell, read_lines
 from steadyrank.pipeline.train.run import TrainingRun
 from steadyrank.pipeline.train.stage import write_inputs
 from steadyrank.pipeline.train.strategy import make_strategy
@@ -258,6 +259,26 @@ def test_continue_trains_on_and_the_gate_refuses(
     output = tmp_path / "train"
     summary = train(wild(settings(on_divergence="continue")), examples, output)
     assert summary["epochs"] == 3 and summary["divergence"]["diverged"]
+
+
+def test_units_that_die_are_told_and_logged_once(settings, examples, tmp_path):
+    """At a rate that shuts the bottom in a few steps; what is told lasts over a resume."""
+    output, told = tmp_path / "train", []
+    config = wild(settings(on_divergence="continue", epochs=1), rate=1e3)
+    train(config, examples, output, progress=lambda *said: told.append(said[2]))
+    lines = list(read_lines(output / "log.jsonl"))
+    (warning,) = [line["warning"] for line in lines if "warning" in line]
+    assert warning["layer"] == "shared_bottom/bottom/dense_0" and warning["share"] > 0.1
+    dead = {line["step"]: line.get("dead_units") for line in lines if "loss" in line}
+    assert all(dead[warning["step"] - n] for n in range(3)) and not dead.get(
+        warning["step"] - 3
+    )
+    assert sum("let no row of a batch through" in text for text in told) == 1
+    found = divergence_of(lines, len(dead))
+    assert found["warnings"] == [warning]
+    again = EarlyWarning()
+    shown = [foretell(again, line) for line in lines]
+    assert [line["warning"] for line in shown if line] == [warning]
 
 
 def test_every_window_but_the_first_is_measured_before_it_is_trained_on(trained):
