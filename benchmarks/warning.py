@@ -145,7 +145,7 @@ def warned(shares: list[float], **constants) -> int | None:
 
 
 def worlds(made_on: bool, data: Path, folder: Path) -> Iterator[tuple]:
-    """Name, config, examples and days of each world; those of ``made_on`` are no others'."""
+    """Name, config, examples and days of each; those of ``made_on`` are no others'."""
     base = load_config(STREAM)
     stream = examples_of(base, data, folder / "stream")
     days = list(stream.windows("train"))

@@ -132,11 +132,11 @@ class TrainedModel(tf.keras.Model):
             rows.apply(of_rows)
         if self.average is not None:
             self.average.take(self.dense_variables)
-        gradients = {v.ref(): g for g, v in pairs}
-        biases = [v for v in self.rectified_biases if v.ref() in gradients]
+        summed = {v.ref(): g for g, v in pairs}
         return {
-            self.log_name(v).removesuffix("/bias"): dead_share(gradients[v.ref()])
-            for v in biases
+            self.log_name(v).removesuffix("/bias"): dead_share(summed[v.ref()])
+            for v in self.rectified_biases
+            if v.ref() in summed
         }
 
     @contextlib.contextmanager

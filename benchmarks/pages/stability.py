@@ -128,3 +128,21 @@ def claims(study: dict) -> str:
                 for name, one in model["spoiled"].items())],
     ]  # fmt: skip
     return markdown(["claim", "measured"], rows)
+
+
+def warning(kept: dict) -> str:
+    """How long before, and how often for nothing."""
+    found = kept["result"]
+    rows = [
+        ["steps from the warning to the jump, median", f"{found['median_lead_steps']:g}"],
+        ["diverging runs, warned before", f"{found['diverging']}, {found['warned']}"],
+        ["lost within the first five steps", str(found["at_once"])],
+        ["silent deaths, warned", f"{found['silent']}, {found['silent_warned']}"],
+        [
+            "got through at rates far too high, warned",
+            f"{found['survived']}, {found['survived_warned']}",
+        ],
+        ["healthy runs, warned", f"{found['healthy']}, {found['false_alarms']}"],
+        ["false alarms in 20 healthy runs", f"{found['false_alarms_per_20']:.1f}"],
+    ]
+    return markdown(["", "measured"], rows)
