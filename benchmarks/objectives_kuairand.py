@@ -5,7 +5,7 @@
 The shipped config, split by day, with another loss of one task and nothing else.
 
 - ``watch``: ``play_time_ms`` as a seventh task.  The logarithm (smeared on the validation
-  day, as served), the value as it is, ``tweedie`` and ``weighted_logistic``; and the share
+  day, as served), ``tweedie`` and ``weighted_logistic``; and the share
   of its duration that was watched, by two losses, served times the duration.  Each as it
   is served, and with a factor by its level: ``models.smearing.level_curve``, of the
   validation day as well.  Rows without a duration (1.6 %) are left out.
@@ -59,7 +59,6 @@ VALUE = {"kind": "regression", "column": TIME}
 # choice -> what of the task differs; those of the share are served times the duration
 WATCH = {
     "logarithm": {"transform": "log1p", **VALUE},
-    "squared": VALUE,
     "tweedie": {"loss": "tweedie", **VALUE},
     "weighted_logistic": {"loss": "weighted_logistic", **VALUE},
     "share, tweedie": {"loss": "tweedie", "kind": "regression", "column": SHARE},
@@ -182,8 +181,7 @@ class Judged(Trial):
         foretold, time = foretold[known].astype(float), time[known].astype(float)
         if split == "validation":
             self._curve = level_curve(time, foretold)
-            self._factor = time.sum() / along(self._curve, foretold).sum()
-        duration, curved = duration[known], along(self._curve, foretold) * self._factor
+        duration, curved = duration[known], along(self._curve, foretold)
         return {
             "as served": watched(foretold, time, duration),
             "by level": watched(curved, time, duration),

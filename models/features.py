@@ -193,6 +193,8 @@ class Task:
         soft_label: The column with what an earlier model foretold of the task, as that
             model serves it; ``""``: none is learned from.
         soft_weight: Its share of the loss, the label's being the rest.
+        smearing: How a value that was not learned as it is gets the observed mean:
+            ``"factor"``, or ``"levels"``, a curve.
     """
 
     name: str
@@ -212,6 +214,7 @@ class Task:
     ranking_weight: float = 1.0
     soft_label: str = ""
     soft_weight: float = 0.5
+    smearing: str = "factor"
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Task":
@@ -227,7 +230,7 @@ class Task:
         later = {"negative_rate": 1.0, "positive_weight": 1.0, "sample_weight": ""}
         later |= {"loss": "squared", "tweedie_power": 1.5, "space": "given"}
         later |= {"ranking": "none", "ranking_weight": 1.0}
-        later |= {"soft_label": "", "soft_weight": 0.5}
+        later |= {"soft_label": "", "soft_weight": 0.5, "smearing": "factor"}
         return {
             name: value
             for name, value in asdict(self).items()

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from steadyrank.components.layers.experts import GateNotes
@@ -16,7 +17,7 @@ from steadyrank.models.features import Feature, Task
 from steadyrank.models.inputs import LINEAR, FeatureInputs
 from steadyrank.models.row_losses import row_losses
 from steadyrank.models.serving_head import ServingHead, is_bent
-from steadyrank.models.smearing import smear
+from steadyrank.models.smearing import along, level_curve, smear, straight
 from steadyrank.models.task_weighting import TaskWeighting
 from steadyrank.models.trained import TrainedModel
 from steadyrank.models.trunks.ctr import Wide
@@ -58,7 +59,8 @@ class RankingModel(TrainedModel):
     Attributes:
         head: ``ServingHead``: what is served.
         smears: Task that is learned transformed -> a scalar that its values are served
-            times, 1 at the start; no step moves it, ``smear`` sets it.
+            times, 1 at the start, or a curve ``[2, LEVELS]`` that they are served along; no
+            step moves it, ``smear`` sets it.
     """
 
     def __init__(
@@ -104,12 +106,19 @@ class RankingModel(TrainedModel):
         }
 
         self.smears = {
-            task.name: self.add_weight(
-                f"smear_{task.name}", shape=[], initializer="ones", trainable=False
-            )
+            task.name: self._add_smear(task)
             for task in self.tasks
             if task.kind == "regression" and is_bent(task)
         }
+
+    def _add_smear(self, task: Task):
+        start = 1.0 if task.smearing == "factor" else straight()
+        return self.add_weight(
+            f"smear_{task.name}",
+            shape=np.shape(start),
+            initializer=tf.keras.initializers.Constant(start),
+            trainable=False,
+        )
 
     def compile(self, dense_optimizer, embedding_optimizer, weighting=None, **kwargs):
         """Takes two optimizers, which together update every weight exactly once.
@@ -187,7 +196,7 @@ class RankingModel(TrainedModel):
         return {f"{i}/{name}": variable for i, (name, variable) in numbered}
 
     def smear(self, labels: Mapping, masks: Mapping, outputs: Mapping) -> dict:
-        """Set the factors by what was foretold of some rows, none of them trained on.
+        """Set factors and curves by what was foretold of some rows, none trained on.
 
         Args:
             labels: Task name -> ``[rows]``.
@@ -195,14 +204,19 @@ class RankingModel(TrainedModel):
             outputs: Task name -> ``[rows]``, what ``head`` gave.
 
         Returns:
-            The outputs as they are with the new factors; NumPy arrays all.
+            The outputs as they are with the new ones; NumPy arrays all.
         """
-        changed = dict(outputs)
+        changed, by_level = dict(outputs), _by_level(self.tasks)
         for name, variable in self.smears.items():
-            inside, before = masks[name] > 0, float(variable.read_value())
-            bare = outputs[name] / before
-            variable.assign(smear(labels[name][inside], bare[inside]))
-            changed[name] = bare * float(variable.read_value())
+            inside, before = masks[name] > 0, np.asarray(variable.read_value())
+            if name in by_level:
+                bare = along(before[::-1], outputs[name])
+                variable.assign(level_curve(labels[name][inside], bare[inside]))
+                changed[name] = along(np.asarray(variable.read_value()), bare)
+            else:
+                bare = outputs[name] / float(before)
+                variable.assign(smear(labels[name][inside], bare[inside]))
+                changed[name] = bare * float(variable.read_value())
         return changed
 
     def call(self, features: Mapping, gathered: Mapping | None = None, training=None):
@@ -368,6 +382,10 @@ class RankingModel(TrainedModel):
         replica = tf.distribute.get_replica_context()
         shares = replica.num_replicas_in_sync if replica else 1
         return tf.add_n(self.losses) / shares if self.losses else 0.0
+
+
+def _by_level(tasks: Iterable[Task]) -> set[str]:
+    return {task.name for task in tasks if task.smearing == "levels"}
 
 
 def _start(task: Task) -> float:

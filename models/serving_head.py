@@ -10,6 +10,7 @@ from steadyrank.models.features import Task
 from steadyrank.models.row_losses import mean_of
 from steadyrank.models.score import evaluate_score, parse_score, score_names
 from steadyrank.models.score_numbers import score_numbers
+from steadyrank.models.smearing import along
 
 SCORE = "score"
 FUNCTIONS = {
@@ -112,11 +113,27 @@ def is_bent(task: Task) -> bool:
     return task.transform != "identity" or task.loss != "squared"
 
 
+def smeared(task: Task, values, smear):
+    """Values times a factor, or along a curve; see ``models.smearing``.
+
+    Args:
+        task: A regression task.
+        values: float ``[B]``, in raw units.
+        smear: A scalar; of ``smearing: levels`` float ``[2, LEVELS]``.
+
+    Returns:
+        ``[B]``.
+    """
+    if task.smearing == "factor":
+        return smear * values
+    return along(tf.convert_to_tensor(smear), values, tf.maximum)
+
+
 def served(task: Task, raw, smear=1.0):
     """A task's probability, or value in raw units, from its logit or standardised value.
 
     A value that was learned transformed, or whose mean's logarithm was, is turned back
-    and multiplied by ``smear``; see ``models.smearing``.
+    and ``smeared``.
 
     Where only a part of the negatives was kept (``Task.negative_rate``), the probability
     is that of the whole log: ``p / (p + (1 - p) / rate)``, He et al., ADKDD'14, section
@@ -125,7 +142,7 @@ def served(task: Task, raw, smear=1.0):
     Args:
         task: The task.
         raw: float32 ``[B]``, what the model gave of it.
-        smear: Factor of a value, a scalar.
+        smear: As ``smeared`` has it.
 
     Returns:
         float32 ``[B]``, 0 to 1 or in raw units.
@@ -136,8 +153,8 @@ def served(task: Task, raw, smear=1.0):
         shift = math.log(task.negative_rate) - math.log(task.positive_weight)
         return tf.sigmoid(raw + shift)
     if task.loss != "squared":
-        return smear * mean_of(task) * tf.exp(raw)
+        return smeared(task, mean_of(task) * tf.exp(raw), smear)
     value = raw * task.std + task.mean
     if task.transform == "log1p":
-        return smear * tf.sign(value) * tf.math.expm1(tf.abs(value))
+        return smeared(task, tf.sign(value) * tf.math.expm1(tf.abs(value)), smear)
     return value

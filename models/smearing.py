@@ -1,13 +1,13 @@
 """The mean of a value that was learned transformed. No TensorFlow here.
 
 A net that learns log(1 + y) by its squared error foretells the mean of the logarithm, and
-turned back that is too low: the logarithm of a mean is above the mean of logarithms.
+turned back that is too low: the logarithm of a mean is above the mean of logarithms.  One
+factor mends that on the whole, a curve among low and high values, too.
 """
 
 import numpy as np
 
 LEVELS = 10  # points of a curve
-_NO_CURVE = np.zeros(0), np.zeros(0)
 MOST = 10.0  # times; beyond it the net has not learned, and no factor mends that
 
 
@@ -36,25 +36,29 @@ def smear(observed, predicted):
     return float(np.clip(factor, 1 / MOST, MOST))
 
 
-def level_curve(observed, predicted, levels: int = LEVELS):
+def level_curve(observed, predicted):
     """How high values are that were foretold low, middling and high: a rising curve.
 
-    Rows are cut by what was foretold into tenths, say, of which each gives a point; where
-    a higher one was observed lower, both become one (the pool of adjacent violators, as in
-    isotonic regression).  So the order of what is foretold stays as it is.
+    Rows are cut into ``LEVELS`` by what was foretold, of which each gives a point: both
+    means.  Where a higher one was observed lower, both become one, as in isotonic
+    regression, so the order of what is foretold stays as it is.  All is scaled to the
+    observed mean, and within a factor of ``MOST``.
+
+    Reference: Zadrozny and Elkan (KDD 2002), of probabilities.
 
     Args:
         observed: float ``[rows]``, y.
-        predicted: float ``[rows]``, f(z), at least 0.
-        levels: How many points, at most.
+        predicted: float ``[rows]``, f(z).
 
     Returns:
-        ``(x, y)``, float ``[K]`` both, rising: means of what was foretold and observed;
-        without a point where nothing above 0 was foretold, or observed.
+        float ``[2, LEVELS]``, points of what was foretold and of what was observed, both
+        rising; ``straight()`` without rows, and where either is not above 0.
     """
-    order = np.argsort(predicted, kind="stable")
+    predicted, observed = (np.asarray(v, float) for v in (predicted, observed))
+    if not len(predicted) or not np.isfinite(predicted).all():
+        return straight()
     points: list[tuple[float, float, int]] = []
-    for rows in np.array_split(order, levels):
+    for rows in np.array_split(np.argsort(predicted, kind="stable"), LEVELS):
         if len(rows):
             means = float(np.mean(predicted[rows])), float(np.mean(observed[rows]))
             points.append((*means, len(rows)))
@@ -63,26 +67,41 @@ def level_curve(observed, predicted, levels: int = LEVELS):
             whole = n + n2
             points.append(((x * n + x2 * n2) / whole, (y * n + y2 * n2) / whole, whole))
     known = [(x, y) for x, y, _ in points if x > 0 and y > 0]
-    return tuple(np.array(values) for values in zip(*known, strict=True)) or _NO_CURVE
+    if not known:
+        return straight()
+    while len(known) < LEVELS:  # as it goes on beyond the last
+        known.append((2 * known[-1][0], 2 * known[-1][1]))
+    x, y = np.array(known).T
+    y = y * smear(observed, along((x, y), predicted))
+    return np.stack([x, np.clip(y, x / MOST, x * MOST)])
+
+
+def straight():
+    """The curve that leaves all as foretold: float ``[2, LEVELS]``."""
+    return np.stack([np.arange(1.0, LEVELS + 1)] * 2)
 
 
 def _falls(before, after) -> bool:
     return not (after[0] > before[0] and after[1] > before[1])
 
 
-def along(curve, predicted):
+def along(curve, predicted, maximum=np.maximum):
     """Values along a curve: straight between its points, in proportion beyond them.
 
     Args:
-        curve: From ``level_curve``.
-        predicted: float ``[rows]``, at least 0.
+        curve: float ``[2, K]``, or two of ``[K]``: points, both rising; what is along them
+            the other way round is undone.
+        predicted: float ``[rows]``.
+        maximum: NumPy's, or TensorFlow's of tensors.
 
     Returns:
-        float ``[rows]``; as foretold where the curve has no point.
+        ``[rows]``.
     """
-    x, y = curve
-    if not len(x):
-        return predicted
-    inside = np.interp(predicted, x, y)
-    low, high = predicted * (y[0] / x[0]), predicted * (y[-1] / x[-1])
-    return np.where(predicted < x[0], low, np.where(predicted > x[-1], high, inside))
+    x, y = curve[0], curve[1]
+    slopes = [y[0] / x[0]]
+    slopes += [(y[k + 1] - y[k]) / (x[k + 1] - x[k]) for k in range(LEVELS - 1)]
+    slopes.append(y[LEVELS - 1] / x[LEVELS - 1])
+    values = slopes[0] * predicted
+    for k in range(LEVELS):
+        values += (slopes[k + 1] - slopes[k]) * maximum(predicted - x[k], 0.0)
+    return values

@@ -58,6 +58,10 @@ class TaskConfig(Section):
     ranking_weight: Annotated[float, Field(gt=0)] = 1.0
     """Of `ranking`, relative to cross entropy."""
 
+    smearing: Literal["factor", "levels"] = "factor"
+    """How a value that is not learned as it is (`transform`, or a `loss` but squared) gets
+    the mean of the validation split: times one factor, or by a curve through low,
+    middling and high ones, each as it was observed."""
     soft_label: str = ""
     """Column with what an earlier model foretold of this task, as `score` writes it: to
     learn from beside the label ([distillation](serving.md#distillation)). Empty: none."""
@@ -91,6 +95,12 @@ class TaskConfig(Section):
             )
         if self.ranking_weight != 1 and self.ranking == "none":
             raise ValueError("ranking_weight is of ranking, which is none; leave it out")
+        plain = self.loss == "squared" and self.transform == "identity"
+        if self.smearing != "factor" and plain:
+            raise ValueError(
+                f"smearing: {self.smearing} is for what is not learned as it is; "
+                "set transform or loss, or leave it out"
+            )
         if self.soft_weight != SOFT_WEIGHT and not self.soft_label:
             raise ValueError("soft_weight is of soft_label, which is empty; leave it out")
         if self.space == "all" and (self.kind != "binary" or not self.given):

@@ -13,7 +13,7 @@ from steadyrank.pipeline.files.errors import InputError
 SECTIONS = ("data", "features", "tasks")  # what preprocessing reads of a config
 READ_LATER = {"dim", "pooling", "weight", "positive_weight"}  # of them, in training
 READ_LATER |= {"loss", "tweedie_power", "space", "ranking", "ranking_weight"}
-READ_LATER |= {"soft_weight"}
+READ_LATER |= {"soft_weight", "smearing"}
 # paths may be written otherwise, and what is kept of raw rows encodes none
 FREE = READ_LATER | {"input", "max_rejected", "key", "keep_columns"}
 FROM_DATA = {  # fixed when the log was preprocessed, as far as a schema says it
@@ -22,7 +22,7 @@ FROM_DATA = {  # fixed when the log was preprocessed, as far as a schema says it
 }
 # of a task
 CHOSEN = ("weight", "positive_weight", "loss", "tweedie_power", "space")
-CHOSEN += ("ranking", "ranking_weight", "soft_weight")
+CHOSEN += ("ranking", "ranking_weight", "soft_weight", "smearing")
 
 
 def agree(config: Config, schema: Schema) -> Schema:

@@ -187,6 +187,7 @@ class TaskFields(Document):
     space: str = "given"
     soft_label: str = ""
     soft_weight: float = 0.5
+    smearing: str = "factor"
 
 
 class RankingSchema(Document):

@@ -1,11 +1,13 @@
 """Values that were learned as a logarithm have the mean that was observed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from steadyrank.models.smearing import MOST, along, level_curve, smear
-from tests.helpers.ranker import batch_of, build
+from tests.helpers.ranker import TASKS, batch_of, build
 
 
 def test_the_mean_of_a_skewed_value_is_recovered():
@@ -33,8 +35,10 @@ def test_by_hand(observed, predicted, factor):
     assert smear(np.array(observed), np.array(predicted)) == pytest.approx(factor)
 
 
-def test_what_is_served_has_the_mean_of_the_rows_that_set_the_factor():
-    model, (features, labels, masks) = build(), batch_of(64)
+@pytest.mark.parametrize("smearing", ["factor", "levels"])
+def test_what_is_served_has_the_mean_of_the_rows_that_set_the_factor(smearing):
+    tasks = [dataclasses.replace(task, smearing=smearing) for task in TASKS]
+    model, (features, labels, masks) = build(tasks=tasks), batch_of(64)
     for _ in range(3):
         model.train_step((features, labels, masks))
     numpy = [{k: v.numpy() for k, v in part.items()} for part in (labels, masks)]
@@ -86,11 +90,29 @@ def test_a_curve_gives_each_level_the_mean_that_was_observed():
 
 
 def test_a_curve_by_hand():
-    foretold, observed = np.array([1.0, 2, 3, 4]), np.array([2.0, 8, 4, 10])
-    x, y = level_curve(observed, foretold, levels=4)
-    # 3 was observed lower than 2: both are one, at 2.5
-    assert (x.tolist(), y.tolist()) == ([1, 2.5, 4], [2, 6, 10])
-    np.testing.assert_allclose(along((x, y), np.array([0.5, 1.75, 4, 8])), [1, 4, 10, 20])
-    nothing = level_curve(np.zeros(4), foretold)
-    assert along(nothing, foretold).tolist() == foretold.tolist()
-    assert along(level_curve(observed[:0], foretold[:0]), foretold) is foretold
+    foretold = np.repeat(np.arange(1.0, 11), 2)
+    observed = np.repeat([2.0, 8, 4, 10, 12, 14, 16, 18, 20, 40], 2)
+    x, y = level_curve(observed, foretold)
+    # 3 was observed lower than 2: both are one, at 2.5; what is left goes on
+    assert x.tolist() == [1, 2.5, 4, 5, 6, 7, 8, 9, 10, 20]
+    np.testing.assert_allclose(y, [2, 6, 10, 12, 14, 16, 18, 20, 40, 80], rtol=1e-12)
+    some = np.array([0.5, 1.75, 4, 30])
+    np.testing.assert_allclose(along((x, y), some), [1, 4, 10, 120])
+    np.testing.assert_allclose(along((y, x), along((x, y), some)), some)
+    tensor = along(
+        tf.constant([x, y], tf.float32), tf.constant(some, tf.float32), tf.maximum
+    )
+    np.testing.assert_allclose(tensor, [1, 4, 10, 120], rtol=1e-6)
+
+
+@pytest.mark.parametrize("foretold", [[], [np.nan, 1.0], [1.0, 2.0], [-1.0, -2.0]])
+def test_what_says_nothing_leaves_all_as_it_is(foretold):
+    curve = level_curve(np.zeros(len(foretold)), np.array(foretold))
+    np.testing.assert_allclose(along(curve, np.array([0.5, 100.0])), [0.5, 100.0])
+
+
+def test_a_curve_stays_within_a_factor_and_rises():
+    foretold = np.geomspace(0.01, 1000, 500)
+    curve = level_curve(foretold**3, foretold)
+    assert np.all(curve[1] <= MOST * curve[0]) and np.all(curve[1] >= curve[0] / MOST)
+    assert np.all(np.diff(curve) > 0)

@@ -12,9 +12,10 @@ from steadyrank.models.features import GROUP, Feature, Task
 from steadyrank.models.row_losses import row_losses
 from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.compatibility import require_labels
-from steadyrank.pipeline.examples.dataset import training_dataset
+from steadyrank.pipeline.examples.dataset import evaluation_dataset, training_dataset
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.export.loaded import Export
+from steadyrank.pipeline.export.signatures import ENCODED
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.kinds import evaluate, export, preprocess, train
 from steadyrank.pipeline.kinds.ranking.measure import at_references
@@ -56,10 +57,32 @@ def test_a_mean_and_a_funnel_from_the_log_to_the_verdict(examples, tmp_path):
     assert skew["passed"]
 
 
-@pytest.mark.parametrize("loss", ["squared", "gamma", "weighted_logistic"])
+@pytest.mark.parametrize("loss", ["squared", "gamma"])
 def test_training_chooses_the_loss(examples, loss, tmp_path):
     summary = train(config(loss), examples, tmp_path / "t")
     assert np.isfinite(summary["best"])
+
+
+def test_a_curve_is_kept_served_and_of_the_validation_split(examples, tmp_path):
+    made = config("weighted_logistic", smearing="levels")
+    train(made, examples, tmp_path / "t")
+    export(made, tmp_path / "t", tmp_path / "e")
+    read, served = ExampleSet.open(examples), Export(tmp_path / "e")
+    watch, said = [], []
+    for features, labels, masks in evaluation_dataset(read, "validation", 4096):
+        inside = masks["watch"].numpy() > 0
+        watch.append(labels["watch"].numpy()[inside])
+        said.append(served.call[ENCODED](features)["watch"][inside])
+    watch, said = np.concatenate(watch), np.concatenate(said)
+    assert said.sum() == pytest.approx(watch.sum(), rel=1e-4)
+    low, high = np.array_split(np.argsort(said), 2)
+    for half in (low, high):  # each level its own, which one factor does not give
+        assert said[half].sum() == pytest.approx(watch[half].sum(), rel=0.15)
+
+
+def test_a_curve_is_for_what_is_not_learned_as_it_is():
+    with pytest.raises(InputError, match="smearing: levels is for what is not learned"):
+        config("squared", smearing="levels")
 
 
 def test_labels_that_a_loss_does_not_take_are_refused():
