@@ -1,10 +1,9 @@
-"""What foretells a divergence before any loss shows it: units that have died.
+"""What a loss does not show: units that have died.
 
 A unit whose rectifier lets none of a batch's rows through has a bias gradient of exactly
 0; one that lets a row through hardly ever has.  So the biases say it of a layer at the
 cost of a few vectors.  Where rates are too high the first large steps push units of the
-lower layers below zero for good, and the loss, which the others carry, jumps or freezes
-some steps later.
+lower layers below zero for good; the others carry the loss, or a task freezes at its mean.
 """
 
 from collections.abc import Mapping

@@ -14,9 +14,9 @@ def dying_words(warning: Mapping) -> str:
     """
     return (
         f"{warning['share']:.0%} of the units of {warning['layer']} let no row of a batch "
-        f"through from step {warning['step']} on: rates that are too high do this, mostly "
-        "before the loss shows it. Lower train.dense.learning_rate, or warm up "
-        "(train.warmup_steps)."
+        f"through from step {warning['step']} on: rates that are too high do this, and a "
+        "task may stop learning by it while the loss looks well. Lower "
+        "train.dense.learning_rate, or warm up (train.warmup_steps)."
     )
 
 
