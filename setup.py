@@ -104,6 +104,7 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]"],
         "iceberg": ["pyiceberg"],
+        "mlflow": ["mlflow-skinny>=3"],
         "test": [
             "pytest",
             "pytest-xdist",

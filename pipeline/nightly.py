@@ -294,7 +294,12 @@ def _train_and_judge(
         folders = examples.path, version, work / "evaluation"
         against = base and base / "export"
         result = evaluate(
-            judged, *folders, baseline_path=against, new_tasks=new, overwrite=True
+            judged,
+            *folders,
+            baseline_path=against,
+            new_tasks=new,
+            overwrite=True,
+            progress=progress,
         )
     metrics = result["metrics"]
     theirs = metrics["baseline"] and metrics["baseline"]["tasks"]

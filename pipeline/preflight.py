@@ -23,6 +23,7 @@ from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.kinds.protocol import RANKING
 from steadyrank.pipeline.preprocess.size import EXAMPLES, size_of
 from steadyrank.pipeline.raw_log.absent import said_of
+from steadyrank.pipeline.tracking.tracked import require_tracking
 
 STAGED = Path(tempfile.gettempdir())  # where what goes to a URL is written first
 
@@ -218,6 +219,7 @@ def check(
     if gates and nights and not baseline:
         yield from _of_first_night(config)
     config = _of_all_days(config)
+    yield from require_tracking(config)
     yield from require_baseline_fits(config, baseline)
     if output is not None:
         require_apart(config, folder, output)

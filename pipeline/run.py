@@ -34,6 +34,7 @@ from steadyrank.pipeline.preflight import (
     require_output,
     require_passable,
 )
+from steadyrank.pipeline.tracking.tracked import require_tracking
 
 # what a trained model hangs on; gates and the like may change between two runs of `run`
 MADE_BY = ("data", "features", "tasks", "score", "model", "train")
@@ -218,6 +219,7 @@ def evaluate(
             force=force,
             predictions=predictions,
             overwrite=overwrite,
+            progress=progress.step,
         )
     return EvaluateResult.of(output, found)
 
@@ -241,6 +243,7 @@ def run(
             "one."
         )
     require_passable(config, baseline=bool(baseline), stability=False)
+    require_tracking(config)
     require_output(output)
     examples, trained, exports = (output / n for n in ("examples", "train", "export"))
     preprocessed, training = None, None

@@ -13,7 +13,17 @@ NAME = "steadyrank"
 FLOORS = ("components", "models", "pipeline")
 PIPELINE = ("files", "config", "kinds.protocol", "raw_log", "examples", "contract")
 PIPELINE += ("preprocess",)
-PIPELINE += ("metrics", "gates", "report", "train", "export", "evaluate", "score", "kinds")
+PIPELINE += (
+    "metrics",
+    "gates",
+    "report",
+    "tracking",
+    "train",
+    "export",
+    "evaluate",
+    "score",
+    "kinds",
+)
 PIPELINE += ("studies", "synthetic", "propose")
 PIPELINE += ("preflight", "run", "store", "nightly", "api", "cli")
 WHOLE = tuple(floor for floor in PIPELINE if "." not in floor)

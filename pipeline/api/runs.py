@@ -17,6 +17,7 @@ from steadyrank.pipeline.files.places import GivenPlace, local_path, place_of
 from steadyrank.pipeline.files.staging import Staging
 from steadyrank.pipeline.preflight import require_output, require_passable
 from steadyrank.pipeline.run import SILENT, Progress, RunResult
+from steadyrank.pipeline.tracking.tracked import require_tracking
 
 
 def run(
@@ -115,6 +116,7 @@ def nightly(
     place = local_path(store)
     loaded, folder = any_config(config, set, input), folder_of(config, data)
     require_passable(loaded, baseline=True, stability=False)
+    require_tracking(loaded)
     require_output(place)
     with progress.stage("nightly"):
         night = stage(

@@ -12,7 +12,7 @@ from steadyrank.pipeline.config.gates import (
 )
 from steadyrank.pipeline.config.log import Log, Moments
 from steadyrank.pipeline.config.section import Section, renamed, without
-from steadyrank.pipeline.config.stages import Nightly
+from steadyrank.pipeline.config.stages import Nightly, Tracking
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.training import DenseOptimizer, RowOptimizer
 from steadyrank.pipeline.config.trunks import Size
@@ -340,6 +340,8 @@ class SequenceConfig(Section):
     """Which settings `sweep` tries; see [sweeps](sweeps.md). null: none."""
     nightly: Nightly = Nightly()
     """What nights train on; see [nights](nightly.md)."""
+    tracking: Tracking = Tracking()
+    """Where the run is told of, beside its own folder: an MLflow server."""
 
     @model_validator(mode="before")
     @classmethod

@@ -20,7 +20,7 @@ from steadyrank.pipeline.config.features import (
 from steadyrank.pipeline.config.gates import Gates, SliceGate
 from steadyrank.pipeline.config.log import Data
 from steadyrank.pipeline.config.section import Section
-from steadyrank.pipeline.config.stages import Export, Importance, Nightly, Serving
+from steadyrank.pipeline.config.stages import Export, Importance, Nightly, Serving, Tracking
 from steadyrank.pipeline.config.sweep import Sweep
 from steadyrank.pipeline.config.tasks import TaskConfig, column
 from steadyrank.pipeline.config.training import Train
@@ -64,6 +64,8 @@ class Config(Section):
     """What nights train on; see [nights](nightly.md)."""
     importance: Importance = Importance()
     """How much each feature matters, in the report; see [gates](gates.md#importance)."""
+    tracking: Tracking = Tracking()
+    """Where the run is told of, beside its own folder: an MLflow server."""
     _kept: tuple[FeatureConfig, ...] = PrivateAttr(())
 
     @property

@@ -1,10 +1,11 @@
-"""The sections of what follows training: export, serving, nights, importance."""
+"""The sections of what goes with training and follows it: tracking, export, nights."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.server_uri import checked_uri
 
 
 class Serving(Section):
@@ -47,3 +48,18 @@ class Importance(Section):
     """Rows of the split that are looked at, at most; 0: importance is not measured."""
     together: list[Annotated[list[str], Field(min_length=2)]] = []
     """Features that are exchanged as one unit each, beside those that say the same."""
+
+
+class Tracking(Section):
+    """Where a run is told of, beside its own folder; the model hangs on none of it."""
+
+    mlflow: str | None = None
+    """The URI of an MLflow server, such as `http://mlflow:5000`, which is told of the run;
+    it needs `pip install 'steadyrank[mlflow]'`. null: none is."""
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] = "steadyrank"
+    """The experiment of MLflow that the run is of."""
+
+    @field_validator("mlflow")
+    @classmethod
+    def _server(cls, value):
+        return value if value is None else checked_uri(value)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from steadyrank.pipeline.evaluate.margin import read_margin
 from steadyrank.pipeline.evaluate.predictions import write_predictions
+from steadyrank.pipeline.evaluate.tracked import tell_verdict
 from steadyrank.pipeline.export.card import EXTRA, require_unchanged
 from steadyrank.pipeline.export.latency import measure_latency, require_answers
 from steadyrank.pipeline.files.errors import InputError
@@ -25,7 +26,9 @@ from steadyrank.pipeline.metrics.samples import Samples
 from steadyrank.pipeline.metrics.uncertainty import SCORE, not_told
 from steadyrank.pipeline.raw_log.split import SPLITS
 from steadyrank.pipeline.report import write_report
+from steadyrank.pipeline.tracking.tracked import require_tracking
 from steadyrank.pipeline.train.log import LOG_FILE, divergence_of, read_lines
+from steadyrank.pipeline.train.reporter import Progress
 
 
 def evaluate(
@@ -42,6 +45,7 @@ def evaluate(
     overwrite: bool = False,
     new_tasks: Sequence[str] = (),
     predictions: bool = False,
+    progress: Progress | None = None,
 ) -> dict:
     """Measure an export and judge it.
 
@@ -60,6 +64,7 @@ def evaluate(
         new_tasks: Those that the baseline does not have and need not, which the drift
             gate passes over.
         predictions: Whether the scored rows are to be written, too.
+        progress: As ``train`` calls it, with a warning where MLflow does not answer.
 
     Returns:
         What ``verdict.json`` holds, and ``metrics``.
@@ -68,6 +73,7 @@ def evaluate(
         InputError: Model and examples do not belong together, or one is not whole.
     """
     refuse_existing(Path(output), overwrite)
+    require_tracking(config)
     if split not in SPLITS:
         raise InputError(
             f"split must be one of {SPLITS}. Received: split={split!r}. Take 'test'."
@@ -129,6 +135,9 @@ def evaluate(
             versions=versions(),
             sections=kind.sections,
         )
+    lost = tell_verdict(config, export.card["training"], metrics, verdict)
+    if lost and progress is not None:
+        progress(0, 0, lost)
     return {**verdict, "metrics": metrics}
 
 

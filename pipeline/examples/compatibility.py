@@ -11,6 +11,7 @@ from steadyrank.pipeline.examples.example_set import Schema
 from steadyrank.pipeline.files.errors import InputError
 
 SECTIONS = ("data", "features", "tasks")  # what preprocessing reads of a config
+TELLS = {"tracking"}  # of a run, and make nothing of it
 READ_LATER = {"dim", "pooling", "weight", "positive_weight"}  # of them, in training
 READ_LATER |= {"loss", "tweedie_power", "space", "ranking", "ranking_weight"}
 READ_LATER |= {"soft_weight", "smearing"}
@@ -120,6 +121,12 @@ def without(value, keys: Collection[str]):
     if "files" in kept:
         kept["files"] = [file.rpartition("/")[2] for file in kept["files"]]
     return kept
+
+
+def what_makes(config) -> dict:
+    """All of a config that what is made with it hangs on, as it stands in a file."""
+    settings = config.model_dump(mode="json")
+    return {key: value for key, value in settings.items() if key not in TELLS}
 
 
 def require_same(config, trained: Path, keys: Collection[str]) -> None:

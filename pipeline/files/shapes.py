@@ -434,6 +434,14 @@ class Rollbacks(Document):
     rollbacks: list[Plain]
 
 
+class TrackedRun(Document):
+    """Which run of MLflow a training is, and name -> the last step that it has."""
+
+    server: str
+    run: str
+    sent: dict[str, Count] = {}
+
+
 class WarmStarted(Document):
     """Where a training started from."""
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from steadyrank.pipeline.config.given import AnyConfig
-from steadyrank.pipeline.examples.compatibility import differences, in_words
+from steadyrank.pipeline.examples.compatibility import differences, in_words, what_makes
 from steadyrank.pipeline.files.durable import make_folders
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.files.publish import PARTIAL, read_json
@@ -46,7 +46,7 @@ def clear(store: Path, but: Path | None = None) -> None:
 def settings_of(config: AnyConfig) -> dict:
     """What a night is judged with: a config, but for what a store keeps of it, and the
     moment from which it tests, which is the day's."""
-    found = config.model_dump(mode="json")
+    found = what_makes(config)
     found["nightly"].pop("keep")
     if isinstance(found["data"]["split"], dict):
         found["data"]["split"].pop("test", None)

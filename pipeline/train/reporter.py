@@ -1,11 +1,12 @@
-"""What a training run tells as it goes: on the terminal, and to TensorBoard."""
+"""What a training run tells as it goes: on the terminal, to TensorBoard and to MLflow."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from steadyrank.pipeline.kinds.protocol import Phase, Setting
+from steadyrank.pipeline.tracking.tracked import UNTRACKED, Tracked
 from steadyrank.pipeline.train.board import Board
 
 SHOWN = {
@@ -17,6 +18,8 @@ SHOWN = {
     "ndcg@10",
     "hr@10",
 }  # on the board
+# groups for TensorBoard alone: a row of a database for each layer would be most of them
+BY_LAYER = ("clipping", "weight_norm", "update_norm")
 
 Progress = Callable[[int, int, str], None]
 
@@ -31,6 +34,7 @@ class Reporter:
         offset: Steps of those before it.
         progress: Called with steps done, steps in all (0: unknown, or what is said shall
             stay) and a line about how it goes.
+        tracked: The run of MLflow; of all but the chief, nothing.
     """
 
     def __init__(
@@ -41,11 +45,13 @@ class Reporter:
         steps: int,
         offset: int,
         progress: Progress | None,
+        tracked: Tracked = UNTRACKED,
     ):
         self.phase, self.steps, self.offset = phase, steps, offset
         self.progress = progress or (lambda *_: None)
         is_chief = setting.workers is None or setting.workers.is_chief
         self.board = Board(setting.work / "tensorboard" if is_chief else None)
+        self.tracked = tracked
         self.looked = time.monotonic()
         self.paced: tuple[int, float] | None = None  # a step and when, past what compiles
         if (setting.work / "config.yaml").exists():
@@ -85,12 +91,14 @@ class Reporter:
         rows = sum(line["examples"] for line in lines)
         rate, self.looked = rows / (now - self.looked), now
         step = lines[-1]["step"]
-        self.board.scalars(step, {"examples_per_second": rate})
+        self._scalars(step, {"examples_per_second": rate})
         of = f" of {self.phase.epochs}" if self.phase.epochs else ""
         text = f"{self.phase.title}loss {loss:.4f}, {rate:,.0f} examples/s, epoch "
         text += f"{lines[-1]['epoch'] + 1}{of}{self._left(step - self.offset, now)}"
         self.progress(step, self.steps and self.offset + self.steps, text)
         self.paced = self.paced or (step - self.offset, now)
+        if lost := self.tracked.warning():
+            self.say(step - self.offset, lost)
 
     def _left(self, step: int, now: float) -> str:
         """How long the phase takes yet, if it goes on as since the first look."""
@@ -104,7 +112,7 @@ class Reporter:
         return f", {left} left at most"
 
     def draw(self, lines: list[dict]) -> None:
-        """Means over steps for TensorBoard, and norms as they are after the last.
+        """Means over steps, and norms as they are after the last.
 
         Args:
             lines: The log's, of these steps.
@@ -115,10 +123,10 @@ class Reporter:
                 drawn[f"{group}/{name}"] = np.mean([line[group][name] for line in lines])
         for group in ("weight_norm", "update_norm", "task_weights"):
             drawn |= {f"{group}/{name}": n for name, n in lines[-1][group].items()}
-        self.board.scalars(lines[-1]["step"], drawn)
+        self._scalars(lines[-1]["step"], drawn)
 
     def draw_validation(self, step: int, results: dict, monitor: str, value: float) -> None:
-        """A measurement for TensorBoard.
+        """A measurement of the validation split.
 
         Args:
             step: The phase's.
@@ -131,5 +139,25 @@ class Reporter:
             for name in SHOWN & found.keys():
                 if found[name] is not None:
                     drawn[f"validation_{name}/{task}"] = found[name]
-        self.board.scalars(self.offset + step, drawn)
+        self._scalars(self.offset + step, drawn)
         self.board.flush()
+
+    def _scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self.board.scalars(step, values)
+        few = {n: v for n, v in values.items() if n.partition("/")[0] not in BY_LAYER}
+        self.tracked.scalars(step, few)
+
+    def ended(self, step: int, why: str) -> None:
+        """The phase has ended.
+
+        Args:
+            step: The phase's last.
+            why: Before its last epoch; "": it came to that, or to its last step.
+        """
+        how = why.removeprefix(": ") or f"all that was asked for: {step} steps"
+        self.tracked.tags({"ended": f"{self.phase.title}{how}"})
+
+    def keep(self) -> None:
+        """Let what was told be as far as a checkpoint is that comes now."""
+        self.board.flush()
+        self.tracked.note()

@@ -21,6 +21,7 @@ from steadyrank.pipeline.files.shapes import Rollbacks
 from steadyrank.pipeline.files.urls import original
 from steadyrank.pipeline.gates.divergence import dying_words
 from steadyrank.pipeline.kinds.protocol import Kind, Phase, Setting
+from steadyrank.pipeline.tracking.tracked import UNTRACKED, Tracked
 from steadyrank.pipeline.train import log as train_log
 from steadyrank.pipeline.train.checkpoints import found_in, restore_newest
 from steadyrank.pipeline.train.diagnosis import explain, first_clipped, headline
@@ -64,6 +65,7 @@ class TrainingRun:
         progress: Called with steps done, steps in all (0: unknown, or what is said shall
             stay) and a line about how it goes.
         saved: Called with the run's folder after each checkpoint.
+        tracked: The run of MLflow, which the chief tells.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class TrainingRun:
         offset: int = 0,
         progress: Progress | None = None,
         saved: Callable[[Path], None] | None = None,
+        tracked: Tracked = UNTRACKED,
     ):
         self.settings, self.phase, self.offset = setting.config.train, phase, offset
         self.kind, self.monitor = kind, kind.monitor(setting.config)
@@ -113,7 +116,12 @@ class TrainingRun:
         self.stride, self.is_leaving = FLUSH_STEPS, False
         self.rollbacks: list[dict] = self.workers.of_chief(self._read_rollbacks)
         self.reporter = Reporter(
-            setting, phase, steps=self._limit(), offset=offset, progress=progress
+            setting,
+            phase,
+            steps=self._limit(),
+            offset=offset,
+            progress=progress,
+            tracked=tracked,
         )
         self._restore()
 
@@ -152,6 +160,7 @@ class TrainingRun:
                     self._evaluate(epoch)
                     if not self._goes_on() and (why := self._why_ended()):
                         self._say(f"ended{why}")
+        self.reporter.ended(int(self.place["step"]), self._why_ended())
         return self.workers.of_chief(self._summary)
 
     def take_best(self) -> None:
@@ -398,7 +407,7 @@ class TrainingRun:
 
     def _save_healthy(self) -> None:
         if not self.detector.in_episode:
-            self.reporter.board.flush()
+            self.reporter.keep()
             for path in (self.log, self.log.parent):  # never behind a checkpoint,
                 sync(path)  # whatever the power does
             self.manager.save()
@@ -477,6 +486,7 @@ class TrainingRun:
         number = len(self.rollbacks) + 1
         last = settings.on_divergence == "stop" or number > settings.max_rollbacks
         dropped = self._restore()
+        self.reporter.tracked.rolled_back()
         with self.strategy.scope():
             self.model.catch_up()  # as for a replay of the checkpoint
         record = self.workers.of_chief(lambda: self._diagnose(event, jump, log, dropped))

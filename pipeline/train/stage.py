@@ -22,7 +22,11 @@ import yaml
 from steadyrank.components.environment import LARGE_BATCH, keep_freed_memory
 from steadyrank.pipeline.config import load_same_config
 from steadyrank.pipeline.config.cluster import require_one_machine
-from steadyrank.pipeline.examples.compatibility import require_made_for, require_same
+from steadyrank.pipeline.examples.compatibility import (
+    require_made_for,
+    require_same,
+    what_makes,
+)
 from steadyrank.pipeline.files.durable import make_folders
 from steadyrank.pipeline.files.errors import ExistsError, InputError, unwritable
 from steadyrank.pipeline.files.lock import alone
@@ -36,6 +40,11 @@ from steadyrank.pipeline.files.shapes import Sealed, Trained
 from steadyrank.pipeline.files.versions import versions
 from steadyrank.pipeline.kinds.protocol import Kind, Setting, require
 from steadyrank.pipeline.metrics.samples import monitored_interval
+from steadyrank.pipeline.tracking.tracked import (
+    UNTRACKED,
+    Tracked,
+    require_tracking,
+)
 from steadyrank.pipeline.train.log import merged
 from steadyrank.pipeline.train.reporter import Progress
 from steadyrank.pipeline.train.run import TrainingRun
@@ -102,6 +111,7 @@ def train(
         output = Path(output)
 
         def begin() -> dict:
+            require_tracking(config)
             held.enter_context(alone(output))
             begun = _begin(
                 kind,
@@ -121,7 +131,14 @@ def train(
                 keep_freed_memory()
             work = partial_of(output)
             setting = Setting(config, schema, examples, work, strategy, workers)
-            summary = _train_phases(kind, setting, progress=progress, saved=saved)
+            tracked = _tracked(setting, output)
+            with tracked:
+                told = {"progress": progress, "saved": saved, "tracked": tracked}
+                summary = _train_phases(kind, setting, **told)
+                tracked.ended(summary)
+            if (lost := tracked.warning()) and progress is not None:
+                progress(summary["steps"], 0, lost)
+            summary |= tracked.told()
             workers.of_chief(lambda: write_json(work / "train.json", summary))
 
         def end() -> dict:
@@ -146,6 +163,14 @@ def _begin(
     return {"goes_on": goes_on, "ended": ended}
 
 
+def _tracked(setting: Setting, output: Path) -> Tracked:
+    """The run of MLflow, of the one that tells it."""
+    if not setting.workers.is_chief:
+        return UNTRACKED
+    tags = {"examples": setting.schema.fingerprint}
+    return Tracked.of_training(setting.config, setting.work, output, tags)
+
+
 def _require_fresh(work: Path) -> None:
     """Raise where a run starts from another's weights, which one process reads."""
     if WarmStart.read(work):
@@ -155,7 +180,7 @@ def _require_fresh(work: Path) -> None:
         )
 
 
-def _train_phases(kind: Kind, setting: Setting, **told: Callable | None) -> dict:
+def _train_phases(kind: Kind, setting: Setting, **told: Any) -> dict:
     """Train phase after phase; what ``train.json`` holds."""
     workers = setting.workers
     ended: list[dict] = []
@@ -246,7 +271,7 @@ def _reopen(kind: Kind, config, output: Path) -> None:
         )
     as_before = config.train.model_copy(update={"epochs": epochs})
     as_before = config.model_copy(update={"train": as_before})
-    require_same(as_before, output / "config.yaml", type(config).model_fields)
+    require_same(as_before, output / "config.yaml", what_makes(config))
     if config.train.decay != "none":
         raise InputError(
             f"{output} has ended, and train.decay {config.train.decay} ended its rates "
@@ -350,7 +375,7 @@ def write_inputs(config, schema, examples, work: Path) -> None:
                 f"have {schema.fingerprint[:12]}). Start again with --overwrite."
             )
         if (work / "config.yaml").read_text(encoding="utf-8") != text:
-            require_same(config, work / "config.yaml", type(config).model_fields)
+            require_same(config, work / "config.yaml", what_makes(config))
         return
     try:
         make_folders(work)

@@ -25,7 +25,7 @@ from keras_tuner.src.distribute import oracle_client
 
 from steadyrank.pipeline.config import Config, parse_any_config, read_document
 from steadyrank.pipeline.config.cluster import require_one_machine
-from steadyrank.pipeline.examples.compatibility import require_made_for
+from steadyrank.pipeline.examples.compatibility import require_made_for, what_makes
 from steadyrank.pipeline.files.errors import (
     DivergenceError,
     ExistsError,
@@ -57,6 +57,7 @@ from steadyrank.pipeline.studies.sweep.tuner import (
     SweepTuner,
     TrialFunction,
 )
+from steadyrank.pipeline.tracking.tracked import require_tracking
 
 STATE = "sweep.json"
 BEST = "best.yaml"
@@ -127,6 +128,7 @@ def _check(config: Config) -> None:
     for what in (name for name, is_asked in asked.items() if is_asked):
         require(kind.name, what)
     weights_of(sweep.objective, kind.tasks(config))
+    require_tracking(config)
     if config.sweep.objective.metric == "gauc" and config.data.group is None:
         raise InputError(
             "sweep.objective.metric: gauc needs data.group, the users. Received: no group. "
@@ -268,7 +270,7 @@ def _role() -> str:
 def _prepare(output: Path, space: Space, resume: bool, overwrite: bool) -> None:
     """Make the folder, or see that what stands in it is this sweep."""
     state = {"sweep": space.sweep.model_dump(mode="json")}
-    state["config"] = space.config.model_dump(mode="json")
+    state["config"] = what_makes(space.config)
     known = (output / STATE).exists()
     if known and resume:
         if read_json(output / STATE, "a sweep") != state:

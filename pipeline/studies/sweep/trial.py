@@ -26,6 +26,7 @@ from steadyrank.pipeline.files.publish import read_json, write_json
 from steadyrank.pipeline.files.shapes import Margin, Trained, TrialOutcome
 from steadyrank.pipeline.kinds import kind_of
 from steadyrank.pipeline.metrics.samples import read_samples
+from steadyrank.pipeline.tracking.tracked import FILE as TRACKED
 from steadyrank.pipeline.train.log import LOG_FILE, read_lines
 
 OUTCOME = "outcome.json"
@@ -102,7 +103,8 @@ def run_trial(
     path = write_config(folder / "config.yaml", settings)
     if source is not None and not (folder / "train.partial").exists():
         shutil.rmtree(folder / "train", ignore_errors=True)
-        shutil.copytree(source / "train", folder / "train")
+        other = shutil.ignore_patterns(TRACKED)  # that run is the other trial's
+        shutil.copytree(source / "train", folder / "train", ignore=other)
     goes_on = source is not None or (folder / "train.partial" / "config.yaml").exists()
     arguments = ["train", "--config", path, "--examples", examples]
     arguments += ["--output", folder / "train", "--resume" if goes_on else "--overwrite"]

@@ -52,6 +52,7 @@ ELSEWHERE = {
     ("Keep", "releases"): "test_nightly: what is old goes after a night",
     ("Nightly", "keep"): "test_nightly: what is old goes after a night",
     ("Nightly", "train_days"): "test_nightly: no day since the base is passed over",
+    ("Tracking", "experiment"): "test_tracked",
     ("Train", "max_rollbacks"): "test_recovery: rollbacks end",
 }
 # of the contract, test_contract: every limit refuses, and what was meant is exempt

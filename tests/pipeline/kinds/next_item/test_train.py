@@ -226,7 +226,8 @@ def test_a_run_reads_every_key_of_its_config(evaluated, keys_read):
     sometimes = {"sample", "validation", "max_rollbacks"}  # sampled, by moments, diverged
     nights = {"nightly", "train_days"}  # which test_sequences_nightly runs
     nights |= {"keep", "nights", "releases"}  # of any kind: test_nightly
-    assert {key for _, key in unread} <= {"kind", "sweep"} | nights | sometimes
+    tracked = {"experiment"}  # test_tracked
+    assert {key for _, key in unread} <= {"kind", "sweep"} | nights | sometimes | tracked
 
 
 def test_a_verdict_a_report_and_a_release(folder, exported, evaluated):

@@ -1,0 +1,1 @@
+"""Stages of one run as one run of MLflow, which no stage ever waits for."""
