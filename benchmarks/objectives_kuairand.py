@@ -310,7 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
         found = {}
         for part in options.only or PARTS:
             ledger = Ledger(
-                results / f"objectives_kuairand_runs_{part}.json", options.resume
+                results / f"objectives_kuairand_{part}_runs.json", options.resume
             )
             found[part] = PARTS[part](config, rows, seeds, ledger)
     minutes = round((time.monotonic() - begun) / 60, 1)
