@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from steadyrank.components.layers.history import LastState, MeanHistory, TargetAttention
+from steadyrank.components.layers.precision import computing_in
 from steadyrank.components.optimizers import dense as dense_optimizers
 from steadyrank.components.optimizers import rows as row_optimizers
 from steadyrank.components.sequences.encoder import SequenceEncoder
@@ -76,6 +77,7 @@ def build_model(
     settings: dict,
     *,
     seed: int,
+    precision: str = "float32",
 ) -> RankingModel:
     """Build a model with all its weights, within the strategy scope of the caller.
 
@@ -86,6 +88,7 @@ def build_model(
         score: Formula of the ranking score.
         settings: The ``model`` section: ``trunk`` and what belongs to it.
         seed: The same seed gives the same weights.
+        precision: What front and trunk compute in: ``"float32"`` or ``"bfloat16"``.
 
     Returns:
         The built model, not compiled.
@@ -94,13 +97,14 @@ def build_model(
     known, features = features, served_features(features)
     biases = [feature for feature in known if feature.reference is not None]
     kind, wide = settings["trunk"], None
-    trunk = build_trunk(names, settings, seed)
+    with computing_in(precision):
+        trunk = build_trunk(names, settings, seed)
+        front = build_front(features, settings, seed)
     if kind in WIDE:
         dim = settings["embedding_dim"] if kind in PRODUCTS else 0
         wide = Wide(names, product_dim=dim, name="wide")
     tower_seed = seed + TOWER_SEEDS
     units = settings.get("tower_units", [])
-    front = build_front(features, settings, seed)
     encoders = build_encoders(features, settings, seed)
     model = RankingModel(
         features,

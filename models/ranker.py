@@ -317,7 +317,10 @@ class RankingModel(TrainedModel):
             return {}
         notes, inputs = GateNotes(), self.inputs_layer(features)
         self.trunk(inputs if self.front is None else self.front(inputs), notes=notes)
-        return notes.weights
+        return {
+            gate: (labels, tf.cast(weights, tf.float32))
+            for gate, (labels, weights) in notes.weights.items()
+        }
 
     def task_losses(self, labels: Mapping, masks: Mapping, outputs: Mapping) -> dict:
         """Mean loss of each task over the rows that train it in the *global* batch.
@@ -381,7 +384,8 @@ class RankingModel(TrainedModel):
         """This replica's share of what layers add to the loss; 0.0 where none does."""
         replica = tf.distribute.get_replica_context()
         shares = replica.num_replicas_in_sync if replica else 1
-        return tf.add_n(self.losses) / shares if self.losses else 0.0
+        added = [tf.cast(loss, tf.float32) for loss in self.losses]
+        return tf.add_n(added) / shares if added else 0.0
 
 
 def _by_level(tasks: Iterable[Task]) -> set[str]:

@@ -118,6 +118,9 @@ class Train(Section):
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of an average of the dense weights over the steps, such as 0.999: it is kept in
     their place where it does better on the validation split. null: there is none."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the trunk, and the front before it, compute in; all weights, tables, losses and
+    updates are float32 all the same, and so is the export."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000
     """Steps between checkpoints, beside one after each evaluation."""
     spike_guard: Annotated[float, Field(gt=1)] | None = 3.0

@@ -58,6 +58,7 @@ def compiled_model(
         schema.score,
         config.model.model_dump(),
         seed=settings.seed,
+        precision=settings.precision,
     )
     rates = rates._replace(
         dense_rate=rate(rates.dense_rate, True),
