@@ -45,7 +45,7 @@ def train_step(model, ids, labels, mask, count):
 def result(model):
     table, weights, dense, rows = model
     reports = [*dense.clipping_factors, *rows.clipped_fractions]
-    return [np.array(v) for v in (table, *weights, *reports)]
+    return [v.numpy() for v in map(tf.convert_to_tensor, (table, *weights, *reports))]
 
 
 def train_one(make):

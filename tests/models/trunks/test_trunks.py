@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.components.layers.experts import GateNotes
+from steadyrank.components.layers.precision import computing_in
 from steadyrank.components.layers.split_dense import SplitInput
 from steadyrank.models.build import TRUNKS, WIDE, build_trunk
 from steadyrank.models.fronts import CrossFront, DotFront
@@ -32,6 +33,10 @@ SETTINGS = {
     "ple": {**PLE, "levels": 2},
 }
 EVERY = pytest.mark.parametrize("name", SETTINGS)
+
+
+DEEP = {"deep_units": [8, 4]}
+EVEN_WIDE = SETTINGS | {name: DEEP for name in WIDE if TRUNKS[name][0]}
 
 
 def trunk(name, seed=3, **changes):
@@ -104,6 +109,32 @@ def test_rows_that_share_columns_may_come_in_two_parts(name):
     parts = tf.constant(rows[:1, shared]), tf.constant(rows[:, own])
     for task, values in layer(SplitInput(*parts, shared, own)).items():
         close(values, whole[task])
+
+
+@pytest.mark.parametrize("name", EVEN_WIDE)
+def test_in_bfloat16_it_is_near_that_of_float32_and_has_its_weights(name):
+    layers = []
+    for precision in ("float32", "bfloat16"):
+        with computing_in(precision):
+            layers.append(build_trunk(TASKS, {"trunk": name, **EVEN_WIDE[name]}, 3))
+    found = []
+    for layer in layers:
+        with tf.GradientTape() as tape:
+            outputs = layer(tf.constant(X))
+            total = [tf.reduce_sum(tf.cast(y, tf.float32) ** 2) for y in outputs.values()]
+            loss = tf.add_n([*total, *(tf.cast(x, tf.float32) for x in layer.losses)])
+        found.append((outputs, tape.gradient(loss, layer.trainable_variables)))
+    (exact, of_exact), (rough, of_rough) = found
+    assert {y.dtype for y in rough.values()} == {tf.bfloat16}
+    for task, y in exact.items():
+        np.testing.assert_allclose(tf.cast(rough[task], tf.float32), y, rtol=0.1, atol=0.1)
+    variables = zip(*(layer.trainable_variables for layer in layers), strict=True)
+    for a, b in variables:
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+        assert b.dtype == tf.float32
+    assert {g.dtype for g in of_rough} == {tf.float32}
+    flat = [np.concatenate([np.ravel(g) for g in of]) for of in (of_exact, of_rough)]
+    assert 0 < np.linalg.norm(flat[1] - flat[0]) < 0.05 * np.linalg.norm(flat[0])
 
 
 def test_bottoms_equal_the_naive_ones():
