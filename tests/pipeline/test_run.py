@@ -347,6 +347,7 @@ def test_a_stage_gets_all_that_it_is_asked(name, asked):
     assert named == {**named, **ASKED[name]}
     if name == "evaluate":
         wanted = {"baseline_path": Path("base"), "stability_path": Path("edge")}
+        assert callable(named.pop("progress"))
         assert named == {**ASKED[name], **wanted}
     assert result.output == (Path("out/3") if name == "export" else Path("out"))
 
