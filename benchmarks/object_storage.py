@@ -3,24 +3,31 @@
     python -m benchmarks.object_storage [--rows 200000] [--repetitions 5]
 
 The same example set is read, shuffled and batched as training does it: from a local
-folder; streamed by TensorFlow, through tensorflow-io, from a local S3 server (moto's, on
-this machine's loopback, written in Python: what it adds is the server's time, not a
-network's); and from there without tensorflow-io, record by record.  They take turns.  The
-last line is JSON.
+folder; streamed by TensorFlow, through tensorflow-io, from a local S3 server (moto's, in a
+process of its own on this machine, written in Python: what it adds is the server's time,
+not a network's); and from there without tensorflow-io, record by record.  They take turns.
+The last line is JSON.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
 import steadyrank.components  # noqa: F401  (sets TensorFlow's environment: comes first)
 
 # isort: split
+from botocore.config import Config
+
 from benchmarks.log import CONFIG, write_log
 from steadyrank.components.environment import leave
 from steadyrank.pipeline.config import load_config
@@ -36,18 +43,23 @@ BATCH, SHUFFLE = 4096, 262_144
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
-def serve() -> Url:
-    """A local S3 server with a bucket, and the environment that leads to it."""
+@contextlib.contextmanager
+def serving() -> Iterator[Url]:
+    """A bucket of a local S3 server, a process of its own, and what leads to it."""
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    os.environ.update(KEYS, AWS_DEFAULT_REGION="us-east-1")
-    os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
-    boto3.client("s3").create_bucket(Bucket="bench")
-    return Url("s3://bench/examples")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        os.environ.update(KEYS, AWS_DEFAULT_REGION="us-east-1")
+        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+        patient = Config(retries={"mode": "standard", "total_max_attempts": 30})
+        boto3.client("s3", config=patient).create_bucket(Bucket="bench")
+        yield Url("s3://bench/examples")
+    finally:
+        server.kill()
 
 
 def rows_per_second(examples: ExampleSet, seed: int) -> float:
@@ -66,10 +78,9 @@ def without_tensorflow_io(examples: ExampleSet, seed: int) -> float:
 
 
 def measure(rows: int, repetitions: int) -> dict:
-    with tempfile.TemporaryDirectory() as folder, Staging() as staging:
+    with tempfile.TemporaryDirectory() as folder, Staging() as staging, serving() as url:
         log, local = write_log(rows, Path(folder)), Path(folder) / "examples"
         preprocess(load_config(CONFIG), log, local)
-        url = serve()
         start = time.perf_counter()
         send(local, url)
         sent = time.perf_counter() - start

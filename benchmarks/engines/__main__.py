@@ -18,7 +18,6 @@ of each ``equal``, ``rows_per_s`` (all that starts for a job included), ``bucket
 
 import argparse
 import json
-import logging
 import os
 import shutil
 import signal
@@ -124,13 +123,13 @@ def preprocess(log: Path, output: Path | str, flags: list[str] = ()) -> float:
 
 def into_bucket(log: Path, folder: Path, cluster: Cluster) -> dict[str, str]:
     """Preprocess into a bucket of a local S3 server; what lies there."""
-    from benchmarks.object_storage import serve
+    from benchmarks.object_storage import serving
     from steadyrank.pipeline.files.whole_folders import fetch
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # each request
-    url = serve() / cluster.engine
-    preprocess(log, url, cluster.flags())
-    fetch(url, folder / "fetched")
+    with serving() as bucket:
+        url = bucket / cluster.engine
+        preprocess(log, url, cluster.flags())
+        fetch(url, folder / "fetched")
     return contents(folder / "fetched")
 
 
