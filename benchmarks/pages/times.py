@@ -61,8 +61,11 @@ def storage(kept: dict) -> str:
     rows = [
         ["rows; size", f"{found['rows']:,}; {found['megabytes']:.0f} MB"],
         ["rows a second, local files", _rounded(found["local_rows_per_s"])],
-        ["rows a second, bucket", _rounded(found["s3_rows_per_s"])],
-        ["bucket over local", times(found["s3_over_local"], 2)],
+        ["rows a second, bucket, by tensorflow-io", _rounded(found["s3_rows_per_s"])],
+        ["rows a second, bucket, without it", _rounded(found["without_tfio_rows_per_s"])],
+        ["bucket over local, by tensorflow-io", times(found["s3_over_local"], 2)],
+        ["bucket over local, without it", times(found["without_tfio_over_local"], 2)],
+        ["without tensorflow-io over with it", times(found["without_over_with_tfio"], 2)],
     ]
     return markdown(["", "measured"], [*rows, _load(kept)])
 
