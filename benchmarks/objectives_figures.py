@@ -73,13 +73,20 @@ def watched_by_seed(found: Sequence[dict]) -> dict:
     return {
         **{n: rounded([run[n] for run in found]) for n in ("calibration", "xauc", "mae")},
         **{
-            name: np.round(np.mean([run[name] for run in found], axis=0), 4).tolist()
+            name: _mean_by_tenth([run[name] for run in found])
             for name in ("deciles", "durations", "noise")
         },
         "worst": rounded([max(tenths, key=_off) for tenths in bare]),
         "worst_shape": rounded([max(tenths, key=_off) for tenths in level]),
         "hold": [sum(map(_holds, each)) for each in (bare, level)],
     }
+
+
+def _mean_by_tenth(found: Sequence[list]) -> list[float]:
+    """Over seeds; tenths that are left out are the lowest ones."""
+    tenths = [[np.nan] * (TENTHS - len(one)) + one for one in found]
+    known = np.array(tenths)[:, TENTHS - max(map(len, found)) :]
+    return np.round(np.nanmean(known, axis=0), 4).tolist()
 
 
 def rounded(values: Sequence[float]) -> list[float]:

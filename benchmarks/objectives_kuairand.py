@@ -10,8 +10,9 @@ The shipped config, split by day, with another loss of one task and nothing else
   is served, and with a factor by its level: ``models.smearing.level_curve``, of the
   validation day as well.  Rows without a duration (1.6 %) are left out.
 - ``ranking``: ``is_click`` with ``ranking: pairwise``, ``listwise`` or ``jrc``, a user's
-  rows together in a batch, each in two weights of which the first seed's validation day
-  chooses; over cross entropy alone.
+  rows together in a batch; over cross entropy alone.  A user whose rows come together has
+  fewer steps an epoch, so the tables' rate is higher; where there are several settings,
+  the first seed's validation day chooses.
 
 Each run's epoch is the one with the best mean AUC on the validation day; test rows are
 looked at once.  Gains are paired by seed, intervals Student's at 95 %.
@@ -70,7 +71,15 @@ WATCH = {
 }
 # tasks of the examples, by what the log's column becomes
 TASKS = {(TIME, "log1p"): "time_log", (TIME, ""): "time", (SHARE, ""): "time_share"}
-RANKINGS = {"none": (1.0,)} | {n: (0.3, 1.0) for n in ("pairwise", "listwise", "jrc")}
+# choice -> weights of the loss and rates of the tables to choose from; cross entropy
+# alone has the shipped rate, which the validation day has chosen
+RATE, HIGHER = 2e-3, 6e-3
+RANKINGS = {
+    "none": [(1.0, RATE)],
+    "pairwise": [(1.0, RATE), (10.0, HIGHER)],
+    "listwise": [(1.0, HIGHER)],
+    "jrc": [(1.0, HIGHER), (3.0, HIGHER)],
+}
 EVALUATION_ROWS = 16_384
 JUDGED = ("validation", "test")
 
@@ -103,13 +112,16 @@ def everything(config: Config) -> Config:
     return Config.model_validate(document)
 
 
-def variant(config: Config, seed: int, task: Mapping | None = None, **click) -> Config:
+def variant(
+    config: Config, seed: int, task: Mapping | None = None, rate: float = RATE, **click
+) -> Config:
     """The shipped config with one more task, or with other keys of ``is_click``."""
     document = config.model_dump(mode="json") | {"gates": {}}
     document["tasks"][0] |= click
     if task is not None:
         document["tasks"] = [*document["tasks"], {"name": named(task), **task}]
     document["train"] |= {"seed": seed, "monitor": "mean_auc"}
+    document["train"]["embedding"]["learning_rate"] = rate
     return Config.model_validate(document)
 
 
@@ -206,31 +218,29 @@ def _areas(found: Mapping) -> dict[str, float]:
 
 
 def runs(
-    rows: Rows, configs: Mapping[int, Config], ledger: Ledger, *, grouped: bool, said: str
+    config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger, **how
 ) -> list[dict]:
-    """A choice's runs, one a seed, by the same graphs."""
+    """A choice's runs, one a seed, by the same graphs; ``how`` as ``variant`` has it."""
     trials: list[Judged] = []
 
     def run(seed: int) -> dict:
         if not trials:
-            trials.append(Judged(configs[seed], rows, grouped))
+            grouped = "ranking" in how
+            trials.append(Judged(variant(config, seed, **how), rows, grouped))
         trials[0].begin_again(seed)
-        return best_epoch(trials[0], f"{said}, seed {seed}:")
+        return best_epoch(trials[0], f"{how}, seed {seed}:")
 
-    found = []
-    for seed, config in configs.items():
-        settings = {"config": config.model_dump(mode="json"), "grouped": grouped}
-        found.append(ledger.run(settings, functools.partial(run, seed)))
-    return found
+    return [
+        ledger.run({"seed": seed, **how}, functools.partial(run, seed)) for seed in seeds
+    ]
 
 
 def watch_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger) -> dict:
     """Each choice of the watch time's loss, on the test days and on the validation day."""
-    found: dict = {}
-    for choice, task in WATCH.items():
-        configs = {seed: variant(config, seed, task) for seed in seeds}
-        done = runs(rows, configs, ledger, grouped=False, said=f"watch, {choice}")
-        found[choice] = done
+    found = {
+        choice: runs(config, rows, seeds, ledger, task=task)
+        for choice, task in WATCH.items()
+    }
     first = found["logarithm"]
     before = [run["test"]["watch"]["as served"]["xauc"] for run in first]
     rows = {}
@@ -252,20 +262,19 @@ def watch_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger)
 def ranking_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledger) -> dict:
     """Each ranking loss in the weight that validation chose, over cross entropy alone."""
     found: dict = {}
-    for choice, weights in RANKINGS.items():
+    for choice, settings in RANKINGS.items():
+        keys = {} if choice == "none" else {"ranking": choice}
 
-        def ranked(weight: float, seeds: Sequence[int], choice=choice) -> list[dict]:
-            keys = {} if choice == "none" else {"ranking": choice, "ranking_weight": weight}
-            configs = {seed: variant(config, seed, **keys) for seed in seeds}
-            said = f"ranking, {choice} {weight}"
-            return runs(rows, configs, ledger, grouped=bool(keys), said=said)
+        def ranked(setting: tuple, seeds: Sequence[int], keys=keys) -> list[dict]:
+            how = {**keys, "ranking_weight": setting[0]} if keys else {}
+            return runs(config, rows, seeds, ledger, rate=setting[1], **how)
 
-        tried = {weight: ranked(weight, seeds[:1])[0] for weight in weights}
-        best = max(tried, key=lambda weight: tried[weight]["validation"]["gauc"])
+        tried = {setting: ranked(setting, seeds[:1])[0] for setting in settings}
+        best = max(tried, key=lambda setting: tried[setting]["validation"]["gauc"])
         found[choice] = best, ranked(best, seeds)
     first = found["none"][1]
     return {
-        choice: {"weight": weight}
+        choice: {"weight": setting[0], "rate": setting[1]}
         | {
             split: {
                 name: rounded([run[split][name] for run in done])
@@ -282,7 +291,7 @@ def ranking_part(config: Config, rows: Rows, seeds: Sequence[int], ledger: Ledge
             }
             for split in JUDGED
         }
-        for choice, (weight, done) in found.items()
+        for choice, (setting, done) in found.items()
     }
 
 

@@ -59,8 +59,8 @@ class RankingModel(TrainedModel):
     Attributes:
         head: ``ServingHead``: what is served.
         smears: Task that is learned transformed -> a scalar that its values are served
-            times, 1 at the start, or a curve ``[2, LEVELS]`` that they are served along; no
-            step moves it, ``smear`` sets it.
+            times, 1 at the start, or a curve ``[2, LEVELS + 1]`` that they are served
+            along; no step moves it, ``smear`` sets it.
     """
 
     def __init__(

@@ -119,7 +119,7 @@ def smeared(task: Task, values, smear):
     Args:
         task: A regression task.
         values: float ``[B]``, in raw units.
-        smear: A scalar; of ``smearing: levels`` float ``[2, LEVELS]``.
+        smear: A scalar; of ``smearing: levels`` float ``[2, LEVELS + 1]``.
 
     Returns:
         ``[B]``.

@@ -41,8 +41,9 @@ def level_curve(observed, predicted):
 
     Rows are cut into ``LEVELS`` by what was foretold, of which each gives a point: both
     means.  Where a higher one was observed lower, both become one, as in isotonic
-    regression, so the order of what is foretold stays as it is.  All is scaled to the
-    observed mean, and within a factor of ``MOST``.
+    regression, so the order of what is foretold stays as it is.  Below the first it goes
+    to 0, where 0 is foretold or, if that is above the first, the lowest.  All is scaled to
+    the observed mean.
 
     Reference: Zadrozny and Elkan (KDD 2002), of probabilities.
 
@@ -51,8 +52,8 @@ def level_curve(observed, predicted):
         predicted: float ``[rows]``, f(z).
 
     Returns:
-        float ``[2, LEVELS]``, points of what was foretold and of what was observed, both
-        rising; ``straight()`` without rows, and where either is not above 0.
+        float ``[2, LEVELS + 1]``, points of what was foretold and of what was observed,
+        both rising; ``straight()`` without rows, and where either is not above 0.
     """
     predicted, observed = (np.asarray(v, float) for v in (predicted, observed))
     if not len(predicted) or not np.isfinite(predicted).all():
@@ -66,19 +67,27 @@ def level_curve(observed, predicted):
             (x, y, n), (x2, y2, n2) = points.pop(), points.pop()
             whole = n + n2
             points.append(((x * n + x2 * n2) / whole, (y * n + y2 * n2) / whole, whole))
-    known = [(x, y) for x, y, _ in points if x > 0 and y > 0]
-    if not known:
+    known = [(x, y) for x, y, _ in points if y > 0]
+    if not known or known[-1][0] <= 0:
         return straight()
     while len(known) < LEVELS:  # as it goes on beyond the last
         known.append((2 * known[-1][0], 2 * known[-1][1]))
-    x, y = np.array(known).T
-    y = y * smear(observed, along((x, y), predicted))
-    return np.stack([x, np.clip(y, x / MOST, x * MOST)])
+    x, y = np.array([_below(known, float(predicted.min())), *known]).T
+    return np.stack([x, y * smear(observed, along((x, y), predicted))])
+
+
+def _below(points, lowest: float) -> tuple[float, float]:
+    """Where a curve begins: not steeper than its first stretch, and not below 0."""
+    (x, y), (x2, y2) = points[0], points[1]
+    if x > 0:
+        return 0.0, 0.0
+    wide = x - lowest or x2 - x
+    return x - wide, y - min(y, wide * (y2 - y) / (x2 - x))
 
 
 def straight():
-    """The curve that leaves all as foretold: float ``[2, LEVELS]``."""
-    return np.stack([np.arange(1.0, LEVELS + 1)] * 2)
+    """The curve that leaves all as foretold: float ``[2, LEVELS + 1]``."""
+    return np.stack([np.arange(LEVELS + 1.0)] * 2)
 
 
 def _falls(before, after) -> bool:
@@ -86,11 +95,12 @@ def _falls(before, after) -> bool:
 
 
 def along(curve, predicted, maximum=np.maximum):
-    """Values along a curve: straight between its points, in proportion beyond them.
+    """Values along a curve: straight between its points, straight on below the first two,
+    and in proportion beyond the last.
 
     Args:
-        curve: float ``[2, K]``, or two of ``[K]``: points, both rising; what is along them
-            the other way round is undone.
+        curve: float ``[2, LEVELS + 1]``, or two of half of it: points, both rising; what is
+            along them the other way round is undone.
         predicted: float ``[rows]``.
         maximum: NumPy's, or TensorFlow's of tensors.
 
@@ -98,10 +108,9 @@ def along(curve, predicted, maximum=np.maximum):
         ``[rows]``.
     """
     x, y = curve[0], curve[1]
-    slopes = [y[0] / x[0]]
-    slopes += [(y[k + 1] - y[k]) / (x[k + 1] - x[k]) for k in range(LEVELS - 1)]
-    slopes.append(y[LEVELS - 1] / x[LEVELS - 1])
-    values = slopes[0] * predicted
-    for k in range(LEVELS):
-        values += (slopes[k + 1] - slopes[k]) * maximum(predicted - x[k], 0.0)
+    slopes = [(y[k + 1] - y[k]) / (x[k + 1] - x[k]) for k in range(LEVELS)]
+    slopes.append(y[LEVELS] / x[LEVELS])
+    values = y[0] + slopes[0] * (predicted - x[0])
+    for k in range(1, LEVELS + 1):
+        values += (slopes[k] - slopes[k - 1]) * maximum(predicted - x[k], 0.0)
     return values

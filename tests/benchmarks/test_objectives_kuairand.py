@@ -54,6 +54,9 @@ def test_the_worst_tenth_and_whether_all_hold_with_the_level_and_without():
     assert found["hold"] == [1, 3]
     assert found["worst"][0] == pytest.approx(3.5 / 3, abs=2e-3)
     assert found["worst_shape"][0] == pytest.approx(1.0, abs=2e-3)
+    runs[0]["deciles"] = runs[0]["deciles"][1:]  # the lowest held too little
+    assert len(watched_by_seed(runs)["deciles"]) == 10
+    assert watched_by_seed(runs)["deciles"][0] == pytest.approx(1.25, abs=2e-3)
 
 
 def test_choices_differ_in_one_task():
