@@ -21,6 +21,7 @@ def score(
     top: int | None = None,
     by: str | None = None,
     prefix: str = "",
+    histories: GivenPlace | None = None,
     resume: bool = False,
     overwrite: bool = False,
     beam_flags: Iterable[str] = (),
@@ -39,6 +40,8 @@ def score(
         top: Rows to keep of each value of ``by``, those with the highest scores.
         by: A column, such as the user's.
         prefix: Of the columns that the model gives: of rows that keep their labels.
+        histories: The example set that says what came before the rows, or its
+            ``histories/latest``, for features ``from: events``; None: the rows do.
         resume: Whether to go on where a scoring stopped.
         overwrite: Whether scores that are there may be replaced.
         beam_flags: As for ``preprocess``.
@@ -81,6 +84,7 @@ def score(
             top=top,
             by=by,
             prefix=prefix,
+            histories=None if histories is None else local_path(histories),
         )
         keep_apart(place, *map(place_of, files_of(plan)))
         found = stage(

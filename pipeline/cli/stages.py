@@ -211,6 +211,7 @@ def score(
     top: Annotated[int | None, typer.Option(help="Rows of each --by, the best.")] = None,
     by: Annotated[str | None, typer.Option(help="A column, such as user_id.")] = None,
     prefix: Annotated[str, typer.Option(help="Of the model's columns: teacher_.")] = "",
+    histories: place("The examples that know each user's past.", kind=Path | None) = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ):
@@ -229,6 +230,7 @@ def score(
             top=top,
             by=by,
             prefix=prefix,
+            histories=histories,
             resume=resume,
             overwrite=overwrite,
             beam_flags=context.args,

@@ -1,5 +1,7 @@
 """Columns of a side table beside the rows of a log."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,6 +58,36 @@ def join_side(
         if name != on and prefix + name not in table.column_names:
             table = table.append_column(prefix + name, side[name].take(index))
     return table, index.null_count
+
+
+def find_rows(
+    keys: Sequence[pa.ChunkedArray], known: Sequence[pa.ChunkedArray]
+) -> pa.Array:
+    """Where the key of each row stands in another table, whose keys differ.
+
+    Args:
+        keys: The columns of the rows' keys, ``[n]`` each.
+        known: Those of the other table, in the same order.
+
+    Returns:
+        Numbers of the other table's rows, ``[n]``; null where there is none.
+    """
+    if len(keys) == 1:
+        return _places(*_comparable(keys[0], known[0]))
+    of_rows = np.zeros(len(keys[0]), np.int64)
+    of_known, there = np.zeros(len(known[0]), np.int64), np.ones(len(keys[0]), bool)
+    for column, other in zip(keys, known, strict=True):
+        column, other = _comparable(column, other)
+        values = other.unique()
+        codes = pc.index_in(column, value_set=values, skip_nulls=True)
+        there &= codes.is_valid().to_numpy(zero_copy_only=False)
+        own = pc.index_in(other, value_set=values).to_numpy()
+        pairs, of_known = np.unique(of_known * len(values) + own, return_inverse=True)
+        wanted = of_rows * len(values) + pc.fill_null(codes, 0).to_numpy()
+        of_rows = np.minimum(np.searchsorted(pairs, wanted), max(len(pairs) - 1, 0))
+        there &= pairs[of_rows] == wanted if len(pairs) else False
+    order = np.argsort(of_known)
+    return pa.array(order[of_rows] if len(order) else of_rows, mask=~there)
 
 
 def rows_of_keys(keys: pa.ChunkedArray, known: pa.ChunkedArray) -> pa.Array:

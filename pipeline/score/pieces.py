@@ -17,6 +17,7 @@ from steadyrank.pipeline.raw_log.findings import as_integers
 from steadyrank.pipeline.raw_log.formats.base import Batch, Piece
 from steadyrank.pipeline.raw_log.open import read_all
 from steadyrank.pipeline.raw_log.rejected import samples
+from steadyrank.pipeline.score.past import read_past
 from steadyrank.pipeline.score.plan import ScorePlan
 from steadyrank.pipeline.score.rows import best_rows, score_batch
 
@@ -43,7 +44,7 @@ class ScorePiece(beam.DoFn):
 
         names = {name: name for name in self.plan.columns}
         self.scorer = TableScorer(Export(Path(self.plan.model)), names)
-        self.sides = read_sides(self.plan)
+        self.sides, self.held = read_sides(self.plan), read_past(self.plan.past)
 
     def process(self, item):
         number, piece = item
@@ -90,7 +91,8 @@ class ScorePiece(beam.DoFn):
             source = pa.array([path] * len(batch.malformed))
             malformed = batch.malformed.append_column("source", source)
             rejected.append(malformed.append_column("value", malformed["text"]))
-        table, others = score_batch(batch, path, self.plan, self.sides, scorer=self.scorer)
+        given = {"scorer": self.scorer, "held": self.held}
+        table, others = score_batch(batch, path, self.plan, self.sides, **given)
         return table, [*rejected, *others]
 
 

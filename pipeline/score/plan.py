@@ -27,6 +27,7 @@ from steadyrank.pipeline.files.urls import within
 from steadyrank.pipeline.preprocess.plan import Plan, make_plan
 from steadyrank.pipeline.raw_log.find import find
 from steadyrank.pipeline.raw_log.findings import OTHER
+from steadyrank.pipeline.score.past import LatestPast, find_past
 
 SCORE, VERSION = "score", "model_version"  # columns that every row gets
 ALL = "*"  # of --keep
@@ -47,6 +48,8 @@ class ScorePlan:
         top: Rows to keep of each value of ``by``, the best first; None: all.
         by: A name in ``kept``.
         prefix: Of the columns that the model gives.
+        past: What came before the rows; None: their columns say it, or the model does not
+            ask for it.
     """
 
     model: str
@@ -59,6 +62,7 @@ class ScorePlan:
     top: int | None = None
     by: str | None = None
     prefix: str = ""
+    past: LatestPast | None = None
 
     def same(self) -> dict:
         """What an interrupted scoring must share with the one that goes on with it."""
@@ -74,9 +78,10 @@ class ScorePlan:
 
 
 def files_of(plan: ScorePlan) -> list[str]:
-    """The files of the rows and of the side tables."""
+    """The files of the rows, of the side tables and of what came before."""
     logs = (plan.log.log, *plan.log.sides)
-    return [path for log in logs for path in log.files]
+    past = plan.past.files if plan.past else ()
+    return [path for log in logs for path in log.files] + [file.path for file in past]
 
 
 def _state(path: str) -> list[int]:
@@ -96,6 +101,7 @@ def plan_scores(
     top: int | None = None,
     by: str | None = None,
     prefix: str = "",
+    histories: Path | None = None,
 ) -> ScorePlan:
     """Look at the model's card and at every input file.
 
@@ -108,6 +114,8 @@ def plan_scores(
         top: Rows to keep of each value of ``by``.
         by: A column.
         prefix: Of the columns that the model gives.
+        histories: The example set, or its ``histories/latest``, that says what came before
+            the rows; None: their columns do.
 
     Raises:
         InputError: It is no export of a ranking model, or a file, a column or a type
@@ -137,17 +145,21 @@ def plan_scores(
             f"{prefix=}, {top=}. Leave one of them out."
         )
     config = parse_config(card["config"], str(path / EXTRA / CARD))
+    past = find_past(histories, config) if histories is not None else None
+    if past is not None:
+        own = _plan(config, list(inputs), folder, {}, past=past).log.schema.names
+        past = past.of_rows(own)
     names = [*keep]
     kept = _named(name for name in names if name != ALL)
     if ALL in names:
-        own = _plan(config, list(inputs), folder, kept).log.schema.names
+        own = _plan(config, list(inputs), folder, kept, past=past).log.schema.names
         kept |= {n: n for n in own if n not in kept and n not in kept.values()}
     if by is not None and by not in kept and by not in kept.values():
         kept = {by: by, **kept}
-    plan = _plan(config, list(inputs), folder, kept)
+    plan = _plan(config, list(inputs), folder, kept, past=past)
     if not kept and config.data.group in plan.log.schema.names:
         kept = {config.data.group: config.data.group}
-        plan = _plan(config, list(inputs), folder, kept)
+        plan = _plan(config, list(inputs), folder, kept, past=past)
     _require_apart(kept, [*(task.name for task in schema.tasks), SCORE, VERSION], prefix)
     if by is not None and by not in kept:
         by = next(name for name, column in kept.items() if column == by)
@@ -164,11 +176,20 @@ def plan_scores(
         top=top,
         by=by,
         prefix=prefix,
+        past=past,
     )
 
 
-def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str]) -> Plan:
+def _plan(
+    config: Config,
+    inputs: list[str],
+    folder: Path,
+    kept: dict[str, str],
+    *,
+    past: LatestPast | None = None,
+) -> Plan:
     """A plan of preprocessing for rows that have no labels and need no split."""
+    more = [*past.by, *([past.time] if past.time else [])] if past else []
     _require_files(config, inputs, folder)
     data = config.data.model_copy(
         update={
@@ -177,30 +198,38 @@ def _plan(config: Config, inputs: list[str], folder: Path, kept: dict[str, str])
             "group": None,
             "key": [],
             "split": Split(validation=0.5, test=0.25),  # any: it is not asked for
-            "keep_columns": [*dict.fromkeys(kept.values())],
+            "keep_columns": [*dict.fromkeys([*kept.values(), *more])],
         }
     )
     served = [given(item) for item in config.features if not is_dropped(item)]
+    if past is not None:
+        served = [item for item in served if item.name not in past.names]
     bare = config.model_copy(update={"data": data, "tasks": [], "features": served})
     try:
         return make_plan(bare, folder)
     except NoColumnError as error:
-        raise _of_score(error, config, kept) from None
+        raise _of_score(error, config, kept, more) from None
 
 
-def _of_score(error: NoColumnError, config: Config, kept: dict[str, str]) -> InputError:
+def _of_score(
+    error: NoColumnError, config: Config, kept: dict[str, str], more: list[str]
+) -> InputError:
     """A missing column as who scores knows it: by an option, or where it is to be had."""
     name, places = error.column, error.places
     if name in kept.values():
         return InputError(f"{places}: no column {name!r}, for --keep or --by. {error.hint}")
+    if name in more:
+        return InputError(
+            f"{places}: no column {name!r}, by which --histories are joined. {error.hint}"
+        )
     for item in config.features:
         if is_from_events(item) and item.name == name:
             by = ", ".join(item.by or [config.data.group])
             return InputError(
                 f"{places}: no column {name!r}, which features.{name} needs: made from "
-                "events in training, it must stand in the rows to be scored. Join it by "
-                f"{by} from histories/latest/ of the model's examples, as the section 'A "
-                "table scored' of docs/serving.md shows."
+                "events in training, it must stand in the rows to be scored. Or let it be "
+                f"joined by {by}: --histories DIR, the model's examples; see the section "
+                "'A table scored' of docs/serving.md."
             )
     return error
 

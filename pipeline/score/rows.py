@@ -1,6 +1,6 @@
 """Some rows of a log, scored; those that cannot be are handed back with a reason."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +22,20 @@ from steadyrank.pipeline.raw_log.formats.base import Batch
 from steadyrank.pipeline.raw_log.join import join_side
 from steadyrank.pipeline.raw_log.rejected import PLACE, places, with_reason
 from steadyrank.pipeline.raw_log.times import to_moments
+from steadyrank.pipeline.score.past import not_in_time, with_past
 from steadyrank.pipeline.score.plan import SCORE, VERSION, ScorePlan
 
 NOT_FINITE = "the model's score is not finite"
 
 
 def score_batch(
-    batch: Batch, path: str, plan: ScorePlan, sides: list[pa.Table], *, scorer: TableScorer
+    batch: Batch,
+    path: str,
+    plan: ScorePlan,
+    sides: list[pa.Table],
+    *,
+    scorer: TableScorer,
+    held: Sequence[pa.Table] = (),
 ) -> tuple[pa.Table, list[pa.Table]]:
     """Score some rows.
 
@@ -38,6 +45,7 @@ def score_batch(
         plan: The plan.
         sides: The side tables.
         scorer: Of the model, whose columns have their features' names.
+        held: What came before the rows, from ``read_past``.
 
     Returns:
         The scored rows in their order: kept columns, tasks, ``score`` and the model's
@@ -49,7 +57,10 @@ def score_batch(
     table = as_integers(table, plan.whole)
     for join, side in zip(log.config.data.join, sides, strict=True):
         table, _ = join_side(table, side, join.on, join.prefix)
-    inputs, reasons, about = _readable(table, plan)
+    early, time = not_in_time(table, plan.past)
+    inputs, reasons, about = _readable(with_past(table, plan.past, held), plan)
+    reasons = np.where(early != "", early, reasons)
+    about |= dict.fromkeys(early, time)
     rejected = [
         with_reason(table.filter(reasons == reason), reason, about[reason], log.log.files)
         for reason in np.unique(reasons[reasons != ""])

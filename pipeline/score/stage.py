@@ -212,7 +212,16 @@ def _summary(plan: ScorePlan, work: Path) -> dict:
         "top": plan.top,
         "by": plan.by,
         "passed_over": plan.log.log.passed_over,
+        **_of_past(plan),
     }
+
+
+def _of_past(plan: ScorePlan) -> dict:
+    """Up to when the past of the rows is known, and whether each is after that."""
+    if plan.past is None:
+        return {}
+    is_checked = plan.past.time is not None and plan.past.newest is not None
+    return {"histories": {"newest": plan.past.newest, "checked": is_checked}}
 
 
 def _final(work: Path) -> Path:

@@ -37,8 +37,8 @@ def require_tracking(config) -> list[str]:
         return []
     if importlib.util.find_spec("mlflow") is None:
         raise InputError(
-            f"tracking.mlflow is {uri}, and MLflow is not installed here: pip install "
-            "'steadyrank[mlflow]', or leave the key out."
+            f"tracking.mlflow is {uri}, and MLflow is not installed here. Install it, pip "
+            "install 'steadyrank[mlflow]', or leave the key out."
         )
     return [f"tracking: {uri}, experiment {config.tracking.experiment}"]
 

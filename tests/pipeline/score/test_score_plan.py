@@ -18,7 +18,7 @@ PAST = {"name": "past", "kind": "numeric", "from": "events", "measure": "count"}
             {},
             "features.past needs: made from events.*by user, it",
         ),
-        ({}, {}, "Join it by user from histories/latest/"),
+        ({}, {}, "joined by user: --histories DIR"),
         ({}, {"who": "usr"}, "no column 'usr', for --keep .*Did you mean 'user'"),
     ],
 )
