@@ -2,7 +2,7 @@
 
 import textwrap
 
-from benchmarks.pages.form import count, listed, markdown, share
+from benchmarks.pages.form import count, gain, listed, markdown, share, span
 from benchmarks.pages.speed import QUIET
 
 WHY = 110  # characters of what a night was refused for
@@ -29,6 +29,34 @@ def thirty(kept: dict) -> str:
         f"{table}\n{len(found['nights'])} nights: {verdicts}; {kinds} with an event. Ended "
         f"otherwise than they must: {wrong}. Kept: {found['whole_nights']} whole "
         f"nights, {found['releases_kept']} releases, {found['store_mb']} MB in all.\n"
+    )
+
+
+def churn(kept: dict) -> str:
+    """Rows of the items' table by night, of either store, and what living costs in AUC."""
+    found = kept["result"]
+    some = [0, *range(9, found["nights"], 10)]
+    kinds = {
+        f"`expire_after: {found['living']['expire_after']}`, "
+        f"`max_size: {found['living']['max_size']}`": "living",
+        "neither": "growing",
+    }
+    rows = [
+        [
+            said,
+            *(f"{found[f'{kind}_rows'][night]:,}" for night in some),
+            share(found[f"{kind}_auc"]),
+        ]
+        for said, kind in kinds.items()
+    ]
+    heads = ["rows of the table after night", *(str(night + 1) for night in some)]
+    table = markdown([*heads, f"mean AUC of the last {found['last']}"], rows)
+    one = found["gain"]
+    return (
+        f"{table}\nIn AUC the first less the second, on the same rows: {gain(one['mean'])} "
+        f"(95 % interval over {len(one['values'])} blocks of nights: "
+        f"{span(one['interval'])}). {found['living_passed']} and "
+        f"{found['growing_passed']} of {found['nights'] * found['seeds']} nights passed.\n"
     )
 
 
