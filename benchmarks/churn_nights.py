@@ -1,11 +1,12 @@
 """Sixty nights of items that come and go: does a vocabulary that lives stay small and good?
 
-    python -m benchmarks.churn_nights [--quick] [--folder DIR]
+    python -m benchmarks.churn_nights [--quick] [--back 0.1] [--folder DIR]
 
-A planted log: each day new items come and old ones go for good, or come back weeks later;
-users click by their taste.  Two stores, night by night in one process, each night by
-``nightly`` (a day is added, a warm start on it, judged on the next): one whose items have
-``expire_after`` and ``max_size``, and one without.  All else is equal: rows, seeds, days.
+A planted log: each day new items come and old ones go for good; with ``--back`` a share of
+them comes back when it has long expired.  Users click by their taste.  Two stores, night by
+night in one process, each night by ``nightly`` (a day is added, a warm start on it, judged
+on the next): one whose items have ``expire_after`` and ``max_size``, and one without.  All
+else is equal: rows, seeds, days.
 
 The last line is a JSON object: ``rows`` of the items' table by night, of either; ``auc``
 by night; and ``gain``, what living adds to the AUC of the last half of the nights: mean
@@ -39,7 +40,7 @@ from steadyrank.pipeline.nightly import nightly
 FIRST, NIGHTS, DAY_MS = datetime.date(2024, 3, 1), 60, 86_400_000
 BEFORE = 2  # days of log before the first night
 USERS, NEW, LIFE, WIDTH = 400, 20, 6, 4  # items a day; days that one lives, on average
-AWAY, BACK = 15, 0.1  # days after which so many items come back, for as long again
+AWAY = 15  # days after which some items come back, for as long again
 ROWS = 10_000  # a day
 LIVING = {"expire_after": "7d", "max_size": 500}
 BLOCK = 5  # nights
@@ -56,14 +57,15 @@ class World:
     Args:
         seed: Of all that is drawn.
         days: How many there are.
+        back: The share of items that comes back.
     """
 
-    def __init__(self, seed: int, days: int):
+    def __init__(self, seed: int, days: int, back: float = 0.0):
         random = np.random.default_rng([seed, 0])
         self.seed = seed
         born = np.repeat(np.arange(-4 * LIFE, days), NEW)  # the first day is like the last
         lives = random.geometric(1 / LIFE, len(born))
-        again = np.where(random.random(len(born)) < BACK, born + lives + AWAY, days)
+        again = np.where(random.random(len(born)) < back, born + lives + AWAY, days)
         self.spans = [(born, born + lives), (again, again + lives)]
         self.taste = random.normal(size=(USERS, WIDTH)) / np.sqrt(WIDTH)
         self.kind = random.normal(size=(len(born), WIDTH))
@@ -138,19 +140,20 @@ def night(folder: Path, number: int, lives: bool, seed: int) -> dict:
     }
 
 
-def nights(folder: Path, count: int, seed: int, rows: int = ROWS) -> dict[bool, list[dict]]:
+def nights(folder: Path, count: int, seed: int, back: float) -> dict[bool, list[dict]]:
     """All nights of both stores; those that were done are not done again."""
     folder.mkdir(parents=True, exist_ok=True)
-    world, ledger = World(seed, count + BEFORE), Ledger(folder / "nights.json", resume=True)
+    world = World(seed, count + BEFORE, back)
+    ledger = Ledger(folder / "nights.json", resume=True)
     found: dict[bool, list[dict]] = {True: [], False: []}
     for number in range(1 - BEFORE, count + 1):
         path = folder / f"{day_of(number)}.parquet"
         if not path.exists():
-            pq.write_table(world.log_of(number + BEFORE - 1, rows), path)
+            pq.write_table(world.log_of(number + BEFORE - 1, ROWS), path)
         if number < 1:
             continue
         for lives, done in found.items():
-            settings = {"night": number, "config": config(lives, seed), "rows": rows}
+            settings = {"night": number, "config": config(lives, seed), "rows": ROWS}
             make = functools.partial(night, folder, number, lives, seed)
             done.append(ledger.run(settings, make))
         print(day_of(number), found[True][-1], found[False][-1], flush=True)
@@ -190,13 +193,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("benchmarks.churn_nights")
     parser.add_argument("--quick", action="store_true", help="one seed, not three")
     parser.add_argument("--nights", type=int, default=NIGHTS)
+    parser.add_argument("--back", type=float, default=0.0, help="share that comes back")
     parser.add_argument("--folder", type=Path, help="where the stores stay")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="steadyrank-") as place:
         folder = options.folder or Path(place)
         seeds = [1] if options.quick else [1, 2, 3]
-        runs = [nights(folder / str(seed), options.nights, seed) for seed in seeds]
-    print(json.dumps(summary(runs)))
+        runs = [
+            nights(folder / f"{options.back}-{seed}", options.nights, seed, options.back)
+            for seed in seeds
+        ]
+    print(json.dumps({"back": options.back, **summary(runs)}))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from benchmarks import churn_nights
-from benchmarks.churn_nights import AWAY, BACK, LIFE, NEW, World
+from benchmarks.churn_nights import AWAY, LIFE, NEW, World
 from steadyrank.pipeline.config import parse_config
+
+BACK = 0.1
 
 
 def test_items_come_and_go_and_a_few_come_back():
     days = 60
-    world = World(1, days)
+    world = World(1, days, BACK)
     there = [{*world.there(day).tolist()} for day in range(days)]
     assert np.mean([*map(len, there)]) == pytest.approx(NEW * LIFE * (1 + BACK), rel=0.1)
     items, back = {*range(NEW * 30)}, 0  # of the days before the first, and some later ones
@@ -22,7 +24,9 @@ def test_items_come_and_go_and_a_few_come_back():
     assert 0 < back < 2 * BACK * len(items)
     log = world.log_of(7, 2_000)
     assert {*log["item"].to_pylist()} == there[7]
-    assert log.equals(World(1, days).log_of(7, 2_000))
+    assert log.equals(World(1, days, BACK).log_of(7, 2_000))
+    last = World(1, days).there(days - 1)  # none that went comes back
+    assert {*last.tolist()} < there[-1] and min(last) > max(items) - 20 * NEW
     assert 0.2 < np.mean(log["click"].to_numpy()) < 0.5
 
 
