@@ -94,17 +94,20 @@ class DenseOptimizer(BaseOptimizer):
     def update_step(self, gradient, variable):
         """One step of one variable."""
         dtype = compute_dtype(variable)
-        g, w = tf.cast(gradient, dtype), tf.cast(variable, dtype)
         slots = self._slots_of(variable)
+        # each is read once: every use of a variable would be an operation of its own
+        w, *held = map(tf.convert_to_tensor, (variable, *slots))
+        g, w = tf.cast(gradient, dtype), tf.cast(w, dtype)
         eta = tf.cast(self.learning_rate, dtype)
-        delta, new_slots = self._rule(g, list(slots), eta, self.iterations + 1)
+        delta, new_slots = self._rule(g, held, eta, self.iterations + 1)
         finite = tf.reduce_all(tf.math.is_finite(new_slots[-1]))
         sigma = self._sigma(g, w, delta)
         update = sigma * delta
         variable.assign(tf.cast(_either(finite, w - update, w), variable.dtype))
-        for slot, new in zip(slots, new_slots, strict=True):
-            slot.assign(_either(finite, new, slot))
-        smallest = _either(finite, tf.reduce_min(sigma), tf.zeros([], dtype))
+        for slot, old, new in zip(slots, held, new_slots, strict=True):
+            slot.assign(_either(finite, new, old))
+        least = tf.reduce_min(sigma) if sigma.shape.rank else sigma
+        smallest = _either(finite, least, tf.zeros([], dtype))
         self._report(variable, smallest, tf.logical_not(finite))
         # l2_loss is half the sum of squares, in one pass over the update.
         norm = tf.sqrt(2.0 * tf.nn.l2_loss(update))

@@ -5,12 +5,14 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+from steadyrank.pipeline.config import parse_config
 from steadyrank.pipeline.examples.example_set import ExampleSet
 from steadyrank.pipeline.kinds import kind_of, train
 from steadyrank.pipeline.kinds.protocol import Setting
 from steadyrank.pipeline.train.logged_step import LoggedStep
 from steadyrank.pipeline.train.run import TrainingRun
 from steadyrank.pipeline.train.strategy import ahead, make_strategy
+from tests.helpers import tiny
 from tests.helpers.training import log_of, smaller_config, state_of
 
 DEVICE = "/job:localhost/replica:0/task:0/device:CPU:1"
@@ -72,14 +74,39 @@ def test_batches_are_copied_ahead_and_stay_where_the_host_is_the_device():
     assert [int(number) for number in batches] == [*range(1, 9)]
 
 
+def learner_of(config, examples, folder):
+    """A learner, and the strategy that it was built under."""
+    kind, found, strategy = kind_of(config), ExampleSet.open(examples), make_strategy()
+    schema = kind.agree(config, found.schema)
+    setting = Setting(config, schema, found, folder, strategy)
+    (phase,) = kind.phases(setting)
+    with strategy.scope():
+        return kind.learner(setting, phase, 1.0), strategy
+
+
 @pytest.mark.parametrize("size", [7, 32, 57, 500])
 def test_the_latest_window_of_a_batch_is_known_without_the_batch(examples, tmp_path, size):
-    config, found = smaller_config(batch_size=size), ExampleSet.open(examples)
-    kind = kind_of(config)
-    schema = kind.agree(config, found.schema)
-    setting = Setting(config, schema, found, tmp_path, make_strategy())
-    (phase,) = kind.phases(setting)
-    learner = kind.learner(setting, phase, 1.0)
+    learner, _ = learner_of(smaller_config(batch_size=size), examples, tmp_path)
     windows = [int(batch[-1].numpy().max()) for batch in learner.batches(0, 0)]
     assert [learner.latest_window(n) for n in range(len(windows))] == windows
     assert len(windows) == learner.batches_in_epoch and len(learner.windows) == 4
+
+
+IDLE = {"Const", "Identity", "IdentityN", "NoOp", "Placeholder", "StopGradient"}
+MOST = 2109  # of the three tasks below
+
+
+def operations(graph) -> int:
+    """Those of a graph that compute something, each of which a device must be told."""
+    own = sum(op.type not in IDLE for op in graph.get_operations())
+    return own + sum(operations(f.graph) for f in graph._functions.values())
+
+
+def test_a_step_tells_the_device_no_more_operations_than_it_did(examples, tmp_path):
+    config = parse_config(tiny.config_document(), "tiny")
+    learner, strategy = learner_of(config, examples, tmp_path)
+    step = LoggedStep(learner.model, strategy)
+    step(next(iter(learner.batches(0, 0))))
+    graph = step._function._compiled.get_concrete_function().graph
+    assert len(config.tasks) == 3
+    assert operations(graph) <= MOST
