@@ -71,11 +71,10 @@ WATCH = {
 }
 # tasks of the examples, by what the log's column becomes
 TASKS = {(TIME, "log1p"): "time_log", (TIME, ""): "time", (SHARE, ""): "time_share"}
-# choice -> weights of the loss and rates of the tables to choose from; cross entropy
-# alone has the shipped rate, which the validation day has chosen
+# choice -> weights of the loss and rates of the tables to choose from
 RATE, HIGHER = 2e-3, 6e-3
 RANKINGS = {
-    "none": [(1.0, RATE)],
+    "none": [(1.0, RATE), (1.0, HIGHER)],
     "pairwise": [(1.0, RATE), (10.0, HIGHER)],
     "listwise": [(1.0, HIGHER)],
     "jrc": [(1.0, HIGHER), (3.0, HIGHER)],
