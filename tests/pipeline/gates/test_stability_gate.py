@@ -11,7 +11,7 @@ from steadyrank.pipeline.kinds import evaluate
 from tests.helpers.tiny import CONFIG, config_document
 
 PROBED = ("batch_size", "dense", "embedding", "base_batch_size", "scaling")
-PROBED += ("warmup_steps", "task_weights", "shuffle_rows", "spike_guard")
+PROBED += ("warmup_steps", "task_weights", "shuffle_rows", "spike_guard", "precision")
 SUMMED = [
     {**item, "pooling": "sum"} if item["name"] == "tags" else item
     for item in CONFIG["features"]
