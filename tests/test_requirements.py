@@ -112,6 +112,25 @@ def test_every_direct_dependency_is_pinned_within_its_bounds(version, file, monk
         assert versions and all(map(requirement.specifier.contains, versions)), requirement
 
 
+# What TensorFlow, or protobuf behind it, asks for in another version, or in one alone.
+OF_ONE = {"tensorflow-io", "tensorflow-io-gcs-filesystem", "pandas"}
+OTHERWISE = {"tensorflow", "tf-keras", "tensorboard", "tensorflow-serving-api"}
+OTHERWISE |= {"tensorflow-metadata", "numpy", "h5py", "ml-dtypes", "protobuf"}
+OTHERWISE |= {"proto-plus", "googleapis-common-protos", "opentelemetry-proto"}
+
+
+def test_the_two_sets_are_one_but_for_what_tensorflow_asks():
+    both = []
+    for file in SETS.values():
+        found = defaultdict(set)
+        for pin in map(Requirement, pins(file)):
+            found[canonicalize_name(pin.name)].add((pin.specifier, pin.marker))
+        both.append(found)
+    default, newest = both
+    assert default.keys() - newest.keys() == OF_ONE and not newest.keys() - default.keys()
+    assert {name for name in newest if newest[name] != default[name]} == OTHERWISE
+
+
 def test_what_binds_to_tensorflow_is_bound_above(monkeypatch):
     """tensorflow-io is built for 2.16; a later TensorFlow has other symbols."""
     monkeypatch.delenv("STEADYRANK_TENSORFLOW", raising=False)
