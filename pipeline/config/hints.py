@@ -11,16 +11,23 @@ from steadyrank.pipeline.files.errors import near
 from steadyrank.pipeline.files.mistakes import said_of
 
 MOST_SHOWN = 300  # characters of what was received
+ASKS = re.compile(r"//[^/\s@]*@")  # of a URL: who does, and a password
 
 
 def explain(error: dict, document: dict, root: type[BaseModel]) -> str:
     """One line about one mistake: the key's path by name, what is wrong, what to do.
+
+    No password that a URL holds is repeated.
 
     Args:
         error: One of pydantic's ``ValidationError.errors()``.
         document: What was checked.
         root: The model that it was checked against.
     """
+    return ASKS.sub("//***@", _explained(error, document, root))
+
+
+def _explained(error: dict, document: dict, root: type[BaseModel]) -> str:
     path, node, siblings = [], document, None
     for part in error["loc"]:
         if isinstance(node, list) and isinstance(part, int) and part < len(node):

@@ -1,6 +1,6 @@
 """What names a tracking server, and holds nothing that a config may not be copied with."""
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 ALLOWED = (
     "must be the URI of an MLflow server: http://HOST:PORT, https://HOST, or databricks"
@@ -15,7 +15,7 @@ def checked_uri(uri: str) -> str:
     Raises:
         ValueError: It is none, or names who asks; of such a one nothing is repeated.
     """
-    if "@" in uri or "?" in uri:
+    if {"@", "?"} & {*unquote(uri)}:
         raise ValueError(
             "names who asks, and a config is copied to wherever its model goes: set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "

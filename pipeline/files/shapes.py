@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from steadyrank.pipeline.files.documents import Document
 
 Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Plain = dict[str, Any]
 
 
@@ -452,14 +453,23 @@ class WarmStarted(Document):
     moved: dict[str, list[Count]] = {}
 
 
+class Warned(Document):
+    """What foretold, at a step, that training would go wrong."""
+
+    step: Count
+    layer: str
+    share: Share
+
+
 class LogLine(Document):
-    """A line of ``log.jsonl``: of a window, an epoch or a rollback."""
+    """A line of ``log.jsonl``: of a window, an epoch, a rollback or a warning."""
 
     step: Count
     epoch: Count = 0
     phase: Count | None = None
     validation: dict[str, Plain] = {}
     progressive: dict[str, Plain] = {}
+    warning: Warned | None = None
 
 
 class StepLine(LogLine):
@@ -470,7 +480,7 @@ class StepLine(LogLine):
     examples: Count
     batch_size: Count
     clipping: dict[str, float | None] = {}
-    dead_units: dict[str, float] = {}
+    dead_units: dict[str, Share] = {}
 
 
 class Complete(Document):

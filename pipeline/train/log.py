@@ -217,7 +217,7 @@ def divergence_of(lines: Sequence[dict], trained: int) -> dict:
     lost = [detector.loss_diverged_at for detector in detectors]
     at = min((place for place in lost if place is not None), default=None)
     dead = {task: measured[task] for task in found["dead_tasks"] if task in measured}
-    warnings = [line["warning"] for line in lines if "warning" in line]
+    warnings = [line["warning"] for line in lines if line.get("warning")]
     counts = {"rollbacks": rollbacks, "spikes": spikes, "warnings": warnings}
     counts |= {"logged": logged, "trained": trained}
     return {**found, "loss_diverged_at": at, "dead": dead, **counts}

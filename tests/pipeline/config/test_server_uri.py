@@ -45,8 +45,19 @@ def test_what_is_no_server_of_mlflow_is_refused(uri):
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://me:secret@host", "me:secret@host", "x@secret", "http://h?key=secret"]
+    "uri",
+    ["http://me:secret@host", "me:secret@host", "x@secret", "http://h?key=secret"]
+    + ["http://me%3Asecret%40host"],
 )
 def test_a_password_has_no_place_in_a_config_and_is_not_repeated(uri):
     said = refused(config_document(tracking={"mlflow": uri}))
     assert "MLFLOW_TRACKING_PASSWORD" in said and "secret" not in said
+
+
+@pytest.mark.parametrize(
+    "tracking",
+    ["http://me:secret@host", {"experiment": 5, "http://me:secret@host": None}],
+)
+def test_nor_is_it_where_a_uri_stands_in_a_wrong_place(tracking):
+    said = refused(config_document(tracking=tracking))
+    assert "http://***@host" in said and "secret" not in said

@@ -1,5 +1,6 @@
 """The training log: what is written, what is dropped, and what a detector makes of it."""
 
+import json
 import math
 
 import pytest
@@ -108,3 +109,32 @@ def test_the_gradient_of_a_handful_of_rows_is_no_spike(examples, factor, spikes)
     """But one that is no number is, of however few rows."""
     last = line(31, examples=examples, spike_factor=factor)
     assert divergence_of([*HEALTHY, last], 31)["spikes"] == spikes
+
+
+WARNING = {"step": 1, "layer": "dense_0", "share": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("warning", "x", "warning: must be a section of keys"),
+        ("warning", {}, "warning.step: it is missing"),
+        ("warning", {**WARNING, "share": "x"}, "warning.share: must be a number"),
+        ("warning", {**WARNING, "share": -3.0}, "warning.share: must be 0 or more"),
+        ("warning", {**WARNING, "layer": 5}, "warning.layer: must be a text"),
+        ("dead_units", {"dense_0": 1.5}, "dead_units.dense_0: must be 1 or less"),
+        ("dead_units", {"dense_0": -1.0}, "dead_units.dense_0: must be 0 or more"),
+    ],
+)
+def test_a_log_whose_warnings_are_damaged_is_refused(tmp_path, key, value, said):
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps({**line(1), key: value}) + "\n")
+    with pytest.raises(InputError, match=f"line 1 is corrupt: {said}"):
+        list(read_lines(path))
+
+
+def test_a_warning_that_is_null_is_none(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps({**line(1), "warning": None}) + "\n")
+    lines = [*read_lines(path), {"step": 1, "warning": WARNING}]
+    assert divergence_of(lines, 1)["warnings"] == [WARNING]
