@@ -83,7 +83,9 @@ def _(result: api.PreprocessResult) -> None:
             f"warning: feature {name} is infinite, or beyond float32, in {count:,} rows: "
             "it is taken as missing there"
         )
-    for window, count in result.manifest.get("histories", {}).get("late", {}).items():
+    kept = result.manifest.get("histories")  # a next-item set has a list of files
+    late = kept.get("late", {}) if isinstance(kept, dict) else {}
+    for window, count in late.items():
         say(
             f"warning: {counted(count, 'row')} of {window} came after it was added: no "
             "rows, and no events. Preprocess the whole log again to have them."
