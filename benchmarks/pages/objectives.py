@@ -113,9 +113,8 @@ def ranking_kuairand(kept: dict) -> str:
         test, validation = row["test"], row["validation"]
         rows.append(
             [
-                "cross entropy alone"
-                if plain
-                else f"{choice}, weight {row['weight']:g}, rate {row['rate']:g}",
+                ("cross entropy" if plain else f"{choice}, weight {row['weight']:g}")
+                + f", rate {row['rate']:g}",
                 _over(test["gauc"], 4),
                 "" if plain else _over(test["gain_gauc"], 4, "+"),
                 "" if plain else _over(validation["gain_gauc"], 4, "+"),
