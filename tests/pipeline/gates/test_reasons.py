@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from steadyrank.pipeline import gates as package
+from steadyrank.pipeline.gates.divergence import dying_words
 from steadyrank.pipeline.gates.judge import NAMES, OF_NO_ROWS, judge, named
 from steadyrank.pipeline.gates.soundness import FINITE, LEARNED, soundness_gates
 from steadyrank.pipeline.kinds.next_item import gates as next_item
@@ -91,6 +92,7 @@ def sound():
 
 
 def walk() -> list[dict]:
+    assert "90% of the units" in dying_words({"share": 0.9, "layer": "a", "step": 3})
     found = []
     for metrics, gates in asked():
         there = {**metrics, "where": WHERE, "trained_on": TRAINED}
