@@ -171,19 +171,22 @@ def _shortened(name: object) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
-def no_space(error: Exception, place: object = "") -> PassingError | None:
+def no_space(
+    error: Exception, place: object = "", mend: str = "choose another --output"
+) -> PassingError | None:
     """The error to raise where a disk or a quota is full; None where that is not why.
 
     Args:
         error: What was raised, by whomever.
         place: What was to be written, if that is known.
+        mend: What else to do than to free some.
     """
     said = [line for line in str(error).splitlines() if any(f in line for f in FULL)]
     if not said or isinstance(error, InputError | PassingError):
         return None
     return PassingError(
         f"no space left to write {place or 'a file'} ({said[0].strip()[:300]}). Free some, "
-        "or choose another --output."
+        f"or {mend}."
     )
 
 

@@ -13,8 +13,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from steadyrank.pipeline.files.durable import make_folders
+from steadyrank.pipeline.files.errors import InputError, no_space
 
 RANDOM_BYTES = 8
 STAGING = "steadyrank-"  # begins the name of a folder in the system's temporary one
@@ -55,7 +57,42 @@ def set_aside(path: Path, folder: Path) -> None:
 
 def temporary() -> contextlib.AbstractContextManager[Path]:
     """One among the system's temporary folders."""
-    return scratch(Path(tempfile.gettempdir()), STAGING)
+    return scratch(_temporary_folder(), STAGING)
+
+
+@contextlib.contextmanager
+def unlinked() -> Iterator[BinaryIO]:
+    """A temporary file without a name, which is there until nobody has it open or mapped.
+
+    Raises:
+        InputError: There is no folder for such files.
+        PassingError: It is full.
+    """
+    folder = _temporary_folder()
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            yield file
+            file.flush()
+    except OSError as error:
+        mend = "set TMPDIR to a folder with more room"
+        if full := no_space(error, f"a temporary file in {folder}", mend):
+            raise full from None
+        raise
+
+
+def _temporary_folder() -> Path:
+    """The system's.
+
+    Raises:
+        InputError: None can be written to.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise InputError(
+            f"no folder for temporary files can be written to: {error.strerror}. Set "
+            "TMPDIR to one."
+        ) from None
 
 
 def sweep(folder: Path, name: str) -> None:

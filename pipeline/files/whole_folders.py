@@ -7,7 +7,6 @@ was left half-written and is refused.
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from steadyrank.pipeline.files.object_store import (
     write_from,
 )
 from steadyrank.pipeline.files.publish import heal
+from steadyrank.pipeline.files.scratch import unlinked
 from steadyrank.pipeline.files.shapes import Complete
 from steadyrank.pipeline.files.urls import Url
 
@@ -130,7 +130,7 @@ def remove(url: Url) -> None:
 def move(url: Url, to: Url) -> None:
     """Move a folder, whole or not: the marker is written last and removed first."""
     for name in sorted(sizes(url), key=lambda name: name == MARKER):
-        with tempfile.TemporaryFile() as file:
+        with unlinked() as file:
             read_into(url / name, file)
             file.seek(0)
             write_from(file, to / name)

@@ -14,7 +14,6 @@ of the file's encoding, which the manifest has as ``items``.
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from steadyrank.pipeline.examples.example_set import (
 from steadyrank.pipeline.examples.records import BLOCK_ROWS, encode_block
 from steadyrank.pipeline.files.documents import require
 from steadyrank.pipeline.files.errors import InputError
+from steadyrank.pipeline.files.scratch import unlinked
 from steadyrank.pipeline.files.shapes import SequenceManifest, SequenceSchemaFields
 
 ITEM = "item"
@@ -143,7 +143,7 @@ class SequenceSet(ExampleSet):
         held, width = self.windows(split), self.schema.length
         paths = [p for w in held if windows is None or w in windows for p in held[w]]
         owns, groups = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-        with tempfile.TemporaryFile() as file:  # mapped, it stays until nobody reads it
+        with unlinked() as file:  # mapped, it stays until nobody reads it
             with naming_damage(self):
                 for items, lengths, own, group in read_blocks(self, paths):
                     file.write(pad_left(items, lengths, width).data)
