@@ -69,18 +69,24 @@ def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
 
     Returns:
         The lines that were dropped.
+
+    Raises:
+        InputError: A line before the place is damaged; the log is left as it is.
     """
     if not path.exists():
         return []
-    kept, dropped = [], []
+    kept, dropped, damage = [], [], None
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             try:
-                content = parse(line, LogLine, path)
-            except InputError:  # the line that was being written when the run died
-                break
+                content = parse(line, LogLine, f"{path}: line {number}")
+            except InputError as error:  # the last one was being written as the run died
+                damage = damage or error
+                continue
             if dropped or is_beyond(content):
                 dropped.append(content)
+            elif damage:
+                raise damage
             else:
                 kept.append(line)
     whole = path.with_name(path.name + ".partial")

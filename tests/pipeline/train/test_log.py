@@ -76,6 +76,21 @@ def test_a_log_ends_where_what_goes_on_will_log_again(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["log.jsonl"]
 
 
+def test_a_damaged_line_before_the_place_is_refused_and_the_log_left_alone(tmp_path):
+    """One after it goes with the rest: a power cut takes any part that was not synced."""
+    path = tmp_path / "log.jsonl"
+    whole = [json.dumps({"step": n}) + "\n" for n in (1, 2, 3, 4)]
+    text = "".join([whole[0], '{"step": 2, "ep\n', *whole[1:]])
+    path.write_text(text)
+    with pytest.raises(InputError, match="log.jsonl: line 2 is corrupt"):
+        cut_from(path, lambda each: each["step"] > 3)
+    assert path.read_text() == text and [*tmp_path.iterdir()] == [path]
+    for tail in ('{"step": 3', "\0\0\0\n" + whole[3], "x\n\n" + whole[3] + "y"):
+        path.write_text("".join(whole[:3]) + tail)
+        cut_from(path, lambda each: each["step"] > 3)
+        assert path.read_text() == "".join(whole[:3])
+
+
 def test_lines_are_short_and_are_json(tmp_path):
     path = tmp_path / "log.jsonl"
     append_lines(path, [line(1, loss=math.inf, clipping={"a": 1.0, "b": 0.25})])
