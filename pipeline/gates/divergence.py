@@ -83,6 +83,7 @@ def divergence_gates(found: Mapping | None, gate: Mapping | None) -> list[dict]:
         "divergence", None, f"max {most} micro", micro, limit=most, passed=micro <= most
     )
     where = ", ".join(str(event["step"]) for event in found["micro"][:5])
+    where += f" and {micro - 5} more" if micro > 5 else ""
     few["reason"] = f"{micro} micro-divergences" + (f", at steps {where}" if micro else "")
     back, limit = found.get("rollbacks", 0), gate["max_rollbacks"]
     survived = simple(

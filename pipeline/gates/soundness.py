@@ -228,8 +228,9 @@ def _learned(metrics: Mapping) -> list[dict]:
         advice = f". {where.split(' ')[0].capitalize()} needs more rows: see data.split"
     else:
         warm = metrics.get("steps_before")  # whose own steps are few, and not all it took
-        steps = None if warm else (metrics.get("divergence") or {}).get("steps")
-        advice = _advice(steps, _by_heart(found, said))
+        seen = metrics.get("divergence") or {}
+        steps = None if warm else seen.get("steps")
+        advice = _advice(steps, _by_heart(found, said), _unsteady(seen))
     return [r if r["passed"] else {**r, "reason": r["reason"] + advice} for r in results]
 
 
@@ -251,8 +252,21 @@ def _by_heart(found: Mapping, said: Mapping[str, dict]) -> list[str]:
     ]
 
 
-def _advice(steps: int | None, by_heart: list[str]) -> str:
+def _unsteady(seen: Mapping) -> str:
+    """What of a training says that its rates were too high; ``""``: nothing does."""
+    micro = len(seen.get("micro") or ())
+    what = [
+        "units died" if seen.get("warnings") else "",
+        f"the loss jumped {micro} times" if micro > 1 else "",
+        "some losses were not finite" if seen.get("nonfinite_steps") else "",
+    ]
+    return " and ".join(filter(None, what))
+
+
+def _advice(steps: int | None, by_heart: list[str], unsteady: str) -> str:
     """What may make a model learn, for the end of a reason."""
+    if unsteady:
+        return f". In training {unsteady}: lower train.dense.learning_rate"
     if by_heart:
         return (
             f". Rows are in a good order by {by_heart[0]}, so it knows its ids by heart "
@@ -281,7 +295,7 @@ def _whole(said: Mapping[str, dict], where: str) -> dict:
     begin = f"{len(learned)} of {_tasks(len(said))} learned on {where}"
     if not learned:
         begin = f"no task is known to have learned on {where}"
-    more = f", and of {_tasks(len(untold) - 1)} more neither" if untold[1:] else ""
+    more = f"; nor is it known of {_tasks(len(untold) - 1)} more" if untold[1:] else ""
     whole["reason"] = "; ".join([begin, *untold[:1]]) + more
     return {**whole, "tasks": {task: each["reason"] for task, each in said.items()}}
 

@@ -79,7 +79,7 @@ def choose(sample: Sample) -> Choice:
     if times and (named or times[0].kind == "moment"):
         found.time = max(named or times, key=lambda c: c.distinct)
         unit = f", in {found.time.time[0]}" if found.time.kind == "integer" else ""
-        found.why["time"] = f"{found.time.name} holds moments of our age{unit}"
+        found.why["time"] = f"{found.time.name} holds moments of the last decades{unit}"
     ids = [c for c in columns.values() if GROUP.search(c.name) and c.kind in _IDS]
     ids = [c for c in ids if FEWEST_GROUPS <= c.distinct <= 0.8 * sample.rows]
     if ids:

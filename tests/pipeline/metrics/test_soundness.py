@@ -190,7 +190,7 @@ def test_one_sentence_tells_of_all_tasks_and_each_has_its_own_in_the_verdict():
     verdict = judged(learned={"where": "validation", "tasks": names})
     (gate,) = [g for g in verdict["gates"] if g["gate"] == "learned"]
     assert gate["reason"].startswith("1 of 4 tasks learned on validation; a: its loss")
-    assert gate["reason"].endswith(", and of 2 tasks more neither")
+    assert gate["reason"].endswith("; nor is it known of 2 tasks more")
     assert [*gate["tasks"]] == [*names]
     assert all(said.startswith(f"{name} on ") for name, said in gate["tasks"].items())
 
@@ -207,6 +207,19 @@ def test_what_learned_nothing_is_told_what_to_do(interval):
     warm = judged(nothing, divergence={"steps": 30}, steps_before=500)
     assert "raise train.epochs" not in reasons(warm)  # it took 530
     assert "Train" not in judged(divergence={"steps": 30})["gates"][-1]["reason"]
+
+
+def test_what_learned_nothing_in_a_training_that_was_not_steady_is_told_to_go_slower():
+    nothing = {"interval": [-0.2, -0.1], "gain": -0.05}
+    jump = {"step": 3, "loss": 9.0, "median": 1.0, "recovered_at": 4}
+    dying = {"step": 3, "layer": "a", "share": 0.4}
+    seen = {"steps": 3, "warnings": [dying], "micro": [jump] * 2, "nonfinite_steps": 1}
+    said = reasons(judged(nothing, divergence=seen))
+    wanted = "units died and the loss jumped 2 times and some losses were not finite"
+    assert f"In training {wanted}: lower train.dense.learning_rate" in said
+    assert "raise train.epochs" not in said
+    calm = {"steps": 3, "warnings": [], "micro": [jump], "nonfinite_steps": 0}
+    assert "raise train.epochs" in reasons(judged(nothing, divergence=calm))
 
 
 def test_what_is_better_on_too_few_rows_is_told_how_many_would_tell():
