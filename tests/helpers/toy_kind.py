@@ -16,6 +16,7 @@ from steadyrank.models.features import Task
 from steadyrank.models.trained import TrainedModel
 from steadyrank.pipeline.config.gates import Gates
 from steadyrank.pipeline.config.section import Section
+from steadyrank.pipeline.config.stages import Tracking
 from steadyrank.pipeline.config.training import DenseOptimizer, EmbeddingOptimizer, Train
 from steadyrank.pipeline.examples.compatibility import read_by_preprocessing
 from steadyrank.pipeline.export.card import find_version, read_card
@@ -46,6 +47,7 @@ class ToyConfig(Section):
     model: ToyModel = ToyModel()
     train: ToyTrain = ToyTrain()
     gates: Gates = Gates()
+    tracking: Tracking = Tracking()
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,8 @@ class TwoTowersLearner(Learner):
         order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(labels))
         for first in range(skip * size, len(order), size):
             own = order[first : first + size]
-            batch = (
-                {n: v[own] for n, v in ids.items()},
-                labels[own],
-                np.zeros(len(own), int),
-            )
-            yield tf.nest.map_structure(tf.constant, batch)
+            windows, given = np.zeros(len(own), int), {n: v[own] for n, v in ids.items()}
+            yield tf.nest.map_structure(tf.constant, (given, labels[own], windows))
 
     def measure(self, split, window=None):
         ids, labels = self.examples.read(split)

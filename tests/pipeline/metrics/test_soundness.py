@@ -213,12 +213,12 @@ def test_what_learned_nothing_in_a_training_that_was_not_steady_is_told_to_go_sl
     nothing = {"interval": [-0.2, -0.1], "gain": -0.05}
     jump = {"step": 3, "loss": 9.0, "median": 1.0, "recovered_at": 4}
     dying = {"step": 3, "layer": "a", "share": 0.4}
-    seen = {"steps": 3, "warnings": [dying], "micro": [jump] * 2, "nonfinite_steps": 1}
+    seen = {"steps": 30, "warnings": [dying], "micro": [jump] * 2, "nonfinite_steps": 1}
     said = reasons(judged(nothing, divergence=seen))
     wanted = "units died and the loss jumped 2 times and some losses were not finite"
     assert f"In training {wanted}: lower train.dense.learning_rate" in said
     assert "raise train.epochs" not in said
-    calm = {"steps": 3, "warnings": [], "micro": [jump], "nonfinite_steps": 0}
+    calm = {"steps": 30, "warnings": [], "micro": [jump], "nonfinite_steps": 0}
     assert "raise train.epochs" in reasons(judged(nothing, divergence=calm))
 
 
