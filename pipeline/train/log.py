@@ -75,18 +75,21 @@ def cut_from(path: Path, is_beyond: Callable[[dict], bool]) -> list[dict]:
     """
     if not path.exists():
         return []
-    kept, dropped, damage = [], [], None
+    kept, dropped, damage = [], [], 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                content = parse(line, LogLine, f"{path}: line {number}")
-            except InputError as error:  # the last one was being written as the run died
-                damage = damage or error
+                content = parse(line, LogLine, path)
+            except InputError:  # the last one was being written when the run died
+                damage = damage or number
                 continue
             if dropped or is_beyond(content):
                 dropped.append(content)
             elif damage:
-                raise damage
+                raise InputError(
+                    f"{path}: line {damage} is damaged, and steps that are needed follow "
+                    "it. Put the log back, or start again with --overwrite."
+                )
             else:
                 kept.append(line)
     whole = path.with_name(path.name + ".partial")

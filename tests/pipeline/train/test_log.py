@@ -82,7 +82,7 @@ def test_a_damaged_line_before_the_place_is_refused_and_the_log_left_alone(tmp_p
     whole = [json.dumps({"step": n}) + "\n" for n in (1, 2, 3, 4)]
     text = "".join([whole[0], '{"step": 2, "ep\n', *whole[1:]])
     path.write_text(text)
-    with pytest.raises(InputError, match="log.jsonl: line 2 is corrupt"):
+    with pytest.raises(InputError, match="log.jsonl: line 2 is damaged"):
         cut_from(path, lambda each: each["step"] > 3)
     assert path.read_text() == text and [*tmp_path.iterdir()] == [path]
     for tail in ('{"step": 3', "\0\0\0\n" + whole[3], "x\n\n" + whole[3] + "y"):
