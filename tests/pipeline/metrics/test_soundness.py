@@ -9,16 +9,11 @@ import pytest
 import tensorflow as tf
 
 from steadyrank.components import losses
-from steadyrank.components.losses import tweedie
 from steadyrank.models.features import Task
 from steadyrank.pipeline.config import load_config
 from steadyrank.pipeline.files.errors import DivergenceError, InputError
 from steadyrank.pipeline.gates.judge import judge
-from steadyrank.pipeline.metrics.soundness import (
-    count_nonfinite,
-    measure_learned,
-    varies,
-)
+from steadyrank.pipeline.metrics.soundness import count_nonfinite, measure_learned, varies
 from steadyrank.pipeline.preprocess.stage import preprocess
 from steadyrank.pipeline.train.log import require_finite_steps
 
@@ -210,16 +205,12 @@ def test_what_learned_nothing_is_told_what_to_do(interval):
 
 
 def test_what_learned_nothing_in_a_training_that_was_not_steady_is_told_to_go_slower():
-    nothing = {"interval": [-0.2, -0.1], "gain": -0.05}
-    jump = {"step": 3, "loss": 9.0, "median": 1.0, "recovered_at": 4}
-    dying = {"step": 3, "layer": "a", "share": 0.4}
-    seen = {"steps": 30, "warnings": [dying], "micro": [jump] * 2, "nonfinite_steps": 1}
+    nothing, jump = {"interval": [-0.2, -0.1], "gain": -0.05}, {"step": 3, "loss": 9.0}
+    seen = {"steps": 30, "warnings": [{}], "micro": [jump] * 2, "nonfinite_steps": 1}
     said = reasons(judged(nothing, divergence=seen))
     wanted = "units died and the loss jumped 2 times and some losses were not finite"
     assert f"In training {wanted}: lower train.dense.learning_rate" in said
     assert "raise train.epochs" not in said
-    calm = {"steps": 30, "warnings": [], "micro": [jump], "nonfinite_steps": 0}
-    assert "raise train.epochs" in reasons(judged(nothing, divergence=calm))
 
 
 def test_what_is_better_on_too_few_rows_is_told_how_many_would_tell():
@@ -309,7 +300,9 @@ def test_a_mean_is_measured_by_the_loss_that_it_was_trained_by(loss):
     y = tf.constant(labels / 700)
     for name, mean in (("loss", outputs), ("constant_loss", np.full(60, 700.0))):
         z = tf.constant(np.log(mean / 700))
-        by_step = tweedie(y, z, 1.3) if loss == "tweedie" else getattr(losses, loss)(y, z)
+        by_step = (
+            losses.tweedie(y, z, 1.3) if loss == "tweedie" else getattr(losses, loss)(y, z)
+        )
         assert found[name] == pytest.approx(float(tf.reduce_mean(by_step)), rel=1e-9)
 
 
