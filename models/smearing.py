@@ -8,6 +8,7 @@ factor mends that on the whole, a curve among low and high values, too.
 import numpy as np
 
 LEVELS = 10  # points of a curve
+APART = 1e-5  # of a value: two points at least, or the curve in float32 has a step
 MOST = 10.0  # times; beyond it the net has not learned, and no factor mends that
 
 
@@ -81,8 +82,8 @@ def _below(points, lowest: float) -> tuple[float, float]:
     (x, y), (x2, y2) = points[0], points[1]
     if x > 0:
         return 0.0, 0.0
-    wide = x - lowest or x2 - x
-    return x - wide, y - min(y, wide * (y2 - y) / (x2 - x))
+    wide = x - lowest if x - lowest > APART * abs(x) else x2 - x
+    return x - wide, y - max(min(y, wide * (y2 - y) / (x2 - x)), APART * y)
 
 
 def straight():
@@ -91,7 +92,10 @@ def straight():
 
 
 def _falls(before, after) -> bool:
-    return not (after[0] > before[0] and after[1] > before[1])
+    """Whether a point is not above another, as far as float32 tells them apart."""
+    return not all(
+        b - a > APART * abs(b) for a, b in zip(before[:2], after[:2], strict=True)
+    )
 
 
 def along(curve, predicted, maximum=np.maximum):

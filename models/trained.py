@@ -118,6 +118,7 @@ class TrainedModel(tf.keras.Model):
         pairs = [(g, v) for g, v in given if g is not None]
         if pairs:
             pairs = self.dense_optimizer.aggregate_gradients(pairs)
+        dead = self._dead_units(pairs)
         if pairs and self.spike_guard is not None:
             gradients = [to_dense(g) for g, _ in pairs]
             f = self.spike_guard(gradients)
@@ -132,6 +133,10 @@ class TrainedModel(tf.keras.Model):
             rows.apply(of_rows)
         if self.average is not None:
             self.average.take(self.dense_variables)
+        return dead
+
+    def _dead_units(self, pairs: Sequence) -> dict[str, tf.Tensor]:
+        """Of gradients as they came: a guard may make them 0."""
         summed = {v.ref(): g for g, v in pairs}
         return {
             self.log_name(v).removesuffix("/bias"): dead_share(summed[v.ref()])

@@ -154,12 +154,13 @@ def foretell(early: EarlyWarning, line: dict) -> dict | None:
 
     Args:
         early: The detector.
-        line: Of the log; the small remainder at the end of an epoch is not judged.
+        line: Of the log; neither the small remainder at the end of an epoch is judged, nor
+            a batch without a label, whose loss is 0 and which moves no unit.
 
     Returns:
         What is to be logged after it; None: nothing.
     """
-    if "loss" not in line or not _is_judged(line):
+    if not line.get("loss") or not _is_judged(line):
         return None
     warning = early.update(line["step"], line.get("dead_units", {}))
     place = {key: line[key] for key in ("step", "phase", "epoch") if key in line}

@@ -43,3 +43,20 @@ def test_a_unit_that_lives_on_one_replica_lives(two_replicas):
         (one,) = alone.train_step(batch)["dead_units"].values()
         shares = [float(each) for each in two_replicas.experimental_local_results(both)]
         np.testing.assert_allclose(shares, [float(one)] * 2)
+
+
+def test_what_a_guard_holds_back_is_not_dead():
+    model = build(BOTTOM)
+    model.train_step(batch_of(16))
+    model.spike_guard = Shut()
+    (bias,) = model.rectified_biases
+    bias.assign(tf.fill([8], 5.0))  # all open
+    shares = model.train_step(batch_of(16))["dead_units"].values()
+    assert [float(share) for share in shares] == [0.0]
+
+
+class Shut(tf.Module):
+    factor = tf.constant(0.0)
+
+    def __call__(self, gradients):
+        return self.factor

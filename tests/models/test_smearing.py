@@ -122,3 +122,16 @@ def test_what_was_foretold_below_0_is_lifted_and_keeps_its_order():
     # less steep below than after
     curve = level_curve(observed + 10, foretold)
     assert curve[1][0] > 9 and np.all(np.diff(curve) > 0)
+
+
+@pytest.mark.parametrize(
+    ("base", "width"), [(1e9, 100.0), (1e3, 1e-4), (1.0, 1e-6), (-3.0, 1e-3), (0.0, 1.0)]
+)
+def test_a_curve_of_values_that_hardly_differ_has_no_step_in_float32(base, width):
+    random = np.random.default_rng(3)
+    foretold = (base + width * random.random(500)).astype(np.float32)
+    observed = np.abs(base + width * random.normal(size=500))
+    curve = level_curve(observed, foretold).astype(np.float32)
+    assert (np.diff(curve, axis=1) > 0).all()
+    served = along(curve, foretold)
+    assert np.isfinite(served).all() and np.isfinite(along(curve[::-1], served)).all()

@@ -6,11 +6,13 @@ import math
 import pytest
 
 from steadyrank.components.metrics.divergence import DivergenceDetector
+from steadyrank.components.metrics.early_warning import EarlyWarning
 from steadyrank.pipeline.files.errors import InputError
 from steadyrank.pipeline.train.log import (
     append_lines,
     cut_from,
     divergence_of,
+    foretell,
     read_lines,
     watch,
 )
@@ -153,3 +155,11 @@ def test_a_warning_that_is_null_is_none(tmp_path):
     path.write_text(json.dumps({**line(1), "warning": None}) + "\n")
     lines = [*read_lines(path), {"step": 1, "warning": WARNING}]
     assert divergence_of(lines, 1)["warnings"] == [WARNING]
+
+
+def test_batches_without_a_label_say_nothing_of_units():
+    early, dead = EarlyWarning(), {"dead_units": {"bottom": 1.0}}
+    for step in range(1, 9):
+        assert foretell(early, line(step, loss=0.0, **dead)) is None
+    said = [foretell(early, line(step, **dead)) for step in (9, 10, 11)]
+    assert said[:2] == [None, None] and said[2]["warning"]["step"] == 11
